@@ -1,0 +1,1 @@
+"""The commands ``deeph-train`` and ``deeph-infer``, and what all commands share."""

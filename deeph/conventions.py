@@ -1,0 +1,77 @@
+"""Order, sign and spin layout of the orbitals in every code: this file and nothing else knows them.
+
+The project's own convention is the one of the current DeepH format: within a shell m = -l..l, real spherical harmonics
+without the Condon-Shortley sign (p: y, z, x; d: xy, yz, z2, xz, x2-y2), shells in the order of the basis, spin-major
+spinor blocks [[uu, ud], [du, dd]]. Every other order is a signed permutation inside a shell.
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from deeph.errors import DataError
+
+Order = Literal["deeph", "openmx", "legacy"]
+IntArray = npt.NDArray[np.int64]
+
+# position of m = -l..l in OpenMX's list of a shell (p: x y z; d: z2 x2-y2 xy xz yz; f: m = 0 +1 -1 +2 -2 +3 -3);
+# the legacy DeepH folder inherited OpenMX's order.
+_OPENMX_SHELL: dict[int, tuple[int, ...]] = {
+    0: (0,),
+    1: (1, 2, 0),
+    2: (2, 4, 0, 3, 1),
+    3: (6, 4, 2, 0, 1, 3, 5),
+}
+
+
+def shell_order(order: Order, l: int) -> IntArray:
+    """Where the project's orbitals m = -l..l stand in a shell of another code.
+
+    Parameters
+    ----------
+    order : {"deeph", "openmx", "legacy"}
+        The other code's convention.
+    l : int
+        Angular momentum.
+
+    Returns
+    -------
+    (2l+1,) int array
+        ``ours = theirs[index]``.
+
+    Raises
+    ------
+    DataError
+        If the order of such a shell is not known.
+    """
+    if order == "deeph":
+        return np.arange(2 * l + 1)
+    if l in _OPENMX_SHELL:
+        return np.array(_OPENMX_SHELL[l])
+    if order == "legacy":  # beyond f the legacy rule is 0, +1, -1, +2, -2, ...
+        return np.array([*range(2 * l, 0, -2), 0, *range(1, 2 * l, 2)])
+    raise DataError(f"the order of the m components of a shell with l = {l} is not known for {order}; expected l <= 3")
+
+
+def atom_order(order: Order, shells: Sequence[int]) -> IntArray:
+    """Where the project's orbitals of an atom stand in another code's list.
+
+    Parameters
+    ----------
+    order : {"deeph", "openmx", "legacy"}
+        The other code's convention.
+    shells : sequence of int
+        Angular momentum of each radial shell, in basis order.
+
+    Returns
+    -------
+    (n_orbitals,) int array
+        ``ours = theirs[index]``; the inverse, ``theirs = ours[argsort(index)]``.
+    """
+    index, start = [], 0
+    for l in shells:
+        index.append(start + shell_order(order, l))
+        start += 2 * l + 1
+    return np.concatenate(index) if index else np.zeros(0, np.int64)

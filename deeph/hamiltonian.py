@@ -1,0 +1,102 @@
+"""The central object: a structure with its basis and its matrices."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from deeph.basis import Basis
+from deeph.bloch import BlochMatrix, BlochPattern
+from deeph.blocks import PairBlocks, block_shapes
+from deeph.errors import DataError
+from deeph.pairs import find_pairs
+from deeph.system import IntArray, System
+
+
+@dataclass(frozen=True)
+class Hamiltonian:
+    """A System, a Basis and the matrices between its orbitals, all on one pattern of pairs.
+
+    Attributes
+    ----------
+    system : System
+        Atoms and cell.
+    basis : Basis
+        Shells and spin.
+    S : PairBlocks
+        Overlap; always spin-free and real.
+    H : PairBlocks or None
+        Hamiltonian in eV; None for an overlap-only structure.
+    r : PairBlocks or None
+        Position matrices x, y, z in Angstrom, relative to the lattice origin.
+    fermi_energy : float or None
+        eV, on the same energy zero as H.
+    n_electrons : float or None
+        Valence electrons per cell, both spins.
+    source : mapping
+        Where the data come from: code, version, constants used.
+    """
+
+    system: System
+    basis: Basis
+    S: PairBlocks
+    H: PairBlocks | None = None
+    r: PairBlocks | None = None
+    fermi_energy: float | None = None
+    n_electrons: float | None = None
+    source: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name, blocks, spin in (("S", self.S, False), ("H", self.H, True), ("r", self.r, False)):
+            if blocks is None:
+                continue
+            if blocks is not self.S and not np.array_equal(blocks.pairs, self.S.pairs):
+                raise DataError(f"{name} and S are on different patterns of atom pairs; bring both on the union first")
+            expected = block_shapes(self.basis, self.system.numbers, blocks.pairs, spin=spin)
+            wrong = np.flatnonzero((blocks.shapes != expected).any(axis=1))
+            if len(wrong):
+                R1, R2, R3, i, j = blocks.pairs[wrong[0]].tolist()
+                raise DataError(
+                    f"block {name}(R = {R1} {R2} {R3}, i = {i}, j = {j}) is {blocks.shapes[wrong[0]].tolist()}, but the basis "
+                    f"{self.basis.to_symbols()} with spin '{self.basis.spin}' asks for {expected[wrong[0]].tolist()}"
+                )
+
+    @property
+    def hamiltonian(self) -> PairBlocks:
+        """H, or a clear error for an overlap-only structure."""
+        if self.H is None:
+            raise DataError("this structure holds only the overlap; run deeph-infer on it or point to a folder with H")
+        return self.H
+
+    @cached_property
+    def _pattern(self) -> BlochPattern:
+        blocks = self.S if self.H is None else self.H
+        return BlochPattern(blocks.pairs, blocks.shapes, self.system.n_atoms)
+
+    @cached_property
+    def H_bloch(self) -> BlochMatrix:
+        """H(k); one component per spin channel."""
+        return BlochMatrix(self.system, self.hamiltonian, self._pattern)
+
+    @cached_property
+    def S_bloch(self) -> BlochMatrix:
+        """S(k), of the same dimension as H(k)."""
+        spinor = self.H is not None and self.basis.spin == "spinor"
+        return BlochMatrix(self.system, self.S.to_spinor() if spinor else self.S, self._pattern)
+
+    def permuted(self, order: IntArray) -> "Hamiltonian":
+        """The same structure with its atoms in another order (``new[a] = old[order[a]]``)."""
+        changed = {n: b.permuted(order) for n, b in (("S", self.S), ("H", self.H), ("r", self.r)) if b is not None}
+        return replace(self, system=self.system.permuted(order), **changed)  # type: ignore[arg-type]
+
+
+def on_union(system: System, basis: Basis, H: PairBlocks, S: PairBlocks) -> tuple[PairBlocks, PairBlocks]:
+    """Bring H and S on the union of their patterns; missing blocks are zero."""
+    extra = H.pairs[find_pairs(S.pairs, H.pairs) < 0]
+    pairs = np.concatenate([S.pairs, extra])
+    return (
+        H.on_pattern(pairs, block_shapes(basis, system.numbers, pairs, spin=True)),
+        S.on_pattern(pairs, block_shapes(basis, system.numbers, pairs, spin=False)),
+    )

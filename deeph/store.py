@@ -1,0 +1,292 @@
+"""The structure folder: POSCAR, info.json and packed matrices, in the current DeepH format.
+
+Files: ``POSCAR``; ``info.json``; ``overlap.h5``; ``hamiltonian.h5`` (or ``hamiltonian_pred.h5``); optional ``position_matrix.h5``.
+Each matrix file holds ``atom_pairs`` (n,5), ``chunk_shapes`` (n,2), ``chunk_boundaries`` (n+1) and ``entries``; blocks are row-major
+and concatenated.
+Collinear spin is an extension: ``"spin": "collinear"`` in info.json and ``entries`` of shape (2, M), up and down.
+"""
+
+import json
+import os
+import shutil
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, cast
+
+import h5py
+import numpy as np
+
+from deeph.basis import Basis, Spin
+from deeph.blocks import Array, PairBlocks
+from deeph.errors import DataError
+from deeph.hamiltonian import Hamiltonian, on_union
+from deeph.system import NUMBERS, IntArray, System
+
+OVERLAP, HAMILTONIAN, PREDICTED, POSITION = "overlap.h5", "hamiltonian.h5", "hamiltonian_pred.h5", "position_matrix.h5"
+
+
+def is_structure_folder(folder: Path) -> bool:
+    """Whether a folder is in the current DeepH format (it may hold the overlap only)."""
+    return (folder / "POSCAR").is_file() and (folder / "info.json").is_file()
+
+
+def find_folders(path: str | Path) -> list[Path]:
+    """All structure folders at or below a path, sorted.
+
+    Raises
+    ------
+    DataError
+        If the path does not exist or holds no structure folder.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        raise DataError(f"{path} is not a folder; expected a structure folder or a folder of them")
+    if is_structure_folder(path):
+        return [path]
+    found = sorted(p.parent for p in path.rglob("info.json") if is_structure_folder(p.parent) and not p.parent.name.startswith("."))
+    if not found:
+        raise DataError(f"no structure folder in {path}: expected POSCAR, info.json and overlap.h5, as deeph-preprocess writes them")
+    return found
+
+
+def read_folder(folder: str | Path, *, predicted: bool | None = None, positions: bool = False) -> Hamiltonian:
+    """Read a structure folder.
+
+    Parameters
+    ----------
+    folder : path
+        The folder.
+    predicted : bool, optional
+        True for ``hamiltonian_pred.h5``, False for ``hamiltonian.h5``; by default the DFT one if it is there, else the predicted one,
+        else the overlap alone.
+    positions : bool
+        Whether to read the position matrices, if there are any.
+
+    Raises
+    ------
+    DataError
+        If a file is missing or damaged, or the files contradict each other.
+    """
+    folder = Path(folder)
+    if not is_structure_folder(folder):
+        raise DataError(f"{folder} is not a structure folder: expected POSCAR and info.json in it")
+    info = read_info(folder)
+    system = _read_poscar(folder / "POSCAR")
+    basis = _basis_of(info, folder).restricted(system.numbers)
+    S = read_matrix(folder / OVERLAP, system.n_atoms)
+    orbitals = basis.n_orbitals(system.numbers)
+    if S.n_pairs and S.shapes[0, 0] == 2 * orbitals[S.pairs[0, 3]]:  # overlap written as the spin-diagonal 2n x 2n block
+        S = S.mapped(lambda blocks, _: blocks[..., : blocks.shape[-2] // 2, : blocks.shape[-1] // 2].real)
+    name = HAMILTONIAN if (folder / HAMILTONIAN).is_file() else PREDICTED
+    if predicted is not None:
+        name = PREDICTED if predicted else HAMILTONIAN
+    H = None
+    if predicted is not None or (folder / name).is_file():
+        if info.get("split_hkb"):
+            raise DataError(f"{folder} stores spin-orbit split into H0 and hkb.h5 (split_hkb); write it as one hamiltonian.h5 first")
+        H = read_matrix(folder / name, system.n_atoms)
+        if not np.array_equal(H.pairs, S.pairs):
+            H, S = on_union(system, basis, H, S)
+    r = read_matrix(folder / POSITION, system.n_atoms) if positions and (folder / POSITION).is_file() else None
+    fermi, electrons = info.get("fermi_energy_eV"), info.get("occupation")
+    try:
+        return Hamiltonian(
+            system, basis, S, H, r,
+            fermi_energy=None if fermi is None else float(fermi),
+            n_electrons=None if electrons is None else float(electrons),
+            source=info.get("source", {}),
+        )  # fmt: skip
+    except DataError as error:
+        raise DataError(f"{folder}: {error}") from error
+
+
+def write_folder(folder: str | Path, data: Hamiltonian, *, predicted: bool = False, overwrite: bool = False) -> IntArray:
+    """Write a structure folder; it appears complete or not at all.
+
+    Parameters
+    ----------
+    folder : path
+        Must not exist unless ``overwrite``.
+    data : Hamiltonian
+        What to write. POSCAR wants the atoms of one element together, so atoms may be reordered.
+    predicted : bool
+        Write H as ``hamiltonian_pred.h5``.
+
+    Returns
+    -------
+    (n_atoms,) int array
+        Order of the atoms in the folder: ``folder atom a = given atom order[a]``.
+    """
+    folder = Path(folder)
+    if folder.exists() and not overwrite:
+        raise DataError(f"{folder} exists already; remove it or choose another output")
+    kinds = list(dict.fromkeys(data.system.numbers.tolist()))
+    order = np.argsort([kinds.index(z) for z in data.system.numbers.tolist()], kind="stable")
+    if (order != np.arange(len(order))).any():
+        data = data.permuted(order)
+    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.part")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    try:
+        _write_poscar(temporary / "POSCAR", data.system)
+        write_info(temporary, data, order)
+        write_matrix(temporary / OVERLAP, data.S)
+        if data.H is not None:
+            write_matrix(temporary / (PREDICTED if predicted else HAMILTONIAN), data.H)
+        if data.r is not None:
+            write_matrix(temporary / POSITION, data.r)
+        if folder.exists():
+            shutil.rmtree(folder)
+        temporary.rename(folder)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    return order
+
+
+def read_info(folder: Path) -> dict[str, Any]:
+    """info.json of a structure folder."""
+    try:
+        info = json.loads((folder / "info.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{folder / 'info.json'} is not readable JSON: {error}") from error
+    if not isinstance(info, dict) or "elements_orbital_map" not in info:
+        raise DataError(f"{folder / 'info.json'} lacks 'elements_orbital_map' (the shells of each element)")
+    return cast("dict[str, Any]", info)
+
+
+def write_info(folder: Path, data: Hamiltonian, atom_order: IntArray) -> None:
+    """Write info.json with the keys of the DeepH format, plus ``spin`` and ``source``."""
+    info: dict[str, Any] = {
+        "atoms_quantity": data.system.n_atoms,
+        "orbits_quantity": int(data.basis.n_orbitals(data.system.numbers).sum()),
+        "orthogonal_basis": False,
+        "spinful": data.basis.spin == "spinor",
+        "fermi_energy_eV": data.fermi_energy,
+        "elements_orbital_map": data.basis.to_symbols(),
+        "spin": data.basis.spin,
+        "source": dict(data.source),
+    }
+    if data.n_electrons is not None:
+        info["occupation"] = data.n_electrons
+    if (atom_order != np.arange(len(atom_order))).any():
+        info["original_atom_index"] = atom_order.tolist()
+    (folder / "info.json").write_text(json.dumps(info, indent=1) + "\n", encoding="utf-8")
+
+
+def _basis_of(info: dict[str, Any], folder: Path) -> Basis:
+    spin: Spin = info.get("spin", "spinor" if info.get("spinful") else "none")
+    try:
+        return Basis.from_symbols(info["elements_orbital_map"], spin)
+    except (DataError, AttributeError, TypeError, ValueError) as error:
+        raise DataError(f"{folder / 'info.json'}: {error}") from error
+
+
+def _read_poscar(path: Path) -> System:
+    lines = path.read_text(encoding="utf-8").splitlines()
+    try:
+        scale = float(lines[1])
+        cell = scale * np.array([[float(x) for x in line.split()[:3]] for line in lines[2:5]])
+        symbols, counts = lines[5].split(), [int(x) for x in lines[6].split()]
+        numbers = np.repeat([NUMBERS[s] for s in symbols], counts)
+        rows = np.array([[float(x) for x in line.split()[:3]] for line in lines[8 : 8 + len(numbers)]]).reshape(-1, 3)
+        cartesian = lines[7].strip()[:1].lower() in ("c", "k")
+    except (IndexError, ValueError, KeyError) as error:
+        raise DataError(f"{path} is not a VASP 5 POSCAR (cell, element line, counts, Cartesian or Direct): {error}") from error
+    if len(rows) != len(numbers):
+        raise DataError(f"{path}: {len(rows)} positions, expected {len(numbers)}")
+    return System(cell, scale * rows if cartesian else rows @ cell, numbers)
+
+
+def _write_poscar(path: Path, system: System) -> None:
+    symbols = list(dict.fromkeys(system.symbols))
+    counts = [system.symbols.count(s) for s in symbols]
+    rows = [" ".join(f"{x:.17g}" for x in row) for row in (*system.cell, *system.positions)]
+    head = [system.formula, "1.0", *rows[:3], " ".join(symbols), " ".join(map(str, counts)), "Cartesian"]
+    path.write_text("\n".join([*head, *rows[3:]]) + "\n", encoding="utf-8")
+
+
+def read_matrix(path: Path, n_atoms: int) -> PairBlocks:
+    """Read a packed matrix file and check that it is consistent and finite.
+
+    Raises
+    ------
+    DataError
+        If the file is missing, truncated, inconsistent, or holds NaN.
+    """
+    if not path.is_file():
+        raise DataError(f"{path} is missing")
+    try:
+        with h5py.File(path, "r") as file:
+            pairs, shapes = file["atom_pairs"][:], file["chunk_shapes"][:]
+            boundaries, entries = file["chunk_boundaries"][:], file["entries"][:]
+    except (OSError, KeyError) as error:
+        raise DataError(f"{path} is not a complete matrix file (atom_pairs, chunk_shapes, chunk_boundaries, entries): {error}") from error
+    if pairs.ndim != 2 or pairs.shape[1:] != (5,) or shapes.shape != (len(pairs), 2) or boundaries.shape != (len(pairs) + 1,):
+        raise DataError(f"{path}: atom_pairs {pairs.shape}, chunk_shapes {shapes.shape}, chunk_boundaries {boundaries.shape} disagree")
+    if not np.array_equal(np.diff(boundaries), shapes.prod(axis=1)) or (len(boundaries) and boundaries[0] != 0):
+        raise DataError(f"{path}: chunk_boundaries are not the running sum of the block sizes in chunk_shapes")
+    if len(pairs) and (pairs[:, 3:].min() < 0 or pairs[:, 3:].max() >= n_atoms):
+        low, high = pairs[:, 3:].min(), pairs[:, 3:].max()
+        raise DataError(f"{path}: atom indices {low} to {high}, but POSCAR has {n_atoms} atoms (counted from 0)")
+    if len(np.unique(pairs, axis=0)) != len(pairs):
+        raise DataError(f"{path}: the same atom pair occurs twice in atom_pairs")
+    try:
+        blocks = PairBlocks(pairs, shapes, entries)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
+    finite = np.isfinite(blocks.entries).all(axis=0)
+    if not finite.all():
+        R1, R2, R3, i, j = pairs[np.searchsorted(boundaries, int(np.argmin(finite)), side="right") - 1].tolist()
+        raise DataError(f"{path}: NaN or infinite value in block R = {R1} {R2} {R3}, i = {i}, j = {j}")
+    return blocks
+
+
+def write_matrix(path: Path, blocks: PairBlocks) -> None:
+    """Write a packed matrix file (to a temporary name, then renamed)."""
+    with MatrixWriter(path, blocks.pairs, blocks.shapes, blocks.n_components, blocks.entries.dtype) as writer:
+        writer.write(0, blocks.entries)
+
+
+class MatrixWriter:
+    """Write a matrix file piece by piece; it gets its name only when it is complete.
+
+    Parameters
+    ----------
+    path : path
+        Final name.
+    pairs, shapes : int arrays
+        The whole pattern, see :class:`deeph.blocks.PairBlocks`.
+    n_components : int
+        Number of matrices; one is stored as a flat array.
+    dtype : numpy dtype
+        Type of the entries.
+    """
+
+    def __init__(self, path: Path, pairs: IntArray, shapes: IntArray, n_components: int, dtype: Any) -> None:
+        self.path, self._temporary = path, path.with_name(f".{path.name}.{os.getpid()}.part")
+        self._file = h5py.File(self._temporary, "w")
+        boundaries = np.concatenate([[0], np.cumsum(shapes.prod(axis=1))]).astype(np.int64)
+        for name, values in (("atom_pairs", pairs), ("chunk_shapes", shapes), ("chunk_boundaries", boundaries)):
+            self._file[name] = np.asarray(values, np.int64)
+        size = int(boundaries[-1])
+        self._flat = n_components == 1
+        self._entries = self._file.create_dataset("entries", (size,) if self._flat else (n_components, size), dtype)
+
+    def write(self, start: int, entries: Array) -> None:
+        """Store (n_components, n) entries from position ``start`` on."""
+        stop = start + entries.shape[-1]
+        if self._flat:
+            self._entries[start:stop] = entries.reshape(-1)
+        else:
+            self._entries[:, start:stop] = entries
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        self._file.close()
+        if kind is None:
+            self._temporary.replace(self.path)
+        else:
+            self._temporary.unlink(missing_ok=True)

@@ -1,0 +1,127 @@
+"""The atoms: cell, positions, elements."""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from deeph.errors import DataError
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
+SYMBOLS: tuple[str, ...] = (
+    *("X H He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Ge As Se Br Kr Rb Sr Y Zr Nb".split()),
+    *("Mo Tc Ru Rh Pd Ag Cd In Sn Sb Te I Xe Cs Ba La Ce Pr Nd Pm Sm Eu Gd Tb Dy Ho Er Tm Yb Lu Hf Ta W Re Os Ir Pt Au Hg".split()),
+    *("Tl Pb Bi Po At Rn Fr Ra Ac Th Pa U Np Pu Am Cm Bk Cf Es Fm Md No Lr Rf Db Sg Bh Hs Mt Ds Rg Cn Nh Fl Mc Lv Ts Og".split()),
+)
+NUMBERS = {symbol: number for number, symbol in enumerate(SYMBOLS)}
+
+
+@dataclass(frozen=True)
+class System:
+    """A periodic arrangement of atoms.
+
+    Attributes
+    ----------
+    cell : (3, 3) array
+        Lattice vectors in rows, Angstrom.
+    positions : (n_atoms, 3) array
+        Cartesian positions, Angstrom. They are kept as given, also outside the cell: the R of a block refers to them.
+    numbers : (n_atoms,) int array
+        Atomic numbers.
+    pbc : tuple of 3 bool
+        Along which lattice vectors the system repeats.
+
+    Raises
+    ------
+    DataError
+        If the shapes disagree, a number is not finite, the cell is singular, or an element is unknown.
+    """
+
+    cell: FloatArray
+    positions: FloatArray
+    numbers: IntArray
+    pbc: tuple[bool, bool, bool] = field(default=(True, True, True))
+
+    def __post_init__(self) -> None:
+        for name, dtype in (("cell", np.float64), ("positions", np.float64), ("numbers", np.int64)):
+            object.__setattr__(self, name, np.array(getattr(self, name), dtype=dtype))
+        if self.cell.shape != (3, 3) or self.positions.shape != (len(self.numbers), 3):
+            raise DataError(
+                f"structure with cell {self.cell.shape}, positions {self.positions.shape} and {len(self.numbers)} elements: "
+                "expected (3, 3), (N, 3) and N"
+            )
+        if not (np.isfinite(self.cell).all() and np.isfinite(self.positions).all()):
+            raise DataError("the cell or the positions hold NaN or infinite numbers")
+        if abs(np.linalg.det(self.cell)) < 1e-6:
+            raise DataError(f"the lattice vectors {self.cell.tolist()} span no volume")
+        if len(self.numbers) and not (self.numbers.min() >= 1 and self.numbers.max() < len(SYMBOLS)):
+            raise DataError(f"atomic numbers from {self.numbers.min()} to {self.numbers.max()}: expected 1 to {len(SYMBOLS) - 1}")
+
+    @property
+    def n_atoms(self) -> int:
+        """Number of atoms in the cell."""
+        return len(self.numbers)
+
+    @property
+    def symbols(self) -> list[str]:
+        """Chemical symbol of each atom."""
+        return [SYMBOLS[z] for z in self.numbers]
+
+    @property
+    def formula(self) -> str:
+        """Composition, elements in order of first appearance, e.g. ``"Te2Mo"``."""
+        counts: dict[str, int] = {}
+        for symbol in self.symbols:
+            counts[symbol] = counts.get(symbol, 0) + 1
+        return "".join(f"{s}{n if n > 1 else ''}" for s, n in counts.items())
+
+    @cached_property
+    def fractional(self) -> FloatArray:
+        """(n_atoms, 3) positions in units of the lattice vectors, not wrapped."""
+        return np.asarray(np.linalg.solve(self.cell.T, self.positions.T).T)
+
+    @cached_property
+    def reciprocal(self) -> FloatArray:
+        """(3, 3) reciprocal vectors in rows with 2 pi, 1/Angstrom."""
+        return np.asarray(2 * np.pi * np.linalg.inv(self.cell).T)
+
+    def permuted(self, order: IntArray) -> "System":
+        """The same atoms in another order (``new[a] = old[order[a]]``)."""
+        return System(self.cell, self.positions[order], self.numbers[order], self.pbc)
+
+    def to_ase(self) -> Any:
+        """The structure as ``ase.Atoms``."""
+        from ase import Atoms
+
+        return Atoms(numbers=self.numbers, positions=self.positions, cell=self.cell, pbc=self.pbc)
+
+    @classmethod
+    def from_ase(cls, atoms: Any) -> "System":
+        """Build from ``ase.Atoms``; a missing cell vector is an error, because blocks are labelled by lattice vectors."""
+        pbc = tuple(bool(p) for p in atoms.pbc)
+        return cls(np.array(atoms.cell), atoms.get_positions(), atoms.get_atomic_numbers(), (pbc[0], pbc[1], pbc[2]))
+
+
+def read_structure(path: str | Path) -> System:
+    """Read POSCAR, cif, xyz and whatever else ASE knows.
+
+    Raises
+    ------
+    DataError
+        If the file is missing or cannot be understood.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise DataError(f"no structure file at {path}")
+    from ase.io import read
+
+    try:
+        atoms = read(path, format="vasp" if path.suffix == ".vasp" or path.name.startswith("POSCAR") else None)
+    except Exception as error:
+        raise DataError(f"{path} could not be read as a structure: {error}") from error
+    return System.from_ase(atoms)

@@ -1,0 +1,33 @@
+"""Physical constants: one CODATA table, and the constants other codes were compiled with.
+
+Everything inside the project is in eV and Angstrom. A reader converts at the border with the constants *of its
+source*, because the codes of this field disagree in the sixth digit (0.2 meV per 100 eV) and a comparison with a code's own
+eigenvalues must use that code's numbers.
+"""
+
+from typing import NamedTuple
+
+KELVIN = 8.617333262e-5
+"""Boltzmann constant, eV/K (CODATA 2022)."""
+
+
+class Constants(NamedTuple):
+    """Unit conversion of one source.
+
+    Attributes
+    ----------
+    name : str
+        Where the numbers come from; stored with the data.
+    hartree : float
+        1 Hartree in eV.
+    bohr : float
+        1 Bohr in Angstrom.
+    """
+
+    name: str
+    hartree: float
+    bohr: float
+
+
+CODATA = Constants("CODATA 2022", 27.211386245981, 0.529177210544)
+OPENMX = Constants("OpenMX 3.8/3.9", 27.2113845, 0.529177249)

@@ -1,0 +1,1 @@
+"""From Hamiltonians to bands and what follows from them."""

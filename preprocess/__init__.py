@@ -1,0 +1,1 @@
+"""From raw DFT output to verified structure folders."""

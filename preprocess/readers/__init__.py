@@ -1,0 +1,1 @@
+"""Readers of raw DFT output, one file a code."""
