@@ -27,7 +27,7 @@ _WHERE = {
     "read_structure": "deeph.system",
     "write_folder": "deeph.store",
 }
-__all__ = list(_WHERE)  # noqa: PLE0605 - kept in step with the table above
+__all__ = list(_WHERE)
 
 
 def __getattr__(name: str) -> Any:
