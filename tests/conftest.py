@@ -1,0 +1,31 @@
+"""Fixtures shared by all tests."""
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy or torch start their thread pools
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder with the developers' DFT data beside the checkout; a user's clone has none and skips."""
+    folder = ROOT.parent / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip("needs the shared data folder")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def bilayer36(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with three unpacked structure folders of the bilayer graphene training set (000, 001, 002)."""
+    out = tmp_path_factory.mktemp("bilayer36")
+    files = [shared_data / "bilayer36" / f"{n:03d}.npz" for n in range(3)]
+    subprocess.run([sys.executable, shared_data / "unpack.py", out, *files], check=True)
+    return out
