@@ -16,6 +16,15 @@ from deeph.errors import DataError
 Order = Literal["deeph", "openmx", "legacy"]
 IntArray = npt.NDArray[np.int64]
 
+CONVENTIONS = {
+    "energy": "eV",
+    "length": "Angstrom",
+    "block": "block(R,i,j) = <phi_i, 0 | H | phi_j, R>",
+    "orbitals": "shells in basis order, m = -l..l, real harmonics without Condon-Shortley sign",
+    "spin": "spin-major [[uu, ud], [du, dd]]",
+}
+"""What every number of this project is relative to; written into model files and compared when they are read."""
+
 # position of m = -l..l in OpenMX's list of a shell (p: x y z; d: z2 x2-y2 xy xz yz; f: m = 0 +1 -1 +2 -2 +3 -3);
 # the legacy DeepH folder inherited OpenMX's order.
 _OPENMX_SHELL: dict[int, tuple[int, ...]] = {

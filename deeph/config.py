@@ -1,0 +1,169 @@
+"""Settings of a training run. The docstring of each field is its documentation, also in ``deeph-train --print-config``."""
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+Count = Annotated[int, Field(ge=1)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+
+
+class Section(BaseModel):
+    """A table of the TOML file: immutable, no unknown keys, no silent conversions."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True)
+
+
+class ModelConfig(Section):
+    """Size of the network."""
+
+    l_max: Literal["auto"] | Annotated[int, Field(ge=0, le=12)] = "auto"
+    """Largest angular momentum of the features; "auto" takes l1 + l2 of the two highest shells in the data (spd: 4)."""
+
+    node_channels: Count = 64
+    """Channels per l of an atom's features with natural parity (-1)^l."""
+
+    node_pseudo_channels: Annotated[int, Field(ge=0)] = 16
+    """Channels per l of an atom's features with the opposite parity."""
+
+    bond_channels: Count = 32
+    """Channels per l of a bond's features with natural parity."""
+
+    bond_pseudo_channels: Annotated[int, Field(ge=0)] = 8
+    """Channels per l of a bond's features with the opposite parity; p-d and d-d blocks and spin-orbit need them."""
+
+    n_layers: Count = 3
+    """Message-passing layers; each widens what an atom sees by one orbital cutoff."""
+
+    n_radial: Count = 32
+    """Radial basis functions of the bond length."""
+
+    radial_hidden: Count = 64
+    """Width of the small network from bond length to radial weights."""
+
+    rank: Count = 16
+    """Rank of the contraction from bond features to shell pairs."""
+
+    chunk_bonds: Count | None = 512
+    """Bonds processed at a time; bounds the memory and suits the cache, changes no result. "none": all at once."""
+
+    baseline_degree: Annotated[int, Field(ge=0)] = 8
+    """Degree in the bond length of the Slater-Koster baseline that is fitted first; the network learns the rest."""
+
+
+class DataConfig(Section):
+    """Where the structures are and which of them are trained on."""
+
+    path: Path
+    """Folder of structure folders as deeph-preprocess writes them. Relative paths start from the configuration file."""
+
+    split: Path | None = None
+    """JSON file with lists of folder names "train", "validate", "test".
+    "none": split.json or dataset_split.json in the data folder, unless fractions are given."""
+
+    fractions: tuple[NotNegative, NotNegative, NotNegative] | None = None
+    """Random split instead of a file, or "none": fractions for train, validate and test, adding up to 1."""
+
+    seed: int = 0
+    """Seed of the random split."""
+
+    @model_validator(mode="after")
+    def _one_split(self) -> Self:
+        if self.split is not None and self.fractions is not None:
+            raise ValueError("split and fractions exclude each other: expected one of them")
+        if self.fractions is not None and (abs(sum(self.fractions) - 1) > 1e-6 or self.fractions[0] == 0):
+            raise ValueError(f"fractions {list(self.fractions)}: expected three numbers that add up to 1, the first above 0")
+        return self
+
+
+class LossConfig(Section):
+    """What is minimized: errors of the standardized matrix elements, per structure, averaged over structures."""
+
+    onsite_weight: NotNegative = 1.0
+    """Weight of the on-site blocks relative to the off-site blocks (each group is averaged on its own)."""
+
+    mae_weight: NotNegative = 1.0
+    """Weight of the mean absolute error."""
+
+    rmse_weight: NotNegative = 1.0
+    """Weight of the root mean square error."""
+
+    @model_validator(mode="after")
+    def _not_all_zero(self) -> Self:
+        if self.mae_weight == 0 and self.rmse_weight == 0:
+            raise ValueError("mae_weight and rmse_weight are both 0: expected at least one above 0")
+        return self
+
+
+class TrainConfig(Section):
+    """How it is minimized."""
+
+    epochs: Count = 500
+    """Passes over the training structures; the learning rate falls along a cosine over all of them."""
+
+    max_minutes: Positive | None = None
+    """Time budget, or "none". The schedule is stretched over it: progress = max(epochs done / epochs, minutes / max_minutes).
+    Such a run is not reproducible bit for bit, because its learning rates depend on the speed of the machine."""
+
+    batch_bonds: Count = 3000
+    """Bonds (each pair of atoms once) in a batch, over all processes; a larger structure is a batch of its own."""
+
+    learning_rate: Positive = 5e-3
+    """Peak learning rate of AdamW."""
+
+    min_learning_rate: NotNegative = 1e-6
+    """Learning rate at the end of the cosine."""
+
+    warmup: Fraction = 0.03
+    """Fraction of the run in which the learning rate rises linearly from 0."""
+
+    weight_decay: NotNegative = 1e-4
+    """Decoupled weight decay of the linear maps; norms, biases and embeddings are left alone."""
+
+    betas: tuple[Fraction, Fraction] = (0.9, 0.999)
+    """Decay of AdamW's averages of the gradient and of its square."""
+
+    grad_clip: Positive | None = 1.0
+    """Largest norm of the gradient; longer ones are scaled down. "none": no limit."""
+
+    ema_decay: Fraction = 0.999
+    """Decay of the running average of the weights, ramped as min(decay, (1 + n)/(10 + n)). The average is what is validated and kept."""
+
+    seed: int = 0
+    """Seed of the first weights and of the order of the structures."""
+
+    precision: Literal["float32", "float64"] = "float32"
+    """Floating-point type of the network."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where to compute; "auto" takes a GPU if there is one."""
+
+    threads: Count | None = None
+    """CPU threads of each process. "none": torch decides."""
+
+    validate_every: Count = 1
+    """Epochs between validations; each gives a row of metrics.csv."""
+
+    checkpoint_minutes: Positive = 5.0
+    """Minutes between saved states from which --resume continues (one is also saved at the end, on SIGTERM, SIGINT and SIGUSR1)."""
+
+    tensorboard: bool = False
+    """Also write the metrics for TensorBoard (needs the package tensorboard)."""
+
+    @model_validator(mode="after")
+    def _learning_rates(self) -> Self:
+        if self.min_learning_rate > self.learning_rate:
+            raise ValueError(f"min_learning_rate {self.min_learning_rate:g} is above learning_rate {self.learning_rate:g}")
+        return self
+
+
+class Config(Section):
+    """All settings of a training run."""
+
+    data: DataConfig
+    model: ModelConfig = ModelConfig()
+    loss: LossConfig = LossConfig()
+    train: TrainConfig = TrainConfig()

@@ -1,0 +1,62 @@
+"""Which structures make a batch, and their graphs."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from torch_geometric.data import Batch, Data
+
+from deeph.dataset import Dataset
+from deeph.nn.graph import make_graph
+from deeph.nn.model import HamiltonianModel
+
+
+def plan_batches(names: Sequence[str], n_bonds: Mapping[str, int], budget: int) -> list[list[str]]:
+    """Cut a list into batches of at most ``budget`` bonds; a larger structure is a batch of its own.
+
+    The batches are those of all processes together, so that their number changes no result.
+    """
+    batches: list[list[str]] = []
+    room = 0
+    for name in names:
+        if not batches or n_bonds[name] > room:
+            batches.append([])
+            room = budget
+        batches[-1].append(name)
+        room -= n_bonds[name]
+    return batches
+
+
+def shuffled(names: Sequence[str], seed: int, epoch: int) -> list[str]:
+    """The order of an epoch; the same in every process and after a restart."""
+    return [names[i] for i in np.random.default_rng([seed, epoch]).permutation(len(names))]
+
+
+def share(batch: Sequence[str], n_bonds: Mapping[str, int], rank: int, size: int) -> list[str]:
+    """The structures of a batch that one process computes: dealt from the largest to the smallest."""
+    return sorted(batch, key=lambda name: -n_bonds[name])[rank::size] if size > 1 else list(batch)
+
+
+class Graphs:
+    """Graphs of the structures of a dataset, each made once and kept in memory.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        The structures.
+    model : HamiltonianModel
+        Decides what a graph holds.
+    device : torch.device
+        Where batches go; the graphs stay in main memory.
+    """
+
+    def __init__(self, dataset: Dataset, model: HamiltonianModel, device: torch.device) -> None:
+        self.dataset, self.model, self.device = dataset, model, device
+        self._kept: dict[str, Data] = {}
+
+    def batch(self, names: Sequence[str]) -> Batch:
+        """One batch of some structures, with targets."""
+        for name in names:
+            if name not in self._kept:
+                self._kept[name] = make_graph(self.dataset.read(name), self.model, targets=True).to("cpu")
+        return Batch.from_data_list([self._kept[name] for name in names]).to(self.device)

@@ -1,0 +1,117 @@
+"""Model files: weights and tables in safetensors, everything else as JSON in its header. No pickle, nothing is executed."""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+from deeph import __version__
+from deeph.conventions import CONVENTIONS
+from deeph.errors import DataError, ModelError
+from deeph.nn.model import HamiltonianModel
+
+MODEL_FORMAT, STATE_FORMAT = "deeph-model", "deeph-training-state"
+VERSION = 1
+BEST, LAST, STATE = "model.safetensors", "last.safetensors", "resume.safetensors"
+
+
+def save_model(path: str | Path, model: HamiltonianModel, metadata: Mapping[str, Any]) -> None:
+    """Write a model file; it appears complete or not at all.
+
+    Parameters
+    ----------
+    path : path
+        Conventionally ``model.safetensors``.
+    model : HamiltonianModel
+        The model.
+    metadata : mapping
+        What else to record, JSON-able: dataset fingerprint, metrics, configuration.
+    """
+    header = {"description": model.description(), "metadata": dict(metadata)}
+    write_tensors(Path(path), MODEL_FORMAT, model.state_dict(), header)
+
+
+def load_model(path: str | Path, device: str = "cpu") -> HamiltonianModel:
+    """Read a model for prediction.
+
+    Parameters
+    ----------
+    path : path
+        A model file, or the folder of a training run (its best model is taken).
+    device : str
+        Where to put it.
+
+    Raises
+    ------
+    DataError
+        If the file is missing, damaged, or no model.
+    ModelError
+        If it was written by a newer version or under other conventions.
+    """
+    path = Path(path)
+    path = path / BEST if path.is_dir() else path
+    tensors, header = read_tensors(path, MODEL_FORMAT)
+    model = restore_model(path, header["description"], tensors)
+    return model.to(device).eval()
+
+
+def read_metadata(path: str | Path) -> dict[str, Any]:
+    """What was recorded with a model, without its weights: metrics, dataset, configuration, code version."""
+    path = Path(path)
+    header = _read_header(path / BEST if path.is_dir() else path, MODEL_FORMAT)
+    return {**header["metadata"], "description": header["description"], "code": header["code"], "conventions": header["conventions"]}
+
+
+def restore_model(path: Path, description: dict[str, Any], tensors: Mapping[str, torch.Tensor]) -> HamiltonianModel:
+    """Rebuild a model from its description and its state; the tensors keep the type they were stored with."""
+    try:
+        model = HamiltonianModel.from_description(description)
+        model.load_state_dict(dict(tensors), assign=True)
+    except (RuntimeError, KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{path} does not describe a complete model: {error}") from error
+    return model
+
+
+def write_tensors(path: Path, kind: str, tensors: Mapping[str, torch.Tensor], header: Mapping[str, Any]) -> None:
+    """Write tensors and a JSON header under a temporary name, then rename."""
+    full = {"format": kind, "version": VERSION, "code": f"deeph {__version__}", "conventions": CONVENTIONS, **header}
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    plain = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
+    try:
+        temporary.write_bytes(save(plain, metadata={"deeph": json.dumps(full)}))
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read_tensors(path: Path, kind: str) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """Tensors and header of a file written by :func:`write_tensors`."""
+    header = _read_header(path, kind)
+    with safe_open(path, framework="pt") as file:
+        return {name: file.get_tensor(name) for name in file.keys()}, header  # noqa: SIM118 - not a mapping
+
+
+def _read_header(path: Path, kind: str) -> dict[str, Any]:
+    if not path.is_file():
+        raise DataError(f"{path} is missing; expected a file written by deeph-train")
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = json.loads((file.metadata() or {})["deeph"])
+    except KeyError:
+        raise DataError(f"{path} is a safetensors file of another program; expected one written by deeph-train") from None
+    except (SafetensorError, ValueError, OSError) as error:
+        raise DataError(f"{path} is damaged or no safetensors file ({error}); expected a file written by deeph-train") from error
+    if header.get("format") != kind:
+        raise DataError(f"{path} holds a {header.get('format')!r}; expected a {kind!r}")
+    if header["version"] > VERSION:
+        raise ModelError(f"{path} has format version {header['version']} ({header.get('code')}); this code knows {VERSION}: update it")
+    different = [name for name, value in CONVENTIONS.items() if header["conventions"].get(name) != value]
+    if different:
+        seen = header["conventions"].get(different[0])
+        raise ModelError(f"{path} was trained with {different[0]} = {seen!r}; expected {CONVENTIONS[different[0]]!r}")
+    return cast("dict[str, Any]", header)

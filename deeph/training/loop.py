@@ -1,0 +1,309 @@
+"""The training loop.
+
+A run starts by writing its state of step 0 and then continues from it, so that a fresh start and ``--resume`` are one path:
+a run that was interrupted ends with the same bits as one that was not (one process, no time budget). The loss is the mean
+over the structures of a batch; the processes share each batch and add their gradients, so that their number changes
+nothing but the speed and the last digits.
+"""
+
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from deeph import distributed
+from deeph.config import Config
+from deeph.dataset import Dataset, Split, open_dataset, split_of
+from deeph.distributed import Process
+from deeph.errors import DeephError, UsageError
+from deeph.log import logger
+from deeph.nn.model import HamiltonianModel
+from deeph.training.batches import Graphs, plan_batches, share, shuffled
+from deeph.training.checkpoint import BEST, LAST, STATE, save_model
+from deeph.training.loss import compute_loss
+from deeph.training.metrics import summarize
+from deeph.training.optim import RunningAverage, learning_rate, make_optimizer
+from deeph.training.recorder import Recorder
+from deeph.training.signals import SignalWatch, StoppedError
+from deeph.training.state import Position, State, load_state, save_state
+
+
+def train(config: Config, out: str | Path, *, resume: bool = False) -> Path:
+    """Train a model.
+
+    Parameters
+    ----------
+    config : Config
+        All settings.
+    out : path
+        The run folder; gets ``model.safetensors`` (best validation), ``last.safetensors``, ``resume.safetensors``, ``metrics.csv``,
+        ``config.toml``, ``versions.json`` and ``train.log``.
+    resume : bool
+        Continue the run in ``out``; settings of [train] may have changed, those of the model and the data may not.
+
+    Returns
+    -------
+    Path
+        The best model.
+
+    Raises
+    ------
+    UsageError
+        If ``out`` holds a run already (or none to resume), or a GPU is asked for and there is none.
+    DataError
+        If the data are damaged.
+    DeephError
+        If the loss is no longer a number, or the run was asked to stop.
+    """
+    out, process = Path(out), distributed.find_process()
+    if (out / STATE).is_file() and not resume:
+        raise UsageError(f"{out} holds a run already; continue it with --resume, or choose another --out")
+    device = choose_device(config.train.device, process)
+    if config.train.threads is not None:
+        torch.set_num_threads(config.train.threads)
+    dataset = open_dataset(config.data.path)
+    split = split_of(dataset, config.data)
+    distributed.start(process, device.type)
+    try:
+        if process.is_main and not resume:
+            _begin(dataset, split, config, out)
+        distributed.barrier(process)
+        Trainer(Job(config, dataset, split, out, process, device), load_state(out / STATE)).run()
+    finally:
+        distributed.stop(process)
+    return out / BEST
+
+
+def choose_device(name: str, process: Process) -> torch.device:
+    """The device of this process; each process of a node gets its own GPU."""
+    available = torch.cuda.is_available()
+    if name == "cuda" and not available:
+        raise UsageError("train.device is 'cuda', but torch sees no GPU; set it to 'auto' or 'cpu'")
+    if name == "cpu" or not available:
+        return torch.device("cpu")
+    return torch.device("cuda", process.local % torch.cuda.device_count())
+
+
+def identity(dataset: Dataset, split: Split, config: Config) -> dict[str, Any]:
+    """What must not change when a run is resumed."""
+    return {
+        "train_data": dataset.subset(split.train).fingerprint(),
+        "validate_data": dataset.subset(split.validate).fingerprint(),
+        "model": config.model.model_dump(mode="json"),
+        "loss": config.loss.model_dump(mode="json"),
+        "precision": config.train.precision,
+        "seed": config.train.seed,
+    }
+
+
+def _begin(dataset: Dataset, split: Split, config: Config, out: Path) -> None:
+    """Fit the baseline, draw the weights, and save them as the state of step 0."""
+    out.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(config.train.seed)
+    logger.info("fitting the baseline to %d structures", len(split.train))
+    model = HamiltonianModel.fit(config.model, dataset.subset(split.train)).to(getattr(torch, config.train.precision))
+    save_state(out / STATE, model, Position(), {"identity": identity(dataset, split, config)})
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is to be done, and by whom."""
+
+    config: Config
+    dataset: Dataset
+    split: Split
+    out: Path
+    process: Process
+    device: torch.device
+
+
+class Trainer:
+    """Continue a run from a saved state.
+
+    Parameters
+    ----------
+    job : Job
+        Settings, data and process.
+    state : State
+        Where to go on.
+    """
+
+    def __init__(self, job: Job, state: State) -> None:
+        self.job, self.settings, self.process = job, job.config.train, job.process
+        self.identity = state.header["identity"]
+        if self.process.is_main:
+            now = identity(job.dataset, job.split, job.config)
+            changed = [name for name, value in now.items() if value != self.identity.get(name)]
+            if changed:
+                raise UsageError(f"{', '.join(changed)} changed since {job.out} was started; undo that, or start anew in another --out")
+        self.model = state.model().to(job.device)
+        self.average = RunningAverage(self.model, self.settings.ema_decay)
+        self.optimizer = make_optimizer(self.model, self.settings)
+        state.restore(self.average, self.optimizer)
+        self.position = state.position
+        self.graphs = Graphs(job.dataset, self.model, job.device)
+        self.n_bonds = job.dataset.n_bonds
+        self.sums: dict[str, float] = self.position.sums if self.process.is_main else {}
+        self.watch = SignalWatch()
+        self.recorder: Recorder | None = None
+        self._started = time.monotonic() - self.position.seconds
+        self._saved_at = self.position.seconds
+        self._fraction = 0.0  # of the present epoch
+
+    @property
+    def progress(self) -> float:
+        """How much of the schedule is done, 0 to 1."""
+        by_epochs = (self.position.epoch + self._fraction) / self.settings.epochs
+        by_time = self.position.seconds / (60 * self.settings.max_minutes) if self.settings.max_minutes else 0.0
+        return min(1.0, max(by_epochs, by_time))
+
+    def run(self) -> None:
+        """Train to the end.
+
+        Raises
+        ------
+        DeephError
+            If the gradient is no longer finite (the last saved state stays), or a signal asked to stop (the state is saved).
+        """
+        main = self.process.is_main
+        logger.info("%d weights, %d structures to train on, %d to validate with, %s, %d process(es)",
+                    sum(p.numel() for p in self.model.parameters()), len(self.job.split.train), len(self.job.split.validate),
+                    self.job.device, self.process.size)  # fmt: skip
+        recorder = Recorder(self.job.out, self.job.config, self.position.step, str(self.job.device)) if main else None
+        with self.watch:
+            if recorder is None:
+                self._run()
+            else:
+                with recorder as self.recorder:
+                    self._run()
+
+    def _run(self) -> None:
+        if self.progress >= 1:
+            logger.info("this run is complete (%d epochs); raise train.epochs to go on", self.position.epoch)
+        while self.progress < 1:
+            self._epoch()
+        self.save()
+
+    def _epoch(self) -> None:
+        names = shuffled(self.job.split.train, self.settings.seed, self.position.epoch)
+        batches = plan_batches(names, self.n_bonds, self.settings.batch_bonds)
+        for batch in batches[self.position.batch :]:
+            self._fraction = (self.position.batch + 1) / len(batches)
+            loss = self._step(batch)
+            self.position.batch += 1
+            self.position.step += 1
+            if self.recorder is not None:
+                self.recorder.advance(self.position.epoch, self.position.batch, len(batches), loss)
+            self._attend()
+            if self.progress >= 1:
+                break
+        self.position.epoch += 1
+        self.position.batch, self._fraction = 0, 0.0
+        if self.recorder is not None:
+            self.recorder.end_epoch()
+        if self.position.epoch % self.settings.validate_every == 0 or self.progress >= 1:
+            self._validate()
+
+    def _step(self, batch: list[str]) -> float:
+        """One optimizer step on a batch shared by all processes; returns this process's loss."""
+        mine = share(batch, self.n_bonds, self.process.rank, self.process.size)
+        self.model.train()
+        self.optimizer.zero_grad()
+        value = 0.0
+        if mine:
+            loss, sums = compute_loss(self.model, self.graphs.batch(mine), self.job.config.loss)
+            (loss * (len(mine) / len(batch))).backward()
+            value = float(loss.detach())
+            add(self.sums, {**sums, "loss": value * len(mine), "structures": float(len(mine))})
+        distributed.sum_gradients(self.process, self.model.parameters())
+        norm = float(torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.grad_clip or math.inf))
+        if not math.isfinite(norm):  # the same in every process: the gradient is the sum of all
+            raise DeephError(
+                f"the loss or its gradient is not a number any more in epoch {self.position.epoch + 1}, structures {', '.join(batch)}. "
+                f"Lower train.learning_rate or train.grad_clip; {self.job.out / STATE} keeps the last good state"
+            )
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(self.settings, self.progress)
+        self.optimizer.step()
+        self.average.update()
+        return value
+
+    def _attend(self) -> None:
+        """Between two steps: agree on the time, save if it is due, stop if asked to."""
+        elapsed = time.monotonic() - self._started
+        wishes = [elapsed, float(self.watch.stop), float(self.watch.save)]
+        self.position.seconds, stop, save = distributed.maximum(self.process, wishes, self.job.device)
+        if stop or save or self.position.seconds - self._saved_at > 60 * self.settings.checkpoint_minutes:
+            self.watch.save = False
+            self.save()
+        if stop:
+            raise StoppedError(f"asked to stop in epoch {self.position.epoch + 1}; the state is saved, continue with --resume", int(stop))
+
+    def save(self) -> None:
+        """Save the state to resume from, and the averaged model of this moment."""
+        self.sums = distributed.total(self.process, self.sums)
+        self._saved_at = self.position.seconds
+        if not self.process.is_main:
+            self.sums = {}
+            return
+        self.position.sums = self.sums
+        save_state(self.job.out / STATE, self.model, self.position, {"identity": self.identity}, self.average, self.optimizer)
+        with self.average.applied():
+            save_model(self.job.out / LAST, self.model, self._metadata({}))
+        logger.debug("saved step %d", self.position.step)
+
+    def _metadata(self, metrics: dict[str, float]) -> dict[str, Any]:
+        config = self.job.config.model_dump(mode="json", exclude={"data": {"path", "split"}})
+        position = {"epoch": self.position.epoch, "step": self.position.step, "minutes": self.position.seconds / 60}
+        return {**self.identity, **position, "metrics": metrics, "config": config}
+
+    @torch.no_grad()
+    def evaluate(self, names: tuple[str, ...]) -> dict[str, float]:
+        """Loss and metrics of the averaged model on some structures; the same in every process."""
+        sums: dict[str, float] = {}
+        self.model.eval()
+        with self.average.applied():
+            for batch in plan_batches(names, self.n_bonds, self.settings.batch_bonds):
+                mine = share(batch, self.n_bonds, self.process.rank, self.process.size)
+                if mine:
+                    loss, parts = compute_loss(self.model, self.graphs.batch(mine), self.job.config.loss)
+                    add(sums, {**parts, "loss": float(loss) * len(mine), "structures": float(len(mine))})
+        return summary(distributed.total(self.process, sums))
+
+    def _validate(self) -> None:
+        """Close a stretch of training: metrics of the training sums and of the validation structures; keep the best model."""
+        trained = summary(distributed.total(self.process, self.sums))
+        self.sums = {}
+        validated = self.evaluate(self.job.split.validate) if self.job.split.validate else {}
+        loss = validated.get("loss")
+        better = loss is None or self.position.best is None or loss < self.position.best
+        if loss is not None and better:
+            self.position.best = loss
+        if self.recorder is None:
+            return
+        metrics = {f"train_{k}": v for k, v in trained.items()} | {f"validate_{k}": v for k, v in validated.items()}
+        if better:
+            with self.average.applied():
+                save_model(self.job.out / BEST, self.model, self._metadata(metrics))
+        rate = self.optimizer.param_groups[0]["lr"]
+        position = {"epoch": self.position.epoch, "step": self.position.step, "time_min": self.position.seconds / 60, "learning_rate": rate}
+        self.recorder.row({**position, **metrics})
+        shown = "  ".join(f"{name} {value:.4g}" for name, value in metrics.items() if name.endswith(("loss", "_mae_meV")))
+        best = "  (best)" if better else ""
+        logger.info("epoch %d  %.1f min  lr %.2e  %s%s", self.position.epoch, self.position.seconds / 60, rate, shown, best)
+
+
+def add(sums: dict[str, float], more: dict[str, Any]) -> None:
+    """Add named numbers to named sums."""
+    for name, value in more.items():
+        sums[name] = sums.get(name, 0.0) + float(value)
+
+
+def summary(sums: dict[str, float]) -> dict[str, float]:
+    """The mean loss per structure and the metrics of :func:`deeph.training.metrics.summarize`."""
+    sums = dict(sums)
+    loss, structures = sums.pop("loss"), sums.pop("structures")
+    return {"loss": loss / structures, **summarize(sums)}

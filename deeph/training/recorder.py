@@ -1,0 +1,132 @@
+"""What a run leaves behind besides the model: config.toml, versions.json, train.log, metrics.csv, and a progress bar."""
+
+import csv
+import io
+import json
+import logging
+import os
+import platform
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from tqdm import tqdm
+
+from deeph import __version__
+from deeph.config import Config
+from deeph.config_file import to_toml
+from deeph.errors import UsageError
+from deeph.log import logger
+
+METRICS, LIBRARIES = "metrics.csv", ("torch", "torch_geometric", "e3nn", "numpy", "safetensors")
+
+
+class Recorder:
+    """Files of a run folder, written by the main process only.
+
+    Parameters
+    ----------
+    folder : Path
+        The run folder; must exist.
+    config : Config
+        Written as ``config.toml``, with absolute paths.
+    step : int
+        Steps already done; later rows of an existing ``metrics.csv`` are removed.
+    device : str
+        For ``versions.json``.
+    """
+
+    def __init__(self, folder: Path, config: Config, step: int, device: str) -> None:
+        self.folder, self.config = folder, config
+        write_text(folder / "config.toml", to_toml(config))
+        versions = {"deeph": __version__, "python": platform.python_version(), **{name: version(name) for name in LIBRARIES}}
+        write_text(folder / "versions.json", json.dumps({**versions, "platform": platform.platform(), "device": device}, indent=1) + "\n")
+        self._columns = keep_rows(folder / METRICS, step)
+        self._log = logging.FileHandler(folder / "train.log", encoding="utf-8")
+        self._log.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+        self._board = _tensorboard(folder) if config.train.tensorboard else None
+        self._bar: Any = None
+
+    def __enter__(self) -> Self:
+        logger.addHandler(self._log)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        self.end_epoch()
+        if value is not None:
+            logger.debug("stopped by %s: %s", type(value).__name__, value)
+        logger.removeHandler(self._log)
+        self._log.close()
+        if self._board is not None:
+            self._board.close()
+
+    def advance(self, epoch: int, batch: int, n_batches: int, loss: float) -> None:
+        """Move the progress bar; there is none if the output is not a terminal."""
+        if self._bar is None:
+            self._bar = tqdm(total=n_batches, initial=batch - 1, desc=f"epoch {epoch + 1}", unit="batch", leave=False, disable=None)
+        self._bar.update()
+        self._bar.set_postfix_str(f"loss {loss:.3g}", refresh=False)
+
+    def end_epoch(self) -> None:
+        """Remove the progress bar."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+    def row(self, values: Mapping[str, float]) -> None:
+        """Append a line to ``metrics.csv`` in one write; the columns are those of the first row."""
+        path = self.folder / METRICS
+        line = io.StringIO()
+        writer = csv.writer(line, lineterminator="\n")
+        if self._columns is None:
+            self._columns = list(values)
+            writer.writerow(self._columns)
+        writer.writerow([_number(values.get(name)) for name in self._columns])
+        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        try:
+            os.write(descriptor, line.getvalue().encode())
+        finally:
+            os.close(descriptor)
+        if self._board is not None:
+            for name, value in values.items():
+                self._board.add_scalar(name, value, int(values["step"]))
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return ""
+    return str(value) if isinstance(value, int) else f"{value:.8g}"
+
+
+def keep_rows(path: Path, step: int) -> list[str] | None:
+    """Drop the rows after a step, and a last line that was cut off; return the columns, None if there is no table."""
+    if not path.is_file():
+        return None
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.reader(file))
+    if step == 0 or not rows or "step" not in rows[0]:
+        path.unlink()
+        return None
+    column = rows[0].index("step")
+    kept = [row for row in rows[1:] if len(row) == len(rows[0]) and int(row[column]) <= step]
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([rows[0], *kept])
+    write_text(path, text.getvalue())
+    return rows[0]
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file under a temporary name, then rename."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
+
+
+def _tensorboard(folder: Path) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise UsageError("train.tensorboard is on, but the package tensorboard is not installed: pip install tensorboard") from None
+    return SummaryWriter(str(folder / "tensorboard"))

@@ -1,0 +1,52 @@
+"""Being asked to stop: by a queue system (SIGTERM, SIGUSR1) or by Ctrl-C (SIGINT)."""
+
+import signal
+import threading
+from types import FrameType, TracebackType
+from typing import Any, Self
+
+from deeph.errors import DeephError
+
+STOPPING = (signal.SIGTERM, signal.SIGINT)
+SAVING = (signal.SIGUSR1,) if hasattr(signal, "SIGUSR1") else ()
+
+
+class StoppedError(DeephError):
+    """The run was asked to stop and has saved its state."""
+
+    def __init__(self, message: str, number: int) -> None:
+        super().__init__(message)
+        self.exit_code = 128 + number
+
+
+class SignalWatch:
+    """While active, signals are only noted; the loop looks at them between two steps.
+
+    Attributes
+    ----------
+    stop : int
+        Number of the signal that asks to save and stop, 0 if none. A second one of its kind acts at once, as usual.
+    save : bool
+        Whether a saved state was asked for (SIGUSR1); the run goes on.
+    """
+
+    def __init__(self) -> None:
+        self.stop, self.save = 0, False
+        self._previous: dict[signal.Signals, Any] = {}
+
+    def _note(self, number: int, _frame: FrameType | None) -> None:
+        if number in SAVING:
+            self.save = True
+        else:
+            self.stop = number
+            signal.signal(number, self._previous[signal.Signals(number)])
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            for number in (*STOPPING, *SAVING):
+                self._previous[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
