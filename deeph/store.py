@@ -9,6 +9,8 @@ Collinear spin is an extension: ``"spin": "collinear"`` in info.json and ``entri
 import json
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, cast
@@ -100,6 +102,31 @@ def read_folder(folder: str | Path, *, predicted: bool | None = None, positions:
         raise DataError(f"{folder}: {error}") from error
 
 
+@contextmanager
+def new_folder(folder: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
+    """A temporary folder to write into, which gets its name only if the ``with`` block ends without an error.
+
+    Raises
+    ------
+    DataError
+        If the folder exists and may not be replaced.
+    """
+    folder = Path(folder)
+    if folder.exists() and not overwrite:
+        raise DataError(f"{folder} exists already; remove it or choose another output")
+    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.part")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+        if folder.exists():
+            shutil.rmtree(folder)
+        temporary.rename(folder)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+
+
 def write_folder(folder: str | Path, data: Hamiltonian, *, predicted: bool = False, overwrite: bool = False) -> IntArray:
     """Write a structure folder; it appears complete or not at all.
 
@@ -117,17 +144,11 @@ def write_folder(folder: str | Path, data: Hamiltonian, *, predicted: bool = Fal
     (n_atoms,) int array
         Order of the atoms in the folder: ``folder atom a = given atom order[a]``.
     """
-    folder = Path(folder)
-    if folder.exists() and not overwrite:
-        raise DataError(f"{folder} exists already; remove it or choose another output")
     kinds = list(dict.fromkeys(data.system.numbers.tolist()))
     order = np.argsort([kinds.index(z) for z in data.system.numbers.tolist()], kind="stable")
     if (order != np.arange(len(order))).any():
         data = data.permuted(order)
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.part")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    try:
+    with new_folder(folder, overwrite=overwrite) as temporary:
         _write_poscar(temporary / "POSCAR", data.system)
         write_info(temporary, data, order)
         write_matrix(temporary / OVERLAP, data.S)
@@ -135,12 +156,6 @@ def write_folder(folder: str | Path, data: Hamiltonian, *, predicted: bool = Fal
             write_matrix(temporary / (PREDICTED if predicted else HAMILTONIAN), data.H)
         if data.r is not None:
             write_matrix(temporary / POSITION, data.r)
-        if folder.exists():
-            shutil.rmtree(folder)
-        temporary.rename(folder)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
     return order
 
 

@@ -1,1 +1,54 @@
-"""Readers of raw DFT output, one file a code."""
+"""Readers of raw DFT output, one file a code, and the table of them.
+
+A new code adds a file with ``detect`` and ``read`` (see :class:`preprocess.readers.base.Reader`) and one line here.
+"""
+
+from pathlib import Path
+
+from deeph.errors import DataError, UsageError
+from preprocess.readers import folders, openmx, openmx_band
+from preprocess.readers.base import Reader
+
+READERS: dict[str, Reader] = {
+    "openmx": Reader(openmx.detect, openmx.read, openmx_band.read_bands),
+    "deeph": Reader(folders.detect_deeph, folders.read_deeph),
+    "legacy": Reader(folders.detect_legacy, folders.read_legacy_folder),
+}
+
+
+def candidates(folder: Path, code: str = "auto") -> dict[str, str]:
+    """The codes a folder may come from, each with the reason.
+
+    Parameters
+    ----------
+    folder : path
+        A folder that exists.
+    code : str
+        Only look for this code; ``auto`` for all.
+
+    Raises
+    ------
+    UsageError
+        If there is no reader for the code.
+    """
+    if code != "auto" and code not in READERS:
+        raise UsageError(f"no reader for {code!r}; expected auto or one of {', '.join(READERS)}")
+    names = READERS if code == "auto" else (code,)
+    return {name: reason for name in names if (reason := READERS[name].detect(folder))}
+
+
+def detect(folder: Path, code: str = "auto") -> Reader:
+    """The reader for a folder.
+
+    Raises
+    ------
+    DataError
+        If no code, or more than one, is recognized.
+    """
+    found = candidates(folder, code)
+    if not found:
+        raise DataError(f"{folder} holds no output of {', '.join(READERS) if code == 'auto' else code}")
+    if len(found) > 1:
+        reasons = "; ".join(f"{name} because {reason}" for name, reason in found.items())
+        raise DataError(f"{folder} could be of several codes ({reasons}); choose one with --code")
+    return READERS[next(iter(found))]

@@ -1,0 +1,49 @@
+"""What a reader is; the table of readers is in :mod:`preprocess.readers`."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from deeph.hamiltonian import Hamiltonian
+from deeph.system import FloatArray, System
+
+
+class ReferenceBands(NamedTuple):
+    """Eigenvalues a DFT code printed itself.
+
+    Attributes
+    ----------
+    name : str
+        The file they come from.
+    k : (n_k, 3) array
+        Fractional wave vectors.
+    energies : (n_spin, n_k, n_bands) array
+        eV, on the energy zero of H.
+    fermi_energy : float
+        eV.
+    """
+
+    name: str
+    k: FloatArray
+    energies: FloatArray
+    fermi_energy: float
+
+
+@dataclass(frozen=True)
+class Reader:
+    """How to recognize and read the output of one code.
+
+    Attributes
+    ----------
+    detect : callable
+        ``detect(folder)`` gives the reason why the folder belongs to this code, or None.
+    read : callable
+        ``read(folder)`` gives the :class:`deeph.Hamiltonian`, with position matrices if there are any.
+    bands : callable or None
+        ``bands(folder, system)`` gives the code's own eigenvalues, for ``--verify bands``.
+    """
+
+    detect: Callable[[Path], str | None]
+    read: Callable[[Path], Hamiltonian]
+    bands: Callable[[Path, System], ReferenceBands] | None = None

@@ -1,0 +1,155 @@
+"""OpenMX (3.8 and 3.9): one run folder with its ``.scfout``, written with ``HS.fileout on``.
+
+Everything is taken from the ``.scfout``: positions and cell at full precision, the matrices, the Fermi level, and the basis from the copy
+of the input file inside it. See docs/openmx.md.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from deeph.basis import Basis, Spin
+from deeph.blocks import Array, PairBlocks, block_shapes
+from deeph.conventions import atom_order
+from deeph.errors import DataError
+from deeph.hamiltonian import Hamiltonian
+from deeph.system import SYMBOLS, System
+from deeph.units import OPENMX
+from preprocess.readers.openmx_input import read_k_mesh, read_species
+from preprocess.readers.openmx_scfout import SPINS, Scfout, read_scfout
+
+MAX_ASYMMETRY = 1e-6
+"""Largest |M - M^dagger| accepted in H (Hartree) and S; real files show 1e-9, a damaged or misread one orders more."""
+
+
+def detect(folder: Path) -> str | None:
+    """Why a folder looks like an OpenMX run, or None."""
+    found = sorted(p.name for p in folder.glob("*.scfout"))
+    return f"it holds {found[0]}" if found else None
+
+
+def find_scfout(folder: Path) -> Path:
+    """The one ``.scfout`` of a run folder."""
+    found = sorted(folder.glob("*.scfout"))
+    if len(found) != 1:
+        names = ", ".join(p.name for p in found[:4]) + (", ..." if len(found) > 4 else "")
+        raise DataError(
+            f"{folder} holds {len(found)} .scfout files{f' ({names})' if found else ''}: expected one structure a folder. "
+            + ("Put each run (or step of a molecular dynamics) in a folder of its own" if found else "Run OpenMX with 'HS.fileout on'")
+        )
+    return found[0]
+
+
+def read(folder: Path) -> Hamiltonian:
+    """Read an OpenMX run.
+
+    Parameters
+    ----------
+    folder : path
+        Holds exactly one ``.scfout``.
+
+    Returns
+    -------
+    Hamiltonian
+        H, S and r in eV and Angstrom (converted with OpenMX's own constants), orbitals in the project's order, exactly Hermitian.
+
+    Raises
+    ------
+    DataError
+        If the file is damaged, of an unknown layout, or of a run that is not supported.
+    """
+    path = find_scfout(folder)
+    raw = read_scfout(path)
+    try:
+        return _convert(raw)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
+
+
+def _convert(raw: Scfout) -> Hamiltonian:
+    """The physics: units, orbital order, spin."""
+    if raw.solver == 4:
+        raise DataError("a transport (NEGF) run; expected a band, cluster or O(N) run")
+    spin: Spin = SPINS[raw.spin]
+    species = read_species(raw.input, len(raw.n_orbitals))
+    system = System(raw.cell * OPENMX.bohr, raw.positions * OPENMX.bohr, np.array([s.number for s in species]))
+    basis = Basis({s.number: s.shells for s in species}, spin)
+    expected = basis.n_orbitals(system.numbers)
+    if (expected != raw.n_orbitals).any():
+        atom = int(np.argmax(expected != raw.n_orbitals))
+        raise DataError(
+            f"atom {atom + 1} has {raw.n_orbitals[atom]} orbitals in the matrices, but its basis {species[atom].pao} asks "
+            f"for {expected[atom]}"
+        )
+    orders = {z: atom_order("openmx", shells) for z, shells in basis.shells.items()}
+    shapes = block_shapes(basis, system.numbers, raw.pairs, spin=False)
+
+    def ordered(entries: Array) -> PairBlocks:
+        if not np.isfinite(entries).all():
+            raise DataError("NaN or infinity in the matrices: the run failed or the file is damaged; repeat the run")
+        return PairBlocks(raw.pairs, shapes, entries).reordered(system.numbers, orders)
+
+    S, asymmetry_S = _symmetrized(ordered(raw.S), "overlap")
+    H, asymmetry_H = _hamiltonian(raw, ordered)
+    return Hamiltonian(
+        system,
+        basis,
+        S,
+        replace(H, entries=H.entries * OPENMX.hartree),
+        _position(system, S, ordered(raw.position * OPENMX.bohr)),
+        fermi_energy=raw.fermi_energy * OPENMX.hartree,
+        n_electrons=raw.n_electrons,
+        source={
+            "code": "OpenMX",
+            "format": f"scfout version {raw.version}",
+            "constants": OPENMX._asdict(),
+            "orbital_radii": {SYMBOLS[s.number]: s.radius * OPENMX.bohr for s in species},
+            "electronic_temperature_K": raw.temperature,
+            "asymmetry": {"H_eV": asymmetry_H * OPENMX.hartree, "S": asymmetry_S},
+            **read_k_mesh(raw.input),
+        },
+    )
+
+
+def _symmetrized(blocks: PairBlocks, what: str) -> tuple[PairBlocks, float]:
+    """The Hermitian part, and how far the file was from it; OpenMX computes (R, i, j) and (-R, j, i) separately."""
+    error = blocks.hermiticity_error()
+    if error > MAX_ASYMMETRY:
+        raise DataError(
+            f"the {what} differs from its Hermitian conjugate by {error:.1e} (expected below {MAX_ASYMMETRY:g}): the file is damaged; "
+            "copy it again or repeat the run"
+        )
+    return blocks.hermitized(), error
+
+
+def _hamiltonian(raw: Scfout, ordered: Callable[[Array], PairBlocks]) -> tuple[PairBlocks, float]:
+    """H in Hartree with its spin, and its asymmetry before symmetrization.
+
+    Non-collinear files keep H_uu = H0 + i iH0, H_dd = H1 + i iH1 and H_ud = H2 + i (H3 + iH2); H_du is the adjoint of H_ud.
+    """
+    if raw.spin != 3:
+        return _symmetrized(ordered(raw.H), "Hamiltonian")
+    diagonal, error = _symmetrized(ordered(raw.H[:2] + 1j * raw.iH[:2]), "Hamiltonian")
+    ud = ordered(raw.H[2] + 1j * (raw.H[3] + raw.iH[2]))
+    parts = np.concatenate([diagonal.entries[:1], ud.entries, ud.adjoint().entries, diagonal.entries[1:]])
+
+    def join(blocks: Array, _pairs: Array) -> Array:
+        _, n, rows, columns = blocks.shape
+        return blocks.reshape(2, 2, n, rows, columns).transpose(2, 0, 3, 1, 4).reshape(1, n, 2 * rows, 2 * columns)
+
+    return replace(diagonal, entries=parts).mapped(join), error
+
+
+def _position(system: System, S: PairBlocks, relative: PairBlocks) -> PairBlocks:
+    """<i,0| r |j,R> in Angstrom from <i,0| r - r_i |j,R>.
+
+    About the middle of the two cells, r - R/2, the matrix is Hermitian; OpenMX's integrals fulfil this to 1e-4 Bohr (real-space grid), so
+    the Hermitian part is taken there.
+    """
+    sizes = np.diff(S.offsets)
+    middle = S.pairs[:, :3] @ system.cell / 2
+    to_middle = np.repeat((system.positions[S.pairs[:, 3]] - middle).T, sizes, axis=1)
+    centred = replace(relative, entries=relative.entries + to_middle * S.entries).hermitized()
+    return replace(centred, entries=centred.entries + np.repeat(middle.T, sizes, axis=1) * S.entries)

@@ -1,0 +1,51 @@
+"""OpenMX's ``.Band`` file: eigenvalues along a path, the reference for what was read from the ``.scfout``."""
+
+from pathlib import Path
+
+import numpy as np
+
+from deeph.errors import DataError
+from deeph.system import System
+from deeph.units import OPENMX
+from preprocess.readers.base import ReferenceBands
+from preprocess.readers.openmx import find_scfout
+
+
+def read_bands(folder: Path, system: System) -> ReferenceBands:
+    """Read the ``.Band`` file of a run.
+
+    Parameters
+    ----------
+    folder : path
+        The run folder; the file has the name of the ``.scfout``.
+    system : System
+        The structure of the run, to make sure that the bands are of the same cell.
+
+    Returns
+    -------
+    ReferenceBands
+        Converted with OpenMX's Hartree.
+
+    Raises
+    ------
+    DataError
+        If there is no such file, or it is incomplete or of another cell.
+    """
+    path = find_scfout(folder).with_suffix(".Band")
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} is not readable ({error}); bands are written with 'Band.dispersion on'") from error
+    try:
+        head = lines[0].split()
+        n_bands, n_spin, fermi = int(head[0]), 2 if int(head[1]) == 1 else 1, float(head[2])
+        reciprocal = np.array(lines[1].split(), float).reshape(3, 3) / OPENMX.bohr
+        segments = int(lines[2])
+        n_k = sum(int(line.split()[0]) for line in lines[3 : 3 + segments])
+        numbers = np.array(" ".join(lines[3 + segments :]).split(), float).reshape(n_k, n_spin, 4 + n_bands)
+    except (ValueError, IndexError) as error:
+        raise DataError(f"{path} is not a complete OpenMX .Band file: {error}") from error
+    if not np.allclose(reciprocal, system.reciprocal, atol=1e-5):
+        raise DataError(f"{path} was computed for another cell than the .scfout beside it (reciprocal vectors differ)")
+    energies = numbers[:, :, 4:].transpose(1, 0, 2) * OPENMX.hartree
+    return ReferenceBands(path.name, numbers[:, 0, 1:4], energies, fermi * OPENMX.hartree)

@@ -1,0 +1,125 @@
+"""What a reader needs from OpenMX's input file: the basis of every atom and the k mesh."""
+
+import re
+from typing import Any, NamedTuple
+
+from deeph.errors import DataError
+from deeph.system import NUMBERS, SYMBOLS
+
+_PAO = re.compile(r"([A-Z][a-z]?)(\d+(?:\.\d+)?)[^-]*-((?:[spdf]\d+)+)")
+_VPS = re.compile(r"([A-Z][a-z]?)(?:_|$)")
+
+
+class Species(NamedTuple):
+    """One line of ``Definition.of.Atomic.Species``.
+
+    Attributes
+    ----------
+    number : int
+        Atomic number.
+    radius : float
+        Cutoff radius of the orbitals, Bohr.
+    shells : tuple of int
+        l of each radial function, ascending as OpenMX orders them.
+    pao : str
+        Name of the basis, e.g. ``C6.0-s2p2d1``.
+    """
+
+    number: int
+    radius: float
+    shells: tuple[int, ...]
+    pao: str
+
+
+def read_species(text: str, n_atoms: int) -> list[Species]:
+    """Species of every atom.
+
+    Parameters
+    ----------
+    text : str
+        The input file.
+    n_atoms : int
+        Number of atoms expected.
+
+    Raises
+    ------
+    DataError
+        If a definition is missing or unsupported, or one element has two different bases.
+    """
+    table = {fields[0]: fields for fields in _block(text, "Definition.of.Atomic.Species") if len(fields) >= 2}
+    rows = _block(text, "Atoms.SpeciesAndCoordinates")[:n_atoms]
+    names = [fields[1] for fields in rows if len(fields) >= 2]
+    if len(names) != n_atoms:
+        raise DataError(f"the input lists {len(names)} atoms in Atoms.SpeciesAndCoordinates, but the matrices are of {n_atoms} atoms")
+    unknown = sorted(set(names) - set(table))
+    if unknown:
+        raise DataError(f"species {unknown[0]!r} is not in Definition.of.Atomic.Species, which defines {', '.join(table) or 'nothing'}")
+    species = {name: _parse_species(*table[name][:3]) for name in dict.fromkeys(names)}
+    first: dict[int, Species] = {}
+    for one in species.values():
+        other = first.setdefault(one.number, one)
+        if other.pao != one.pao:
+            raise DataError(
+                f"{SYMBOLS[one.number]} has two bases, {other.pao} and {one.pao}: expected one basis an element. Repeat the run with the "
+                "same orbitals on all atoms of an element"
+            )
+    return [species[name] for name in names]
+
+
+def _parse_species(name: str, pao: str, vps: str = "") -> Species:
+    """Element, radius and shells from the names of the orbitals and of the pseudopotential."""
+    if ">" in pao:
+        raise DataError(f"species {name} with contracted orbitals {pao}: expected primitive ones such as C6.0-s2p2d1")
+    match = _PAO.fullmatch(pao)
+    if not match or match[1] not in NUMBERS:
+        raise DataError(f"species {name} with basis {pao!r}: expected element, cutoff radius and shells s to f, such as C6.0-s2p2d1")
+    potential = _VPS.match(vps)
+    if potential and potential[1] != match[1]:
+        raise DataError(
+            f"species {name} puts orbitals of {match[1]} on the pseudopotential {vps}: atoms of two kinds (empty atoms, virtual crystals) "
+            "are not supported"
+        )
+    counts = {"spdf".index(l): int(n) for l, n in re.findall(r"([spdf])(\d+)", match[3])}
+    shells = tuple(l for l in sorted(counts) for _ in range(counts[l]))
+    return Species(NUMBERS[match[1]], float(match[2]), shells, pao)
+
+
+def read_k_mesh(text: str) -> dict[str, Any]:
+    """The k mesh of the self-consistent run, k = (n + shift)/grid with n = 0 .. grid - 1; empty where it is not known."""
+    solver = _keyword(text, "scf.EigenvalueSolver", "cluster").lower()
+    grid = _keyword(text, "scf.Kgrid", "").split()
+    if solver == "cluster":
+        size = [1, 1, 1]
+    elif solver == "band" and len(grid) >= 3 and all(n.isdigit() and int(n) > 0 for n in grid[:3]):
+        size = [int(n) for n in grid[:3]]
+    else:
+        return {}
+    if _keyword(text, "scf.Generation.Kpoint", "regular").lower() != "regular":
+        return {}
+    return {"k_grid": size, "k_shift": [0.0 if n % 2 else 0.5 for n in size]}
+
+
+def _lines(text: str) -> list[str]:
+    """The lines without comments."""
+    return [line.split("#", 1)[0].strip() for line in text.splitlines()]
+
+
+def _keyword(text: str, name: str, default: str) -> str:
+    """The rest of the line that starts with a keyword; OpenMX ignores case."""
+    for line in _lines(text):
+        fields = line.split(None, 1)
+        if len(fields) == 2 and fields[0].lower() == name.lower():
+            return fields[1].strip()
+    return default
+
+
+def _block(text: str, name: str) -> list[list[str]]:
+    """The fields of each line between ``<name`` and ``name>``."""
+    lines = _lines(text)
+    lowered = [line.replace(" ", "").lower() for line in lines]
+    try:
+        start = next(n for n, line in enumerate(lowered) if line.startswith(f"<{name.lower()}"))
+        stop = next(n for n, line in enumerate(lowered) if line.startswith(f"{name.lower()}>"))
+    except StopIteration:
+        raise DataError(f"the copy of the input file has no block <{name} ... {name}>") from None
+    return [line.split() for line in lines[start + 1 : stop] if line]
