@@ -123,7 +123,7 @@ def check_electrons(data: Hamiltonian) -> str:
     """
     if data.H is None or data.fermi_energy is None or data.n_electrons is None:
         return ""
-    real, known = not np.iscomplexobj(data.H.entries), "k_grid" in data.source
+    real, known = not np.iscomplexobj(data.H.entries), {"k_grid", "k_shift"} <= set(data.source)
     meshes = [k_mesh([n, n, n], [0.0, 0.0, 0.0], fold=real) for n in (2, 1)]
     if known:
         meshes.insert(0, k_mesh(data.source["k_grid"], data.source["k_shift"], fold=real))

@@ -32,18 +32,17 @@ def read_bands(folder: Path, system: System) -> ReferenceBands:
         If there is no such file, or it is incomplete or of another cell.
     """
     path = find_scfout(folder).with_suffix(".Band")
+    if not path.is_file():
+        raise DataError(f"{path} is missing: there are no bands to compare with; OpenMX writes them with 'Band.dispersion on'")
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} is not readable ({error}); bands are written with 'Band.dispersion on'") from error
-    try:
         head = lines[0].split()
         n_bands, n_spin, fermi = int(head[0]), 2 if int(head[1]) == 1 else 1, float(head[2])
         reciprocal = np.array(lines[1].split(), float).reshape(3, 3) / OPENMX.bohr
         segments = int(lines[2])
         n_k = sum(int(line.split()[0]) for line in lines[3 : 3 + segments])
         numbers = np.array(" ".join(lines[3 + segments :]).split(), float).reshape(n_k, n_spin, 4 + n_bands)
-    except (ValueError, IndexError) as error:
+    except (OSError, ValueError, IndexError) as error:
         raise DataError(f"{path} is not a complete OpenMX .Band file: {error}") from error
     if not np.allclose(reciprocal, system.reciprocal, atol=1e-5):
         raise DataError(f"{path} was computed for another cell than the .scfout beside it (reciprocal vectors differ)")
