@@ -1,0 +1,172 @@
+"""Band structures: energies along a path, their Fermi level, gap and band edges."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from deeph.hamiltonian import Hamiltonian
+from deeph.system import FloatArray
+from postprocess.eigen import Solver, compute_energies
+from postprocess.fermi import compute_fermi_energy, regular_mesh
+from postprocess.kpath import KPath
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+@dataclass(frozen=True)
+class BandEdge:
+    """A valence band maximum or conduction band minimum on a path.
+
+    Attributes
+    ----------
+    energy : float
+        eV, on the energy zero of H.
+    spin, band : int
+        Channel and band, counted from 0.
+    k : (3,) array
+        Fractional wave vector.
+    """
+
+    energy: float
+    spin: int
+    band: int
+    k: FloatArray
+
+
+@dataclass(frozen=True)
+class Gap:
+    """What separates occupied from empty bands **on the path**; the true extrema may lie elsewhere.
+
+    Attributes
+    ----------
+    vbm, cbm : BandEdge
+        Highest level at or below the Fermi energy, lowest level above it.
+    is_metal : bool
+        Whether a band crosses the Fermi energy.
+    """
+
+    vbm: BandEdge
+    cbm: BandEdge
+    is_metal: bool
+
+    @property
+    def width(self) -> float:
+        """Gap in eV; 0 for a metal."""
+        return 0.0 if self.is_metal else self.cbm.energy - self.vbm.energy
+
+    @property
+    def is_direct(self) -> bool:
+        """Whether both edges lie at the same k."""
+        return bool(np.allclose(self.vbm.k, self.cbm.k, rtol=0, atol=1e-6))
+
+
+@dataclass(frozen=True)
+class Bands:
+    """Energies along a path.
+
+    Attributes
+    ----------
+    energies : (n_spin, n_k, n_bands) array
+        eV, ascending, on the energy zero of H (not shifted).
+    path : KPath
+        Where they were computed.
+    fermi_energy : float or None
+        eV, on the same zero.
+    fermi_origin : str
+        Where the Fermi level comes from.
+    title : str
+        Name for legends and tables.
+    """
+
+    energies: FloatArray
+    path: KPath
+    fermi_energy: float | None = None
+    fermi_origin: str = "not known"
+    title: str = ""
+
+    @property
+    def n_bands(self) -> int:
+        """Number of bands per spin channel."""
+        return int(self.energies.shape[2])
+
+    @property
+    def gap(self) -> Gap | None:
+        """Band edges on the path; None without a Fermi level, or when all bands lie on one side of it."""
+        if self.fermi_energy is None:
+            return None
+        below = self.energies <= self.fermi_energy
+        if below.all() or not below.any():
+            return None
+        vbm = self._edge(int(np.argmax(np.where(below, self.energies, -np.inf))))
+        cbm = self._edge(int(np.argmin(np.where(below, np.inf, self.energies))))
+        crossing = below.any(axis=1) & ~below.all(axis=1)
+        return Gap(vbm, cbm, bool(crossing.any()))
+
+    def _edge(self, place: int) -> BandEdge:
+        spin, k, band = (int(n) for n in np.unravel_index(place, self.energies.shape))
+        return BandEdge(float(self.energies[spin, k, band]), spin, band, self.path.k[k])
+
+    def save(self, path: str | Path) -> None:
+        """Write a table: ``.csv``, ``.json`` or ``.h5``; see :mod:`postprocess.tables`."""
+        from postprocess.tables import write_bands
+
+        write_bands(Path(path), self)
+
+    def plot(self, **options: Any) -> "Axes":
+        """Draw the bands; options of :func:`postprocess.plot.plot_bands`."""
+        from postprocess.plot import plot_bands
+
+        return plot_bands([self], **options)
+
+
+def share_fermi_energy(bands: list[Bands]) -> list[Bands]:
+    """Give those without a Fermi level the one of the first that has it: right for predictions on the energy zero of their DFT data."""
+    known = next((b for b in bands if b.fermi_energy is not None), None)
+    if known is None:
+        return bands
+    origin = f"taken from {known.title}"
+    return [b if b.fermi_energy is not None else replace(b, fermi_energy=known.fermi_energy, fermi_origin=origin) for b in bands]
+
+
+def compute_bands(
+    hamiltonian: Hamiltonian,
+    path: KPath,
+    *,
+    fermi: float | str | None = None,
+    solver: Solver | None = None,
+    title: str = "",
+) -> Bands:
+    """Band structure along a path.
+
+    Parameters
+    ----------
+    hamiltonian : Hamiltonian
+        With H.
+    path : KPath
+        See :func:`postprocess.kpath.make_kpath`.
+    fermi : float or "count", optional
+        The Fermi level in eV, or "count" to fill levels with the known number of electrons. By default that of the data, else
+        from the number of electrons, else none.
+    solver : Solver, optional
+        By default all bands by LAPACK.
+    title : str
+        Name for legends and tables.
+
+    Raises
+    ------
+    DataError
+        If there is no H, S(k) is not positive definite, or "count" is asked for without the number of electrons.
+    """
+    energies = compute_energies(hamiltonian, path.k, solver=solver)
+    if isinstance(fermi, int | float):
+        return Bands(energies, path, float(fermi), "given", title)
+    if fermi is None and hamiltonian.fermi_energy is not None:
+        return Bands(energies, path, hamiltonian.fermi_energy, "stored with the data", title)
+    if fermi is None and hamiltonian.n_electrons is None:
+        return Bands(energies, path, title=title)
+    mesh = regular_mesh(hamiltonian.system)
+    counted = f"{hamiltonian.n_electrons} electrons on a {mesh[0]} x {mesh[1]} x {mesh[2]} mesh"
+    return Bands(energies, path, compute_fermi_energy(hamiltonian, mesh=mesh), counted, title)

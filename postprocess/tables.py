@@ -1,0 +1,120 @@
+"""Band structures in files: csv for a spreadsheet, json and h5 to be read back."""
+
+import csv
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from deeph.errors import DataError, UsageError
+from postprocess.bands import Bands
+from postprocess.kpath import KPath
+
+SUFFIXES = (".csv", ".json", ".h5")
+
+
+@contextmanager
+def finished_file(path: Path) -> Iterator[Path]:
+    """A temporary name with the same suffix; it is renamed to ``path`` when the block ends without an error."""
+    if not path.absolute().parent.is_dir():
+        raise UsageError(f"{path}: the folder {path.absolute().parent} does not exist")
+    temporary = path.with_name(f".{os.getpid()}.{path.name}")
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_bands(path: Path, bands: Bands) -> None:
+    """Write a band structure; the suffix tells the format.
+
+    ``.h5`` and ``.json`` hold ``energies`` (n_spin, n_k, n_bands) in eV, not shifted; ``fermi_energy``, ``fermi_origin``, ``title``; and
+    the path: ``k`` (n_k, 3) fractional, ``distances`` and ``ticks`` in 1/Angstrom with 2 pi, ``labels``, ``bounds``. A ``.csv`` has a row
+    per spin and k: spin, segment, distance, k1, k2, k3, then the energies minus the Fermi level if it is known (the head says so).
+
+    Raises
+    ------
+    UsageError
+        If the suffix is another one.
+    """
+    writer = {".csv": _write_csv, ".json": _write_json, ".h5": _write_h5}.get(path.suffix)
+    if writer is None:
+        raise UsageError(f"{path}: cannot write bands as {path.suffix or 'a file without suffix'}; expected {', '.join(SUFFIXES)}")
+    with finished_file(path) as temporary:
+        writer(temporary, bands)
+
+
+def read_bands(path: str | Path) -> Bands:
+    """Read what :func:`write_bands` wrote as ``.h5`` or ``.json``.
+
+    Raises
+    ------
+    DataError
+        If the file is missing, damaged, or of another kind.
+    """
+    path = Path(path)
+    try:
+        data = _load_h5(path) if path.suffix == ".h5" else json.loads(path.read_text(encoding="utf-8"))
+        arrays: dict[str, Any] = {name: np.array(data[name], dtype) for name, dtype in _ARRAYS.items()}
+        kpath = KPath(labels=tuple(data["labels"]), **{name: a for name, a in arrays.items() if name != "energies"})
+        bands = Bands(arrays["energies"], kpath, data["fermi_energy"], data["fermi_origin"], data["title"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path} is not a band structure written by deeph-bands (.json or .h5): {error}") from error
+    if bands.energies.ndim != 3 or bands.energies.shape[1] != len(kpath.k):
+        raise DataError(f"{path}: energies {bands.energies.shape} for {len(kpath.k)} k-points; expected (n_spin, n_k, n_bands)")
+    return bands
+
+
+_ARRAYS: dict[str, type] = {"energies": float, "k": float, "distances": float, "ticks": float, "bounds": np.int64}
+
+
+def _record(bands: Bands) -> dict[str, Any]:
+    flat = {f.name: getattr(bands, f.name) for f in fields(bands) if f.name != "path"}
+    return flat | asdict(bands.path)
+
+
+def _write_json(path: Path, bands: Bands) -> None:
+    record = {name: v.tolist() if isinstance(v, np.ndarray) else v for name, v in _record(bands).items()}
+    path.write_text(json.dumps(record) + "\n", encoding="utf-8")
+
+
+def _write_h5(path: Path, bands: Bands) -> None:
+    import h5py
+
+    with h5py.File(path, "w") as file:
+        for name, value in _record(bands).items():
+            if isinstance(value, np.ndarray):
+                file[name] = value
+            elif value is not None:
+                file.attrs[name] = list(value) if isinstance(value, tuple) else value
+
+
+def _load_h5(path: Path) -> dict[str, Any]:
+    import h5py
+
+    with h5py.File(path, "r") as file:
+        return {"fermi_energy": None} | {name: d[()] for name, d in file.items()} | {n: _plain(a) for n, a in file.attrs.items()}
+
+
+def _plain(value: Any) -> Any:
+    return value.tolist() if isinstance(value, np.ndarray | np.generic) else value
+
+
+def _write_csv(path: Path, bands: Bands) -> None:
+    zero = bands.fermi_energy or 0.0
+    reference = "absolute energies, Fermi level not known" if bands.fermi_energy is None else f"E - E_F, E_F = {zero:.9f}"
+    with path.open("w", newline="", encoding="utf-8") as file:
+        file.write(f"# {bands.title}: {reference}, eV; distance in 1/Angstrom with 2 pi; k fractional\n")
+        rows = csv.writer(file)
+        rows.writerow(["spin", "segment", "distance", "k1", "k2", "k3", *(f"band{n}" for n in range(1, bands.n_bands + 1))])
+        for spin, energies in enumerate(bands.energies):
+            for segment, points in enumerate(bands.path.segments):
+                for n in range(points.start, points.stop):
+                    numbers = (bands.path.distances[n], *bands.path.k[n], *(energies[n] - zero))
+                    rows.writerow([spin, segment, *(f"{x:.9f}" for x in numbers)])
