@@ -41,9 +41,8 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} is not a TOML file: {error}") from error
-    _resolve_paths(values, path.resolve().parent)
+    _prepare(values, path.resolve().parent)
     mistakes = _apply(values, overrides)
-    _unset(values)
     try:
         # through JSON: strict types, and yet lists become tuples and strings paths
         config = Config.model_validate_json(json.dumps(values, default=str))
@@ -55,18 +54,14 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     return config
 
 
-def _resolve_paths(values: dict[str, Any], folder: Path) -> None:
-    for section, key in PATHS:
-        table = values.get(section)
-        if isinstance(table, dict) and isinstance(table.get(key), str):
-            table[key] = str(folder / Path(table[key]).expanduser())
-
-
-def _unset(values: dict[str, Any]) -> None:
-    """TOML has no null: the word "none" stands for it."""
-    for table in values.values():
-        if isinstance(table, dict):
-            table.update({key: None for key, value in table.items() if value == "none"})
+def _prepare(values: dict[str, Any], folder: Path) -> None:
+    """Turn the word "none" into None, which TOML lacks, and resolve relative paths."""
+    for section, table in values.items():
+        for key, value in table.items() if isinstance(table, dict) else ():
+            if value == "none":
+                table[key] = None
+            elif (section, key) in PATHS and isinstance(value, str):
+                table[key] = str(folder / Path(value).expanduser())
 
 
 def _apply(values: dict[str, Any], overrides: Sequence[str]) -> list[str]:
@@ -82,7 +77,7 @@ def _apply(values: dict[str, Any], overrides: Sequence[str]) -> list[str]:
             new: dict[str, Any] = {section: {key: tomllib.loads(f"value = {value}")["value"]}}
         except tomllib.TOMLDecodeError:  # a bare word, such as a path
             new = {section: {key: value.strip()}}
-        _resolve_paths(new, Path.cwd())
+        _prepare(new, Path.cwd())
         table = values.setdefault(section, {})
         if isinstance(table, dict):
             table.update(new[section])

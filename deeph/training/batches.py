@@ -45,18 +45,19 @@ class Graphs:
     dataset : Dataset
         The structures.
     model : HamiltonianModel
-        Decides what a graph holds.
+        Decides what a graph holds; in main memory, where the graphs are made and stay.
     device : torch.device
-        Where batches go; the graphs stay in main memory.
+        Where batches go.
     """
 
     def __init__(self, dataset: Dataset, model: HamiltonianModel, device: torch.device) -> None:
         self.dataset, self.model, self.device = dataset, model, device
         self._kept: dict[str, Data] = {}
 
+    @torch.no_grad()
     def batch(self, names: Sequence[str]) -> Batch:
         """One batch of some structures, with targets."""
         for name in names:
             if name not in self._kept:
-                self._kept[name] = make_graph(self.dataset.read(name), self.model, targets=True).to("cpu")
+                self._kept[name] = make_graph(self.dataset.read(name), self.model, targets=True)
         return Batch.from_data_list([self._kept[name] for name in names]).to(self.device)

@@ -30,6 +30,8 @@ from deeph.training.recorder import Recorder
 from deeph.training.signals import SignalWatch, StoppedError
 from deeph.training.state import Position, State, load_state, save_state
 
+SHOWN = ("train_loss", "validate_loss", "train_mae_meV", "validate_mae_meV", "validate_projected_mae_meV")  # the rest is in metrics.csv
+
 
 def train(config: Config, out: str | Path, *, resume: bool = False) -> Path:
     """Train a model.
@@ -142,9 +144,9 @@ class Trainer:
         self.model = state.model().to(job.device)
         self.average = RunningAverage(self.model, self.settings.ema_decay)
         self.optimizer = make_optimizer(self.model, self.settings)
-        state.restore(self.average, self.optimizer)
+        self.graphs = Graphs(job.dataset, state.model(), job.device)
+        state.restore(self.average, self.optimizer)  # after all that draws random numbers
         self.position = state.position
-        self.graphs = Graphs(job.dataset, self.model, job.device)
         self.n_bonds = job.dataset.n_bonds
         self.sums: dict[str, float] = self.position.sums if self.process.is_main else {}
         self.watch = SignalWatch()
@@ -288,10 +290,10 @@ class Trainer:
         if better:
             with self.average.applied():
                 save_model(self.job.out / BEST, self.model, self._metadata(metrics))
-        rate = self.optimizer.param_groups[0]["lr"]
+        rate = learning_rate(self.settings, self.progress)
         position = {"epoch": self.position.epoch, "step": self.position.step, "time_min": self.position.seconds / 60, "learning_rate": rate}
         self.recorder.row({**position, **metrics})
-        shown = "  ".join(f"{name} {value:.4g}" for name, value in metrics.items() if name.endswith(("loss", "_mae_meV")))
+        shown = "  ".join(f"{name} {metrics[name]:.4g}" for name in SHOWN if name in metrics)
         best = "  (best)" if better else ""
         logger.info("epoch %d  %.1f min  lr %.2e  %s%s", self.position.epoch, self.position.seconds / 60, rate, shown, best)
 

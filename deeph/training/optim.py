@@ -15,13 +15,15 @@ def make_optimizer(model: torch.nn.Module, config: TrainConfig) -> torch.optim.A
     Parameters
     ----------
     model : torch.nn.Module
-        Its parameters with fewer than two dimensions, and those of a module or name with "norm", "bias" or "embedding", are spared.
+        Spared are its embeddings, parameters of fewer than two dimensions, and those with "norm" or "bias" in their name.
     config : TrainConfig
         learning_rate, weight_decay, betas.
     """
-    decayed, spared = [], []
+    decayed: list[torch.nn.Parameter] = []
+    spared: list[torch.nn.Parameter] = []
+    embeddings = {id(module.weight) for module in model.modules() if isinstance(module, torch.nn.Embedding)}
     for name, parameter in model.named_parameters():
-        small = parameter.ndim < 2 or any(word in name.lower() for word in ("norm", "bias", "embedding"))
+        small = parameter.ndim < 2 or id(parameter) in embeddings or any(word in name.lower() for word in ("norm", "bias"))
         (spared if small else decayed).append(parameter)
     groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": spared, "weight_decay": 0.0}]
     return torch.optim.AdamW([g for g in groups if g["params"]], lr=config.learning_rate, betas=config.betas)

@@ -1,0 +1,251 @@
+"""The training loop: restarts are exact, processes share the work, signals save, mistakes stop."""
+
+import copy
+import csv
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from training_case import make_case
+
+from deeph.config_file import load_config
+from deeph.dataset import open_dataset
+from deeph.distributed import Process, find_process
+from deeph.errors import DataError, DeephError, UsageError
+from deeph.nn.model import HamiltonianModel
+from deeph.training import loop
+from deeph.training.check import check_data
+from deeph.training.checkpoint import BEST, LAST, STATE, load_model, read_metadata
+from deeph.training.recorder import keep_rows
+from deeph.training.signals import StoppedError
+
+
+@pytest.fixture
+def case(tmp_path: Path) -> Path:
+    return make_case(tmp_path)
+
+
+@pytest.fixture
+def one_start(case: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All runs of a test start from the same bits: a second least-squares fit may differ in the last digit."""
+    torch.manual_seed(0)
+    config = load_config(case)
+    model = HamiltonianModel.fit(config.model, open_dataset(config.data.path))
+    monkeypatch.setattr(HamiltonianModel, "fit", lambda *_: copy.deepcopy(model))
+
+
+def rows(run: Path) -> list[dict[str, str]]:
+    with (run / "metrics.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def run_stopped_at(step: int, config: Any, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Train until a signal arrives during a step."""
+    plain = loop.Trainer._step
+
+    def stopping(self: loop.Trainer, batch: list[str]) -> float:
+        if self.position.step + 1 == step:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return plain(self, batch)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop.Trainer, "_step", stopping)
+        with pytest.raises(StoppedError, match="--resume") as caught:
+            loop.train(config, out)
+    assert caught.value.exit_code == 128 + signal.SIGTERM
+
+
+def assert_same_state(a: Path, b: Path) -> None:
+    first, second = load_file(a / STATE), load_file(b / STATE)
+    assert first.keys() == second.keys()
+    different = [name for name in first if not torch.equal(first[name], second[name])]
+    assert not different
+
+
+def test_a_run_leaves_its_files(case: Path, tmp_path: Path) -> None:
+    config = load_config(case, ["train.epochs=6"])
+    best = loop.train(config, tmp_path / "run")
+    assert sorted(p.name for p in (tmp_path / "run").iterdir()) == sorted(
+        [BEST, LAST, STATE, "config.toml", "metrics.csv", "train.log", "versions.json"]
+    )
+    assert load_config(tmp_path / "run" / "config.toml") == config
+    table = rows(tmp_path / "run")
+    assert [int(row["epoch"]) for row in table] == [1, 2, 3, 4, 5, 6]
+    assert {"time_min", "learning_rate", "train_mae_meV", "validate_mae_meV"} <= set(table[0])
+    losses = [float(row["validate_loss"]) for row in table]
+    lowest = losses.index(min(losses))
+    assert read_metadata(best)["epoch"] == lowest + 1
+    assert read_metadata(best)["metrics"]["validate_mae_meV"] == pytest.approx(float(table[lowest]["validate_mae_meV"]), rel=1e-6)
+
+
+def test_best_model_is_the_validated_average(case: Path, tmp_path: Path) -> None:
+    """What metrics.csv says about the best model is what that file gives when it is evaluated again."""
+    config = load_config(case, ["train.epochs=3"])
+    load_model(loop.train(config, tmp_path / "run"))
+    dataset = open_dataset(config.data.path)
+    job = loop.Job(config, dataset, loop.split_of(dataset, config.data), tmp_path / "run", Process(), torch.device("cpu"))
+    trainer = loop.Trainer(job, loop.load_state(tmp_path / "run" / STATE))
+    model = load_model(tmp_path / "run" / BEST)
+    trainer.average.weights = dict(model.named_parameters())
+    found = trainer.evaluate(job.split.validate)
+    assert found["loss"] == pytest.approx(min(float(row["validate_loss"]) for row in rows(tmp_path / "run")), rel=1e-7)
+
+
+@pytest.mark.usefixtures("one_start")
+@pytest.mark.parametrize("step", [1, 5, 8, 12])
+def test_resume_is_exact(case: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    config = load_config(case, ["train.precision=float32", "train.batch_bonds=1", "train.epochs=3"])  # 4 steps an epoch
+    loop.train(config, tmp_path / "full")
+    run_stopped_at(step, config, tmp_path / "parts", monkeypatch)
+    loop.train(config, tmp_path / "parts", resume=True)
+    assert_same_state(tmp_path / "full", tmp_path / "parts")
+    timeless = [[{k: v for k, v in row.items() if k != "time_min"} for row in rows(tmp_path / name)] for name in ("full", "parts")]
+    assert timeless[0] == timeless[1]
+
+
+@pytest.mark.usefixtures("one_start")
+def test_resume_without_the_optimizer_would_differ(case: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The exactness test sees a forgotten optimizer state."""
+    config = load_config(case, ["train.batch_bonds=1", "train.epochs=3"])
+    loop.train(config, tmp_path / "full")
+    run_stopped_at(5, config, tmp_path / "parts", monkeypatch)
+    monkeypatch.setattr(torch.optim.AdamW, "load_state_dict", lambda *_: None)
+    loop.train(config, tmp_path / "parts", resume=True)
+    with pytest.raises(AssertionError):
+        assert_same_state(tmp_path / "full", tmp_path / "parts")
+
+
+def test_resume_extends_a_finished_run(case: Path, tmp_path: Path) -> None:
+    loop.train(load_config(case, ["train.epochs=2"]), tmp_path / "run")
+    loop.train(load_config(case, ["train.epochs=3"]), tmp_path / "run", resume=True)
+    assert [row["epoch"] for row in rows(tmp_path / "run")] == ["1", "2", "3"]
+
+
+def test_time_budget_ends_the_run(case: Path, tmp_path: Path) -> None:
+    start = time.monotonic()
+    loop.train(load_config(case, ["train.epochs=1000000", "train.max_minutes=0.03"]), tmp_path / "run")
+    assert time.monotonic() - start < 30
+    last = rows(tmp_path / "run")[-1]
+    assert float(last["time_min"]) >= 0.03
+    assert float(last["learning_rate"]) < 0.01 * 0.1  # the cosine has come down
+
+
+def test_refusals(case: Path, tmp_path: Path) -> None:
+    config = load_config(case, ["train.epochs=1"])
+    with pytest.raises(DataError, match="no saved state"):
+        loop.train(config, tmp_path / "run", resume=True)
+    loop.train(config, tmp_path / "run")
+    with pytest.raises(UsageError, match="--resume"):
+        loop.train(config, tmp_path / "run")
+    with pytest.raises(UsageError, match="model changed since"):
+        loop.train(load_config(case, ["model.rank=3"]), tmp_path / "run", resume=True)
+    with pytest.raises(UsageError, match="train_data, validate_data changed since"):
+        loop.train(load_config(case, ["data.seed=5"]), tmp_path / "run", resume=True)
+    if not torch.cuda.is_available():
+        with pytest.raises(UsageError, match="sees no GPU"):
+            loop.train(load_config(case, ["train.device=cuda"]), tmp_path / "other")
+
+
+def test_a_loss_that_is_no_number_stops_and_keeps_the_state(case: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = load_config(case, ["train.epochs=1"])
+    loop.train(config, tmp_path / "run")
+    before = (tmp_path / "run" / STATE).read_bytes()
+    plain = loop.compute_loss
+    monkeypatch.setattr(loop, "compute_loss", lambda *a: (plain(*a)[0] * float("nan"), {}))
+    with pytest.raises(DeephError, match="not a number any more in epoch 2"):
+        loop.train(load_config(case, ["train.epochs=2"]), tmp_path / "run", resume=True)
+    assert (tmp_path / "run" / STATE).read_bytes() == before
+
+
+def test_check_names_all_damaged_structures(case: Path) -> None:
+    text = check_data(load_config(case))
+    assert "4 to train on, 2 to validate with, 2 kept for tests" in text
+    assert "{'C': [0, 1], 'H': [0]}" in text
+    for name in ("001", "006"):
+        (case.parent / "data" / name / "hamiltonian.h5").unlink()
+    with pytest.raises(DataError, match=r"2 of 8(.|\n)*(001(.|\n)*006|006(.|\n)*001)"):
+        check_data(load_config(case))
+
+
+def test_metrics_rows_after_the_saved_step_are_dropped(tmp_path: Path) -> None:
+    table = tmp_path / "metrics.csv"
+    table.write_text("epoch,step,loss\n1,10,3\n2,20,2\n3,30,1\n4,4")
+    assert keep_rows(table, 20) == ["epoch", "step", "loss"]
+    assert table.read_text() == "epoch,step,loss\n1,10,3\n2,20,2\n"
+    assert keep_rows(table, 0) is None
+    assert not table.exists()
+
+
+def test_a_signal_saves_and_stops_the_command(case: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "deeph.cli.train", case, "--out", tmp_path / "run", "--set", "train.epochs=100000"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    wait_for(tmp_path / "run" / "metrics.csv")
+    process.send_signal(signal.SIGUSR1)
+    wait_for(tmp_path / "run" / LAST)  # saved, and it goes on
+    assert process.poll() is None
+    process.send_signal(signal.SIGTERM)
+    _, messages = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert "the state is saved, continue with --resume" in messages
+    assert "Traceback" not in messages
+    assert loop.load_state(tmp_path / "run" / STATE).position.step >= int(rows(tmp_path / "run")[-1]["step"])
+
+
+def wait_for(path: Path) -> None:
+    for _ in range(600):
+        if path.is_file():
+            return
+        time.sleep(0.1)
+    raise TimeoutError(path)
+
+
+@pytest.mark.slow
+def test_two_processes_train_the_model_of_one(case: Path, tmp_path: Path) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", str(port), "-m"]
+    settings = ["--set", "train.epochs=4", "--set", "train.batch_bonds=200"]  # batches of three structures and of one
+    subprocess.run([*launch, "deeph.cli.train", case, *settings, "--out", tmp_path / "two"], check=True, capture_output=True, timeout=300)
+    loop.train(load_config(case, settings[1::2]), tmp_path / "one")
+    one, two = load_file(tmp_path / "one" / STATE), load_file(tmp_path / "two" / STATE)
+    assert one.keys() == two.keys()
+    for name in one:
+        if name.startswith(("model.", "average.")):
+            torch.testing.assert_close(one[name], two[name], rtol=1e-7, atol=1e-9, msg=name)
+    for a, b in zip(rows(tmp_path / "one"), rows(tmp_path / "two"), strict=True):
+        assert float(a["train_loss"]) == pytest.approx(float(b["train_loss"]), rel=1e-7)
+        assert float(a["validate_mae_meV"]) == pytest.approx(float(b["validate_mae_meV"]), rel=1e-7)
+
+
+def test_who_we_are() -> None:
+    assert find_process({}) == Process()
+    torchrun = {"RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "MASTER_ADDR": "a", "MASTER_PORT": "7"}
+    assert find_process(torchrun) == Process(3, 4, 1, "a", 7)
+    step = {
+        "SLURM_STEP_NUM_TASKS": "4",
+        "SLURM_PROCID": "2",
+        "SLURM_LOCALID": "0",
+        "SLURM_JOB_ID": "40123",
+        "SLURM_STEP_NODELIST": "g[07-09],x",
+    }
+    assert find_process(step) == Process(2, 4, 0, "g07", 20123)
+    assert find_process({**step, "SLURM_STEP_NODELIST": "login1"}).host == "login1"
+    assert find_process({"SLURM_NTASKS": "4", "SLURM_PROCID": "0"}) == Process()  # a batch script starts one process
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [{"OMPI_COMM_WORLD_SIZE": "2"}, {"PMI_SIZE": "2"}, {"SLURM_STEP_NUM_TASKS": "2"}, {"RANK": "x", "WORLD_SIZE": "2"}],
+)
+def test_copies_of_one_run_are_refused(environment: dict[str, str]) -> None:
+    with pytest.raises(UsageError, match="torchrun or srun"):
+        find_process(environment)
