@@ -51,7 +51,10 @@ def read_legacy(folder: str | Path) -> Hamiltonian:
         raise DataError(f"{folder} is not a legacy folder: expected lat.dat, element.dat and orbital_types.dat in it")
     info = _read_info(folder / "info.json")
     numbers = _table(folder / "element.dat", 1)[0].astype(np.int64)
-    system = System(_table(folder / "lat.dat", 3).T, _table(folder / "site_positions.dat", 3).T, numbers)
+    try:
+        system = System(_table(folder / "lat.dat", 3).T, _table(folder / "site_positions.dat", 3).T, numbers)
+    except DataError as error:
+        raise DataError(f"{folder} (lat.dat, site_positions.dat, element.dat): {error}") from error
     basis = Basis(_read_shells(folder / "orbital_types.dat", numbers), "spinor" if info["isspinful"] else "none")
     S = _read_blocks(folder / OVERLAPS, system, basis, spin=False)
     H = r = None

@@ -1,0 +1,136 @@
+"""Each check of the verification passes on real data and fails on data broken in the way it is made for."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from openmx_files import unpack_run
+
+from deeph.basis import Basis
+from deeph.errors import DataError
+from deeph.hamiltonian import Hamiltonian
+from deeph.pairs import is_onsite
+from preprocess import verify
+from preprocess.readers import openmx
+from preprocess.readers.openmx_band import read_bands
+
+
+@pytest.fixture(scope="module", params=["mini_graphene", "mini_te_chain_soc"])
+def run(request, tmp_path_factory):
+    return unpack_run(request.param, tmp_path_factory.mktemp("verify"))
+
+
+@pytest.fixture
+def data(run) -> Hamiltonian:
+    return openmx.read(run)
+
+
+def with_entries(data: Hamiltonian, name: str, change) -> Hamiltonian:
+    blocks = getattr(data, name)
+    return replace(data, **{name: replace(blocks, entries=change(blocks.entries.copy()))})
+
+
+def set_last(value):
+    def change(entries):
+        entries[0, -1] = value
+        return entries
+
+    return change
+
+
+def test_a_real_run_passes(run, data):
+    assert verify.verify(data, "off") == "not verified"
+    found = verify.verify(data, "bands", read_bands(run, data.system))
+    assert "electrons to" in found
+    assert "bands of" in found
+
+
+@pytest.mark.parametrize("name", ["S", "H", "r"])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_nan_is_refused_even_without_verification(data, name, value):
+    with pytest.raises(DataError, match=f"{name} holds NaN or infinity in block R ="):
+        verify.verify(with_entries(data, name, set_last(value)), "off")
+
+
+def test_asymmetry_and_missing_partners(data):
+    with pytest.raises(DataError, match="Hermitian conjugate"):
+        verify.verify(with_entries(data, "H", set_last(3.0)), "basic")
+    keep = np.delete(np.arange(data.S.n_pairs), np.argmax(~is_onsite(data.S.pairs)))
+    with pytest.raises(DataError, match=r"1 of .* blocks lack the partner"):
+        verify.verify(replace(data, H=data.H.selected(keep), S=data.S.selected(keep), r=None), "basic")
+
+
+def test_overlap_that_is_not_positive(data):
+    onsite = np.flatnonzero(is_onsite(data.S.pairs))
+
+    def weaken(entries):
+        for n in onsite:
+            entries[0, data.S.offsets[n] : data.S.offsets[n + 1]] *= 0.3
+        return entries
+
+    with pytest.raises(DataError, match=r"eigenvalue .* at Gamma"):
+        verify.verify(with_entries(data, "S", weaken), "basic")
+
+
+@pytest.mark.parametrize("shift", [5.0, -5.0])
+def test_a_wrong_fermi_level_is_noticed(data, shift):
+    with pytest.raises(DataError, match="below the Fermi level hold"):
+        verify.verify(replace(data, fermi_energy=data.fermi_energy + shift), "basic")
+
+
+def test_a_wrong_unit_or_missing_spin_is_noticed(data):
+    with pytest.raises(DataError, match="electrons"):
+        verify.verify(with_entries(data, "H", lambda entries: entries / 2), "basic")
+    with pytest.raises(DataError, match="electrons"):
+        verify.verify(replace(data, n_electrons=data.n_electrons / 2), "basic")
+
+
+def test_without_the_mesh_of_the_run_the_count_is_approximate(data):
+    unknown = replace(data, source={})
+    verify.verify(unknown, "basic")
+    with pytest.raises(DataError, match="electrons"):
+        verify.verify(replace(unknown, n_electrons=2 * data.n_electrons), "basic")
+
+
+def test_collinear_spin_counts_each_channel(shared_data):
+    data = openmx.read(shared_data / "openmx" / "fe_bcc_spin")
+    assert "14 electrons" in verify.verify(data, "basic")
+    swapped = with_entries(data, "H", lambda entries: entries[[0, 0]])
+    with pytest.raises(DataError, match="electrons"):
+        verify.verify(swapped, "basic")
+
+
+def test_bands_that_differ_are_noticed(run, data):
+    reference = read_bands(run, data.system)
+    shifted = reference._replace(energies=reference.energies + 2e-6)
+    with pytest.raises(DataError, match=r"differ from .*Band by up to 2\.0e-06 eV"):
+        verify.verify(data, "bands", shifted)
+    with pytest.raises(DataError, match="is it of this run"):
+        verify.verify(data, "bands", reference._replace(energies=reference.energies[..., 1:]))
+    with pytest.raises(DataError, match="no reference bands"):
+        verify.verify(data, "bands", None)
+    conjugate = with_entries(data, "H", lambda entries: entries[:, ::-1])
+    with pytest.raises(DataError, match=r"Hermitian|differ|electrons"):
+        verify.verify(conjugate, "bands", reference)
+
+
+def test_overlap_only_has_no_electrons_to_count(data):
+    basis = Basis(data.basis.shells)
+    assert verify.verify(Hamiltonian(data.system, basis, data.S), "basic").startswith("S >= ")
+
+
+@given(size=st.tuples(*[st.integers(1, 5)] * 3), half=st.tuples(*[st.booleans()] * 3))
+def test_folding_k_and_minus_k_keeps_the_mesh(size, half):
+    shift = [0.5 if h else 0.0 for h in half]
+    full, ones = verify.k_mesh(size, shift, fold=False)
+    k, weights = verify.k_mesh(size, shift, fold=True)
+    assert len(full) == np.prod(size)
+    assert ones.sum() == pytest.approx(1)
+    assert weights.sum() == pytest.approx(1)
+
+    def even(points, w):  # any function with f(k) = f(-k) and the periodicity of the lattice
+        return float(w @ np.cos(2 * np.pi * points @ [[1, 2, 0], [0, 1, 3], [1, 0, 1]]).prod(axis=1))
+
+    assert even(k, weights) == pytest.approx(even(full, ones), abs=1e-12)
