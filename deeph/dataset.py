@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -119,7 +120,7 @@ class Split:
         if not self.train:
             raise DataError("the split leaves no structure to train on")
         everything = [*self.train, *self.validate, *self.test]
-        twice = sorted({name for name in everything if everything.count(name) > 1})
+        twice = sorted(name for name, times in Counter(everything).items() if times > 1)
         if twice:
             raise DataError(f"the split names {', '.join(twice[:5])} more than once; expected train, validate and test without overlap")
 
@@ -165,7 +166,8 @@ def read_split(dataset: Dataset, path: Path | None = None) -> Split:
 
 def _by_name(dataset: Dataset) -> dict[str, str]:
     last = [name.rpartition("/")[2] for name in dataset.names]
-    short = {short: name for short, name in zip(last, dataset.names, strict=True) if last.count(short) == 1}
+    times = Counter(last)
+    short = {short: name for short, name in zip(last, dataset.names, strict=True) if times[short] == 1}
     return {**short, **{name: name for name in dataset.names}}
 
 

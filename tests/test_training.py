@@ -14,13 +14,14 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
-from training_case import make_case
+from training_case import make_case, make_structure
 
 from deeph.config_file import load_config
 from deeph.dataset import open_dataset
 from deeph.distributed import Process, find_process
 from deeph.errors import DataError, DeephError, UsageError
 from deeph.nn.model import HamiltonianModel
+from deeph.store import write_folder
 from deeph.training import loop
 from deeph.training.check import check_data
 from deeph.training.checkpoint import BEST, LAST, STATE, load_model, read_metadata
@@ -173,6 +174,16 @@ def test_check_names_all_damaged_structures(case: Path) -> None:
         (case.parent / "data" / name / "hamiltonian.h5").unlink()
     with pytest.raises(DataError, match=r"2 of 8(.|\n)*(001(.|\n)*006|006(.|\n)*001)"):
         check_data(load_config(case))
+
+
+def test_check_names_elements_that_are_not_trained_on(case: Path) -> None:
+    split = case.parent / "split.json"
+    split.write_text('{"train": ["000"], "validate": ["001"]}')
+    settings = ["data.fractions=none", f"data.split={split}"]
+    check_data(load_config(case, settings))
+    write_folder(case.parent / "data" / "000", make_structure(0, third=6), overwrite=True)
+    with pytest.raises(DataError, match="001: H occurs in no structure that is trained on"):
+        check_data(load_config(case, settings))
 
 
 def test_metrics_rows_after_the_saved_step_are_dropped(tmp_path: Path) -> None:

@@ -39,11 +39,11 @@ threads = 1
 """
 
 
-def make_structure(seed: int) -> Hamiltonian:
-    """Three atoms in a cell, with blocks that fall off with the distance."""
+def make_structure(seed: int, third: int = 1) -> Hamiltonian:
+    """Two C and a third atom in a cell, with blocks that fall off with the distance."""
     rng = np.random.default_rng(seed)
     positions = np.array([[0, 0, 0], [1.4, 0, 0], [0.2, 1.5, 0]]) + rng.normal(scale=0.1, size=(3, 3))
-    system = System(np.diag([3.0, 3.2, 9.0]), positions, np.array([6, 6, 1]))
+    system = System(np.diag([3.0, 3.2, 9.0]), positions, np.array([6, 6, third]))
     pairs = neighbour_pairs(system, {6: 1.8, 1: 1.2})
     shapes = block_shapes(BASIS, system.numbers, pairs, spin=False)
     decay = np.repeat(np.exp(-np.linalg.norm(pair_vectors(system, pairs), axis=1)), shapes.prod(axis=1))
@@ -51,7 +51,7 @@ def make_structure(seed: int) -> Hamiltonian:
     S = PairBlocks(pairs, shapes, 0.1 * decay[None]).hermitized()
     for index in np.flatnonzero(is_onsite(pairs)):
         S.put(np.array([index]), np.eye(shapes[index, 0]))
-    return Hamiltonian(system, BASIS, S, H)
+    return Hamiltonian(system, BASIS.restricted(system.numbers), S, H)
 
 
 def make_case(folder: Path, n_structures: int = 8, settings: str = SMALL) -> Path:

@@ -4,6 +4,7 @@ from deeph.basis import Basis
 from deeph.config import Config
 from deeph.dataset import open_dataset, split_of
 from deeph.errors import DataError
+from deeph.system import SYMBOLS
 from deeph.training.batches import plan_batches
 
 
@@ -20,17 +21,22 @@ def check_data(config: Config) -> str:
     names = [*split.train, *split.validate, *split.test]
     problems: list[str] = []
     basis = Basis({}, "none")
+    trained: set[int] = set()  # elements; the names start with the structures to train on
     n_atoms = 0
-    for name in names:
+    for number, name in enumerate(names):
         try:
             structure = dataset.read(name)
             basis = merge_bases(basis if basis.shells else structure.basis, structure.basis, name)
+            trained |= set(structure.basis.shells) if number < len(split.train) else set()
+            unknown = sorted(set(structure.basis.to_symbols()) - {SYMBOLS[z] for z in trained})
+            if unknown:
+                problems.append(f"{name}: {', '.join(unknown)} occurs in no structure that is trained on")
             n_atoms += structure.system.n_atoms
         except DataError as error:
             problems.append(str(error))
     if problems:
         raise DataError("\n  ".join([f"{len(problems)} of {len(names)} structures cannot be used:", *problems]))
-    n_bonds = dataset.n_bonds
+    n_bonds = dataset.subset(names).n_bonds
     n_batches = len(plan_batches(split.train, n_bonds, config.train.batch_bonds))
     return (
         f"data        {dataset.path}\n"

@@ -22,6 +22,7 @@ from deeph.errors import DeephError, UsageError
 from deeph.log import logger
 from deeph.nn.model import HamiltonianModel
 from deeph.training.batches import Graphs, plan_batches, share, shuffled
+from deeph.training.check import check_data
 from deeph.training.checkpoint import BEST, LAST, STATE, save_model
 from deeph.training.loss import compute_loss
 from deeph.training.metrics import summarize
@@ -102,7 +103,8 @@ def identity(dataset: Dataset, split: Split, config: Config) -> dict[str, Any]:
 
 
 def _begin(dataset: Dataset, split: Split, config: Config, out: Path) -> None:
-    """Fit the baseline, draw the weights, and save them as the state of step 0."""
+    """Look at all the data, fit the baseline, draw the weights, and save them as the state of step 0."""
+    logger.info("%s", check_data(config).rstrip())
     out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(config.train.seed)
     logger.info("fitting the baseline to %d structures", len(split.train))
@@ -147,7 +149,7 @@ class Trainer:
         self.graphs = Graphs(job.dataset, state.model(), job.device)
         state.restore(self.average, self.optimizer)  # after all that draws random numbers
         self.position = state.position
-        self.n_bonds = job.dataset.n_bonds
+        self.n_bonds = job.dataset.subset([*job.split.train, *job.split.validate]).n_bonds
         self.sums: dict[str, float] = self.position.sums if self.process.is_main else {}
         self.watch = SignalWatch()
         self.recorder: Recorder | None = None
