@@ -132,9 +132,19 @@ def test_position_matrices_are_about_the_origin(mini):
     onsite = np.flatnonzero(is_onsite(data.S.pairs))
     diagonal = np.einsum("cnaa->nca", data.r.take(onsite)) / np.einsum("naa->na", data.S.take(onsite)[0])[:, None]
     assert np.abs(diagonal - data.system.positions[:, :, None]).max() < 1e-3
+    assert data.source["asymmetry"]["r_angstrom"] < 1e-3
     R = (data.r.pairs[:, :3] @ data.system.cell).T  # <i,0|r|j,R> = <j,-R|r|i,0>^T + R S
     shifted = data.r.adjoint().entries + np.repeat(R, np.diff(data.S.offsets), axis=1) * data.S.entries
     assert np.abs(data.r.entries - shifted).max() < 1e-12
+
+
+def test_dipole_between_s_and_p_is_along_the_p_orbital(mini):
+    """<s| r |p> of one atom is diagonal in x, y, z and the same along each."""
+    data = openmx.read(mini)
+    block = data.r.take(np.flatnonzero(is_onsite(data.r.pairs))[:1])[:, 0, 0, 1:4]  # (x y z, p_y p_z p_x)
+    dipole = block[:, [2, 0, 1]] - data.system.positions[0][:, None] * data.S.take(np.array([0]))[0, 0, 0, 1:4][[2, 0, 1]]
+    assert np.abs(dipole - dipole[0, 0] * np.eye(3)).max() < 1e-3
+    assert abs(dipole[0, 0]) > 0.1
 
 
 def test_source_says_what_is_needed_later(mini):

@@ -22,6 +22,8 @@ from preprocess.readers.openmx_scfout import SPINS, Scfout, read_scfout
 
 MAX_ASYMMETRY = 1e-6
 """Largest |M - M^dagger| accepted in H (Hartree) and S; real files show 1e-9, a damaged or misread one orders more."""
+MAX_ASYMMETRY_R = 1e-2
+"""The same for r (Angstrom), which OpenMX integrates on its real-space grid in single precision: real files show 2e-4."""
 
 
 def detect(folder: Path) -> str | None:
@@ -93,12 +95,13 @@ def _convert(raw: Scfout) -> Hamiltonian:
 
     S, asymmetry_S = _symmetrized(ordered(raw.S), "overlap")
     H, asymmetry_H = _hamiltonian(raw, ordered)
+    r, asymmetry_r = _position(system, S, ordered(raw.position * OPENMX.bohr))
     return Hamiltonian(
         system,
         basis,
         S,
         replace(H, entries=H.entries * OPENMX.hartree),
-        _position(system, S, ordered(raw.position * OPENMX.bohr)),
+        r,
         fermi_energy=raw.fermi_energy * OPENMX.hartree,
         n_electrons=raw.n_electrons,
         source={
@@ -107,18 +110,18 @@ def _convert(raw: Scfout) -> Hamiltonian:
             "constants": OPENMX._asdict(),
             "orbital_radii": {SYMBOLS[s.number]: s.radius * OPENMX.bohr for s in species},
             "electronic_temperature_K": raw.temperature,
-            "asymmetry": {"H_eV": asymmetry_H * OPENMX.hartree, "S": asymmetry_S},
+            "asymmetry": {"H_eV": asymmetry_H * OPENMX.hartree, "S": asymmetry_S, "r_angstrom": asymmetry_r},
             **read_k_mesh(raw.input),
         },
     )
 
 
-def _symmetrized(blocks: PairBlocks, what: str) -> tuple[PairBlocks, float]:
+def _symmetrized(blocks: PairBlocks, what: str, limit: float = MAX_ASYMMETRY) -> tuple[PairBlocks, float]:
     """The Hermitian part, and how far the file was from it; OpenMX computes (R, i, j) and (-R, j, i) separately."""
     error = blocks.hermiticity_error()
-    if error > MAX_ASYMMETRY:
+    if error > limit:
         raise DataError(
-            f"the {what} differs from its Hermitian conjugate by {error:.1e} (expected below {MAX_ASYMMETRY:g}): the file is damaged; "
+            f"the {what} differs from its Hermitian conjugate by {error:.1e} (expected below {limit:g}): the file is damaged; "
             "copy it again or repeat the run"
         )
     return blocks.hermitized(), error
@@ -142,8 +145,8 @@ def _hamiltonian(raw: Scfout, ordered: Callable[[Array], PairBlocks]) -> tuple[P
     return replace(diagonal, entries=parts).mapped(join), error
 
 
-def _position(system: System, S: PairBlocks, relative: PairBlocks) -> PairBlocks:
-    """<i,0| r |j,R> in Angstrom from <i,0| r - r_i |j,R>.
+def _position(system: System, S: PairBlocks, relative: PairBlocks) -> tuple[PairBlocks, float]:
+    """<i,0| r |j,R> in Angstrom from <i,0| r - r_i |j,R>, and its asymmetry before symmetrization.
 
     About the middle of the two cells, r - R/2, the matrix is Hermitian; OpenMX's integrals fulfil this to 1e-4 Bohr (real-space grid), so
     the Hermitian part is taken there.
@@ -151,5 +154,6 @@ def _position(system: System, S: PairBlocks, relative: PairBlocks) -> PairBlocks
     sizes = np.diff(S.offsets)
     middle = S.pairs[:, :3] @ system.cell / 2
     to_middle = np.repeat((system.positions[S.pairs[:, 3]] - middle).T, sizes, axis=1)
-    centred = replace(relative, entries=relative.entries + to_middle * S.entries).hermitized()
-    return replace(centred, entries=centred.entries + np.repeat(middle.T, sizes, axis=1) * S.entries)
+    centred = replace(relative, entries=relative.entries + to_middle * S.entries)
+    centred, error = _symmetrized(centred, "position matrix", MAX_ASYMMETRY_R)
+    return replace(centred, entries=centred.entries + np.repeat(middle.T, sizes, axis=1) * S.entries), error
