@@ -168,5 +168,6 @@ def compute_bands(
     if fermi is None and hamiltonian.n_electrons is None:
         return Bands(energies, path, title=title)
     mesh = regular_mesh(hamiltonian.system)
-    counted = f"{hamiltonian.n_electrons} electrons on a {mesh[0]} x {mesh[1]} x {mesh[2]} mesh"
-    return Bands(energies, path, compute_fermi_energy(hamiltonian, mesh=mesh), counted, title)
+    level = compute_fermi_energy(hamiltonian, mesh=mesh)  # an unknown number of electrons ends here
+    counted = f"{hamiltonian.n_electrons:g} electrons on a {mesh[0]} x {mesh[1]} x {mesh[2]} mesh"
+    return Bands(energies, path, level, counted, title)

@@ -1,0 +1,170 @@
+"""The commands as a user types them: one-page answers, files, and errors without a traceback."""
+
+import csv
+import json
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import h5py
+import numpy as np
+import pytest
+from band_cases import random_model
+
+from deeph.store import write_folder
+from postprocess.tables import read_bands
+
+
+def run(*arguments, command="bands", cwd=None):
+    return subprocess.run(
+        [sys.executable, "-m", f"postprocess.cli_{command}", *map(str, arguments)], capture_output=True, text=True, cwd=cwd, check=False
+    )
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """A DFT folder, a prediction with other atom order and no Fermi level, and an overlap-only folder."""
+    dft = replace(random_model(1), fermi_energy=-0.2)
+    noise = np.random.default_rng(0).normal(scale=1e-3, size=dft.H.entries.shape)
+    H = replace(dft.H, entries=dft.H.entries + noise).hermitized()
+    predicted = replace(dft, H=H, fermi_energy=None, n_electrons=None).permuted(np.array([2, 0, 1]))
+    write_folder(tmp_path / "dft", dft)
+    write_folder(tmp_path / "pred", predicted, predicted=True)
+    write_folder(tmp_path / "overlap", replace(dft, H=None))
+    return tmp_path
+
+
+def test_figure_tables_and_summary(folders):
+    result = run("dft", "--path", "GMKG", "--points", 30, "--out", "b.pdf", "b.png", "b.svg", "b.csv", "b.json", "b.h5", cwd=folders)
+    assert result.returncode == 0, result.stderr
+    assert "path         G-M-K-G" in result.stdout
+    assert "Fermi level  -0.200000 eV (stored with the data)" in result.stdout
+    starts = {".pdf": b"%PDF", ".png": b"\x89PNG", ".svg": b"<?xml"}
+    for suffix, magic in starts.items():
+        assert (folders / f"b{suffix}").read_bytes().startswith(magic)
+    assert "Γ" in (folders / "b.svg").read_text(encoding="utf-8")
+    bands = read_bands(folders / "b.h5")
+    assert np.array_equal(bands.energies, read_bands(folders / "b.json").energies)
+    with (folders / "b.csv").open() as file:
+        assert len(list(csv.reader(file))) == 2 + len(bands.path.k)
+    assert not [p for p in folders.iterdir() if p.name.startswith(".")]
+
+
+def test_prediction_against_dft(folders):
+    result = run("pred", "--compare", "dft", "--points", 30, "--json", "--out", "b.png", cwd=folders)
+    assert result.returncode == 0, result.stderr
+    record = json.loads(result.stdout)
+    dft, predicted = record["structures"]
+    assert predicted["title"] == "pred (predicted)"
+    assert (predicted["fermi_energy"], predicted["fermi_origin"]) == (dft["fermi_energy"], "taken from dft")
+    assert 0 < record["comparisons"][0]["all_bands"]["mae"] < 10
+
+
+def test_compare_command(folders):
+    result = run("dft", "pred", "--path", "GMKG", "--points", 20, command="compare", cwd=folders)
+    assert result.returncode == 0, result.stderr
+    for words in ("H as it stands", "without mu S", "on-site", "C-N", "within 2 eV of E_F", "(taken from dft)"):
+        assert words in result.stdout
+    record = json.loads(run("dft", "pred", "--json", command="compare", cwd=folders).stdout)
+    assert 0.3 < record["matrices"]["raw"]["mae"] < 1.5  # sigma 1 meV, averaged over two directions
+    assert record["bands"] is None
+
+
+def test_folder_with_both_hamiltonians(folders):
+    shutil.copy(folders / "dft" / "hamiltonian.h5", folders / "dft" / "hamiltonian_pred.h5")
+    record = json.loads(run("dft", "dft", "--predicted", "--json", command="compare", cwd=folders).stdout)
+    assert record["other"] == "dft (predicted)"
+    assert record["matrices"]["raw"]["max"] == 0
+
+
+def test_no_fermi_level_is_said(folders):
+    result = run("pred", "--points", 10, cwd=folders)
+    assert result.returncode == 0
+    assert "Fermi level  not known" in result.stdout
+
+
+def test_path_from_a_file(folders):
+    (folders / "K_PATH").write_text("4 0 0 0  0.5 0 0  GAMMA M\n6 0.5 0 0  0.3333333333 0.3333333333 0  M K\n")
+    record = json.loads(run("dft", "--path", "K_PATH", "--json", cwd=folders).stdout)
+    assert record["structures"][0]["path"]["labels"] == ["G", "M", "K"]
+    assert record["structures"][0]["path"]["n_k"] == 10
+
+
+WRONG = [
+    (["dft", "--path", "GXK"], 2, "'X' is not a k-point"),
+    (["dft", "--points", "0"], 2, "0 k-points"),
+    (["dft", "--points", "many"], 2, "invalid int value"),
+    (["dft", "--window", "3", "-3"], 2, "lower energy first"),
+    (["dft", "--fermi", "nan"], 2, "expected a number in eV or 'count'"),
+    (["dft", "--out", "b.doc"], 2, "expected a name ending in"),
+    (["dft", "--out", "no/b.pdf"], 2, "does not exist"),
+    (["dft", "pred", "--out", "b.csv"], 2, "a table holds one band structure"),
+    ([], 2, "required: FOLDER"),
+    (["nowhere"], 1, "there is no such folder"),
+    (["."], 1, "not a structure folder"),
+    (["overlap"], 1, "holds only the overlap"),
+    (["dft", "--predicted"], 1, "hamiltonian_pred.h5 is missing"),
+    (["pred", "--fermi", "count"], 1, "number of electrons is not known"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "code", "message"), WRONG, ids=[" ".join(w[0]) or "nothing" for w in WRONG])
+def test_errors(folders, arguments, code, message):
+    result = run(*arguments, cwd=folders)
+    assert result.returncode == code, result.stderr
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not result.stdout
+    assert sorted(p.name for p in folders.iterdir()) == ["dft", "overlap", "pred"]
+
+
+def test_damaged_matrices(folders):
+    with h5py.File(folders / "dft" / "hamiltonian.h5", "r+") as file:
+        file["entries"][5] = np.nan
+    result = run("dft", cwd=folders)
+    assert result.returncode == 1
+    assert "NaN or infinite value in block R =" in result.stderr
+    (folders / "pred" / "hamiltonian_pred.h5").write_bytes(b"not hdf5")
+    result = run("pred", cwd=folders)
+    assert result.returncode == 1
+    assert "not a complete matrix file" in result.stderr
+
+
+def test_different_structures_are_not_compared(folders):
+    write_folder(folders / "shifted", random_model(1, positions=random_model(1).system.positions + 0.05))
+    result = run("dft", "shifted", command="compare", cwd=folders)
+    assert result.returncode == 1
+    assert "has no counterpart" in result.stderr
+
+
+@pytest.mark.parametrize("command", ["bands", "compare"])
+def test_help_is_immediate(command):
+    def seconds():
+        start = time.perf_counter()
+        result = run("--help", command=command)
+        assert result.returncode == 0
+        assert "examples:" in result.stdout
+        return time.perf_counter() - start
+
+    assert min(seconds() for _ in range(3)) < 1.0
+    code = f"import sys, postprocess.cli_{command}; print({{'numpy', 'scipy', 'h5py', 'matplotlib', 'ase'}} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "set()"
+
+
+def test_mos2_with_spin_orbit(shared_data, tmp_path):
+    """Every level of a training structure is split, except where time reversal pairs them."""
+    subprocess.run([sys.executable, shared_data / "unpack.py", tmp_path, shared_data / "mos2_soc" / "000.npz"], check=True)
+    result = run("000", "--path", "GMKG", "--points", 30, "--out", "b.h5", "--json", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    record = json.loads(result.stdout)["structures"][0]
+    assert record["gap"]["vbm"]["band"] == 25  # 26 valence electrons
+    assert 1.3 < record["gap"]["width"] < 1.9
+    bands = read_bands(tmp_path / "b.h5")
+    pairs = bands.energies[0, :, 24:26]
+    at = dict(zip(bands.path.labels[:3], bands.path.bounds[:3], strict=True))
+    splitting = pairs[:, 1] - pairs[:, 0]
+    assert splitting[at["G"]] < 1e-4
+    assert splitting[at["M"]] < 1e-4
+    assert 0.1 < splitting[at["K"]] < 0.2  # 0.15 eV in MoS2
