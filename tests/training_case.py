@@ -31,7 +31,7 @@ baseline_degree = 2
 
 [train]
 epochs = 4
-batch_bonds = 60
+batch_bonds = 30
 learning_rate = 0.01
 precision = "float64"
 device = "cpu"
