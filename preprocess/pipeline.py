@@ -84,25 +84,30 @@ def find_jobs(raw: Sequence[Path], out: Path, code: str = "auto") -> list[Job]:
     UsageError
         If a folder does not exist or is the output folder.
     """
-    runs: dict[Path, None] = {}
+    runs: list[Path] = []
+    seen = {out.resolve()}
     for root in raw:
         if not root.is_dir():
             raise UsageError(f"{root} is not a folder; expected a run folder or a folder of run folders")
         if root.resolve() == out.resolve():
             raise UsageError(f"{root} is both input and output; choose another output folder")
-        for folder, below, _files in os.walk(root.resolve()):
-            below[:] = sorted(b for b in below if not b.startswith(".") and Path(folder, b) != out.resolve())
-            if candidates(Path(folder), code):
-                runs[Path(folder)] = None
+        for name, below, _files in os.walk(root.resolve(), followlinks=True):
+            folder = Path(name)
+            below[:] = sorted(b for b in below if not b.startswith("."))
+            if folder.resolve() in seen:  # a link to it came before, or it is the output
                 below.clear()
-    return [Job(run, out / name) for run, name in zip(runs, _output_names(list(runs)), strict=True)]
+            elif candidates(folder, code):
+                runs.append(folder)
+                below.clear()
+            seen.add(folder.resolve())
+    return [Job(run, out / name) for run, name in zip(runs, _output_names(runs), strict=True)]
 
 
 def _output_names(runs: list[Path]) -> list[str]:
     """The folder name of each run, lengthened from the front where two are equal."""
     length = [1] * len(runs)
     while True:
-        names = ["-".join(run.parts[-n:]).replace(os.sep, "") for run, n in zip(runs, length, strict=True)]
+        names = ["-".join(run.parts[-n:]) for run, n in zip(runs, length, strict=True)]
         counts = Counter(names)
         clashes = [n for n, name in enumerate(names) if counts[name] > 1 and length[n] < len(runs[n].parts)]
         if not clashes:

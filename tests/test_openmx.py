@@ -207,7 +207,7 @@ def test_other_files_are_refused(mini, tmp_path):
     refused(written(tmp_path / "b", b""), "truncated")
     refused(written(tmp_path / "c", b"not a scfout" * 50), "header|truncated|atoms")
     refused(written(tmp_path / "d", scfout_bytes(raw, Layout(1))), "development version")
-    refused(written(tmp_path / "e", scfout_bytes(raw, Layout(leads=(1, 1, 1)))), "transport")
+    refused(written(tmp_path / "e", scfout_bytes(raw, Layout(leads=(0, 1, 0)))), "transport")
     refused(written(tmp_path / "f", scfout_bytes(raw, Layout(3, input_copy=False))), "no copy of the input")
     refused(written(tmp_path / "g", np.array([2, 2, 0, 0, 0, 5], "<i4").tobytes() + content[24:]), "spin switch 2")
     H = raw.H.copy()

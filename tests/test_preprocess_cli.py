@@ -119,6 +119,14 @@ def test_equal_names_are_told_apart(tmp_path):
         find_jobs([tmp_path], tmp_path)
 
 
+def test_links_are_followed_once(runs, tmp_path):
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "first").symlink_to(runs / "graphene")
+    (tmp_path / "set" / "loop").symlink_to(tmp_path / "set")
+    jobs = find_jobs([tmp_path / "set", runs], tmp_path / "out")
+    assert [job.out.name for job in jobs] == ["first", "te"]
+
+
 def test_an_unexpected_error_is_one_failed_run(runs, tmp_path, monkeypatch):
     def strange(*_):
         raise ZeroDivisionError("surprise")

@@ -18,6 +18,7 @@ from deeph.pairs import is_onsite, pair_keys
 from deeph.system import FloatArray, IntArray
 
 RECORD = 256  # bytes of one line of the input copy
+MAX_COUNT = 10_000  # orbitals of an atom, index of a cell; more is nonsense and would overflow
 SPINS: dict[int, Spin] = {0: "none", 1: "collinear", 3: "spinor"}
 
 
@@ -161,7 +162,7 @@ def _read_header(cursor: _Cursor) -> tuple[int, int, int, int]:
         header = cursor.integers("the header", 6)
     n_atoms, switch, *leads, n_copies = header.tolist()
     version, spin = divmod(switch, 4)
-    if n_atoms < 1 or n_copies < 0 or not 0 <= switch < 64:
+    if n_atoms < 1 or n_copies < 0 or not 0 <= switch < 64 or min(leads) < 0 or sum(leads) > n_atoms:
         raise cursor.error(f"the header {header.tolist()} is not that of a .scfout (atoms, spin switch, three lead counts, cells)")
     if spin not in SPINS:
         raise cursor.error(f"spin switch {spin}: expected 0 (none), 1 (collinear) or 3 (non-collinear)")
@@ -179,8 +180,11 @@ def _read_neighbours(cursor: _Cursor, n_atoms: int, cells: IntArray) -> tuple[In
     """Orbitals of each atom, and the (n_pairs, 5) list of blocks."""
     n_orbitals = cursor.integers("the numbers of orbitals", n_atoms)
     counts = cursor.integers("the numbers of neighbours", n_atoms) + 1
-    if n_orbitals.min() < 1 or counts.min() < 1:
-        raise cursor.error(f"atoms with {n_orbitals.min()} orbitals and {counts.min() - 1} neighbours: damaged or not a .scfout")
+    if n_orbitals.min() < 1 or n_orbitals.max() > MAX_COUNT or counts.min() < 1 or np.abs(cells).max() > MAX_COUNT:
+        raise cursor.error(
+            f"atoms with {n_orbitals.min()} to {n_orbitals.max()} orbitals and at least {counts.min() - 1} neighbours, in cells up to "
+            f"{np.abs(cells).max()}: the file is damaged or not a .scfout"
+        )
     total = int(counts.sum())
     j = cursor.integers("the neighbour lists", total) - 1
     cell = cursor.integers("the cells of the neighbours", total)
