@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from deeph.errors import DataError
 
-Order = Literal["deeph", "openmx", "legacy"]
+Order = Literal["deeph", "openmx", "legacy", "pyscf"]
 IntArray = npt.NDArray[np.int64]
 
 CONVENTIONS = {
@@ -40,7 +40,7 @@ def shell_order(order: Order, l: int) -> IntArray:
 
     Parameters
     ----------
-    order : {"deeph", "openmx", "legacy"}
+    order : {"deeph", "openmx", "legacy", "pyscf"}
         The other code's convention.
     l : int
         Angular momentum.
@@ -55,8 +55,10 @@ def shell_order(order: Order, l: int) -> IntArray:
     DataError
         If the order of such a shell is not known.
     """
-    if order == "deeph":
+    if order == "deeph" or (order == "pyscf" and l != 1):
         return np.arange(2 * l + 1)
+    if order == "pyscf":  # its only exception: p is x, y, z
+        return np.array([1, 2, 0])
     if l in _OPENMX_SHELL:
         return np.array(_OPENMX_SHELL[l])
     if order == "legacy":  # beyond f the legacy rule is 0, +1, -1, +2, -2, ...
@@ -69,7 +71,7 @@ def atom_order(order: Order, shells: Sequence[int]) -> IntArray:
 
     Parameters
     ----------
-    order : {"deeph", "openmx", "legacy"}
+    order : {"deeph", "openmx", "legacy", "pyscf"}
         The other code's convention.
     shells : sequence of int
         Angular momentum of each radial shell, in basis order.

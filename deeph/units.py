@@ -31,3 +31,4 @@ class Constants(NamedTuple):
 
 CODATA = Constants("CODATA 2022", 27.211386245981, 0.529177210544)
 OPENMX = Constants("OpenMX 3.8/3.9", 27.2113845, 0.529177249)
+PYSCF = Constants("PySCF 2 (CODATA 2014 energy, CODATA 2010 length)", 27.21138602, 0.52917721092)

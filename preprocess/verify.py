@@ -15,8 +15,6 @@ from preprocess.readers.base import ReferenceBands
 Level = Literal["off", "basic", "bands"]
 MAX_ASYMMETRY = 1e-6
 """Accepted |M - M^dagger| of H (eV) and S."""
-MAX_BAND_ERROR = 1e-6
-"""Accepted difference between recomputed and printed eigenvalues, eV."""
 MAX_ELECTRON_ERROR = 1e-3
 """Accepted error of the electron count on the k mesh of the run; on another mesh see :func:`check_electrons`."""
 MAX_ORBITALS = 3000
@@ -153,11 +151,11 @@ def check_bands(data: Hamiltonian, reference: ReferenceBands) -> str:
         )
     error = np.abs(energies - reference.energies)
     worst = float(error.max())
-    if not worst <= MAX_BAND_ERROR:
+    if not worst <= reference.accuracy:
         spin, n, band = np.unravel_index(int(error.argmax()), error.shape)
         raise DataError(
             f"recomputed bands differ from {reference.name} by up to {worst:.1e} eV (spin {spin}, k = {reference.k[n].tolist()}, "
-            f"band {band}); expected below {MAX_BAND_ERROR:g} eV. The file is of another run, or orbital order or spin are misread"
+            f"band {band}); expected below {reference.accuracy:g} eV. The file is of another run, or orbital order or spin are misread"
         )
     return f"bands of {reference.name} to {worst:.0e} eV"
 

@@ -6,11 +6,12 @@ A new code adds a file with ``detect`` and ``read`` (see :class:`preprocess.read
 from pathlib import Path
 
 from deeph.errors import DataError, UsageError
-from preprocess.readers import folders, openmx, openmx_band
+from preprocess.readers import folders, openmx, openmx_band, pyscf
 from preprocess.readers.base import Reader
 
 READERS: dict[str, Reader] = {
     "openmx": Reader(openmx.detect, openmx.read, openmx_band.read_bands),
+    "pyscf": Reader(pyscf.detect, pyscf.read, pyscf.read_bands),
     "deeph": Reader(folders.detect_deeph, folders.read_deeph),
     "legacy": Reader(folders.detect_legacy, folders.read_legacy_folder),
 }

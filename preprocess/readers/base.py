@@ -22,12 +22,15 @@ class ReferenceBands(NamedTuple):
         eV, on the energy zero of H.
     fermi_energy : float
         eV.
+    accuracy : float
+        Largest difference from the recomputed eigenvalues that the format of the code's output explains, eV.
     """
 
     name: str
     k: FloatArray
     energies: FloatArray
     fermi_energy: float
+    accuracy: float = 1e-6
 
 
 @dataclass(frozen=True)

@@ -78,7 +78,7 @@ def blocks_from_mesh(system: System, basis: Basis, matrices: ComplexArray, mesh:
         raise DataError(
             f"the matrix in real space has an imaginary part of {imaginary:.1e} (largest entry {scale:.1e}); expected real numbers"
         )
-    cells = cells.real.copy()
+    left = cells.real.copy()
     start = np.concatenate([[0], np.cumsum(basis.n_orbitals(system.numbers))])
     R1, R2, R3 = (pairs[:, :3] % mesh).T
     out = PairBlocks.zeros(pairs, block_shapes(basis, system.numbers, pairs, spin=False), len(matrices))
@@ -86,6 +86,6 @@ def blocks_from_mesh(system: System, basis: Basis, matrices: ComplexArray, mesh:
         row = start[pairs[members, 3], None, None] + np.arange(rows)[:, None]
         column = start[pairs[members, 4], None, None] + np.arange(columns)
         where = (slice(None), *(R[members, None, None] for R in (R1, R2, R3)), row, column)
-        out.put(members, cells[where])
-        cells[where] = 0.0
-    return out.hermitized(), float(np.abs(cells).max())
+        out.put(members, left[where])
+        left[where] = 0.0
+    return out.hermitized(), float(np.abs(left).max())

@@ -19,6 +19,8 @@ from preprocess.readers.pyscf_run import FORMAT_VERSION, RUN_FILE, Run, collect_
 
 MAX_DROPPED = 1e-3
 """Largest accepted entry of H outside the pattern, eV."""
+ACCURACY = 1e-3
+"""Accepted difference from PySCF's eigenvalues, eV: what the dropped entries and an SCF converged to 1e-8 Hartree explain."""
 
 
 def hamiltonian_from_pyscf(mf: Any, *, mesh: tuple[int, int, int] | None = None) -> Hamiltonian:
@@ -61,7 +63,7 @@ def read_bands(folder: Path, _system: System) -> ReferenceBands:
     """The eigenvalues of the self-consistent run, at its k points."""
     run = load_run(folder / RUN_FILE)
     fermi = float(json.loads(run.info)["fermi_energy"])
-    return ReferenceBands(RUN_FILE, run.scf_k, run.scf_energies * PYSCF.hartree, fermi * PYSCF.hartree)
+    return ReferenceBands(RUN_FILE, run.scf_k, run.scf_energies * PYSCF.hartree, fermi * PYSCF.hartree, ACCURACY)
 
 
 def load_run(path: Path) -> Run:
@@ -87,7 +89,8 @@ def load_run(path: Path) -> Run:
 
 
 def _to_hamiltonian(run: Run) -> Hamiltonian:
-    info, system = json.loads(run.info), run.system
+    info = json.loads(run.info)
+    system = System(run.cell * PYSCF.bohr, run.positions * PYSCF.bohr, run.numbers)
     basis = Basis.from_symbols(info["shells"], "collinear" if len(run.H) == 2 else "none")
     if (size := int(basis.n_orbitals(system.numbers).sum())) != run.S.shape[-1]:
         raise DataError(f"matrices of {run.S.shape[-1]} orbitals, but the basis {info['shells']} has {size}")

@@ -60,11 +60,6 @@ class Run(NamedTuple):
     scf_k: FloatArray
     scf_energies: FloatArray
 
-    @property
-    def system(self) -> System:
-        """The atoms, in Angstrom."""
-        return System(self.cell * PYSCF.bohr, self.positions * PYSCF.bohr, self.numbers)
-
 
 def save_run(mf: Any, folder: str | Path, *, mesh: tuple[int, int, int] | None = None) -> Path:
     """Write a converged calculation into a run folder for ``deeph-preprocess``.
@@ -134,18 +129,14 @@ def collect_run(mf: Any, *, mesh: tuple[int, int, int] | None = None) -> Run:
     scf_mesh = _mesh_of(scf_k)
     if scf_mesh is not None and np.isin(occupation, (0, 2 / n_spin)).all():
         info["k_grid"] = scf_mesh.tolist()
+    vectors, positions = np.asarray(cell.lattice_vectors()), np.asarray(cell.atom_coords())
     numbers = np.array([NUMBERS.get(cell.atom_pure_symbol(a), 0) for a in range(cell.natm)])
-    run = Run(json.dumps(info), cell.lattice_vectors(), cell.atom_coords(), numbers, np.ones(3, int), *2 * [np.zeros(0)], scf_k, energies)
-    chosen = smallest_mesh(pairs_in_range(run.system, exponents)) if mesh is None else np.array(mesh)
+    pairs = pairs_in_range(System(vectors * PYSCF.bohr, positions * PYSCF.bohr, numbers), exponents)
+    chosen = smallest_mesh(pairs) if mesh is None else np.array(mesh)
     if _has_exact_exchange(mf):
-        if mesh is None and scf_mesh is not None:
-            chosen = scf_mesh
-        if scf_mesh is None or not np.array_equal(chosen, scf_mesh):
-            raise DataError(
-                f"with exact exchange, H(k) is known only on the mesh of the self-consistent run; expected mf.kpts = cell.make_kpts("
-                f"{chosen.tolist()})"
-            )
-    return run._replace(mesh=chosen, **dict(zip("HS", _matrices(mf, chosen, n_spin), strict=True)))
+        chosen = _scf_mesh_instead(chosen, scf_mesh, free=mesh is None)
+    H, S = _matrices(mf, chosen, n_spin)
+    return Run(json.dumps(info), vectors, positions, numbers, chosen, H, S, scf_k, energies)
 
 
 def pairs_in_range(system: System, exponents: dict[str, float]) -> IntArray:
@@ -181,6 +172,16 @@ def _mesh_of(k: FloatArray) -> IntArray | None:
         return None
     difference = found[np.lexsort(np.round(found, 8).T[::-1])] - wanted
     return mesh if np.abs(difference - np.rint(difference)).max() < 1e-6 else None
+
+
+def _scf_mesh_instead(chosen: IntArray, scf_mesh: IntArray | None, *, free: bool) -> IntArray:
+    """The mesh of the self-consistent run, the only one on which exact exchange is known."""
+    if scf_mesh is None or not (free or np.array_equal(chosen, scf_mesh)):
+        raise DataError(
+            f"with exact exchange H(k) is known only on the mesh of the self-consistent run; "
+            f"expected mf.kpts = cell.make_kpts({chosen.tolist()})"
+        )
+    return scf_mesh
 
 
 def _has_exact_exchange(mf: Any) -> bool:
