@@ -8,12 +8,15 @@ import numpy as np
 
 from deeph.hamiltonian import Hamiltonian
 from deeph.system import FloatArray
-from postprocess.eigen import Solver, compute_energies
+from postprocess.eigen import Solver, compute_energies, hermitian
 from postprocess.fermi import compute_fermi_energy, regular_mesh
 from postprocess.kpath import KPath
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+STORED = "stored with the data"
+"""Origin of a Fermi level that came with the folder."""
 
 
 @dataclass(frozen=True)
@@ -122,15 +125,6 @@ class Bands:
         return plot_bands([self], **options)
 
 
-def share_fermi_energy(bands: list[Bands]) -> list[Bands]:
-    """Give those without a Fermi level the one of the first that has it: right for predictions on the energy zero of their DFT data."""
-    known = next((b for b in bands if b.fermi_energy is not None), None)
-    if known is None:
-        return bands
-    origin = f"taken from {known.title}"
-    return [b if b.fermi_energy is not None else replace(b, fermi_energy=known.fermi_energy, fermi_origin=origin) for b in bands]
-
-
 def compute_bands(
     hamiltonian: Hamiltonian,
     path: KPath,
@@ -160,14 +154,51 @@ def compute_bands(
     DataError
         If there is no H, S(k) is not positive definite, or "count" is asked for without the number of electrons.
     """
+    hamiltonian = hermitian(hamiltonian)
     energies = compute_energies(hamiltonian, path.k, solver=solver)
     if isinstance(fermi, int | float):
         return Bands(energies, path, float(fermi), "given", title)
     if fermi is None and hamiltonian.fermi_energy is not None:
-        return Bands(energies, path, hamiltonian.fermi_energy, "stored with the data", title)
+        return Bands(energies, path, hamiltonian.fermi_energy, STORED, title)
     if fermi is None and hamiltonian.n_electrons is None:
         return Bands(energies, path, title=title)
     mesh = regular_mesh(hamiltonian.system)
-    level = compute_fermi_energy(hamiltonian, mesh=mesh)  # an unknown number of electrons ends here
+    level = compute_fermi_energy(hamiltonian, mesh=mesh, solver=solver)  # an unknown number of electrons ends here
     counted = f"{hamiltonian.n_electrons:g} electrons on a {mesh[0]} x {mesh[1]} x {mesh[2]} mesh"
     return Bands(energies, path, level, counted, title)
+
+
+def compute_bands_like(
+    reference: Bands,
+    hamiltonian: Hamiltonian,
+    *,
+    fermi: float | str | None = None,
+    solver: Solver | None = None,
+    title: str = "",
+) -> Bands:
+    """Band structure on the path of a reference, to be compared with it.
+
+    A Fermi level in a gap or on a coarse mesh is not sharp, so levels of different origin must not be set equal: unless ``fermi`` is
+    given, or both data sets bring a stored level, the reference's level is used for both, on the common energy zero of H.
+
+    Parameters
+    ----------
+    reference : Bands
+        Its path, and its Fermi level.
+    hamiltonian, fermi, solver, title
+        As for :func:`compute_bands`.
+    """
+    both_stored = reference.fermi_origin == STORED and hamiltonian.fermi_energy is not None
+    if fermi is not None or both_stored or reference.fermi_energy is None:
+        return compute_bands(hamiltonian, reference.path, fermi=fermi, solver=solver, title=title)
+    bands = compute_bands(hamiltonian, reference.path, fermi=reference.fermi_energy, solver=solver, title=title)
+    return replace(bands, fermi_origin=f"taken from {reference.title}")
+
+
+def share_fermi_energy(bands: list[Bands]) -> list[Bands]:
+    """Give those without a Fermi level the one of the first that has it: right for predictions on the energy zero of their DFT data."""
+    known = next((b for b in bands if b.fermi_energy is not None), None)
+    if known is None:
+        return bands
+    origin = f"taken from {known.title}"
+    return [b if b.fermi_energy is not None else replace(b, fermi_energy=known.fermi_energy, fermi_origin=origin) for b in bands]

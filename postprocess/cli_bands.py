@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,19 +46,20 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def _body(args: argparse.Namespace) -> int:
-    from postprocess.bands import Bands, compute_bands, share_fermi_energy
+    from postprocess.bands import Bands, compute_bands, compute_bands_like, share_fermi_energy
 
     _check_options(args)
     reference = [args.compare] if args.compare else []
     titles = folder_titles([*reference, *args.folders])
     loaded = [load(folder) for folder in reference] + [load(folder, predicted=args.predicted or None) for folder in args.folders]
     bands: list[Bands] = []
-    path = None
     for title, (data, predicted) in zip(titles, loaded, strict=True):
-        if path is None or not args.compare:  # bands are compared on the very same k-points
-            path = choose_path(args.path, data.system, args.points)
         name = f"{title} (predicted)" if predicted else title
-        bands.append(compute_bands(data, path, fermi=args.fermi, title=name))
+        if bands and args.compare:
+            bands.append(compute_bands_like(bands[0], data, fermi=args.fermi, title=name))
+        else:
+            path = choose_path(args.path, data.system, args.points)
+            bands.append(compute_bands(data, path, fermi=args.fermi, title=name))
     if len(bands) > 1:
         bands = share_fermi_energy(bands)
     _report(args, [data for data, _ in loaded], bands)
@@ -70,8 +72,8 @@ def _check_options(args: argparse.Namespace) -> None:
     from deeph.errors import UsageError
     from postprocess import plot, tables
 
-    if args.window and not args.window[0] < args.window[1]:
-        raise UsageError(f"--window {args.window[0]:g} {args.window[1]:g}: expected the lower energy first")
+    if args.window and not -inf < args.window[0] < args.window[1] < inf:
+        raise UsageError(f"--window {args.window[0]:g} {args.window[1]:g}: expected two energies in eV, the lower one first")
     for file in args.out:
         if file.suffix not in plot.SUFFIXES + tables.SUFFIXES:
             figures, numbers = ", ".join(plot.SUFFIXES), ", ".join(tables.SUFFIXES)

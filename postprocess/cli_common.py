@@ -1,6 +1,7 @@
 """What the post-processing commands share: reading folders, and paths typed by the user. Nothing heavy is imported here."""
 
 import argparse
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,9 @@ if TYPE_CHECKING:
 def add_path_options(parser: argparse.ArgumentParser, path_help: str) -> None:
     """``--path``, ``--points`` and ``--fermi``."""
     parser.add_argument("--path", metavar="LABELS|FILE", help=path_help)
-    parser.add_argument("--points", type=int, default=120, metavar="N", help="k-points of the whole path (default: %(default)s)")
+    parser.add_argument(
+        "--points", type=int, default=120, metavar="N", help="k-points of the whole path, not of a file (default: %(default)s)"
+    )
     parser.add_argument(
         "--fermi", type=_fermi, metavar="EV|count", help="Fermi level in eV, or 'count' to fill levels with the number of electrons"
     )
@@ -57,10 +60,13 @@ def load(folder: Path, *, predicted: bool | None = None) -> "tuple[Hamiltonian, 
 
 def choose_path(text: str | None, system: "System", n_points: int) -> "KPath":
     """A path from a file if there is one of that name, else from labels."""
+    from deeph.errors import UsageError
     from postprocess.kpath import make_kpath, read_kpath
 
     if text is not None and Path(text).is_file():
         return read_kpath(text, system)
+    if text is not None and re.fullmatch(r"[^\s,=]*[_./\\][^\s,=]*", text):
+        raise UsageError(f"--path {text}: there is no such file, and it is not a list of labels such as GMKG")
     return make_kpath(system, text, n_points=n_points)
 
 

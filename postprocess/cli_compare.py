@@ -68,13 +68,13 @@ def _body(args: argparse.Namespace) -> int:
 
 
 def _compare_bands(args: argparse.Namespace, reference: "Hamiltonian", other: "Hamiltonian", titles: list[str]) -> "BandComparison":
-    from postprocess.bands import compute_bands, share_fermi_energy
+    from postprocess.bands import compute_bands, compute_bands_like, share_fermi_energy
     from postprocess.compare_bands import compare_bands
 
     path = choose_path(args.path, reference.system, args.points)
-    pair = zip(titles, (reference, other), strict=True)
-    first, second = share_fermi_energy([compute_bands(data, path, fermi=args.fermi, title=title) for title, data in pair])
-    return compare_bands(first, second)
+    first = compute_bands(reference, path, fermi=args.fermi, title=titles[0])
+    second = compute_bands_like(first, other, fermi=args.fermi, title=titles[1])
+    return compare_bands(*share_fermi_energy([first, second]))
 
 
 def _describe(result: "MatrixComparison") -> list[str]:

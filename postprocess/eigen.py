@@ -68,6 +68,8 @@ def hermitian(hamiltonian: Hamiltonian) -> Hamiltonian:
         return blocks.hermitized()
 
     H, S = clean("H", hamiltonian.hamiltonian), clean("S", hamiltonian.S)
+    if H is hamiltonian.H and S is hamiltonian.S:
+        return hamiltonian
     if not np.array_equal(H.pairs, S.pairs):
         H, S = on_union(hamiltonian.system, hamiltonian.basis, H, S)
     return replace(hamiltonian, H=H, S=S, r=None)

@@ -27,6 +27,8 @@ def finished_file(path: Path) -> Iterator[Path]:
     try:
         yield temporary
         temporary.replace(path)
+    except OSError as error:
+        raise DataError(f"{path} could not be written: {error}") from error
     finally:
         temporary.unlink(missing_ok=True)
 

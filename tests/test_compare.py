@@ -15,7 +15,7 @@ from deeph.hamiltonian import Hamiltonian
 from deeph.pairs import is_onsite
 from deeph.store import read_folder
 from deeph.system import System
-from postprocess.bands import compute_bands
+from postprocess.bands import compute_bands, compute_bands_like
 from postprocess.compare import compare_hamiltonians
 from postprocess.compare_bands import compare_bands
 from postprocess.kpath import make_kpath
@@ -189,3 +189,16 @@ def test_band_errors():
     assert unknown.near_fermi is None
     with pytest.raises(DataError, match="same k-points"):
         compare_bands(reference, compute_bands(data, make_kpath(data.system, "GK", n_points=30)))
+
+
+def test_fermi_levels_of_different_origin_are_not_set_equal():
+    """A DFT level high in the gap against one from filling levels: the bands are the same, so must be the comparison."""
+    data = random_model(5)
+    path = make_kpath(data.system, "GMKG", n_points=30)
+    reference = compute_bands(replace(data, fermi_energy=0.123), path, title="DFT")
+    other = compute_bands_like(reference, data)
+    assert other.fermi_origin == "taken from DFT"
+    assert compare_bands(reference, other).all_bands.max == 0
+    assert compare_bands(reference, compute_bands(data, path)).all_bands.max > 10
+    moved = with_h(replace(data, fermi_energy=1.123), data.H.entries + data.S.entries)
+    assert compare_bands(reference, compute_bands_like(reference, moved)).all_bands.max < 1e-7
