@@ -1,6 +1,7 @@
 """The command ``deeph-preprocess``."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +20,8 @@ examples:
   deeph-preprocess runs/ data/ -j 8 --verify bands  eight at a time, against the bands the code printed
   deeph-preprocess data/ legacy/ --format legacy  current DeepH folders to the legacy format
 
-A run that is there already is skipped, so the same command resumes. Exit code 0: all done; 1: at least one failed or nothing was found."""
+A run that is there already is skipped, so the same command resumes. Under mpirun or srun the processes share the runs.
+Exit code 0: all done; 1: at least one failed or nothing was found."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -47,7 +49,7 @@ def main(argv: list[str] | None = None) -> NoReturn:
 def _preprocess(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
-    from preprocess.pipeline import Options, convert_all, find_jobs
+    from preprocess.pipeline import Options, convert_all, find_jobs, own_share
     from preprocess.readers import READERS
 
     if args.jobs < 1:
@@ -60,6 +62,7 @@ def _preprocess(args: argparse.Namespace) -> int:
             f"no run of {codes} in {', '.join(map(str, args.raw))}. OpenMX runs hold a .scfout (written with 'HS.fileout on'), "
             "DeepH folders POSCAR and info.json, legacy ones lat.dat"
         )
+    jobs = own_share(jobs, os.environ)
     silent = args.quiet or not sys.stderr.isatty()
     outcomes = list(tqdm(convert_all(jobs, options, args.jobs), total=len(jobs), unit="run", disable=silent))
     place = {job: n for n, job in enumerate(jobs)}
@@ -67,12 +70,11 @@ def _preprocess(args: argparse.Namespace) -> int:
 
 
 def _report(outcomes: Sequence["Outcome"]) -> int:
-    """Print the table; 1 if any run failed."""
-    width = max(len(o.job.out.name) for o in outcomes)
-    for o in outcomes:
-        sys.stdout.write(f"{o.status:<8}{o.job.out.name:<{width}}  {o.seconds:7.2f} s  {o.reason}\n")
+    """Print the table, in one piece because processes of mpirun share the screen; 1 if any run failed."""
+    width = max((len(o.job.out.name) for o in outcomes), default=0)
+    lines = [f"{o.status:<8}{o.job.out.name:<{width}}  {o.seconds:7.2f} s  {o.reason}" for o in outcomes]
     counts = {status: sum(o.status == status for o in outcomes) for status in ("ok", "failed", "skipped")}
-    sys.stdout.write(", ".join(f"{n} {status}" for status, n in counts.items()) + "\n")
+    sys.stdout.write("\n".join([*lines, ", ".join(f"{n} {status}" for status, n in counts.items())]) + "\n")
     traces = [f"{o.job.run}\n{o.trace}" for o in outcomes if o.trace]
     if traces:
         Path("error.log").write_text("\n".join(traces), encoding="utf-8")

@@ -7,7 +7,7 @@ import os
 import time
 import traceback
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
@@ -114,6 +114,18 @@ def _output_names(runs: list[Path]) -> list[str]:
             return names
         for n in clashes:
             length[n] += 1
+
+
+def own_share(jobs: list[Job], environment: Mapping[str, str]) -> list[Job]:
+    """Every n-th job, where mpirun or srun started n processes; all jobs of a single process."""
+    for rank, size in (
+        ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"),
+        ("PMI_RANK", "PMI_SIZE"),
+        ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS"),
+    ):
+        if rank in environment and size in environment:
+            return jobs[int(environment[rank]) :: int(environment[size])]
+    return jobs
 
 
 def convert_all(jobs: Sequence[Job], options: Options, n_workers: int = 1) -> Iterator[Outcome]:

@@ -1,6 +1,7 @@
 """deeph-preprocess as a user calls it: exit codes, one readable message, resuming, names of the outputs."""
 
 import json
+import os
 import subprocess
 import sys
 from concurrent.futures import Future
@@ -15,14 +16,14 @@ from deeph.errors import UsageError
 from deeph.legacy import read_legacy
 from deeph.store import read_folder
 from preprocess import pipeline
-from preprocess.pipeline import Job, Options, convert, convert_all, find_jobs
+from preprocess.pipeline import Job, Options, convert, convert_all, find_jobs, own_share
 from preprocess.readers import openmx
 from preprocess.readers.openmx_scfout import read_scfout
 
 
-def preprocess(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
+def preprocess(*arguments: object, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "preprocess.cli", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, check=False)
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env={**os.environ, **environment}, check=False)
 
 
 @pytest.fixture
@@ -117,6 +118,17 @@ def test_equal_names_are_told_apart(tmp_path):
     assert len(find_jobs([tmp_path], tmp_path / "out")) == 4
     with pytest.raises(UsageError, match="both input and output"):
         find_jobs([tmp_path], tmp_path)
+
+
+def test_processes_of_mpirun_share_the_runs(runs, tmp_path):
+    jobs = [Job(Path(str(n)), Path(str(n))) for n in range(7)]
+    shares = [own_share(jobs, {"PMI_RANK": str(rank), "PMI_SIZE": "3"}) for rank in range(3)]
+    assert sorted(job for share in shares for job in share) == jobs
+    assert max(map(len, shares)) == 3
+    assert own_share(jobs, {"SLURM_PROCID": "0"}) == jobs
+    done = [preprocess("runs", "data", cwd=tmp_path, OMPI_COMM_WORLD_RANK=str(rank), OMPI_COMM_WORLD_SIZE="3") for rank in range(3)]
+    assert [d.stdout.splitlines()[-1] for d in done] == ["1 ok, 0 failed, 0 skipped"] * 2 + ["0 ok, 0 failed, 0 skipped"]
+    assert [d.returncode for d in done] == [0, 0, 0]
 
 
 def test_links_are_followed_once(runs, tmp_path):
