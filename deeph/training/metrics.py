@@ -1,0 +1,114 @@
+"""Errors of a prediction in meV: as they are, and with the energy zero projected out."""
+
+from collections.abc import Iterable, Mapping
+
+import torch
+from torch import Tensor
+from torch_geometric.data import Data
+
+from deeph.nn.frames import bond_rotation, orbital_matrix, wigner_matrices
+from deeph.nn.graph import take_rows
+from deeph.nn.model import HamiltonianModel
+
+OffsiteErrors = list[tuple[tuple[int, int], Tensor | slice, Tensor]]
+OnsiteErrors = list[tuple[int, Tensor | slice, Tensor]]
+
+
+def error_sums(model: HamiltonianModel, batch: Data, offsite: OffsiteErrors, onsite: OnsiteErrors) -> dict[str, Tensor]:
+    """Sums of errors over all matrix elements of a batch, both directions of each bond counted.
+
+    Parameters
+    ----------
+    model : HamiltonianModel
+        In training mode the absolute errors are those in the bond frames (cheap, close); in evaluation mode those of the matrix
+        elements themselves.
+    batch : torch_geometric Data or Batch
+        With ``offsite_overlap`` and ``onsite_overlap``.
+    offsite, onsite : lists of (kind, rows, (n, size) errors in eV)
+        In coefficients.
+
+    Returns
+    -------
+    dict of scalar tensors
+        Sums and counts, see :func:`summarize`.
+    """
+    sums = {
+        "offsite_abs_sum": 2 * _total(e.abs() for *_, e in offsite),
+        "offsite_square_sum": 2 * _total(e.square() for *_, e in offsite),
+        "offsite_count": torch.tensor(2.0 * sum(e.numel() for *_, e in offsite)),
+        "onsite_abs_sum": _total(e.abs() for *_, e in onsite),
+        "onsite_square_sum": _total(e.square() for *_, e in onsite),
+        "onsite_count": torch.tensor(float(sum(e.numel() for *_, e in onsite))),
+    }
+    if model.training:
+        return sums
+    sums["offsite_abs_sum"] = 2 * _elements(model, batch, offsite)
+    sums["onsite_abs_sum"] = _onsite_elements(model, onsite)
+    offsite, onsite = project_energy_zero(model, batch, offsite, onsite)
+    sums["projected_abs_sum"] = 2 * _elements(model, batch, offsite) + _onsite_elements(model, onsite)
+    return sums
+
+
+def project_energy_zero(
+    model: HamiltonianModel, batch: Data, offsite: OffsiteErrors, onsite: OnsiteErrors
+) -> tuple[OffsiteErrors, OnsiteErrors]:
+    """Subtract mu S with mu = <dH, S>/<S, S> of each structure; coefficients are orthonormal, so no rotation is needed."""
+    bond_sizes, atom_sizes = model.row_sizes(batch.numbers, batch.bond_index)
+    atom_graph = batch.batch if "batch" in batch else torch.zeros_like(batch.numbers)
+    bond_graph = atom_graph[batch.bond_index[0]]
+    product, norm = (torch.zeros(int(atom_graph.max()) + 1, dtype=model.dtype, device=model.device) for _ in range(2))
+    terms = []
+    for errors, sizes, flat, graph, weight in (
+        (offsite, bond_sizes, batch.offsite_overlap, bond_graph, 2.0),
+        (onsite, atom_sizes, batch.onsite_overlap, atom_graph, 1.0),
+    ):
+        for _, rows, error in errors:
+            S = take_rows(flat, sizes, rows)
+            terms.append((graph[rows], S))
+            product.index_add_(0, graph[rows], weight * (error * S).sum(1))
+            norm.index_add_(0, graph[rows], weight * S.square().sum(1))
+    mu = product / norm
+    shifted = iter([mu[graph][:, None] * S for graph, S in terms])
+    return [(k, r, e - next(shifted)) for k, r, e in offsite], [(z, r, e - next(shifted)) for z, r, e in onsite]
+
+
+def _total(parts: Iterable[Tensor]) -> Tensor:
+    total = torch.zeros((), dtype=torch.float64)
+    for part in parts:
+        total = total + part.sum(dtype=torch.float64).cpu()
+    return total
+
+
+def _elements(model: HamiltonianModel, batch: Data, errors: OffsiteErrors) -> Tensor:
+    """Sum of absolute errors of the off-site matrix elements, rotated back to the orbitals of the crystal."""
+    total = torch.zeros((), dtype=torch.float64)
+    for (zi, zj), rows, error in errors:
+        v = batch.bond_vector[rows]
+        D = [d.to(error.dtype) for d in wigner_matrices(bond_rotation(v / v.norm(dim=1, keepdim=True)), max(model.angular))]
+        local = model.pair_tables[zi, zj].to_blocks(error)
+        blocks = orbital_matrix(D, model.basis.shells[zi]).transpose(1, 2) @ local @ orbital_matrix(D, model.basis.shells[zj])
+        total = total + blocks.abs().sum(dtype=torch.float64).cpu()
+    return total
+
+
+def _onsite_elements(model: HamiltonianModel, errors: OnsiteErrors) -> Tensor:
+    return _total(model.atom_tables[z].to_blocks(error).abs() for z, _, error in errors)
+
+
+def summarize(sums: Mapping[str, float]) -> dict[str, float]:
+    """Metrics in meV from added sums.
+
+    Returns
+    -------
+    dict
+        ``mae_meV`` (all elements), ``projected_mae_meV`` (energy zero projected out; evaluation only), ``offsite_mae_meV``,
+        ``onsite_mae_meV``, ``rmse_meV``.
+    """
+    count = sums["offsite_count"] + sums["onsite_count"]
+    out = {"mae_meV": 1e3 * (sums["offsite_abs_sum"] + sums["onsite_abs_sum"]) / count}
+    if "projected_abs_sum" in sums:
+        out["projected_mae_meV"] = 1e3 * sums["projected_abs_sum"] / count
+    out["offsite_mae_meV"] = 1e3 * sums["offsite_abs_sum"] / max(sums["offsite_count"], 1)
+    out["onsite_mae_meV"] = 1e3 * sums["onsite_abs_sum"] / max(sums["onsite_count"], 1)
+    out["rmse_meV"] = 1e3 * ((sums["offsite_square_sum"] + sums["onsite_square_sum"]) / count) ** 0.5
+    return out
