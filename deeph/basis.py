@@ -78,5 +78,6 @@ class Basis:
         return counts
 
     def restricted(self, numbers: IntArray) -> "Basis":
-        """Only the elements that occur, in order of first appearance."""
+        """Only the elements that occur, in order of first appearance; an error if one of them has no shells."""
+        self.n_orbitals(numbers)
         return Basis({z: self.shells[z] for z in dict.fromkeys(int(n) for n in numbers)}, self.spin)

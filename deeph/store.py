@@ -72,6 +72,15 @@ def read_folder(folder: str | Path, *, predicted: bool | None = None, positions:
     folder = Path(folder)
     if not is_structure_folder(folder):
         raise DataError(f"{folder} is not a structure folder: expected POSCAR and info.json in it")
+    try:
+        return _read_parts(folder, predicted=predicted, positions=positions)
+    except DataError as error:
+        if str(folder) in str(error):
+            raise
+        raise DataError(f"{folder}: {error}") from error
+
+
+def _read_parts(folder: Path, *, predicted: bool | None, positions: bool) -> Hamiltonian:
     info = read_info(folder)
     system = _read_poscar(folder / "POSCAR")
     basis = _basis_of(info, folder).restricted(system.numbers)
@@ -90,16 +99,18 @@ def read_folder(folder: str | Path, *, predicted: bool | None = None, positions:
         if not np.array_equal(H.pairs, S.pairs):
             H, S = on_union(system, basis, H, S)
     r = read_matrix(folder / POSITION, system.n_atoms) if positions and (folder / POSITION).is_file() else None
-    fermi, electrons = info.get("fermi_energy_eV"), info.get("occupation")
-    try:
-        return Hamiltonian(
-            system, basis, S, H, r,
-            fermi_energy=None if fermi is None else float(fermi),
-            n_electrons=None if electrons is None else float(electrons),
-            source=info.get("source", {}),
-        )  # fmt: skip
-    except DataError as error:
-        raise DataError(f"{folder}: {error}") from error
+    return Hamiltonian(
+        system, basis, S, H, r,
+        fermi_energy=_number(info, "fermi_energy_eV"), n_electrons=_number(info, "occupation"), source=info.get("source", {}),
+    )  # fmt: skip
+
+
+def _number(info: dict[str, Any], key: str) -> float | None:
+    """An optional number of info.json."""
+    value = info.get(key)
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+        raise DataError(f"{key} in info.json is {value!r}; expected a number or null")
+    return None if value is None else float(value)
 
 
 @contextmanager
@@ -235,8 +246,13 @@ def read_matrix(path: Path, n_atoms: int) -> PairBlocks:
         with h5py.File(path, "r") as file:
             pairs, shapes = file["atom_pairs"][:], file["chunk_shapes"][:]
             boundaries, entries = file["chunk_boundaries"][:], file["entries"][:]
-    except (OSError, KeyError) as error:
+    except (OSError, KeyError, ValueError, TypeError) as error:
         raise DataError(f"{path} is not a complete matrix file (atom_pairs, chunk_shapes, chunk_boundaries, entries): {error}") from error
+    kinds = [values.dtype.kind for values in (pairs, shapes, boundaries, entries)]
+    if not set(kinds[:3]) <= {"i", "u"} or kinds[3] not in "fc" or entries.ndim > 2:
+        raise DataError(
+            f"{path}: expected integers in atom_pairs, chunk_shapes and chunk_boundaries, and one or two axes of numbers in entries"
+        )
     if pairs.ndim != 2 or pairs.shape[1:] != (5,) or shapes.shape != (len(pairs), 2) or boundaries.shape != (len(pairs) + 1,):
         raise DataError(f"{path}: atom_pairs {pairs.shape}, chunk_shapes {shapes.shape}, chunk_boundaries {boundaries.shape} disagree")
     if not np.array_equal(np.diff(boundaries), shapes.prod(axis=1)) or (len(boundaries) and boundaries[0] != 0):

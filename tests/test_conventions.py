@@ -66,7 +66,7 @@ def test_pyscf_order(l):
 
 
 def test_legacy_rule_beyond_f():
-    """f shells and above are listed as m = 0, +1, -1, +2, -2, ..."""
+    """F shells and above are listed as m = 0, +1, -1, +2, -2, ..."""
     for l in (3, 4, 5):
         listed = [0, *[sign * m for m in range(1, l + 1) for sign in (1, -1)]]
         assert [listed[n] for n in shell_order("legacy", l)] == list(range(-l, l + 1))

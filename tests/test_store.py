@@ -1,0 +1,250 @@
+"""Structure folders: exact round trips, and a readable error for every kind of damage."""
+
+import json
+import shutil
+from dataclasses import replace
+
+import h5py
+import numpy as np
+import pytest
+from band_cases import random_model
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import deeph
+from deeph.errors import DataError
+from deeph.store import MatrixWriter, find_folders, read_matrix, write_matrix
+
+MATRICES = ["overlap.h5", "hamiltonian.h5"]
+
+
+def sample(spin="none"):
+    """Atoms already grouped by element, as a POSCAR wants them."""
+    data = replace(random_model(8, spin=spin).permuted(np.array([0, 2, 1])), fermi_energy=-1.5, source={"code": "test"})
+    return replace(data, r=replace(data.S, entries=np.stack([n * data.S.entries[0] for n in (1, 2, 3)])))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    deeph.write_folder(tmp_path / "run", sample())
+    return tmp_path / "run"
+
+
+@pytest.mark.parametrize("predicted", [False, True])
+@pytest.mark.parametrize("spin", ["none", "collinear", "spinor"])
+def test_round_trip_is_exact(tmp_path, spin, predicted):
+    data = sample(spin)
+    order = deeph.write_folder(tmp_path / "a", data, predicted=predicted)
+    back = deeph.read_folder(tmp_path / "a", positions=True)
+    assert order.tolist() == [0, 1, 2]
+    assert (tmp_path / "a" / ("hamiltonian_pred.h5" if predicted else "hamiltonian.h5")).is_file()
+    for name in ("H", "S", "r"):
+        for part in ("pairs", "shapes", "entries"):
+            assert np.array_equal(getattr(getattr(back, name), part), getattr(getattr(data, name), part)), (name, part)
+    for name in ("cell", "positions", "numbers"):
+        assert np.array_equal(getattr(back.system, name), getattr(data.system, name))
+    assert (back.basis, back.fermi_energy, back.n_electrons, back.source) == (data.basis, -1.5, 6.0, {"code": "test"})
+
+
+def test_mixed_elements_are_grouped_and_the_order_is_kept(tmp_path):
+    data = random_model(8)  # C N C
+    order = deeph.write_folder(tmp_path / "a", data)
+    back = deeph.read_folder(tmp_path / "a")
+    assert order.tolist() == [0, 2, 1]
+    assert json.loads((tmp_path / "a" / "info.json").read_text())["original_atom_index"] == [0, 2, 1]
+    assert np.array_equal(back.permuted(np.argsort(order)).H.block((0, 0, 0, 1, 2)), data.H.block((0, 0, 0, 1, 2)))
+
+
+def test_h_and_s_on_different_patterns_are_brought_together(folder):
+    data = deeph.read_folder(folder)
+    write_matrix(folder / "overlap.h5", data.S.selected(np.flatnonzero((data.S.pairs != data.S.pairs[4]).any(1))))
+    back = deeph.read_folder(folder)
+    assert np.array_equal(back.S.pairs, back.H.pairs)
+    key = tuple(data.S.pairs[4].tolist())
+    assert not back.S.block(key).any()
+    assert np.array_equal(back.H.block(key), data.H.block(key))
+
+
+def test_overlap_written_with_spin_is_understood(tmp_path):
+    data = sample("spinor")
+    deeph.write_folder(tmp_path / "a", data)
+    write_matrix(tmp_path / "a" / "overlap.h5", data.S.to_spinor())
+    assert np.array_equal(deeph.read_folder(tmp_path / "a").S.entries, data.S.entries)
+
+
+def test_overlap_only(folder):
+    (folder / "hamiltonian.h5").unlink()
+    data = deeph.read_folder(folder)
+    assert data.H is None
+    with pytest.raises(DataError, match="overlap"):
+        data.H_bloch  # noqa: B018 - the property raises
+    with pytest.raises(DataError, match=r"hamiltonian\.h5 is missing"):
+        deeph.read_folder(folder, predicted=False)
+
+
+def test_nothing_is_overwritten_and_nothing_is_left_half_written(folder, monkeypatch):
+    with pytest.raises(DataError, match="exists already"):
+        deeph.write_folder(folder, sample())
+    before = sorted(p.name for p in folder.parent.rglob("*"))
+
+    def fail(*_):
+        raise OSError("disk full")
+
+    monkeypatch.setattr("deeph.store.write_matrix", fail)
+    for target in (folder, folder.with_name("new")):
+        with pytest.raises(OSError, match="disk full"):
+            deeph.write_folder(target, sample(), overwrite=True)
+    assert sorted(p.name for p in folder.parent.rglob("*")) == before
+    monkeypatch.undo()
+    assert deeph.read_folder(folder).H is not None
+
+
+def test_a_matrix_gets_its_name_only_when_complete(tmp_path):
+    data = sample()
+
+    def write_half():
+        with MatrixWriter(tmp_path / "h.h5", data.H.pairs, data.H.shapes, 1, np.float64) as writer:
+            writer.write(0, data.H.entries[:, :10])
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_half()
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["POSCAR", "info.json", *MATRICES])
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(fraction=st.floats(0, 0.999))
+def test_truncated_files(folder, name, fraction):
+    """Cut anywhere: an error that names the folder, or (a POSCAR cut within its last digits) still a structure."""
+    content = (folder / name).read_bytes()
+    if name == "POSCAR":
+        fraction = min(fraction, content.rindex(b"\n", 0, -1) / len(content))
+    damaged = folder.with_name("damaged")
+    shutil.rmtree(damaged, ignore_errors=True)
+    shutil.copytree(folder, damaged)
+    (damaged / name).write_bytes(content[: int(fraction * len(content))])
+    with pytest.raises(DataError, match="damaged"):
+        deeph.read_folder(damaged)
+
+
+def edit(path, name, change):
+    """Replace one data set of a matrix file."""
+    with h5py.File(path, "r+") as file:
+        values = change(file[name][:])
+        del file[name]
+        file[name] = values
+
+
+def put(index, value):
+    def change(values):
+        values[index] = value
+        return values
+
+    return change
+
+
+DAMAGE = {
+    "nan": ("entries", put(-1, np.nan), "NaN or infinite value in block"),
+    "infinity": ("entries", put(0, np.inf), "NaN or infinite value in block"),
+    "too few entries": ("entries", lambda v: v[:-1], "do not belong together"),
+    "boundaries": ("chunk_boundaries", put(3, 5), "running sum"),
+    "boundaries too short": ("chunk_boundaries", lambda v: v[:-1], "disagree"),
+    "negative atom": ("atom_pairs", put((0, 3), -1), "atom indices"),
+    "atom too large": ("atom_pairs", put((0, 4), 3), "atom indices"),
+    "double pair": ("atom_pairs", lambda v: np.concatenate([v[:1], v[:-1]]), "occurs twice"),
+    "four columns": ("atom_pairs", lambda v: v[:, :4], "disagree"),
+    "empty pairs": ("atom_pairs", lambda v: v[:0], "disagree"),
+    "scalar": ("entries", lambda _: 3.0, r"\.h5"),
+    "text": ("entries", lambda _: "hello", r"\.h5"),
+    "float pairs": ("atom_pairs", lambda v: v + 0.5, "integers"),
+    "three-dimensional": ("entries", lambda v: v.reshape(1, 1, -1), r"\.h5"),
+}
+
+
+@pytest.mark.parametrize("matrix", MATRICES)
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_damaged_matrices(folder, matrix, kind):
+    name, change, message = DAMAGE[kind]
+    edit(folder / matrix, name, change)
+    with pytest.raises(DataError, match=message) as caught:
+        deeph.read_folder(folder)
+    assert matrix in str(caught.value)
+
+
+def test_missing_data_set_and_missing_file(folder):
+    with h5py.File(folder / "hamiltonian.h5", "r+") as file:
+        del file["chunk_shapes"]
+    with pytest.raises(DataError, match=r"hamiltonian\.h5 is not a complete matrix file"):
+        deeph.read_folder(folder)
+    (folder / "overlap.h5").unlink()
+    with pytest.raises(DataError, match=r"overlap\.h5 is missing"):
+        deeph.read_folder(folder)
+
+
+INFO = {
+    "not json": ("{", "not readable JSON"),
+    "a list": ("[1]", "elements_orbital_map"),
+    "no basis": ('{"spinful": false}', "elements_orbital_map"),
+    "unknown element": ('{"elements_orbital_map": {"Qq": [0]}}', "Qq"),
+    "negative l": ('{"elements_orbital_map": {"C": [-1], "N": [0]}}', "shells"),
+    "text shells": ('{"elements_orbital_map": {"C": "sp", "N": [0]}}', "info.json"),
+    "no shells of N": ('{"elements_orbital_map": {"C": [0, 1]}}', "N"),
+    "other shells": ('{"elements_orbital_map": {"C": [0, 1, 1], "N": [0, 0]}}', "asks for"),
+    "spin": ('{"elements_orbital_map": {"C": [0, 1], "N": [0, 0]}, "spin": "up"}', "spin"),
+    "fermi": ('{"elements_orbital_map": {"C": [0, 1], "N": [0, 0]}, "fermi_energy_eV": "low"}', "fermi_energy_eV"),
+    "split": ('{"elements_orbital_map": {"C": [0, 1], "N": [0, 0]}, "split_hkb": true}', "split_hkb"),
+}
+
+
+@pytest.mark.parametrize("kind", INFO)
+def test_damaged_info(folder, kind):
+    text, message = INFO[kind]
+    (folder / "info.json").write_text(text)
+    with pytest.raises(DataError, match=message) as caught:
+        deeph.read_folder(folder)
+    assert str(folder) in str(caught.value)
+
+
+@pytest.mark.parametrize(("line", "text"), [(1, "one"), (2, "1 2"), (2, "nan 0 0"), (5, "C Qq"), (6, "2"), (6, "2 x"), (8, "0 0 inf")])
+def test_damaged_poscar(folder, line, text):
+    lines = (folder / "POSCAR").read_text().splitlines()
+    lines[line] = text
+    (folder / "POSCAR").write_text("\n".join(lines))
+    with pytest.raises(DataError) as caught:
+        deeph.read_folder(folder)
+    assert str(folder) in str(caught.value)
+
+
+def test_poscar_with_scale_and_direct_coordinates(folder):
+    """Lengths times the scale; the same structure as written with Cartesian coordinates."""
+    system = deeph.read_folder(folder).system
+    rows = [" ".join(map(str, row)) for row in (*(system.cell / 2), *system.fractional)]
+    (folder / "POSCAR").write_text("\n".join(["x", "2.0", *rows[:3], "C N", "2 1", "Direct", *rows[3:]]))
+    again = deeph.read_folder(folder).system
+    assert np.allclose(again.cell, system.cell, atol=1e-13)
+    assert np.allclose(again.positions, system.positions, atol=1e-13)
+
+
+def test_find_folders(folder, tmp_path):
+    assert find_folders(folder) == find_folders(tmp_path) == [folder]
+    with pytest.raises(DataError, match="is not a folder"):
+        find_folders(tmp_path / "nothing")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="no structure folder"):
+        find_folders(tmp_path / "empty")
+
+
+def test_real_data(bilayer36):
+    """Unpacked training structures: both directions of every pair, Hermitian, 13 orbitals an atom."""
+    assert len(find_folders(bilayer36)) == 3
+    data = deeph.read_folder(bilayer36 / "001")
+    assert (data.system.formula, data.basis.to_symbols()) == ("C36", {"C": [0, 0, 1, 1, 2]})
+    assert data.H.hermiticity_error() < 1e-12
+    assert data.S.hermiticity_error() < 1e-12
+
+
+def test_read_matrix_of_something_else(tmp_path):
+    (tmp_path / "x.h5").write_bytes(b"not HDF5 at all")
+    with pytest.raises(DataError, match=r"x\.h5"):
+        read_matrix(tmp_path / "x.h5", 1)
