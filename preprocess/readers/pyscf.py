@@ -2,6 +2,7 @@
 
 import json
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from preprocess.readers.base import ReferenceBands
 from preprocess.readers.kmesh import blocks_from_mesh
 from preprocess.readers.pyscf_run import FORMAT_VERSION, RUN_FILE, Run, collect_run, orbital_radii, pairs_in_range
 
+INFO_KEYS = {"version", "method", "basis", "shells", "exponents", "n_electrons", "fermi_energy"}
+"""What ``info`` of a run file has to hold."""
 MAX_DROPPED = 1e-3
 """Largest accepted entry of H outside the pattern, eV."""
 ACCURACY = 1e-3
@@ -77,11 +80,14 @@ def load_run(path: Path) -> Run:
     try:
         with np.load(path, allow_pickle=False) as file:
             run = Run(str(file["info"]), *(file[name] for name in Run._fields[1:]))
-        version = json.loads(run.info)["format_version"]
-    except (OSError, KeyError, ValueError, EOFError, TypeError, zipfile.BadZipFile) as error:
+        info = json.loads(run.info)
+        version, missing = info["format_version"], sorted(INFO_KEYS - set(info))
+    except (OSError, KeyError, ValueError, EOFError, TypeError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(f"{path} is not a complete run file of save_run: {error}") from error
     if version != FORMAT_VERSION:
         raise DataError(f"{path} has format version {version}, expected {FORMAT_VERSION}; write it again with this version of the package")
+    if missing:
+        raise DataError(f"{path} is not a complete run file of save_run: info lacks {', '.join(missing)}")
     n_k, n = int(np.prod(run.mesh)), run.S.shape[-1]
     if run.S.shape != (1, n_k, n, n) or run.H.shape != (len(run.scf_energies), n_k, n, n):
         raise DataError(f"{path}: H {run.H.shape} and S {run.S.shape} do not fit to a {'x'.join(map(str, run.mesh))} k mesh")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from deeph.errors import DataError
 from deeph.pairs import neighbour_pairs
@@ -114,7 +115,6 @@ def collect_run(mf: Any, *, mesh: tuple[int, int, int] | None = None) -> Run:
     shells, exponents = _basis_of(cell)
     scf_k = np.asarray(cell.get_scaled_kpts(mf.kpts)).reshape(-1, 3)
     energies, occupation = (np.asarray(x).reshape(n_spin, len(scf_k), -1) for x in (mf.mo_energy, mf.mo_occ))
-    full = occupation > 1 / n_spin
     info = {
         "format_version": FORMAT_VERSION,
         "version": __version__,
@@ -123,8 +123,7 @@ def collect_run(mf: Any, *, mesh: tuple[int, int, int] | None = None) -> Run:
         "shells": shells,
         "exponents": exponents,
         "n_electrons": float(cell.nelectron),
-        # the middle of the gap; with partly filled states the middle of the two levels around half filling
-        "fermi_energy": float((energies[full].max() + energies[~full].min(initial=energies[full].max() + 1.0)) / 2),
+        "fermi_energy": _fermi_energy(energies, occupation > 1 / n_spin),
     }
     scf_mesh = _mesh_of(scf_k)
     if scf_mesh is not None and np.isin(occupation, (0, 2 / n_spin)).all():
@@ -162,6 +161,12 @@ def _basis_of(cell: Any) -> tuple[dict[str, list[int]], dict[str, float]]:
         if own != shells.setdefault(symbol, own) or smallest != exponents.setdefault(symbol, smallest):
             raise DataError(f"atoms of {symbol} have different bases; expected one basis an element")
     return shells, exponents
+
+
+def _fermi_energy(energies: FloatArray, full: npt.NDArray[np.bool_]) -> float:
+    """The middle of the gap; of a metal, the middle of the two levels around half filling."""
+    top = float(energies[full].max())
+    return top if full.all() else (top + float(energies[~full].min())) / 2
 
 
 def _mesh_of(k: FloatArray) -> IntArray | None:
