@@ -133,7 +133,10 @@ class BlochMatrix:
         if gauge == "atomic":
             tau = self.system.fractional
             shift = shift + tau[self.pairs[:, 4]] - tau[self.pairs[:, 3]]
-        return np.asarray(np.exp(2j * np.pi * (np.asarray(k, float) @ shift.T)))
+        turns = (np.asarray(k, float) @ shift.T) % 1.0
+        phase = np.exp(2j * np.pi * turns)
+        phase[turns == 0.5] = -1  # exactly, so that M(k) is real at the edges of the zone where it should be
+        return np.asarray(phase)
 
     def _data(self, phase: npt.NDArray[np.complex128], component: int) -> Array:
         """Values of M(k) in row order; (n_pairs,) or (n_pairs, n_k) phases."""

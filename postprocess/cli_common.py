@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from deeph.difference import Errors
     from deeph.hamiltonian import Hamiltonian
     from deeph.system import System
     from postprocess.bands import Bands
-    from postprocess.compare import Errors
     from postprocess.compare_bands import BandComparison
     from postprocess.kpath import KPath
 

@@ -19,8 +19,9 @@ from postprocess.cli_common import (
 )
 
 if TYPE_CHECKING:
+    from deeph.difference import Errors
     from deeph.hamiltonian import Hamiltonian
-    from postprocess.compare import Errors, MatrixComparison
+    from postprocess.compare import MatrixComparison
     from postprocess.compare_bands import BandComparison
 
 EPILOG = """examples:

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from deeph.difference import Errors
 from deeph.errors import DataError
 from deeph.system import FloatArray
 from postprocess.bands import Bands
-from postprocess.compare import Errors
 
 WINDOW = 2.0
 """Half width, eV, of the range around the Fermi level that counts as near it."""

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from deeph.blocks import PairBlocks
+from deeph.eigenvalues import solve_at_k
 from deeph.errors import DataError, UsageError
 from deeph.hamiltonian import Hamiltonian, on_union
 from deeph.log import logger
@@ -114,29 +115,9 @@ def solve_dense(hamiltonian: Hamiltonian, k: FloatArray, spin: int = 0, *, bands
                 batch = k[start : start + n_batch]
                 H, S = hamiltonian.H_bloch.dense(batch, component=spin), hamiltonian.S_bloch.dense(batch)
                 for kpoint, h, s in zip(batch, H, S, strict=True):
-                    energies.append(_solve_one(h, s, kpoint, bands))
+                    energies.append(solve_at_k(h, s, kpoint, bands))
                     progress.update()
     except MemoryError as error:
         need = 5 * 16 * n**2 / 2**30
         raise DataError(f"diagonalizing {n} orbitals needs about {need:.0f} GiB of memory, which is not available") from error
     return np.array(energies)
-
-
-def _solve_one(h: Array, s: Array, k: FloatArray, bands: tuple[int, int] | None) -> FloatArray:
-    from scipy.linalg import LinAlgError, eigh
-
-    if not h.imag.any() and not s.imag.any():  # time-reversal invariant k without spin-orbit: four times faster
-        h, s = h.real, s.real
-    try:
-        # the transposes are the complex conjugates: the same eigenvalues, in the memory order that LAPACK wants
-        energies = eigh(h.T, s.T, lower=False, eigvals_only=True, subset_by_index=bands, check_finite=False)
-    except LinAlgError as error:
-        smallest = float(np.linalg.eigvalsh(s)[0])
-        at = f"k = ({', '.join(f'{x:.6g}' for x in k)})"
-        if smallest <= 1e-12:
-            raise DataError(
-                f"the overlap S(k) is not positive definite at {at}: smallest eigenvalue {smallest:.3e}. Overlap blocks are missing or "
-                "wrong (cutoff too short, other basis, other atom positions), or atoms lie on top of each other"
-            ) from error
-        raise DataError(f"LAPACK did not converge at {at} (smallest eigenvalue of S(k) {smallest:.3e}): {error}") from error
-    return np.asarray(energies)

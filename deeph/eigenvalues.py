@@ -1,0 +1,52 @@
+"""Band energies at one wave vector."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from deeph.errors import DataError
+from deeph.system import FloatArray
+
+Array = npt.NDArray[Any]
+
+
+def solve_at_k(h: Array, s: Array, k: FloatArray, bands: tuple[int, int] | None = None) -> FloatArray:
+    """Eigenvalues of H(k) C = S(k) C E by LAPACK.
+
+    Parameters
+    ----------
+    h, s : (n_orbitals, n_orbitals) arrays
+        Hermitian H(k) in eV and S(k).
+    k : (3,) array
+        The wave vector, fractional; for messages.
+    bands : (first, last), optional
+        Band indices counted from 0, both included; all by default.
+
+    Returns
+    -------
+    (n_bands,) array
+        eV, ascending.
+
+    Raises
+    ------
+    DataError
+        If S(k) is not positive definite, or LAPACK does not converge.
+    """
+    from scipy.linalg import LinAlgError, eigh
+
+    if not h.imag.any() and not s.imag.any():  # time-reversal invariant k without spin-orbit: four times faster
+        h, s = h.real, s.real
+    try:
+        # the transposes are the complex conjugates: the same eigenvalues, in the memory order that LAPACK wants
+        energies = eigh(h.T, s.T, lower=False, eigvals_only=True, subset_by_index=bands, check_finite=False)
+    except LinAlgError as error:
+        smallest = float(np.linalg.eigvalsh(s)[0])
+        at = f"k = ({', '.join(f'{x:.6g}' for x in k)})"
+        if smallest <= 1e-12:
+            raise DataError(
+                f"the overlap S(k) is not positive definite at {at}: smallest eigenvalue {smallest:.3e}. Overlap blocks are missing or "
+                "wrong (cutoff too short, other basis, other atom positions), or atoms lie on top of each other"
+            ) from error
+        raise DataError(f"LAPACK did not converge at {at} (smallest eigenvalue of S(k) {smallest:.3e}): {error}") from error
+    return np.asarray(energies)
