@@ -88,6 +88,8 @@ class Hamiltonian:
 
     def permuted(self, order: IntArray) -> "Hamiltonian":
         """The same structure with its atoms in another order (``new[a] = old[order[a]]``)."""
+        if (order == np.arange(len(order))).all():
+            return self
         changed = {n: b.permuted(order) for n, b in (("S", self.S), ("H", self.H), ("r", self.r)) if b is not None}
         return replace(self, system=self.system.permuted(order), **changed)  # type: ignore[arg-type]
 

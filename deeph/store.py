@@ -17,9 +17,10 @@ from typing import Any, Self, cast
 
 import h5py
 import numpy as np
+import numpy.typing as npt
 
 from deeph.basis import Basis, Spin
-from deeph.blocks import Array, PairBlocks
+from deeph.blocks import PairBlocks
 from deeph.errors import DataError
 from deeph.hamiltonian import Hamiltonian, on_union
 from deeph.system import NUMBERS, IntArray, System
@@ -70,17 +71,31 @@ def read_folder(folder: str | Path, *, predicted: bool | None = None, positions:
         If a file is missing or damaged, or the files contradict each other.
     """
     folder = Path(folder)
+    name: str | None = HAMILTONIAN if (folder / HAMILTONIAN).is_file() else PREDICTED
+    if predicted is not None:
+        name = PREDICTED if predicted else HAMILTONIAN
+    elif not (folder / str(name)).is_file():
+        name = None
+    return _read(folder, name, positions=positions)
+
+
+def read_overlap(folder: str | Path) -> Hamiltonian:
+    """Read a structure folder without any H it may hold; otherwise like :func:`read_folder`."""
+    return _read(Path(folder), None, positions=False)
+
+
+def _read(folder: Path, matrix: str | None, *, positions: bool) -> Hamiltonian:
     if not is_structure_folder(folder):
         raise DataError(f"{folder} is not a structure folder: expected POSCAR and info.json in it")
     try:
-        return _read_parts(folder, predicted=predicted, positions=positions)
+        return _read_parts(folder, matrix, positions=positions)
     except DataError as error:
         if str(folder) in str(error):
             raise
         raise DataError(f"{folder}: {error}") from error
 
 
-def _read_parts(folder: Path, *, predicted: bool | None, positions: bool) -> Hamiltonian:
+def _read_parts(folder: Path, matrix: str | None, *, positions: bool) -> Hamiltonian:
     info = read_info(folder)
     system = _read_poscar(folder / "POSCAR")
     basis = _basis_of(info, folder).restricted(system.numbers)
@@ -88,14 +103,11 @@ def _read_parts(folder: Path, *, predicted: bool | None, positions: bool) -> Ham
     orbitals = basis.n_orbitals(system.numbers)
     if S.n_pairs and S.shapes[0, 0] == 2 * orbitals[S.pairs[0, 3]]:  # overlap written as the spin-diagonal 2n x 2n block
         S = S.mapped(lambda blocks, _: blocks[..., : blocks.shape[-2] // 2, : blocks.shape[-1] // 2].real)
-    name = HAMILTONIAN if (folder / HAMILTONIAN).is_file() else PREDICTED
-    if predicted is not None:
-        name = PREDICTED if predicted else HAMILTONIAN
     H = None
-    if predicted is not None or (folder / name).is_file():
+    if matrix is not None:
         if info.get("split_hkb"):
             raise DataError(f"{folder} stores spin-orbit split into H0 and hkb.h5 (split_hkb); write it as one hamiltonian.h5 first")
-        H = read_matrix(folder / name, system.n_atoms)
+        H = read_matrix(folder / matrix, system.n_atoms)
         if not np.array_equal(H.pairs, S.pairs):
             H, S = on_union(system, basis, H, S)
     r = read_matrix(folder / POSITION, system.n_atoms) if positions and (folder / POSITION).is_file() else None
@@ -155,19 +167,28 @@ def write_folder(folder: str | Path, data: Hamiltonian, *, predicted: bool = Fal
     (n_atoms,) int array
         Order of the atoms in the folder: ``folder atom a = given atom order[a]``.
     """
-    kinds = list(dict.fromkeys(data.system.numbers.tolist()))
-    order = np.argsort([kinds.index(z) for z in data.system.numbers.tolist()], kind="stable")
-    if (order != np.arange(len(order))).any():
-        data = data.permuted(order)
+    order = element_order(data.system)
+    data = data.permuted(order)
     with new_folder(folder, overwrite=overwrite) as temporary:
-        _write_poscar(temporary / "POSCAR", data.system)
-        write_info(temporary, data, order)
-        write_matrix(temporary / OVERLAP, data.S)
+        write_overlap_part(temporary, data, order)
         if data.H is not None:
             write_matrix(temporary / (PREDICTED if predicted else HAMILTONIAN), data.H)
         if data.r is not None:
             write_matrix(temporary / POSITION, data.r)
     return order
+
+
+def element_order(system: System) -> IntArray:
+    """(n_atoms,) order that puts the atoms of one element together, elements by first appearance."""
+    kinds = list(dict.fromkeys(system.numbers.tolist()))
+    return np.asarray(np.argsort([kinds.index(z) for z in system.numbers.tolist()], kind="stable"))
+
+
+def write_overlap_part(folder: Path, data: Hamiltonian, atom_order: IntArray) -> None:
+    """Write POSCAR, info.json and overlap.h5 into a folder; atoms already in the order of the elements."""
+    _write_poscar(folder / "POSCAR", data.system)
+    write_info(folder, data, atom_order)
+    write_matrix(folder / OVERLAP, data.S)
 
 
 def read_info(folder: Path) -> dict[str, Any]:
@@ -276,11 +297,11 @@ def read_matrix(path: Path, n_atoms: int) -> PairBlocks:
 def write_matrix(path: Path, blocks: PairBlocks) -> None:
     """Write a packed matrix file (to a temporary name, then renamed)."""
     with MatrixWriter(path, blocks.pairs, blocks.shapes, blocks.n_components, blocks.entries.dtype) as writer:
-        writer.write(0, blocks.entries)
+        writer.blocks.entries[:] = blocks.entries
 
 
 class MatrixWriter:
-    """Write a matrix file piece by piece; it gets its name only when it is complete.
+    """A matrix file whose blocks are written as they are made; it gets its name only when it is complete.
 
     Parameters
     ----------
@@ -292,32 +313,34 @@ class MatrixWriter:
         Number of matrices; one is stored as a flat array.
     dtype : numpy dtype
         Type of the entries.
+
+    Attributes
+    ----------
+    blocks : PairBlocks
+        Zero at first; its entries lie in the file, so filling them needs no memory of their own.
     """
 
-    def __init__(self, path: Path, pairs: IntArray, shapes: IntArray, n_components: int, dtype: Any) -> None:
+    def __init__(self, path: Path, pairs: IntArray, shapes: IntArray, n_components: int, dtype: npt.DTypeLike) -> None:
         self.path, self._temporary = path, path.with_name(f".{path.name}.{os.getpid()}.part")
-        self._file = h5py.File(self._temporary, "w")
-        boundaries = np.concatenate([[0], np.cumsum(shapes.prod(axis=1))]).astype(np.int64)
-        for name, values in (("atom_pairs", pairs), ("chunk_shapes", shapes), ("chunk_boundaries", boundaries)):
-            self._file[name] = np.asarray(values, np.int64)
+        boundaries = np.concatenate([[0], np.cumsum(np.prod(shapes, axis=1))]).astype(np.int64)
         size = int(boundaries[-1])
-        self._flat = n_components == 1
-        self._entries = self._file.create_dataset("entries", (size,) if self._flat else (n_components, size), dtype)
-
-    def write(self, start: int, entries: Array) -> None:
-        """Store (n_components, n) entries from position ``start`` on."""
-        stop = start + entries.shape[-1]
-        if self._flat:
-            self._entries[start:stop] = entries.reshape(-1)
-        else:
-            self._entries[:, start:stop] = entries
+        early = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        early.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+        with h5py.File(self._temporary, "w") as file:
+            for name, values in (("atom_pairs", pairs), ("chunk_shapes", shapes), ("chunk_boundaries", boundaries)):
+                file[name] = np.asarray(values, np.int64)
+            shape = (size,) if n_components == 1 else (n_components, size)
+            offset = file.create_dataset("entries", shape, dtype, dcpl=early).id.get_offset()
+        entries = np.memmap(self._temporary, dtype, "r+", offset, (n_components, size)) if size else np.zeros((n_components, 0), dtype)
+        self.blocks = PairBlocks(pairs, shapes, entries)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
-        self._file.close()
         if kind is None:
+            if isinstance(self.blocks.entries, np.memmap):
+                self.blocks.entries.flush()
             self._temporary.replace(self.path)
         else:
             self._temporary.unlink(missing_ok=True)

@@ -29,3 +29,16 @@ def bilayer36(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     files = [shared_data / "bilayer36" / f"{n:03d}.npz" for n in range(3)]
     subprocess.run([sys.executable, shared_data / "unpack.py", out, *files], check=True)
     return out
+
+
+@pytest.fixture(scope="session")
+def mini_graphene(tmp_path_factory: pytest.TempPathFactory):
+    """Graphene with an s1p1 basis (OpenMX), which is part of the repository."""
+    import gzip
+
+    from preprocess.readers import openmx
+
+    folder = tmp_path_factory.mktemp("mini_graphene")
+    packed = ROOT / "tests" / "data" / "openmx" / "mini_graphene" / "mini_graphene.scfout.gz"
+    (folder / "mini_graphene.scfout").write_bytes(gzip.decompress(packed.read_bytes()))
+    return openmx.read(folder)

@@ -104,7 +104,7 @@ def test_a_matrix_gets_its_name_only_when_complete(tmp_path):
 
     def write_half():
         with MatrixWriter(tmp_path / "h.h5", data.H.pairs, data.H.shapes, 1, np.float64) as writer:
-            writer.write(0, data.H.entries[:, :10])
+            writer.blocks.entries[:, :10] = data.H.entries[:, :10]
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

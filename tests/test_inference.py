@@ -1,0 +1,94 @@
+"""Prediction: Hermitian, the same in memory and in a folder, and refused where the model does not apply."""
+
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+import deeph
+from deeph.basis import Basis
+from deeph.config import ModelConfig
+from deeph.errors import DataError, ModelError
+from deeph.inference import predict, predict_folder
+from deeph.nn.model import HamiltonianModel
+from deeph.system import System
+from deeph.training.checkpoint import save_model
+
+TINY = ModelConfig(
+    node_channels=8, node_pseudo_channels=4, bond_channels=8, bond_pseudo_channels=4, rank=4, n_layers=2, chunk_bonds=100, baseline_degree=6
+)
+
+
+@pytest.fixture(scope="module")
+def model(mini_graphene):
+    torch.manual_seed(0)
+    return HamiltonianModel.fit(TINY, [mini_graphene]).eval()
+
+
+def test_prediction_is_exactly_hermitian_and_does_not_look_at_h(model, mini_graphene):
+    H = predict(model, mini_graphene).hamiltonian
+    assert H.hermiticity_error() == 0
+    blind = predict(model, replace(mini_graphene, H=None)).hamiltonian
+    assert (blind.entries == H.entries).all()
+    assert np.abs(H.entries - mini_graphene.H.entries).max() > 1e-3  # an untrained network is not right
+
+
+def test_baseline_alone_is_a_tight_binding_model(mini_graphene):
+    """With the heads silenced the prediction is the Slater-Koster part, which leaves little of an ideal crystal's bonds."""
+    model = HamiltonianModel.fit(TINY, [mini_graphene]).eval()
+    for head in (model.offsite_head, model.onsite_head):
+        for weights in head.coefficients.mix[-1].parameters():
+            weights.data.zero_()
+    error = predict(model, mini_graphene).hamiltonian.entries - mini_graphene.H.entries
+    assert np.abs(error).mean() < 0.1 * np.abs(mini_graphene.H.entries).mean()
+
+
+def test_folder_equals_memory(model, mini_graphene, tmp_path):
+    predict_folder(model, mini_graphene, tmp_path / "out")
+    read = deeph.read_folder(tmp_path / "out")
+    assert read.fermi_energy is None
+    assert (read.H.entries == predict(model, mini_graphene).H.entries).all()
+    assert read.H.entries.dtype == np.float32
+    with pytest.raises(DataError, match="exists already"):
+        predict_folder(model, mini_graphene, tmp_path / "out")
+
+
+def test_refusals(model, mini_graphene):
+    system = mini_graphene.system
+    shells = mini_graphene.basis.shells[6]
+    silicon = replace(mini_graphene, system=System(system.cell, system.positions, [14, 14]), basis=Basis({14: shells}))
+    with pytest.raises(ModelError, match="does not know Si"):
+        predict(model, silicon)
+    with pytest.raises(ModelError, match="was trained with"):
+        predict(model, replace(mini_graphene, basis=Basis({6: shells[::-1]})))
+    one_way = mini_graphene.S.selected(np.flatnonzero(mini_graphene.S.pairs[:, 0] >= 0))
+    with pytest.raises(DataError, match="partner"):
+        predict(model, replace(mini_graphene, S=one_way, H=None, r=None))
+
+
+def test_command(model, mini_graphene, tmp_path):
+    """One good folder and two bad ones: the good one is predicted, the others are named, exit code 1."""
+    save_model(tmp_path / "model.safetensors", model, {})
+    data = tmp_path / "data"
+    deeph.write_folder(data / "good", mini_graphene)
+    shutil.copytree(data / "good", data / "unknown_element")
+    for name in ("POSCAR", "info.json"):
+        text = (data / "unknown_element" / name).read_text()
+        (data / "unknown_element" / name).write_text(re.sub(r"\bC2?\b", "Si", text))
+    shutil.copytree(data / "good", data / "no_overlap")
+    (data / "no_overlap" / "overlap.h5").unlink()
+    command = [sys.executable, "-m", "deeph.cli.infer", tmp_path / "model.safetensors", data, tmp_path / "out", "--threads", "1"]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert run.returncode == 1
+    assert "does not know Si" in run.stderr
+    assert "overlap.h5 is missing" in run.stderr
+    assert "Traceback" not in run.stderr
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["good"]
+    missing = subprocess.run([*command[:3], tmp_path / "nothing", *command[4:]], capture_output=True, text=True, check=False)
+    assert missing.returncode == 1
+    assert "missing" in missing.stderr
