@@ -167,7 +167,7 @@ class PairBlocks:
         return replace(full, entries=(full.entries + full.adjoint().entries) / 2)
 
     def hermiticity_error(self) -> float:
-        """Largest |M - M^dagger| of all entries; infinite if a partner is missing."""
+        """Largest absolute value in M - M^dagger; infinite if a partner is missing."""
         if (self.partners < 0).any():
             return float("inf")
         return float(np.abs(self.entries - self.adjoint().entries).max(initial=0.0))

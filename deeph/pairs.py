@@ -65,7 +65,7 @@ def half_pairs(pairs: IntArray) -> IntArray:
 
 
 def neighbour_pairs(system: System, radii: dict[int, float]) -> IntArray:
-    """All pairs whose orbitals can overlap: |tau_j + R.A - tau_i| <= radius_i + radius_j.
+    """All pairs whose orbitals can overlap: the distance of the two atoms is at most radius_i + radius_j.
 
     Parameters
     ----------
