@@ -1,9 +1,10 @@
 """From blocks to Bloch matrices: M(k) = sum_R exp(2 pi i k.R) M(R).
 
-The sparsity pattern is computed once; every k is then one sparse matrix-vector product of the stored entries with the
-phases of their pairs. No Python loop over blocks, no sum of sparse matrices.
+The sparsity pattern is computed once; for every k the stored entries are multiplied by the phases of their pairs and the terms of
+several R added up. No Python loop over blocks, no sum of sparse matrices.
 """
 
+from collections.abc import Iterator
 from typing import Any, Literal
 
 import numpy as np
@@ -19,10 +20,10 @@ Array = npt.NDArray[Any]
 
 
 class BlochPattern:
-    """Where each stored entry goes in the compressed sparse row form of M(k).
+    """The sparsity of M(k), atom by atom.
 
-    Row r of the orbital matrix collects the blocks of its atom, ordered by neighbour j; the contributions of several R to
-    one (i, j) lie next to each other, so that M(k).data = A @ phase with A of shape (n_nonzero, n_pairs).
+    The orbital rows of an atom i form a *panel*: all its blocks (R, i, j) side by side, ordered by the orbital of j, so that the terms of
+    several R that add up to one element of M(k) are neighbours. Everything is known per column of a panel, not per entry.
 
     Parameters
     ----------
@@ -30,67 +31,67 @@ class BlochPattern:
         As in :class:`deeph.blocks.PairBlocks`.
     n_atoms : int
         Number of atoms; every atom must have its on-site block.
+
+    Attributes
+    ----------
+    orbital_start : (n_atoms + 1,) int array
+        First orbital of each atom.
+    indptr, indices : int arrays
+        Compressed sparse row form of M(k), columns sorted.
     """
 
     def __init__(self, pairs: IntArray, shapes: IntArray, n_atoms: int) -> None:
-        i, j = pairs[:, 3], pairs[:, 4]
         width = np.zeros(n_atoms, np.int64)
-        width[i] = shapes[:, 0]
+        width[pairs[:, 3]] = shapes[:, 0]
         if (width == 0).any():
             raise DataError(f"atom {int(np.argmax(width == 0))} has no block at all; expected at least its on-site block")
         self.orbital_start = np.concatenate([[0], np.cumsum(width)])
         self.n_orbitals = int(self.orbital_start[-1])
 
-        order = np.lexsort((j, i))
-        new = np.ones(len(order), bool)
-        new[1:] = (i[order][1:] != i[order][:-1]) | (j[order][1:] != j[order][:-1])
-        first = np.flatnonzero(new)  # one slot per atom pair (i, j)
-        multiplicity = np.diff(np.append(first, len(order)))
-        slot = np.cumsum(new) - 1
-        rank = np.arange(len(order)) - first[slot]  # which of the R of its slot
-        slot_i, slot_width = i[order][first], width[j[order][first]]
+        # one column for each orbital of the atom j of each pair, sorted by (i, orbital of j, R)
+        pair = np.repeat(np.arange(len(pairs)), shapes[:, 1])
+        b = np.arange(len(pair)) - np.repeat(np.cumsum(shapes[:, 1]) - shapes[:, 1], shapes[:, 1])
+        i, orbital = pairs[pair, 3], self.orbital_start[pairs[pair, 4]] + b
+        order = np.argsort(i * self.n_orbitals + orbital, kind="stable")
+        self.pair, self._b, i, orbital = pair[order], b[order], i[order], orbital[order]
+        self.stride = shapes[self.pair, 1]
+        self.column_start = np.searchsorted(i, np.arange(n_atoms + 1))
 
-        row_length, start = _row_layout(slot_i, slot_width, width)
-        row_terms, terms_start = _row_layout(slot_i, slot_width * multiplicity, width)
-        nnz, n_terms = int((width * row_length).sum()), int((width * row_terms).sum())
-        index_type = np.int32 if max(n_terms, len(pairs), nnz) < 2**31 else np.int64
+        new = np.ones(len(i), bool)
+        new[1:] = (i[1:] != i[:-1]) | (orbital[1:] != orbital[:-1])
+        self.first = np.flatnonzero(new)  # the first of the terms of each element of a row
+        self.first_start = np.searchsorted(self.first, self.column_start)
+        length = np.diff(self.first_start)
+        self.term_start = np.concatenate([[0], np.cumsum(width * np.diff(self.column_start))])
+        self.value_start = np.concatenate([[0], np.cumsum(width * length)])
+        index_type = np.int32 if self.value_start[-1] < 2**31 else np.int64
+        self.indptr = np.concatenate([[0], np.cumsum(np.repeat(length, width))]).astype(index_type)
+        self.indices = np.empty(int(self.value_start[-1]), index_type)
+        columns = orbital[self.first]
+        for atom in range(n_atoms):
+            self.indices[self.value_start[atom] : self.value_start[atom + 1]].reshape(width[atom], -1)[:] = columns[
+                self.first_start[atom] : self.first_start[atom + 1]
+            ]
 
-        self.indptr = np.concatenate([[0], np.cumsum(np.repeat(row_length, width))]).astype(index_type)
-        self.indices = np.empty(nnz, index_type)
-        self._term_pair = np.empty(n_terms, index_type)
-        self._term_of_entry = np.empty(n_terms, index_type)
-        terms = np.empty(nnz, index_type)
+    def panels(self) -> Iterator[tuple[int, slice, slice, slice, IntArray]]:
+        """For each atom: rows, where its terms and its values lie, its columns, and where the terms of each element start among them.
 
-        offsets = np.concatenate([[0], np.cumsum(shapes.prod(axis=1))])
-        for rows, columns in np.unique(shapes, axis=0):
-            members = np.flatnonzero((shapes[order] == (rows, columns)).all(axis=1))
-            a, b = np.arange(rows)[:, None], np.arange(columns)
-            for part in np.array_split(members, max(1, len(members) * int(rows * columns) // 4_000_000)):
-                p, s = order[part], slot[part]
-                atom = slot_i[s]
-                grid = (slice(None), None, None)
-                term = terms_start[s][grid] + a * row_terms[atom][grid] + b * multiplicity[s][grid] + rank[part][grid]
-                self._term_pair[term] = p[grid]
-                self._term_of_entry[term] = offsets[p][grid] + a * columns + b
-                place = start[s][grid] + a * row_length[atom][grid] + b
-                self.indices[place] = self.orbital_start[j[p]][grid] + b
-                terms[place] = multiplicity[s][grid]
-        self._terms_indptr = np.concatenate([[0], np.cumsum(terms)]).astype(index_type)
-        self._n_pairs = len(pairs)
+        A loop over atoms (not blocks) keeps every step in the processor's cache and needs no index as long as the matrix.
+        """
+        bounds = zip(self.column_start[:-1].tolist(), self.column_start[1:].tolist(), strict=True)
+        for atom, (low, high) in enumerate(bounds):
+            rows = int(self.orbital_start[atom + 1] - self.orbital_start[atom])
+            terms = slice(int(self.term_start[atom]), int(self.term_start[atom + 1]))
+            values = slice(int(self.value_start[atom]), int(self.value_start[atom + 1]))
+            yield rows, terms, values, slice(low, high), self.first[self.first_start[atom] : self.first_start[atom + 1]] - low
 
-    def arrange(self, entries: Array) -> sparse.csr_array:
-        """The matrix A of one component: ``A @ phase`` is the data of M(k) in compressed sparse row order."""
-        shape = (len(self.indices), self._n_pairs)
-        return sparse.csr_array((entries[self._term_of_entry], self._term_pair, self._terms_indptr), shape=shape)
-
-
-def _row_layout(slot_i: IntArray, slot_size: IntArray, width: IntArray) -> tuple[IntArray, IntArray]:
-    """Length of an orbital row of each atom, and where each slot's first element stands; slots are sorted by atom."""
-    row = np.zeros(len(width), np.int64)
-    np.add.at(row, slot_i, slot_size)
-    panel = np.concatenate([[0], np.cumsum(width * row)])[:-1]  # an atom's rows follow each other
-    before = np.cumsum(slot_size) - slot_size
-    return row, panel[slot_i] + before - (np.cumsum(row) - row)[slot_i]
+    def arrange(self, entries: Array, offsets: IntArray) -> Array:
+        """The entries of one component, panel by panel."""
+        out = np.empty(int(self.term_start[-1]), entries.dtype)
+        top = offsets[self.pair] + self._b
+        for rows, terms, _, columns, _ in self.panels():
+            out[terms] = entries[np.arange(rows)[:, None] * self.stride[columns] + top[columns]].ravel()
+        return out
 
 
 class BlochMatrix:
@@ -115,7 +116,7 @@ class BlochMatrix:
         self.system = system
         self.pairs = blocks.pairs
         self.pattern = pattern or BlochPattern(blocks.pairs, blocks.shapes, system.n_atoms)
-        self._terms = [self.pattern.arrange(component) for component in blocks.entries]
+        self._terms = [self.pattern.arrange(component, blocks.offsets) for component in blocks.entries]
 
     @property
     def n_orbitals(self) -> int:
@@ -139,14 +140,15 @@ class BlochMatrix:
         return np.asarray(phase)
 
     def _data(self, phase: npt.NDArray[np.complex128], component: int) -> Array:
-        """Values of M(k) in row order; (n_pairs,) or (n_pairs, n_k) phases."""
-        terms = self._terms[component]
-        if not phase.imag.any():
-            return np.asarray(terms @ phase.real)
-        if np.iscomplexobj(terms.data):
-            return np.asarray(terms @ phase)
-        out = np.empty((terms.shape[0], *phase.shape[1:]), np.complex128)
-        out.real, out.imag = terms @ phase.real, terms @ phase.imag
+        """(n_k, n_nonzero) values of M(k) in row order from (n_k, n_pairs) phases; real if all phases and entries are."""
+        terms, pattern = self._terms[component], self.pattern
+        weight = phase if phase.imag.any() else phase.real
+        out = np.empty((len(weight), len(pattern.indices)), np.result_type(weight, terms))
+        for rows, of_terms, of_values, columns, first in pattern.panels():
+            panel = terms[of_terms].reshape(rows, -1) * weight[:, None, pattern.pair[columns]]
+            if len(first) < panel.shape[-1]:
+                panel = np.add.reduceat(panel, first, axis=-1)
+            out[:, of_values] = panel.reshape(len(weight), -1)
         return out
 
     def csr(self, k: FloatArray, *, component: int = 0, gauge: Gauge = "lattice") -> sparse.csr_array:
@@ -161,7 +163,7 @@ class BlochMatrix:
         gauge : {"lattice", "atomic"}
             See the notes of the class.
         """
-        data = self._data(self.phases(k, gauge), component)
+        data = self._data(self.phases(k, gauge)[None], component)[0]
         return sparse.csr_array((data, self.pattern.indices, self.pattern.indptr), shape=(self.n_orbitals, self.n_orbitals))
 
     def dense(self, k: FloatArray, *, component: int = 0, gauge: Gauge = "lattice") -> npt.NDArray[np.complex128]:
@@ -171,5 +173,5 @@ class BlochMatrix:
         n, p = self.n_orbitals, self.pattern
         out = np.zeros((len(phase), n, n), np.complex128)
         rows = np.repeat(np.arange(n), np.diff(p.indptr))
-        out[:, rows, p.indices] = self._data(phase.T, component).T
+        out[:, rows, p.indices] = self._data(phase, component)
         return out.reshape(*k.shape[:-1], n, n)

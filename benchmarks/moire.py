@@ -1,0 +1,126 @@
+"""Prediction of a magic-angle bilayer: 11,164 atoms, about 900,000 blocks, one process.
+
+    python benchmarks/moire.py MODEL OVERLAP_FOLDER [--index 30] [--structure CELL.vasp] [--threads 1]
+
+The cell is the commensurate bilayer (m, m+1) with 4 (3 m^2 + 3 m + 1) atoms (m = 30: 11,164 atoms, 1.08 degrees), or any structure
+file. Its overlap is the two-centre fit to the S of OVERLAP_FOLDER (a structure folder with the same basis), so the figure is about
+deeph-infer, not about S.
+Prints time and memory of the command, as the operating system accounts for them.
+"""
+
+import argparse
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from deeph import Hamiltonian, PairBlocks, System, read_structure, write_folder
+from deeph.blocks import block_shapes
+from deeph.nn.baseline import PairBaseline
+from deeph.nn.frames import bond_rotation, orbital_matrix, wigner_matrices
+from deeph.nn.graph import frame_coefficients, select_bonds
+from deeph.nn.model import HamiltonianModel
+from deeph.pairs import find_pairs, is_onsite, neighbour_pairs, pair_vectors
+from deeph.store import read_folder
+from deeph.training.checkpoint import load_model
+
+A = 2.46  # lattice constant of graphene, Angstrom
+DISTANCE, HEIGHT = 3.35, 16.0
+
+
+def twisted_bilayer(m: int) -> System:
+    """The commensurate cell (m, m+1): layers turned by -+theta/2 with cos theta = (3m^2+3m+1/2)/(3m^2+3m+1)."""
+    a = A * np.array([[1.0, 0.0], [0.5, np.sqrt(3) / 2]])
+    cos = (3 * m * m + 3 * m + 0.5) / (3 * m * m + 3 * m + 1)
+    positions = []
+    cell = None
+    for sign, (p, q), z in ((-1, (m, m + 1), 0.0), (1, (m + 1, m), DISTANCE)):
+        half = sign * np.arccos(cos) / 2
+        turn = np.array([[np.cos(half), np.sin(half)], [-np.sin(half), np.cos(half)]])
+        layer = a @ turn
+        vectors = np.array([p * layer[0] + q * layer[1], -q * layer[0] + (p + q) * layer[1]])
+        cell = vectors if cell is None else cell
+        n = np.stack(np.meshgrid(*[np.arange(-3 * m - 3, 3 * m + 4)] * 2, indexing="ij"), -1).reshape(-1, 2)
+        for shift in (np.zeros(2), (layer[0] + layer[1]) / 3):
+            points = n @ layer + shift
+            fractional = points @ np.linalg.inv(cell)
+            inside = points[((fractional > -1e-6) & (fractional < 1 - 1e-6)).all(1)]
+            positions.append(np.column_stack([inside, np.full(len(inside), z + (HEIGHT - DISTANCE) / 2)]))
+    full = np.zeros((3, 3))
+    full[:2, :2], full[2, 2] = cell, HEIGHT
+    xyz = np.concatenate(positions)
+    return System(full, xyz, np.full(len(xyz), 6))
+
+
+def fitted_overlap(system: System, reference: Hamiltonian, model: HamiltonianModel) -> Hamiltonian:
+    """S from the two-centre functions of a reference structure of the same (single) element."""
+    kind = (6, 6)
+    cutoff = model.cutoffs[kind]
+    table = model.pair_tables[kind]
+    bonds = select_bonds(reference, model.cutoffs)
+    coefficients, onsite = frame_coefficients(reference, model, bonds, "S")
+    r = torch.as_tensor(np.linalg.norm(pair_vectors(reference.system, reference.S.pairs[bonds]), axis=1))
+    c = coefficients.view(len(r), -1)
+    functions = PairBaseline(table, cutoff, 30)
+    functions.shortest.fill_(float(r.min()))
+    F = functions.functions(r)
+    functions.series.copy_(torch.linalg.lstsq(F, c[:, functions.sigma_plus]).solution)
+    residual = float((c - functions.two_centre(r)).abs().max())
+    sys.stdout.write(f"two-centre fit of S: largest error {residual:.1e}\n")
+
+    pairs = neighbour_pairs(system, {6: cutoff / 2})
+    S = PairBlocks.zeros(pairs, block_shapes(reference.basis, system.numbers, pairs, spin=False))
+    own = np.flatnonzero(is_onsite(pairs))
+    block = model.atom_tables[6].to_blocks(onsite.view(reference.system.n_atoms, -1).mean(0, keepdim=True)).numpy()
+    S.put(own, np.repeat(block, len(own), axis=0))
+    half = np.flatnonzero(find_pairs(pairs, pairs) >= 0)
+    half = half[(S.partners > np.arange(len(pairs)))[half] & ~is_onsite(pairs)[half]]
+    shells = reference.basis.shells[6]
+    for part in np.array_split(half, max(1, len(half) // 20000)):
+        v = torch.as_tensor(pair_vectors(system, pairs[part]))
+        r = v.norm(dim=1)
+        O = orbital_matrix(wigner_matrices(bond_rotation(v / r[:, None]), max(shells)), shells)
+        blocks = (O.transpose(1, 2) @ table.to_blocks(functions.two_centre(r)) @ O).numpy()
+        S.put(part, blocks)
+        S.put(S.partners[part], np.ascontiguousarray(blocks.swapaxes(1, 2)))
+    return Hamiltonian(system, reference.basis, S)
+
+
+def main() -> None:
+    """Build, predict, report."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", type=Path)
+    parser.add_argument("reference", type=Path)
+    parser.add_argument("--index", type=int, default=30)
+    parser.add_argument("--structure", type=Path)
+    parser.add_argument("--threads", default="1")
+    parser.add_argument("--keep", type=Path, help="keep the folders here")
+    args = parser.parse_args()
+    system = read_structure(args.structure) if args.structure else twisted_bilayer(args.index)
+    with tempfile.TemporaryDirectory() as temporary:
+        work = args.keep or Path(temporary)
+        start = time.monotonic()
+        data = fitted_overlap(system, read_folder(args.reference), load_model(args.model))
+        write_folder(work / "overlap" / "moire", data, overwrite=True)
+        n_pairs, n_atoms = data.S.n_pairs, system.n_atoms
+        sys.stdout.write(f"{n_atoms} atoms, {n_pairs} blocks; overlap written in {time.monotonic() - start:.1f} s\n")
+        del data
+        command = [sys.executable, "-m", "deeph.cli.infer", args.model, work / "overlap" / "moire", work / "predicted", "--overwrite"]
+        start = time.monotonic()
+        subprocess.run([*command, "--threads", args.threads], check=True, env={**os.environ, "OMP_NUM_THREADS": args.threads})  # noqa: S603 - our own command
+        wall = time.monotonic() - start
+        usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+        sys.stdout.write(
+            f"deeph-infer: {usage.ru_utime + usage.ru_stime:.1f} CPU s, {wall:.1f} s wall, peak {usage.ru_maxrss / 1024**2:.2f} GiB, "
+            f"{1e6 * (usage.ru_utime + usage.ru_stime) / (n_pairs - n_atoms):.1f} us per directed edge all in\n"
+        )
+
+
+if __name__ == "__main__":
+    main()
