@@ -147,6 +147,11 @@ class TrainConfig(Section):
     validate_every: Count = 1
     """Epochs between validations; each gives a row of metrics.csv."""
 
+    band_structures: tuple[str, ...] = ()
+    """Folder names of a few small structures, none of the test set, whose band error enters metrics.csv (band_mae_meV) at every validation
+    with a new best model: DFT levels up to 2 eV above the Fermi level, at Gamma and 1/2 and 1/3 of the reciprocal vectors. Each costs one
+    prediction and three dense diagonalizations."""
+
     checkpoint_minutes: Positive = 5.0
     """Minutes between saved states from which --resume continues (one is also saved at the end, on SIGTERM, SIGINT and SIGUSR1)."""
 

@@ -8,13 +8,15 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from deeph.errors import UsageError
 from deeph.log import logger
 
 if TYPE_CHECKING:
     import torch
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -110,14 +112,20 @@ def maximum(process: Process, values: Sequence[float], device: "torch.device") -
     return [float(v) for v in tensor]
 
 
-def total(process: Process, sums: Mapping[str, float]) -> dict[str, float]:
-    """Named sums added over all processes; a process without any share may lack names."""
+def gather(process: Process, value: T) -> list[T]:
+    """One object of each process, in the order of their ranks, in every process."""
     if process.size == 1:
-        return dict(sums)
+        return [value]
     import torch.distributed as dist
 
-    everyone: list[dict[str, float]] = [{} for _ in range(process.size)]
-    dist.all_gather_object(everyone, dict(sums))
+    everyone: list[T] = [value] * process.size
+    dist.all_gather_object(everyone, value)
+    return everyone
+
+
+def total(process: Process, sums: Mapping[str, float]) -> dict[str, float]:
+    """Named sums added over all processes; a process without any share may lack names."""
+    everyone = gather(process, dict(sums))
     names = dict.fromkeys(name for one in everyone for name in one)
     return {name: sum(one.get(name, 0.0) for one in everyone) for name in names}
 

@@ -2,6 +2,7 @@
 
 import copy
 import csv
+import json
 import os
 import signal
 import socket
@@ -25,6 +26,7 @@ from deeph.store import write_folder
 from deeph.training import loop
 from deeph.training.check import check_data
 from deeph.training.checkpoint import BEST, LAST, STATE, load_model, read_metadata
+from deeph.training.evaluate import EVALUATION
 from deeph.training.recorder import keep_rows
 from deeph.training.signals import StoppedError
 
@@ -75,7 +77,7 @@ def test_a_run_leaves_its_files(case: Path, tmp_path: Path) -> None:
     config = load_config(case, ["train.epochs=6"])
     best = loop.train(config, tmp_path / "run")
     assert sorted(p.name for p in (tmp_path / "run").iterdir()) == sorted(
-        [BEST, LAST, STATE, "config.toml", "metrics.csv", "train.log", "versions.json"]
+        [BEST, LAST, STATE, "config.toml", "evaluation.json", "metrics.csv", "train.log", "versions.json"]
     )
     assert load_config(tmp_path / "run" / "config.toml") == config
     table = rows(tmp_path / "run")
@@ -235,6 +237,11 @@ def test_two_processes_train_the_model_of_one(case: Path, tmp_path: Path) -> Non
     for name in one:
         if name.startswith(("model.", "average.")):
             torch.testing.assert_close(one[name], two[name], rtol=1e-7, atol=1e-9, msg=name)
+    found = [json.loads((tmp_path / name / EVALUATION).read_text()) for name in ("one", "two")]
+    for part in ("train", "validate", "test"):
+        first, second = (record[part]["model"] for record in found)
+        assert first["structures"].keys() == second["structures"].keys()
+        assert first["raw"] == pytest.approx(second["raw"], rel=1e-5)
     for a, b in zip(rows(tmp_path / "one"), rows(tmp_path / "two"), strict=True):
         assert float(a["train_loss"]) == pytest.approx(float(b["train_loss"]), rel=1e-7)
         assert float(a["validate_mae_meV"]) == pytest.approx(float(b["validate_mae_meV"]), rel=1e-7)

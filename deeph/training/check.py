@@ -5,6 +5,7 @@ from deeph.config import Config
 from deeph.dataset import open_dataset, split_of
 from deeph.errors import DataError
 from deeph.system import SYMBOLS
+from deeph.training.band_error import band_structures, make_references
 from deeph.training.batches import plan_batches
 
 
@@ -19,6 +20,7 @@ def check_data(config: Config) -> str:
     dataset = open_dataset(config.data.path)
     split = split_of(dataset, config.data)
     names = [*split.train, *split.validate, *split.test]
+    chosen = band_structures(dataset, split, config)
     problems: list[str] = []
     basis = Basis({}, "none")
     trained: set[int] = set()  # elements; the names start with the structures to train on
@@ -36,8 +38,10 @@ def check_data(config: Config) -> str:
             problems.append(str(error))
     if problems:
         raise DataError("\n  ".join([f"{len(problems)} of {len(names)} structures cannot be used:", *problems]))
+    n_levels = [int(reference.counted.sum()) for reference in make_references(dataset, chosen)]
     n_bonds = dataset.subset(names).n_bonds
     n_batches = len(plan_batches(split.train, n_bonds, config.train.batch_bonds))
+    bands = f"bands       {sum(n_levels)} DFT levels of {', '.join(chosen)} are compared at validations\n" if chosen else ""
     return (
         f"data        {dataset.path}\n"
         f"structures  {len(split.train)} to train on, {len(split.validate)} to validate with, {len(split.test)} kept for tests\n"
@@ -45,7 +49,7 @@ def check_data(config: Config) -> str:
         f"size        {n_atoms / len(names):.0f} atoms and {sum(n_bonds[n] for n in names) / len(names):.0f} bonds on average\n"
         f"training    about {n_batches} steps an epoch, {config.train.epochs} epochs"
         + (f", at most {config.train.max_minutes:g} minutes" if config.train.max_minutes else "")
-        + "\n"
+        + f"\n{bands}"
     )
 
 

@@ -8,6 +8,7 @@ nothing but the speed and the last digits.
 
 import math
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,11 @@ from deeph.distributed import Process
 from deeph.errors import DeephError, UsageError
 from deeph.log import logger
 from deeph.nn.model import HamiltonianModel
+from deeph.training.band_error import band_mae, band_structures, make_references
 from deeph.training.batches import Graphs, plan_batches, share, shuffled
 from deeph.training.check import check_data
 from deeph.training.checkpoint import BEST, LAST, STATE, save_model
+from deeph.training.evaluate import evaluate_run
 from deeph.training.loss import compute_loss
 from deeph.training.metrics import summarize
 from deeph.training.optim import RunningAverage, learning_rate, make_optimizer
@@ -31,7 +34,8 @@ from deeph.training.recorder import Recorder
 from deeph.training.signals import SignalWatch, StoppedError
 from deeph.training.state import Position, State, load_state, save_state
 
-SHOWN = ("train_loss", "validate_loss", "train_mae_meV", "validate_mae_meV", "validate_projected_mae_meV")  # the rest is in metrics.csv
+# the rest is in metrics.csv
+SHOWN = ("train_loss", "validate_loss", "train_mae_meV", "validate_mae_meV", "validate_projected_mae_meV", "band_mae_meV")
 
 
 def train(config: Config, out: str | Path, *, resume: bool = False) -> Path:
@@ -43,7 +47,8 @@ def train(config: Config, out: str | Path, *, resume: bool = False) -> Path:
         All settings.
     out : path
         The run folder; gets ``model.safetensors`` (best validation), ``last.safetensors``, ``resume.safetensors``, ``metrics.csv``,
-        ``config.toml``, ``versions.json`` and ``train.log``.
+        ``config.toml``, ``versions.json``, ``train.log`` and, when training has ended, ``evaluation.json`` (see
+        :mod:`deeph.training.evaluate`; this takes a few minutes beyond ``max_minutes`` if the data set is large).
     resume : bool
         Continue the run in ``out``; settings of [train] may have changed, those of the model and the data may not.
 
@@ -153,6 +158,8 @@ class Trainer:
         self.sums: dict[str, float] = self.position.sums if self.process.is_main else {}
         self.watch = SignalWatch()
         self.recorder: Recorder | None = None
+        chosen = band_structures(job.dataset, job.split, job.config)
+        self.references = make_references(job.dataset, chosen) if self.process.is_main else []
         self._started = time.monotonic() - self.position.seconds
         self._saved_at = self.position.seconds
         self._fraction = 0.0  # of the present epoch
@@ -172,17 +179,14 @@ class Trainer:
         DeephError
             If the gradient is no longer finite (the last saved state stays), or a signal asked to stop (the state is saved).
         """
-        main = self.process.is_main
         logger.info("%d weights, %d structures to train on, %d to validate with, %s, %d process(es)",
                     sum(p.numel() for p in self.model.parameters()), len(self.job.split.train), len(self.job.split.validate),
                     self.job.device, self.process.size)  # fmt: skip
-        recorder = Recorder(self.job.out, self.job.config, self.position.step, str(self.job.device)) if main else None
-        with self.watch:
-            if recorder is None:
+        job = self.job
+        with Recorder(job.out, job.config, self.position.step, str(job.device)) if self.process.is_main else nullcontext() as self.recorder:
+            with self.watch:
                 self._run()
-            else:
-                with recorder as self.recorder:
-                    self._run()
+            evaluate_run(job.out / BEST, job.dataset, job.split, self.process, job.device)
 
     def _run(self) -> None:
         if self.progress >= 1:
@@ -291,6 +295,9 @@ class Trainer:
         metrics = {f"train_{k}": v for k, v in trained.items()} | {f"validate_{k}": v for k, v in validated.items()}
         if better:
             with self.average.applied():
+                if self.references:
+                    self.model.eval()
+                    metrics["band_mae_meV"] = band_mae(self.model, self.references)
                 save_model(self.job.out / BEST, self.model, self._metadata(metrics))
         rate = learning_rate(self.settings, self.progress)
         position = {"epoch": self.position.epoch, "step": self.position.step, "time_min": self.position.seconds / 60, "learning_rate": rate}
