@@ -15,7 +15,7 @@ from deeph.config import LossConfig
 from deeph.config_file import load_config
 from deeph.dataset import open_dataset, split_of
 from deeph.difference import TABLES, ErrorSums, sum_errors
-from deeph.inference import predict_folder
+from deeph.inference import predict, predict_folder
 from deeph.nn.graph import make_graph
 from deeph.store import read_folder
 from deeph.training import loop
@@ -93,6 +93,8 @@ def test_the_baseline_alone_leaves_what_the_network_is_to_learn(run):
     alone = baseline_alone(model)
     found = evaluate(alone, dataset, split.test[:1])
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    blocks = predict(alone, dataset.read(split.test[0])).H
+    assert (blocks.block((0, 0, 0, 0, 0)) == blocks.block((0, 0, 0, 1, 1))).all()  # two carbon atoms in different places
     graph = make_graph(dataset.read(split.test[0]), model, targets=True)
     graph.offsite_scale.zero_()  # what is left is the target
     with torch.no_grad():
