@@ -53,6 +53,13 @@ def test_content(hbn):
     assert np.allclose(np.diag(hbn.S.block((0, 0, 0, 0, 0))[0]), 1, atol=1e-7)
 
 
+def test_constants_are_those_of_pyscf(hbn):
+    """The cell comes back in the Angstrom it was given in."""
+    nist = pytest.importorskip("pyscf.data.nist")
+    assert (PYSCF.hartree, PYSCF.bohr) == (nist.HARTREE2EV, nist.BOHR)
+    assert np.allclose(np.linalg.norm(hbn.system.cell, axis=1), [2.5, 2.5, 12.0], atol=1e-12)
+
+
 def test_command_line(tmp_path):
     command = [sys.executable, "-m", "preprocess.cli", RUN.parent / RUN.name, tmp_path / "out", "--verify", "bands"]
     out = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -216,11 +216,13 @@ def test_damaged_poscar(folder, line, text):
     assert str(folder) in str(caught.value)
 
 
-def test_poscar_with_scale_and_direct_coordinates(folder):
-    """Lengths times the scale; the same structure as written with Cartesian coordinates."""
+@pytest.mark.parametrize("kind", ["Direct", "Cartesian"])
+def test_poscar_with_scale(folder, kind):
+    """Lengths, and Cartesian positions, times the scale."""
     system = deeph.read_folder(folder).system
-    rows = [" ".join(map(str, row)) for row in (*(system.cell / 2), *system.fractional)]
-    (folder / "POSCAR").write_text("\n".join(["x", "2.0", *rows[:3], "C N", "2 1", "Direct", *rows[3:]]))
+    positions = system.fractional if kind == "Direct" else system.positions / 2
+    rows = [" ".join(map(str, row)) for row in (*(system.cell / 2), *positions)]
+    (folder / "POSCAR").write_text("\n".join(["x", "2.0", *rows[:3], "C N", "2 1", kind, *rows[3:]]))
     again = deeph.read_folder(folder).system
     assert np.allclose(again.cell, system.cell, atol=1e-13)
     assert np.allclose(again.positions, system.positions, atol=1e-13)

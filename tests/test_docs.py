@@ -1,0 +1,61 @@
+"""What the pages say can be typed: commands, options and links exist."""
+
+import re
+import subprocess
+import sys
+import tomllib
+
+import pytest
+from conftest import ROOT
+
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+COMMANDS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+
+
+def typed(page):
+    """(command, options) of each line of a page that starts with one of our commands, also after ``&&``."""
+    for line in page.read_text(encoding="utf-8").splitlines():
+        for part in line.split("&&"):
+            words = part.split("#")[0].split()
+            if words and words[0].startswith("deeph-") and line.startswith("    "):
+                yield words[0], {word.split("=")[0] for word in words[1:] if re.fullmatch(r"--?[a-z][a-z-]*(=.*)?", word)}
+
+
+@pytest.fixture(scope="module")
+def helps():
+    """The ``--help`` text of every command."""
+    out = {}
+    for command, entry in COMMANDS.items():
+        module, function = entry.split(":")
+        code = f"import sys, {module} as module; sys.argv = ['{command}', '--help']; module.{function}()"
+        out[command] = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    return out
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_commands_and_options_exist(page, helps):
+    for command, options in typed(page):
+        assert command in helps, f"{page.name}: {command}"
+        known = set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", helps[command]))
+        assert options <= known, f"{page.name}: {command} {options - known}"
+
+
+def test_commands_are_found_at_all():
+    assert {command for command, _ in typed(ROOT / "README.md")} == set(COMMANDS)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text(encoding="utf-8")):
+        assert target.startswith("https://") or (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_python_of_the_readme_runs(tmp_path, monkeypatch):
+    """On the structure the README talks about: read, H(k), a block."""
+    import deeph
+    from preprocess.readers import pyscf
+
+    deeph.write_folder(tmp_path / "data" / "000", pyscf.read(ROOT / "tests" / "data" / "pyscf_hbn"))
+    monkeypatch.chdir(tmp_path)
+    code = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    exec(compile(code.group(1), "README.md", "exec"), {})  # noqa: S102 - our own page
