@@ -50,7 +50,7 @@ class ModelConfig(Section):
     chunk_bonds: Count | None = 512
     """Bonds processed at a time; bounds the memory and suits the cache, changes no result. "none": all at once."""
 
-    baseline_degree: Annotated[int, Field(ge=0)] = 8
+    baseline_degree: Annotated[int, Field(ge=0)] = 12
     """Degree in the bond length of the Slater-Koster baseline that is fitted first; the network learns the rest."""
 
 

@@ -18,7 +18,8 @@ from deeph.nn.radial import smooth_cutoff
 from deeph.nn.tables import AtomTable, PairTable
 
 EDGE = 1.0  # Angstrom before the cutoff over which everything is taken to zero
-FLOOR = 1e-4  # eV: scales below this are noise of the DFT grid
+FLOOR = 1e-5  # eV: scales below this are noise of the DFT grid
+KNOTS = 32  # of the scale as a function of r
 Coefficients = tuple[dict[tuple[int, int], tuple[Tensor, Tensor]], dict[int, Tensor]]
 """Off-site: per pair of elements (bond lengths, coefficients); on-site: per element coefficients. All float64."""
 
@@ -48,20 +49,25 @@ class PairBaseline(nn.Module):
         self.key = torch.as_tensor(table.key)
         self.size = table.size
         self.register_buffer("series", torch.zeros(degree + 1, len(self.sigma_plus), dtype=torch.float64))
-        self.register_buffer("log_scale", torch.zeros(3, int(table.key.max()) + 1, dtype=torch.float64))
+        self.register_buffer("log_scale", torch.zeros(KNOTS, int(table.key.max()) + 1, dtype=torch.float64))
         self.register_buffer("shortest", torch.tensor(0.0, dtype=torch.float64))
         self.register_buffer("cutoff", torch.tensor(cutoff, dtype=torch.float64))
 
-    def reduced(self, r: Tensor) -> Tensor:
+    def _reduced(self, r: Tensor) -> Tensor:
         """Bond length mapped to [-1, 1] between the shortest bond of the data and the cutoff."""
         s, c = self.shortest, self.cutoff
         return 2 * (torch.minimum(torch.maximum(r.double(), s), c) - s) / (c - s) - 1
 
     def functions(self, r: Tensor) -> Tensor:
         """(n, degree + 1) Chebyshev polynomials times the cutoff."""
-        x = self.reduced(r)
+        x = self._reduced(r)
         T = torch.cos(torch.arange(self.degree + 1, device=x.device) * torch.arccos(x.clamp(-1, 1))[:, None])
         return T * smooth_cutoff(r.double(), self.cutoff, EDGE)[:, None]
+
+    def _kernel(self, r: Tensor, width: float) -> Tensor:
+        """(n, KNOTS) Gaussians around even knots, ``width`` in units of their distance."""
+        knots = torch.linspace(-1, 1, KNOTS, dtype=torch.float64, device=r.device)
+        return torch.exp(-0.5 * ((self._reduced(r)[:, None] - knots) * (KNOTS - 1) / (2 * width)) ** 2)
 
     def two_centre(self, r: Tensor) -> Tensor:
         """(n,) bond lengths -> (n, size) Slater-Koster coefficients, float64."""
@@ -70,10 +76,38 @@ class PairBaseline(nn.Module):
         return out
 
     def scale(self, r: Tensor) -> Tensor:
-        """(n,) bond lengths -> (n, size) sigma in eV, float64."""
-        x = self.reduced(r)
-        log = torch.stack([torch.ones_like(x), x, x * x], 1) @ self.log_scale
+        """(n,) bond lengths -> (n, size) sigma in eV, float64: a smooth mean of log sigma at the knots, times the cutoff."""
+        w = self._kernel(r, 1.0)
+        log = (w / w.sum(1, keepdim=True)) @ self.log_scale
         return log.exp()[:, self.key.to(r.device)] * smooth_cutoff(r.double(), self.cutoff, EDGE)[:, None]
+
+    def fit(self, r: Tensor, c: Tensor) -> None:
+        """Fit the series and the scale to (n,) bond lengths and (n, size) coefficients.
+
+        The second round weighs each bond by 1/sigma, so that the small values at large r count as much as the large ones of near neighbours.
+        """
+        self.shortest.fill_(min(float(r.min()), float(self.cutoff) - EDGE))
+        F = self.functions(r)
+        weight = torch.ones(len(r), len(self.sigma_plus), dtype=r.dtype)
+        for _ in range(3):
+            A = torch.einsum("np,nk,nq->kpq", F, weight, F)
+            b = torch.einsum("np,nk,nk->kp", F, weight, c[:, self.sigma_plus])
+            ridge = 1e-9 * A.diagonal(dim1=1, dim2=2).mean(1)[:, None, None] * torch.eye(F.shape[1], dtype=r.dtype)
+            self.series.copy_(torch.linalg.solve(A + ridge, b).T)
+            self._fit_scale(r, (c - self.two_centre(r)).square())
+            weight = self.scale(r)[:, self.sigma_plus].clamp(min=FLOOR) ** -2
+
+    def _fit_scale(self, r: Tensor, square: Tensor) -> None:
+        """Root mean square of the rest around each knot; knots without data take it from the nearest one that has."""
+        power = torch.zeros(len(r), self.log_scale.shape[1], dtype=r.dtype).index_add_(1, self.key, square) / torch.bincount(self.key)
+        w = self._kernel(r, 0.5)
+        count = w.sum(0)
+        fall = w.T @ smooth_cutoff(r, self.cutoff, EDGE).square()
+        known = torch.nonzero((count > 1.0) & (fall > 1e-4 * count))[:, 0]
+        if not len(known):
+            known = torch.tensor([int(count.argmax())])
+        log = 0.5 * torch.log((w.T @ power)[known] / fall[known, None].clamp(min=1e-12) + FLOOR**2)
+        self.log_scale.copy_(log[(torch.arange(KNOTS)[:, None] - known).abs().argmin(1)])
 
 
 class Baseline(nn.Module):
@@ -137,41 +171,15 @@ class Baseline(nn.Module):
         self.unit_onsite.copy_(torch.cat(rest).square().mean().sqrt() + FLOOR)
 
     def _fit_pair(self, kind: tuple[int, int], samples: list[tuple[Tensor, Tensor]]) -> Tensor:
-        """Normal equations over both orientations of each bond, then the scale of the residual, which is returned (flat)."""
+        """Fit one pair of elements; returns what is left (flat)."""
         pair, table = self.pair(kind), self.pair_tables[kind]
         if not samples:
             return torch.zeros(0, dtype=torch.float64)
         r, c = torch.cat([s[0] for s in samples]), torch.cat([s[1] for s in samples])
         if kind[0] == kind[1]:  # seen from the other end the bond is as good a sample
             r, c = torch.cat([r, r]), torch.cat([c, c[:, table.exchanged] * torch.as_tensor(table.exchange_sign)])
-        pair.shortest.fill_(min(float(r.min()), float(pair.cutoff) - EDGE))
-        F = pair.functions(r)
-        ridge = 1e-8 * len(r) * torch.eye(F.shape[1], dtype=F.dtype)
-        pair.series.copy_(torch.linalg.solve(F.T @ F + ridge, F.T @ c[:, pair.sigma_plus]))
-        rest = c - pair.two_centre(r)
-        power = torch.zeros(len(r), pair.log_scale.shape[1], dtype=r.dtype).index_add_(1, pair.key, rest.square())
-        power = power / torch.bincount(pair.key)
-        edges = torch.quantile(r[:: max(1, len(r) // 100_000)], torch.linspace(0, 1, 13, dtype=r.dtype))
-        bins = torch.bucketize(r, edges[1:-1])
-        x = pair.reduced(r)
-        rows, logs, weights = [], [], []
-        for b in range(12):
-            inside = bins == b
-            if int(inside.sum()) < 2:
-                continue
-            fall = smooth_cutoff(r[inside], pair.cutoff, EDGE).square().mean()
-            if fall < 1e-4:
-                continue
-            rows.append(x[inside].mean())
-            logs.append(0.5 * torch.log(power[inside].mean(0) / fall + FLOOR**2))
-            weights.append(inside.sum().sqrt())
-        if len(rows) < 3:
-            pair.log_scale[0] = 0.5 * torch.log(power.mean(0) + FLOOR**2)
-            return rest.flatten()
-        X, w = torch.stack(rows), torch.stack(weights)[:, None]
-        A = torch.stack([torch.ones_like(X), X, X * X], 1)
-        pair.log_scale.copy_(torch.linalg.lstsq(A * w, torch.stack(logs) * w).solution)
-        return rest.flatten()
+        pair.fit(r, c)
+        return (c - pair.two_centre(r)).flatten()
 
     def _fit_atom(self, z: int, table: AtomTable, c: Tensor) -> Tensor:
         """Isotropic mean, and one scale per shell pair and L; returns the rest (flat)."""
