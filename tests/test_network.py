@@ -112,7 +112,7 @@ def jumps(values: np.ndarray, step: float) -> tuple[float, float]:
 
 def test_H_is_smooth_through_the_cutoff(model: HamiltonianModel) -> None:
     """Value and two derivatives join, so that the jumps of the differences vanish with the step; the third may jump."""
-    steps = [4e-3, 2e-3, 1e-3]
+    steps = [2e-3, 1e-3, 5e-4]
     curves = [through_the_cutoff(model, step) for step in steps]
     for name in curves[0]:
         first, second = zip(*[jumps(c[name], step) for c, step in zip(curves, steps, strict=True)], strict=True)

@@ -84,7 +84,8 @@ class PairBaseline(nn.Module):
     def fit(self, r: Tensor, c: Tensor) -> None:
         """Fit the series and the scale to (n,) bond lengths and (n, size) coefficients.
 
-        The second round weighs each bond by 1/sigma, so that the small values at large r count as much as the large ones of near neighbours.
+        After a first round each bond is weighed by 1/sigma^2, so that small values at large r count as much as large ones of near
+        neighbours.
         """
         self.shortest.fill_(min(float(r.min()), float(self.cutoff) - EDGE))
         F = self.functions(r)
