@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-import numpy as np
 import torch
 
 from deeph import distributed
@@ -98,9 +97,7 @@ def baseline_alone(model: HamiltonianModel) -> HamiltonianModel:
     alone = copy.deepcopy(model)
     alone.layers = torch.nn.ModuleList()  # what they compute would be multiplied by zero
     for kind in alone.pair_tables:
-        log_scale = alone.baseline.pair(kind).log_scale
-        log_scale.zero_()
-        log_scale[0] = -np.inf
+        alone.baseline.pair(kind).log_scale.fill_(-1e4)  # exp of it is zero
     for z in alone.atom_tables:
         alone.baseline.atom_scale(z).zero_()
     return alone
