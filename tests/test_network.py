@@ -186,7 +186,7 @@ def test_overlap_learned_is_two_centre(bilayer: Hamiltonian) -> None:
     rest, S = graph.offsite_target.view(-1, len(sector)), graph.offsite_overlap.view(-1, len(sector))
     assert S[:, sector != 0].abs().max() < 1e-5  # grid and single precision of the data
     assert S[:, sector == 0].abs().max() > 0.3
-    assert rest.square().mean().sqrt() < 2e-3 * S.square().mean().sqrt()
+    assert rest.square().mean().sqrt() < 5e-3 * S.square().mean().sqrt()
 
 
 @pytest.mark.slow

@@ -1,6 +1,8 @@
 """From features to block coefficients: off-site in the bond frame, on-site in the global frame."""
 
 import math
+from itertools import product
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -8,7 +10,7 @@ from torch import Tensor, nn
 
 from deeph.nn.bond import BondFeatures
 from deeph.nn.embedding import PairCoefficients
-from deeph.nn.irreps import BlockIrreps, sector_sizes
+from deeph.nn.irreps import BlockIrreps, FloatArray, IntArray, sector_sizes
 from deeph.nn.so2 import BondLinear
 from deeph.nn.tables import AtomTable, PairTable
 
@@ -16,11 +18,28 @@ Element = tuple[int, tuple[int, ...]]
 """Atomic number and shells."""
 
 
+class SectorLayout(NamedTuple):
+    """Which columns make the coefficients of one sector for the shells of two elements.
+
+    Attributes
+    ----------
+    first, second : (k,) int arrays
+        Columns over (slot, shell pair), as seen from the end i and from the end j.
+    sign : (2, 1, k) array
+        Sign of the second ones, for g and u.
+    """
+
+    first: IntArray
+    second: IntArray
+    sign: FloatArray
+
+
 class OffsiteHead(nn.Module):
     """One linear map per sector to every (l1 m1, l2 m2), for a code of some rank, contracted with coefficients of the shells.
 
-    The order is never truncated: all charges |m1| +- |m2| are predicted. Code and coefficients are evaluated as seen from both ends
-    and averaged, so that H_ji = H_ij^T holds by construction.
+    The order is never truncated: all charges |m1| +- |m2| are predicted. Codes and coefficients are taken as seen from both ends
+    and averaged, so that H_ji = H_ij^T holds by construction. Everything after the features is linear, so the contraction with the
+    coefficients is done on the weights of the map, once for all bonds between two elements.
 
     Parameters
     ----------
@@ -38,60 +57,55 @@ class OffsiteHead(nn.Module):
         super().__init__()
         self.rank = rank
         self.coefficients = PairCoefficients(rank)
-        blocks = {(a, b): BlockIrreps(a, b) for a in angular for b in angular}
+        self.blocks = {(a, b): BlockIrreps(a, b) for a in angular for b in angular}
         n_slots = [0] * (l_max + 2)
-        place: dict[tuple[int, int, int], tuple[int, int]] = {}  # (l1, l2, slot) -> (sector, number in it)
-        for (a, b), block in blocks.items():
+        self.columns: dict[tuple[int, int, int], int] = {}  # (l1, l2, slot) -> number in its sector
+        for (a, b), block in self.blocks.items():
             for slot in range(int(block.slot.max()) + 1):
                 sector = int(block.sector[block.slot == slot][0])
-                place[a, b, slot] = (sector, n_slots[sector])
+                self.columns[a, b, slot] = n_slots[sector]
                 n_slots[sector] += 1
         self.linear = BondLinear(sector_sizes(l_max, *sizes), [n * rank for n in n_slots], gain=0.5)
-        start = np.concatenate([[0], np.cumsum([n * (1 if s < 2 else 2) for s, n in enumerate(n_slots)])])
-        columns = {}
-        for (a, b), block in blocks.items():
-            where = [place[a, b, int(s)] for s in block.slot]
-            component = np.where(block.sector < 2, 0, block.component)
-            columns[a, b] = np.array([start[s] + c * n_slots[s] + k for (s, k), c in zip(where, component, strict=True)])
-        exchanged = [columns[b, a][block.transposed[0]] for (a, b), block in blocks.items()]
-        self.lengths = {ab: len(c) for ab, c in columns.items()}
-        self.register_buffer("columns", torch.as_tensor(np.concatenate(list(columns.values()))), persistent=False)
-        self.register_buffer("exchanged", torch.as_tensor(np.concatenate(exchanged)), persistent=False)
-        sign = torch.as_tensor(np.concatenate([block.transposed[1] for block in blocks.values()]))
-        self.register_buffer("exchange_sign", sign[:, None], persistent=False)
-
-    columns: Tensor
-    exchanged: Tensor
-    exchange_sign: Tensor
+        self._layouts: dict[tuple[tuple[int, ...], tuple[int, ...]], tuple[list[SectorLayout], IntArray]] = {}
 
     def codes(self, e: BondFeatures) -> Tensor:
-        """(n, combinations, 2 rank) codes as seen from the end i and from the end j, block (l1, l2) by block."""
-        parts = []
-        for y in self.linear(e):
-            split = y.unflatten(-1, (-1, self.rank))
-            parts.append(split if split.dim() == 4 else split.transpose(1, 2).flatten(2, 3))
-        even, odd = torch.cat(parts, 2)
-        here = (even + odd).index_select(1, self.columns)
-        there = (even - odd).index_select(1, self.exchanged) * self.exchange_sign.to(even.dtype)
-        return torch.cat([here, there], -1)
+        """(n, width) all features of a bond in one row: sector by sector, component by component, g before u."""
+        return torch.cat([x for s in e for x in (s if s.dim() == 3 else s.transpose(0, 1).flatten(0, 1))], 1)
 
     def forward(self, codes: Tensor, i: Element, j: Element, table: PairTable) -> Tensor:
         """(n, table.size) standardized coefficients of bonds between the elements i and j."""
-        c_ij, c_ji = self.coefficients(i, j), self.coefficients(j, i).transpose(0, 1)
-        c = torch.cat([c_ij, c_ji], -1)
-        out, order = [], []
-        for ((a, b), n), code in zip(self.lengths.items(), codes.split(list(self.lengths.values()), 1), strict=True):
-            rows_i = [s for s, l in enumerate(i[1]) if l == a]
-            rows_j = [s for s, l in enumerate(j[1]) if l == b]
-            if not rows_i or not rows_j:
-                continue
-            weight = c[rows_i][:, rows_j].flatten(0, 1)  # (n_a n_b, 2 rank)
-            out.append((code @ weight.T).flatten(1))
-            # columns run over (combination, a, b): where each stands in the table
-            starts = np.array([table.start[s, t] for s in rows_i for t in rows_j])
-            order.append((np.arange(n)[:, None] + starts).ravel())
-        place = torch.as_tensor(np.argsort(np.concatenate(order)), device=codes.device)
-        return torch.cat(out, 1).index_select(1, place) / math.sqrt(2 * self.rank)
+        if (i[1], j[1]) not in self._layouts:
+            self._layouts[i[1], j[1]] = self._layout(i[1], j[1], table)
+        sectors, order = self._layouts[i[1], j[1]]
+        here, there = self.coefficients(i, j), self.coefficients(j, i).transpose(0, 1)
+        c = torch.cat([here.flatten(0, 1), there.flatten(0, 1)]).T / math.sqrt(2 * self.rank)
+        out, start = [], 0
+        for s, (weight, layout) in enumerate(zip(self.linear.weights, sectors, strict=True)):
+            full = (weight.unflatten(-1, (-1, self.rank)) @ c).flatten(-2)  # (2, channels, slots x 2 shell pairs)
+            first, second = (full.index_select(-1, torch.as_tensor(columns, device=full.device)) for columns in layout[:2])
+            part = (first + second * torch.as_tensor(layout.sign, dtype=full.dtype, device=full.device)).flatten(0, 1)
+            for _ in range(1 if s < 2 else 2):  # both components share the map
+                out.append(codes[:, start : start + len(part)] @ part)
+                start += len(part)
+        return torch.cat(out, 1).index_select(1, torch.as_tensor(order, device=codes.device))
+
+    def _layout(self, shells_i: tuple[int, ...], shells_j: tuple[int, ...], table: PairTable) -> tuple[list[SectorLayout], IntArray]:
+        """The layout of every sector, and where in the row of all outputs each coefficient of the table is."""
+        n_pairs, n_sectors = len(shells_i) * len(shells_j), len(self.linear.weights)
+        rows: list[list[tuple[int, int, float, int]]] = [[] for _ in range(2 * n_sectors)]  # by 2 sector + component
+        for pair, (a, b) in enumerate(product(range(len(shells_i)), range(len(shells_j)))):
+            l1, l2 = shells_i[a], shells_j[b]
+            block, other = self.blocks[l1, l2], self.blocks[l2, l1]
+            for k, (partner, sign) in enumerate(zip(*block.transposed, strict=True)):
+                first = 2 * n_pairs * self.columns[l1, l2, int(block.slot[k])] + pair
+                second = 2 * n_pairs * self.columns[l2, l1, int(other.slot[partner])] + n_pairs + pair
+                rows[2 * int(block.sector[k]) + int(block.component[k])].append((first, second, float(sign), table.start[a, b] + k))
+        sectors = []
+        for row in rows[::2]:
+            numbers = np.array([r[:2] for r in row], np.int64).reshape(-1, 2)
+            sign = np.array([r[2] for r in row])
+            sectors.append(SectorLayout(numbers[:, 0], numbers[:, 1], np.stack([sign, -sign])[:, None]))
+        return sectors, np.argsort([r[3] for row in rows for r in row])
 
 
 class OnsiteHead(nn.Module):
