@@ -21,6 +21,7 @@ from torch_geometric.data import Data
 from deeph import Basis, Hamiltonian, PairBlocks, System
 from deeph.blocks import block_shapes
 from deeph.config import LossConfig, ModelConfig, TrainConfig
+from deeph.nn.fit import fit_model
 from deeph.nn.graph import make_graph
 from deeph.nn.model import HamiltonianModel
 from deeph.pairs import neighbour_pairs, pair_vectors
@@ -142,7 +143,7 @@ def main() -> None:
     torch.manual_seed(0)
     structure = bilayer()
     n_edges = structure.S.n_pairs - structure.system.n_atoms
-    model = HamiltonianModel.fit(ModelConfig(), [structure])
+    model = fit_model(ModelConfig(), [structure])
     n_parameters = sum(p.numel() for p in model.parameters())
     print(f"{n_parameters / 1e6:.2f} M parameters, {structure.system.n_atoms} atoms, {n_edges} directed edges, torch {torch.__version__}")
     print("                 us/edge  (spread)   edges/s   MFLOP/edge  GFLOP/s  of 1024^3  of its shapes   MB over base")

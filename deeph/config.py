@@ -21,7 +21,8 @@ class ModelConfig(Section):
     """Size of the network."""
 
     l_max: Literal["auto"] | Annotated[int, Field(ge=0, le=12)] = "auto"
-    """Largest angular momentum of the features; "auto" takes l1 + l2 of the two highest shells in the data (spd: 4)."""
+    """Largest angular momentum of the features; "auto" takes l1 + l2 of the two highest shells in the
+    data, and at least 4: below l = 3 nothing at a threefold site has a direction in the plane."""
 
     node_channels: Count = 64
     """Channels per l of an atom's features with natural parity (-1)^l."""

@@ -15,6 +15,7 @@ from deeph.config import ModelConfig
 from deeph.hamiltonian import Hamiltonian
 from deeph.nn import graph as graph_module
 from deeph.nn import model as model_module
+from deeph.nn.fit import fit_model
 from deeph.nn.frames import bond_rotation, orbital_matrix, wigner_matrices
 from deeph.nn.graph import make_graph, select_bonds
 from deeph.nn.model import HamiltonianModel
@@ -48,7 +49,7 @@ def make_structure(seed: int, positions: np.ndarray = POSITIONS, *, noise: float
 def make_model(structures: list[Hamiltonian], config: ModelConfig = TINY, seed: int = 0) -> HamiltonianModel:
     """A network in double precision with no parameter at zero or one, so that every term takes part."""
     torch.manual_seed(seed)
-    model = HamiltonianModel.fit(config, structures).double().eval()
+    model = fit_model(config, structures).double().eval()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))

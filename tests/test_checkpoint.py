@@ -11,6 +11,7 @@ from training_case import SMALL, make_structure
 
 from deeph.config import ModelConfig
 from deeph.errors import DataError, ModelError
+from deeph.nn.fit import fit_model
 from deeph.nn.graph import make_graph
 from deeph.nn.model import HamiltonianModel
 from deeph.training.checkpoint import load_model, read_metadata, save_model
@@ -22,7 +23,7 @@ def model() -> HamiltonianModel:
 
     torch.manual_seed(0)
     config = ModelConfig.model_validate(tomllib.loads(SMALL)["model"])
-    return HamiltonianModel.fit(config, [make_structure(n) for n in range(3)]).double().eval()
+    return fit_model(config, [make_structure(n) for n in range(3)]).double().eval()
 
 
 @pytest.fixture

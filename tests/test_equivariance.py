@@ -81,14 +81,14 @@ def test_symmetry_forbids_what_it_must(model: HamiltonianModel) -> None:
     assert np.abs(equal).max() < 1e-10
 
 
-def _components_apart(self: so2.BondLinear, x: list[Tensor], add: list[Tensor] | None = None) -> list[Tensor]:
+def _components_apart(self: so2.BondLinear, x: list[Tensor], add: list[Tensor | None] | None = None) -> list[Tensor]:
     out = []
     for s, (features, weight) in enumerate(zip(x, self.weights, strict=True)):
         if s < 2:
             y = torch.bmm(features, weight)
         else:
             y = torch.stack([torch.bmm(features[:, 0], weight), torch.bmm(features[:, 1], 1.02 * weight)], 1)
-        out.append(y if add is None else y + add[s])
+        out.append(y if add is None or add[s] is None else y + add[s])
     return out
 
 

@@ -15,7 +15,7 @@ from deeph.basis import Basis
 from deeph.config import ModelConfig
 from deeph.errors import DataError, ModelError
 from deeph.inference import predict, predict_folder
-from deeph.nn.model import HamiltonianModel
+from deeph.nn.fit import fit_model
 from deeph.system import System
 from deeph.training.checkpoint import save_model
 
@@ -27,7 +27,7 @@ TINY = ModelConfig(
 @pytest.fixture(scope="module")
 def model(mini_graphene):
     torch.manual_seed(0)
-    return HamiltonianModel.fit(TINY, [mini_graphene]).eval()
+    return fit_model(TINY, [mini_graphene]).eval()
 
 
 def test_prediction_is_exactly_hermitian_and_does_not_look_at_h(model, mini_graphene):
@@ -40,7 +40,7 @@ def test_prediction_is_exactly_hermitian_and_does_not_look_at_h(model, mini_grap
 
 def test_baseline_alone_is_a_tight_binding_model(mini_graphene):
     """With the heads silenced the prediction is the Slater-Koster part, which leaves little of an ideal crystal's bonds."""
-    model = HamiltonianModel.fit(TINY, [mini_graphene]).eval()
+    model = fit_model(TINY, [mini_graphene]).eval()
     for head in (model.offsite_head, model.onsite_head):
         for weights in head.coefficients.mix[-1].parameters():
             weights.data.zero_()

@@ -47,7 +47,11 @@ class AtomLinear(nn.Module):
 
 
 class AtomNorm(nn.Module):
-    """Divide each l of each parity by its root mean square over components and channels; learned scale per channel."""
+    """Divide each l of each parity by its root mean square over components and channels; learned scale per channel.
+
+    A tenth of the mean square over all l is added to each. Where a site symmetry forbids some l (perfect crystals do), what is there is
+    rounding noise, or the small effect of a small displacement; a norm of each l alone would lift it to the size of the others.
+    """
 
     l: Tensor
     mean: Tensor
@@ -63,11 +67,11 @@ class AtomNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(n_atoms, K, C) -> the same shape."""
-        parts = []
-        for part in x.split(self.sizes, -1):
-            power = self.mean.to(x) @ part.square().mean(-1, keepdim=True)  # (n_atoms, l_max + 1, 1)
-            parts.append(part * torch.rsqrt(power + 1e-5)[:, self.l])
-        return torch.cat(parts, -1) * self.scale[self.l]
+        parts = x.split(self.sizes, -1)
+        powers = [self.mean.to(x) @ part.square().mean(-1, keepdim=True) for part in parts]  # (n_atoms, l_max + 1, 1)
+        common = 0.1 * powers[0].mean(1, keepdim=True) + 1e-5
+        scaled = [part * torch.rsqrt(power + common)[:, self.l] for part, power in zip(parts, powers, strict=True)]
+        return torch.cat(scaled, -1) * self.scale[self.l]
 
 
 @cache

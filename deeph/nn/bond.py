@@ -5,6 +5,7 @@ Bond features are a list of tensors, one per sector: Sigma+ and Sigma- of shape 
 channels of a sector run over l, first all natural ones, then all pseudo ones.
 """
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -13,6 +14,8 @@ from torch import Tensor
 from deeph.nn.irreps import exchange_sign
 
 BondFeatures = list[Tensor]
+PartialFeatures = Sequence[Tensor | None]
+"""Bond features of which some sectors are zero (None)."""
 
 
 class Frame(NamedTuple):

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from deeph.nn.atom import AtomLinear, AtomNorm, FeedForward
-from deeph.nn.bond import BondFeatures, Frame, to_atoms, to_bonds
+from deeph.nn.bond import BondFeatures, Frame, PartialFeatures, to_atoms, to_bonds
 from deeph.nn.irreps import sector_sizes
 from deeph.nn.so2 import BondLinear, Gate, RadialWeights
 
@@ -64,10 +64,10 @@ class Interaction(nn.Module):
         """(n_atoms, K, C): normalized atom features, mixed down before they are gathered, natural and pseudo."""
         return self.into.parts(self.norm(x))
 
-    def bond_step(self, h: tuple[Tensor, Tensor], e: BondFeatures, geometry: BondGeometry) -> tuple[BondFeatures, Tensor]:
+    def bond_step(self, h: tuple[Tensor, Tensor], e: PartialFeatures, geometry: BondGeometry) -> tuple[BondFeatures, Tensor]:
         """Update some bonds; returns their new features and their messages summed on the atoms."""
         z = self.weigh(to_bonds(h, geometry.into, self.l_max), geometry.radial)
-        hidden = self.gate(self.from_atoms(z, add=self.from_bond(e)))
+        hidden = self.gate(self.from_atoms(z, add=self.from_bond.partial(e)))
         messages = to_atoms(self.message(hidden), geometry.out, len(h[0]), self.l_max)
         return self.update(hidden, add=e), torch.cat(messages, -1)
 

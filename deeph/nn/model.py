@@ -12,22 +12,22 @@ from torch_geometric.data import Data
 from deeph.basis import Basis
 from deeph.config import ModelConfig
 from deeph.errors import ModelError
-from deeph.hamiltonian import Hamiltonian
 from deeph.nn.atom import AtomLinear, AtomNorm
-from deeph.nn.baseline import Baseline, Coefficients
-from deeph.nn.bond import BondFeatures, Frame, to_atoms
+from deeph.nn.baseline import Baseline
+from deeph.nn.bond import BondFeatures, Frame, PartialFeatures
 from deeph.nn.frames import bond_rotation, frame_matrix, wigner_matrices
-from deeph.nn.graph import atom_kinds, bond_kinds, frame_coefficients, select_bonds, take_rows
+from deeph.nn.graph import atom_kinds, bond_kinds
 from deeph.nn.heads import OffsiteHead, OnsiteHead
 from deeph.nn.interaction import BondGeometry, Interaction
 from deeph.nn.irreps import couplings_fingerprint, sector_sizes
 from deeph.nn.radial import RadialBasis, smooth_cutoff
-from deeph.nn.so2 import bond_norm, zero_features
+from deeph.nn.so2 import bond_norm
 from deeph.nn.tables import AtomTable, PairTable
-from deeph.pairs import is_onsite, pair_vectors
 from deeph.system import IntArray
 
 WIDTH = 32  # length of the element embedding
+MIN_L = 4  # a threefold site needs l = 3 to know a direction in its plane
+KEEP = 50_000  # bonds whose geometry (12 kB each) is kept from layer to layer when no gradients need it
 
 
 @dataclass
@@ -70,7 +70,7 @@ class HamiltonianModel(nn.Module):
         self.config, self.basis, self.cutoffs, self.degree = config, basis, cutoffs, degree
         self.angular = sorted({l for shells in basis.shells.values() for l in shells})
         needed = 2 * max(self.angular)
-        self.l_max = needed if config.l_max == "auto" else config.l_max
+        self.l_max = max(needed, MIN_L) if config.l_max == "auto" else config.l_max
         if self.l_max < needed:
             raise ModelError(f"l_max = {self.l_max}, but blocks between shells of l = {max(self.angular)} need l_max >= {needed}")
         self.pair_tables = {(a, b): PairTable(basis.shells[a], basis.shells[b]) for a in basis.shells for b in basis.shells if a <= b}
@@ -136,33 +136,35 @@ class HamiltonianModel(nn.Module):
         frame = Frame.build(bonds, graph.frame[part] if "frame" in graph else self.frame(vectors), self.l_max)
         return BondGeometry(frame, frame.scaled(smooth_cutoff(r, cutoff).to(self.dtype)), self.radial(functions))
 
-    def _embed(self, graph: Data, geometry: BondGeometry) -> tuple[BondFeatures, Tensor]:
-        """First features of some bonds, and their first messages: scalars of the bond times its harmonics."""
+    def _embed(self, graph: Data, geometry: BondGeometry) -> tuple[PartialFeatures, Tensor]:
+        """First features of some bonds, Sigma+ only, and their first messages: Sigma+g, that is scalars times harmonics of the bond."""
         zi, zj = (self.element(graph.numbers[end]) for end in geometry.into.bonds)
-        e = zero_features(self.sectors, len(zi), zi)
-        e[0] = torch.stack([self.bond_even(geometry.radial), self.bond_odd(geometry.radial) * self.polarity(zi - zj)])
-        message = zero_features(self.sectors, len(zi), zi)
-        message[0] = torch.stack([self.first_message(geometry.radial), torch.zeros_like(e[0][1])])
-        return e, torch.cat(to_atoms(message, geometry.out, graph.num_nodes, self.l_max), -1)
+        e = torch.stack([self.bond_even(geometry.radial), self.bond_odd(geometry.radial) * self.polarity(zi - zj)])
+        scalars = self.first_message(geometry.radial).unflatten(-1, (self.l_max + 1, -1))
+        message = scalars.new_zeros(graph.num_nodes, (self.l_max + 1) ** 2, scalars.shape[-1])
+        for end, frame in zip(geometry.out.bonds, geometry.out[1:], strict=True):
+            message = message.index_add(0, end, torch.bmm(frame[:, : self.l_max + 1].transpose(1, 2), scalars))  # rows of m = 0
+        return [e] + [None] * (len(self.sectors) - 1), message
 
     def features(self, graph: Data) -> tuple[Tensor, list[BondFeatures]]:
         """Final atom features (n_atoms, K, C), and bond features chunk by chunk."""
         parts = self.chunks(graph.bond_index.shape[1])
-        # small graphs carry their frames and keep the geometry; for large ones it is made anew in each layer and costs no memory
-        kept = [self.geometry(graph, p) for p in parts] if "frame" in graph or torch.is_grad_enabled() else None
+        # the geometry of a large graph is made anew in each layer and costs no memory
+        small = graph.bond_index.shape[1] <= KEEP or torch.is_grad_enabled()
+        kept = [self.geometry(graph, p) for p in parts] if small else None
 
         def geometries() -> Iterator[tuple[int, BondGeometry]]:
             for c, part in enumerate(parts):
                 yield c, kept[c] if kept else self.geometry(graph, part)
 
         atoms = self.element(graph.numbers)
-        x = torch.zeros(len(atoms), (self.l_max + 1) ** 2, sum(self.bond_sizes), dtype=self.dtype, device=self.device)
-        e: list[BondFeatures] = []
+        first = torch.zeros(len(atoms), (self.l_max + 1) ** 2, self.bond_sizes[0], dtype=self.dtype, device=self.device)
+        e: list[PartialFeatures] = []
         for _, geometry in geometries():
             bond, message = self._embed(graph, geometry)
             e.append(bond)
-            x = x + message
-        x = self.first_atoms(x * self.degree**-0.5)
+            first = first + message
+        x = self.first_atoms(nn.functional.pad(first * self.degree**-0.5, (0, self.bond_sizes[1])))
         scalars = torch.zeros_like(x)
         scalars[:, 0, : self.config.node_channels] = self.atom_scalars(atoms)
         x = x + scalars
@@ -173,7 +175,7 @@ class HamiltonianModel(nn.Module):
                 e[c], message = layer.bond_step(h, e[c], geometry)
                 total = total + message
             x = layer.atom_step(x, total)
-        return x, e
+        return x, cast("list[BondFeatures]", e)
 
     def offsite(self, graph: Data, part: slice, e: BondFeatures) -> list[tuple[tuple[int, int], Tensor | slice, Tensor]]:
         """Standardized coefficients of a run of bonds, per pair of elements; rows count within the run."""
@@ -207,35 +209,6 @@ class HamiltonianModel(nn.Module):
             (kind, slice(None) if single else torch.cat(rows[kind]), torch.cat(values[kind])) for kind in rows
         ]
         return Prediction(offsite, self.onsite(graph.numbers, x))
-
-    @classmethod
-    def fit(cls, config: ModelConfig, structures: Iterable[Hamiltonian]) -> "HamiltonianModel":
-        """A model with random weights whose baseline and scales are fitted to the given structures.
-
-        Raises
-        ------
-        ModelError
-            If the structures use different bases or have spin.
-        """
-        structures = list(structures)
-        if not structures:
-            raise ModelError("no structure to fit the baseline to: the training set is empty")
-        basis = _common_basis(structures)
-        cutoffs = _pair_cutoffs(structures, basis)
-        model = cls(config, basis, cutoffs, _mean_degree(structures, cutoffs))
-        samples: list[Coefficients] = []
-        for s in structures:
-            bonds = select_bonds(s, cutoffs)
-            offsite, onsite = frame_coefficients(s, model, bonds, "H")
-            numbers, pairs = torch.as_tensor(s.system.numbers), s.S.pairs[bonds]
-            ends = torch.as_tensor(np.ascontiguousarray(pairs[:, 3:].T))
-            bond_sizes, atom_sizes = model.row_sizes(numbers, ends)
-            r = torch.as_tensor(np.linalg.norm(pair_vectors(s.system, pairs), axis=1))
-            by_pair = {kind: (r[rows], take_rows(offsite, bond_sizes, rows)) for kind, rows in bond_kinds(numbers, ends)}
-            by_atom = {z: take_rows(onsite, atom_sizes, rows) for z, rows in atom_kinds(numbers)}
-            samples.append((by_pair, by_atom))
-        model.baseline.fit(samples)
-        return model
 
     def description(self) -> dict[str, Any]:
         """Everything needed to rebuild the model apart from its tensors, as plain JSON values."""
@@ -271,47 +244,3 @@ def _orbital_counts(basis: Basis) -> IntArray:
     for z, shells in basis.shells.items():
         counts[z] = sum(2 * l + 1 for l in shells)
     return counts
-
-
-def _common_basis(structures: list[Hamiltonian]) -> Basis:
-    shells: dict[int, tuple[int, ...]] = {}
-    for s in structures:
-        if s.basis.spin != structures[0].basis.spin:
-            raise ModelError(f"the structures mix spin '{structures[0].basis.spin}' and '{s.basis.spin}'; train on one kind at a time")
-        for z, ls in s.basis.shells.items():
-            if shells.setdefault(z, ls) != ls:
-                raise ModelError(f"element {z} has the shells {list(shells[z])} in one structure and {list(ls)} in another")
-    return Basis(dict(sorted(shells.items())), structures[0].basis.spin)
-
-
-def _pair_cutoffs(structures: list[Hamiltonian], basis: Basis) -> dict[tuple[int, int], float]:
-    """Sum of the orbital radii where the source gives them, else the longest bond seen (slightly rounded up)."""
-    cutoffs: dict[tuple[int, int], float] = {}
-    for s in structures:
-        radii = s.source.get("orbital_radii")
-        z = s.system.numbers
-        off = ~is_onsite(s.S.pairs)
-        pairs = s.S.pairs[off]
-        r = np.linalg.norm(pair_vectors(s.system, pairs), axis=1)
-        code = np.minimum(z[pairs[:, 3]], z[pairs[:, 4]]) * 1000 + np.maximum(z[pairs[:, 3]], z[pairs[:, 4]])
-        for k in np.unique(code).tolist():
-            i, j = divmod(k, 1000)
-            symbols = Basis({i: basis.shells[i], j: basis.shells[j]}).to_symbols()
-            known = [radii[a] for a in symbols] if radii and all(a in radii for a in symbols) else None
-            longest = float(r[code == k].max()) + 1e-3 if known is None else float(known[0] + known[-1])
-            cutoffs[i, j] = max(cutoffs.get((i, j), 0.0), longest)
-    longest = max(cutoffs.values(), default=1.0)
-    return {(a, b): cutoffs.get((a, b), longest) for a in basis.shells for b in basis.shells if a <= b}
-
-
-def _mean_degree(structures: list[Hamiltonian], cutoffs: dict[tuple[int, int], float]) -> float:
-    """Mean over atoms of the sum of squared envelopes of their bonds."""
-    total, atoms = 0.0, 0
-    for s in structures:
-        pairs = s.S.pairs[select_bonds(s, cutoffs)]
-        r = torch.as_tensor(np.linalg.norm(pair_vectors(s.system, pairs), axis=1))
-        z = s.system.numbers
-        limit = torch.tensor([cutoffs[a, b] for a, b in zip(z[pairs[:, 3]].tolist(), z[pairs[:, 4]].tolist(), strict=True)], dtype=r.dtype)
-        total += 2 * float(smooth_cutoff(r, limit).square().sum())
-        atoms += s.system.n_atoms
-    return max(total / max(atoms, 1), 1e-3)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import silu
 
-from deeph.nn.bond import BondFeatures
+from deeph.nn.bond import BondFeatures, PartialFeatures
 from deeph.nn.irreps import sector_sizes
 
 
@@ -37,14 +37,19 @@ class BondLinear(nn.Module):
             nn.Parameter(torch.randn(2, a, b) * gain / math.sqrt(max(a, 1))) for a, b in zip(sizes_in, sizes_out, strict=True)
         )
 
-    def forward(self, x: BondFeatures, add: BondFeatures | None = None) -> BondFeatures:
+    def forward(self, x: BondFeatures, add: PartialFeatures | None = None) -> BondFeatures:
         """Apply the map sector by sector; ``add`` is added to the result."""
         out = []
-        for s, (features, weight) in enumerate(zip(x, self.weights, strict=True)):
+        for features, weight, more in zip(x, self.weights, add or [None] * len(x), strict=True):
             flat = features.flatten(1, -2)  # both components share one matrix
-            y = torch.bmm(flat, weight) if add is None else torch.baddbmm(add[s].flatten(1, -2), flat, weight)
+            y = torch.bmm(flat, weight) if more is None else torch.baddbmm(more.flatten(1, -2), flat, weight)
             out.append(y.unflatten(1, features.shape[1:-1]))
         return out
+
+    def partial(self, x: PartialFeatures) -> PartialFeatures:
+        """Apply the map to features of which some sectors are zero."""
+        pairs = zip(x, self.weights, strict=True)
+        return [None if f is None else torch.bmm(f.flatten(1, -2), w).unflatten(1, f.shape[1:-1]) for f, w in pairs]
 
 
 class Gate(nn.Module):
@@ -99,8 +104,3 @@ def bond_norm(x: BondFeatures, eps: float = 1e-6) -> BondFeatures:
     square = sum(s.square().sum(dim=(0, -1) if s.dim() == 3 else (0, 1, -1)) for s in x)
     scale = torch.rsqrt(torch.as_tensor(square) / count + eps)[:, None]
     return [s * scale for s in x]
-
-
-def zero_features(sizes: list[int], n: int, like: Tensor) -> BondFeatures:
-    """Bond features that are all zero."""
-    return [like.new_zeros(2, n, k) if s < 2 else like.new_zeros(2, 2, n, k) for s, k in enumerate(sizes)]

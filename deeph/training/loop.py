@@ -21,7 +21,7 @@ from deeph.dataset import Dataset, Split, open_dataset, split_of
 from deeph.distributed import Process
 from deeph.errors import DeephError, UsageError
 from deeph.log import logger
-from deeph.nn.model import HamiltonianModel
+from deeph.nn.fit import fit_model
 from deeph.training.band_error import band_mae, band_structures, make_references
 from deeph.training.batches import Graphs, plan_batches, share, shuffled
 from deeph.training.check import check_data
@@ -113,7 +113,7 @@ def _begin(dataset: Dataset, split: Split, config: Config, out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(config.train.seed)
     logger.info("fitting the baseline to %d structures", len(split.train))
-    model = HamiltonianModel.fit(config.model, dataset.subset(split.train)).to(getattr(torch, config.train.precision))
+    model = fit_model(config.model, dataset.subset(split.train)).to(getattr(torch, config.train.precision))
     save_state(out / STATE, model, Position(), {"identity": identity(dataset, split, config)})
 
 

@@ -1,0 +1,103 @@
+"""A new model for given data: its basis and cutoffs are read off, its baseline is fitted, its weights are random."""
+
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+
+from deeph.basis import Basis, Spin
+from deeph.config import ModelConfig
+from deeph.errors import ModelError
+from deeph.hamiltonian import Hamiltonian
+from deeph.nn.baseline import EDGE, Coefficients
+from deeph.nn.graph import atom_kinds, bond_kinds, frame_coefficients, select_bonds, take_rows
+from deeph.nn.model import HamiltonianModel
+from deeph.nn.radial import smooth_cutoff
+from deeph.pairs import is_onsite, pair_vectors
+from deeph.system import SYMBOLS
+
+MAX_STRUCTURES = 200  # more do not change the baseline, but all their blocks would be in memory at once
+
+
+def fit_model(config: ModelConfig, structures: Iterable[Hamiltonian]) -> HamiltonianModel:
+    """A model with random weights whose baseline and scales are fitted to the given structures.
+
+    Parameters
+    ----------
+    config : ModelConfig
+        Sizes.
+    structures : iterable of Hamiltonian
+        The training set; it is iterated several times, one structure at a time.
+
+    Raises
+    ------
+    ModelError
+        If there is no structure, the structures use different bases, or have spin.
+    """
+    basis, cutoffs, n = _survey(structures)
+    model = HamiltonianModel(config, basis, cutoffs, _mean_degree(structures, cutoffs))
+    step = -(-n // MAX_STRUCTURES)
+    model.baseline.fit(_coefficients(s, model) for number, s in enumerate(structures) if number % step == 0)
+    return model
+
+
+def _coefficients(structure: Hamiltonian, model: HamiltonianModel) -> Coefficients:
+    """Coefficients of H of one structure, by pairs of elements and by elements."""
+    bonds = select_bonds(structure, model.cutoffs)
+    offsite, onsite = frame_coefficients(structure, model, bonds, "H")
+    numbers, pairs = torch.as_tensor(structure.system.numbers), structure.S.pairs[bonds]
+    ends = torch.as_tensor(np.ascontiguousarray(pairs[:, 3:].T))
+    bond_sizes, atom_sizes = model.row_sizes(numbers, ends)
+    r = torch.as_tensor(np.linalg.norm(pair_vectors(structure.system, pairs), axis=1))
+    by_pair = {kind: (r[rows], take_rows(offsite, bond_sizes, rows)) for kind, rows in bond_kinds(numbers, ends)}
+    by_atom = {z: take_rows(onsite, atom_sizes, rows) for z, rows in atom_kinds(numbers)}
+    return by_pair, by_atom
+
+
+def _survey(structures: Iterable[Hamiltonian]) -> tuple[Basis, dict[tuple[int, int], float], int]:
+    """Common basis, cutoff of each pair of elements, and the number of structures.
+
+    A cutoff is the sum of the orbital radii where the source gives them; else so far beyond the longest bond seen that H may still be
+    anything there.
+    """
+    shells: dict[int, tuple[int, ...]] = {}
+    spins, n = set[Spin](), 0
+    cutoffs: dict[tuple[int, int], float] = {}
+    for s in structures:
+        n += 1
+        spins.add(s.basis.spin)
+        if len(spins) > 1:
+            raise ModelError(f"the structures mix spin {' and '.join(sorted(spins))}; train on one kind at a time")
+        for z, ls in s.basis.shells.items():
+            if shells.setdefault(z, ls) != ls:
+                raise ModelError(f"{SYMBOLS[z]} has the shells {list(shells[z])} in one structure and {list(ls)} in another")
+        for kind, longest in _longest_bonds(s).items():
+            radii = s.source.get("orbital_radii") or {}
+            known = [float(radii[SYMBOLS[z]]) for z in kind if SYMBOLS[z] in radii]
+            cutoffs[kind] = max(cutoffs.get(kind, 0.0), sum(known) if len(known) == 2 else longest + EDGE)
+    if not spins:
+        raise ModelError("no structure to fit the baseline to: the training set is empty")
+    widest = max(cutoffs.values(), default=1.0)
+    pairs = [(a, b) for a in sorted(shells) for b in sorted(shells) if a <= b]
+    return Basis(dict(sorted(shells.items())), spins.pop()), {kind: cutoffs.get(kind, widest) for kind in pairs}, n
+
+
+def _longest_bonds(structure: Hamiltonian) -> dict[tuple[int, int], float]:
+    """Longest bond of each pair of elements in the pattern of S, Angstrom."""
+    pairs, z = structure.S.pairs[~is_onsite(structure.S.pairs)], structure.system.numbers
+    r = np.linalg.norm(pair_vectors(structure.system, pairs), axis=1)
+    ends = np.sort(np.stack([z[pairs[:, 3]], z[pairs[:, 4]]]), axis=0)
+    kinds, which = np.unique(ends, axis=1, return_inverse=True)
+    return {(int(i), int(j)): float(r[which.reshape(-1) == n].max()) for n, (i, j) in enumerate(kinds.T)}
+
+
+def _mean_degree(structures: Iterable[Hamiltonian], cutoffs: dict[tuple[int, int], float]) -> float:
+    """Mean over atoms of the sum of squared envelopes of their bonds."""
+    total, atoms = 0.0, 0
+    for s in structures:
+        pairs, z = s.S.pairs[select_bonds(s, cutoffs)], s.system.numbers
+        r = torch.as_tensor(np.linalg.norm(pair_vectors(s.system, pairs), axis=1))
+        limit = [cutoffs[a, b] for a, b in zip(z[pairs[:, 3]].tolist(), z[pairs[:, 4]].tolist(), strict=True)]
+        total += 2 * float(smooth_cutoff(r, torch.tensor(limit, dtype=r.dtype)).square().sum())
+        atoms += s.system.n_atoms
+    return max(total / max(atoms, 1), 1e-3)
