@@ -131,16 +131,17 @@ def total(process: Process, sums: Mapping[str, float]) -> dict[str, float]:
 
 
 def sum_gradients(process: Process, parameters: Iterable["torch.nn.Parameter"]) -> None:
-    """Add the gradients of all processes, in one message; a process without a share contributes zeros."""
-    if process.size == 1:
-        return
+    """Add the gradients of all processes, in one message; a weight or a process that took no part contributes zeros."""
     import torch
-    import torch.distributed as dist
 
     parameters = list(parameters)
     for parameter in parameters:
         if parameter.grad is None:
             parameter.grad = torch.zeros_like(parameter)
+    if process.size == 1:
+        return
+    import torch.distributed as dist
+
     gradients = [p.grad for p in parameters if p.grad is not None]
     flat = torch.cat([g.reshape(-1) for g in gradients])
     dist.all_reduce(flat)
