@@ -108,14 +108,17 @@ def _gather(parts: tuple[Tensor, ...], frame: Frame, l_max: int) -> BondFeatures
 
 
 def _scatter(sectors: BondFeatures, frame: Frame, n_atoms: int, l_max: int) -> tuple[Tensor, ...]:
+    channels = [s.shape[-1] // (l_max + 1) for s in sectors[:2]]
+    total = tuple(sectors[0].new_zeros(n_atoms, (l_max + 1) ** 2, c) for c in channels)
+    _add(total, sectors, frame, l_max)
+    return total
+
+
+def _add(total: tuple[Tensor, ...], sectors: BondFeatures, frame: Frame, l_max: int) -> None:
     i, j = frame.bonds
-    out = []
-    for first, second in _join(sectors, l_max):
-        total = first.new_zeros(n_atoms, *first.shape[1:])
-        total.index_add_(0, i, torch.bmm(frame.first.transpose(1, 2), first))
-        total.index_add_(0, j, torch.bmm(frame.second.transpose(1, 2), second))
-        out.append(total)
-    return tuple(out)
+    for sum_, (first, second) in zip(total, _join(sectors, l_max), strict=True):
+        sum_.index_add_(0, i, torch.bmm(frame.first.transpose(1, 2), first))
+        sum_.index_add_(0, j, torch.bmm(frame.second.transpose(1, 2), second))
 
 
 class _ToBonds(torch.autograd.Function):
@@ -162,3 +165,12 @@ def to_atoms(sectors: BondFeatures, frame: Frame, n_atoms: int, l_max: int) -> t
     """The adjoint of :func:`to_bonds`: sums over the bonds of each atom, in the global frame."""
     natural, pseudo = _ToAtoms.apply(n_atoms, l_max, *frame, *sectors)
     return natural, pseudo
+
+
+def add_to_atoms(total: tuple[Tensor, Tensor], sectors: BondFeatures, frame: Frame, l_max: int) -> tuple[Tensor, Tensor]:
+    """``total`` plus :func:`to_atoms`; in place where no gradient is recorded, so that a run of bonds costs no more than its own size."""
+    if torch.is_grad_enabled():
+        natural, pseudo = to_atoms(sectors, frame, len(total[0]), l_max)
+        return total[0] + natural, total[1] + pseudo
+    _add(total, sectors, frame, l_max)
+    return total

@@ -2,11 +2,10 @@
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
 from deeph.nn.atom import AtomLinear, AtomNorm, FeedForward
-from deeph.nn.bond import BondFeatures, Frame, PartialFeatures, to_atoms, to_bonds
+from deeph.nn.bond import BondFeatures, Frame, PartialFeatures, add_to_atoms, to_bonds
 from deeph.nn.irreps import sector_sizes
 from deeph.nn.so2 import BondLinear, Gate, RadialWeights
 
@@ -64,12 +63,14 @@ class Interaction(nn.Module):
         """(n_atoms, K, C): normalized atom features, mixed down before they are gathered, natural and pseudo."""
         return self.into.parts(self.norm(x))
 
-    def bond_step(self, h: tuple[Tensor, Tensor], e: PartialFeatures, geometry: BondGeometry) -> tuple[BondFeatures, Tensor]:
-        """Update some bonds; returns their new features and their messages summed on the atoms."""
+    def bond_step(
+        self, h: tuple[Tensor, Tensor], e: PartialFeatures, geometry: BondGeometry, total: tuple[Tensor, Tensor]
+    ) -> tuple[BondFeatures, tuple[Tensor, Tensor]]:
+        """Update some bonds; returns their new features, and ``total`` with their messages added on the atoms."""
         z = self.weigh(to_bonds(h, geometry.into, self.l_max), geometry.radial)
         hidden = self.gate(self.from_atoms(z, add=self.from_bond.partial(e)))
-        messages = to_atoms(self.message(hidden), geometry.out, len(h[0]), self.l_max)
-        return self.update(hidden, add=e), torch.cat(messages, -1)
+        total = add_to_atoms(total, self.message(hidden), geometry.out, self.l_max)
+        return self.update(hidden, add=e), total
 
     def atom_step(self, x: Tensor, messages: Tensor) -> Tensor:
         """Update the atoms with the summed messages."""

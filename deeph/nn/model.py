@@ -136,15 +136,15 @@ class HamiltonianModel(nn.Module):
         frame = Frame.build(bonds, graph.frame[part] if "frame" in graph else self.frame(vectors), self.l_max)
         return BondGeometry(frame, frame.scaled(smooth_cutoff(r, cutoff).to(self.dtype)), self.radial(functions))
 
-    def _embed(self, graph: Data, geometry: BondGeometry) -> tuple[PartialFeatures, Tensor]:
-        """First features of some bonds, Sigma+ only, and their first messages: Sigma+g, that is scalars times harmonics of the bond."""
+    def _embed(self, graph: Data, geometry: BondGeometry, total: Tensor) -> tuple[PartialFeatures, Tensor]:
+        """First features of some bonds, Sigma+ only; ``total`` with their first messages added, scalars times harmonics of the bond."""
         zi, zj = (self.element(graph.numbers[end]) for end in geometry.into.bonds)
         e = torch.stack([self.bond_even(geometry.radial), self.bond_odd(geometry.radial) * self.polarity(zi - zj)])
         scalars = self.first_message(geometry.radial).unflatten(-1, (self.l_max + 1, -1))
-        message = scalars.new_zeros(graph.num_nodes, (self.l_max + 1) ** 2, scalars.shape[-1])
         for end, frame in zip(geometry.out.bonds, geometry.out[1:], strict=True):
-            message = message.index_add(0, end, torch.bmm(frame[:, : self.l_max + 1].transpose(1, 2), scalars))  # rows of m = 0
-        return [e] + [None] * (len(self.sectors) - 1), message
+            message = torch.bmm(frame[:, : self.l_max + 1].transpose(1, 2), scalars)  # rows of m = 0
+            total = total.index_add(0, end, message) if torch.is_grad_enabled() else total.index_add_(0, end, message)
+        return [e] + [None] * (len(self.sectors) - 1), total
 
     def features(self, graph: Data) -> tuple[Tensor, list[BondFeatures]]:
         """Final atom features (n_atoms, K, C), and bond features chunk by chunk."""
@@ -161,20 +161,18 @@ class HamiltonianModel(nn.Module):
         first = torch.zeros(len(atoms), (self.l_max + 1) ** 2, self.bond_sizes[0], dtype=self.dtype, device=self.device)
         e: list[PartialFeatures] = []
         for _, geometry in geometries():
-            bond, message = self._embed(graph, geometry)
+            bond, first = self._embed(graph, geometry, first)
             e.append(bond)
-            first = first + message
         x = self.first_atoms(nn.functional.pad(first * self.degree**-0.5, (0, self.bond_sizes[1])))
         scalars = torch.zeros_like(x)
         scalars[:, 0, : self.config.node_channels] = self.atom_scalars(atoms)
         x = x + scalars
         for layer in cast("Iterable[Interaction]", self.layers):
             h = layer.prepare(x)
-            total = torch.zeros(len(x), x.shape[1], sum(self.bond_sizes), dtype=self.dtype, device=self.device)
+            total = (torch.zeros_like(h[0]), torch.zeros_like(h[1]))
             for c, geometry in geometries():
-                e[c], message = layer.bond_step(h, e[c], geometry)
-                total = total + message
-            x = layer.atom_step(x, total)
+                e[c], total = layer.bond_step(h, e[c], geometry, total)
+            x = layer.atom_step(x, torch.cat(total, -1))
         return x, cast("list[BondFeatures]", e)
 
     def offsite(self, graph: Data, part: slice, e: BondFeatures) -> list[tuple[tuple[int, int], Tensor | slice, Tensor]]:
