@@ -1,6 +1,6 @@
 """A new model for given data: its basis and cutoffs are read off, its baseline is fitted, its weights are random."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import torch
@@ -36,9 +36,18 @@ def fit_model(config: ModelConfig, structures: Iterable[Hamiltonian]) -> Hamilto
     """
     basis, cutoffs, n = _survey(structures)
     model = HamiltonianModel(config, basis, cutoffs, _mean_degree(structures, cutoffs))
-    step = -(-n // MAX_STRUCTURES)
-    model.baseline.fit(_coefficients(s, model) for number, s in enumerate(structures) if number % step == 0)
+    model.baseline.fit(_coefficients(s, model) for s in _sample(structures, -(-n // MAX_STRUCTURES)))
     return model
+
+
+def _sample(structures: Iterable[Hamiltonian], step: int) -> Iterator[Hamiltonian]:
+    """Every ``step``-th structure, and each that is the first with some element or pair of elements."""
+    seen = set[object]()
+    for number, s in enumerate(structures):
+        kinds = {*s.basis.shells, *_longest_bonds(s)}
+        if number % step == 0 or kinds - seen:
+            seen |= kinds
+            yield s
 
 
 def _coefficients(structure: Hamiltonian, model: HamiltonianModel) -> Coefficients:
