@@ -179,8 +179,10 @@ class PairBlocks:
         pairs[:, 3:] = place[self.pairs[:, 3:]]
         return replace(self, pairs=pairs)
 
-    def reordered(self, numbers: IntArray, orders: dict[int, IntArray], spin_factor: int = 1) -> "PairBlocks":
-        """Permute the orbitals of every atom, the same in each spin.
+    def reordered(
+        self, numbers: IntArray, orders: dict[int, IntArray], spin_factor: int = 1, signs: dict[int, IntArray] | None = None
+    ) -> "PairBlocks":
+        """Permute the orbitals of every atom, the same in each spin, and give them signs.
 
         Parameters
         ----------
@@ -190,18 +192,25 @@ class PairBlocks:
             ``new orbital a = old orbital order[a]``.
         spin_factor : int
             2 if the blocks are spinor blocks.
+        signs : dict of atomic number to int array, optional
+            +1 or -1: ``new orbital a = signs[a] * old orbital order[a]``.
         """
         width = max(len(o) for o in orders.values()) * spin_factor
-        table = np.zeros((max(orders) + 1, width), np.int64)
+        table, sign = np.zeros((max(orders) + 1, width), np.int64), np.ones((max(orders) + 1, width))
         for z, order in orders.items():
             full = np.concatenate([order + s * len(order) for s in range(spin_factor)])
             table[z, : len(full)] = full
+            if signs is not None:
+                sign[z, : len(full)] = np.tile(signs[z], spin_factor)
 
         def apply(blocks: Array, pairs: IntArray) -> Array:
             rows, columns = blocks.shape[-2:]
             row = table[numbers[pairs[:, 3]], :rows, None]
             column = table[numbers[pairs[:, 4]], None, :columns]
-            return np.asarray(blocks[:, np.arange(len(pairs))[:, None, None], row, column])
+            moved = blocks[:, np.arange(len(pairs))[:, None, None], row, column]
+            if signs is not None:
+                moved = moved * sign[numbers[pairs[:, 3]], :rows, None] * sign[numbers[pairs[:, 4]], None, :columns]
+            return np.asarray(moved)
 
         return self.mapped(apply)
 

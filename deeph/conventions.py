@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from deeph.errors import DataError
 
-Order = Literal["deeph", "openmx", "legacy", "pyscf"]
+Order = Literal["deeph", "openmx", "legacy", "pyscf", "abacus", "siesta", "aims"]
 IntArray = npt.NDArray[np.int64]
 
 CONVENTIONS = {
@@ -40,23 +40,25 @@ def shell_order(order: Order, l: int) -> IntArray:
 
     Parameters
     ----------
-    order : {"deeph", "openmx", "legacy", "pyscf"}
-        The other code's convention.
+    order : str
+        The other code's convention, one of :data:`Order`.
     l : int
         Angular momentum.
 
     Returns
     -------
     (2l+1,) int array
-        ``ours = theirs[index]``.
+        ``ours = signs * theirs[index]``, see :func:`shell_signs`.
 
     Raises
     ------
     DataError
         If the order of such a shell is not known.
     """
-    if order == "deeph" or (order == "pyscf" and l != 1):
+    if order in ("deeph", "siesta", "aims") or (order == "pyscf" and l != 1):
         return np.arange(2 * l + 1)
+    if order == "abacus":  # m = 0, +1, -1, +2, -2, ...
+        return np.array([*range(2 * l, 0, -2), 0, *range(1, 2 * l, 2)])
     if order == "pyscf":  # its only exception: p is x, y, z
         return np.array([1, 2, 0])
     if l in _OPENMX_SHELL:
@@ -66,23 +68,38 @@ def shell_order(order: Order, l: int) -> IntArray:
     raise DataError(f"the order of the m components of a shell with l = {l} is not known for {order}; expected l <= 3")
 
 
+def shell_signs(order: Order, l: int) -> IntArray:
+    """(2l+1,) signs with which another code's real harmonics enter ours, m = -l..l: ``ours = signs * theirs[index]``."""
+    m = np.arange(-l, l + 1)
+    if order in ("abacus", "siesta"):  # both keep the Condon-Shortley factor (-1)^m
+        return np.where(m % 2, -1, 1)
+    if order == "aims":
+        return np.where((m > 0) & (m % 2 == 1), -1, 1)
+    return np.ones(2 * l + 1, np.int64)
+
+
 def atom_order(order: Order, shells: Sequence[int]) -> IntArray:
     """Where the project's orbitals of an atom stand in another code's list.
 
     Parameters
     ----------
-    order : {"deeph", "openmx", "legacy", "pyscf"}
-        The other code's convention.
+    order : str
+        The other code's convention, one of :data:`Order`.
     shells : sequence of int
         Angular momentum of each radial shell, in basis order.
 
     Returns
     -------
     (n_orbitals,) int array
-        ``ours = theirs[index]``; the inverse, ``theirs = ours[argsort(index)]``.
+        ``ours = signs * theirs[index]``; where no code-specific signs occur, the inverse is ``theirs = ours[argsort(index)]``.
     """
     index, start = [], 0
     for l in shells:
         index.append(start + shell_order(order, l))
         start += 2 * l + 1
     return np.concatenate(index) if index else np.zeros(0, np.int64)
+
+
+def atom_signs(order: Order, shells: Sequence[int]) -> IntArray:
+    """(n_orbitals,) signs of the project's orbitals of an atom relative to another code's, see :func:`atom_order`."""
+    return np.concatenate([np.zeros(0, np.int64), *(shell_signs(order, l) for l in shells)])

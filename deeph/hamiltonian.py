@@ -12,7 +12,11 @@ from deeph.bloch import BlochMatrix, BlochPattern
 from deeph.blocks import PairBlocks, block_shapes
 from deeph.errors import DataError
 from deeph.pairs import find_pairs
-from deeph.system import IntArray, System
+from deeph.system import FloatArray, IntArray, System
+
+EXTRA = {"density_matrix": True, "H0": True, "kinetic": False}
+"""Further matrices a structure may carry, and whether their blocks have the spin of H: the density matrix (dimensionless), a zeroth-order
+Hamiltonian (eV) and the kinetic energy (eV)."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,10 @@ class Hamiltonian:
         Valence electrons per cell, both spins.
     source : mapping
         Where the data come from: code, version, constants used.
+    moments : (n_atoms, 3) array or None
+        Magnetic moments of the atoms, Bohr magneton.
+    extra : mapping of name to PairBlocks
+        Further matrices on the same pattern, named in :data:`EXTRA`.
     """
 
     system: System
@@ -47,9 +55,16 @@ class Hamiltonian:
     fermi_energy: float | None = None
     n_electrons: float | None = None
     source: Mapping[str, Any] = field(default_factory=dict)
+    moments: FloatArray | None = None
+    extra: Mapping[str, PairBlocks] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name, blocks, spin in (("S", self.S, False), ("H", self.H, True), ("r", self.r, False)):
+        if unknown := set(self.extra) - set(EXTRA):
+            raise DataError(f"further matrices {sorted(unknown)}: expected {', '.join(EXTRA)}")
+        if self.moments is not None and np.shape(self.moments) != (self.system.n_atoms, 3):
+            raise DataError(f"magnetic moments {np.shape(self.moments)}: expected {(self.system.n_atoms, 3)}")
+        main = (("S", self.S, False), ("H", self.H, True), ("r", self.r, False))
+        for name, blocks, spin in (*main, *((name, blocks, EXTRA[name]) for name, blocks in self.extra.items())):
             if blocks is None:
                 continue
             if blocks is not self.S and not np.array_equal(blocks.pairs, self.S.pairs):
@@ -91,7 +106,9 @@ class Hamiltonian:
         if (order == np.arange(len(order))).all():
             return self
         changed = {n: b.permuted(order) for n, b in (("S", self.S), ("H", self.H), ("r", self.r)) if b is not None}
-        return replace(self, system=self.system.permuted(order), **changed)  # type: ignore[arg-type]
+        extra = {name: blocks.permuted(order) for name, blocks in self.extra.items()}
+        moments = None if self.moments is None else self.moments[order]
+        return replace(self, system=self.system.permuted(order), extra=extra, moments=moments, **changed)  # type: ignore[arg-type]
 
 
 def on_union(system: System, basis: Basis, H: PairBlocks, S: PairBlocks) -> tuple[PairBlocks, PairBlocks]:

@@ -23,9 +23,11 @@ from deeph.basis import Basis, Spin
 from deeph.blocks import PairBlocks
 from deeph.errors import DataError
 from deeph.hamiltonian import Hamiltonian, on_union
-from deeph.system import NUMBERS, IntArray, System
+from deeph.pairs import find_pairs
+from deeph.system import NUMBERS, FloatArray, IntArray, System
 
 OVERLAP, HAMILTONIAN, PREDICTED, POSITION = "overlap.h5", "hamiltonian.h5", "hamiltonian_pred.h5", "position_matrix.h5"
+EXTRA_FILES = {"density_matrix": "density_matrix.h5", "H0": "hamiltonian_zeroth.h5", "kinetic": "kinetic_matrix.h5"}
 
 
 def is_structure_folder(folder: Path) -> bool:
@@ -52,7 +54,7 @@ def find_folders(path: str | Path) -> list[Path]:
     return found
 
 
-def read_folder(folder: str | Path, *, predicted: bool | None = None, positions: bool = False) -> Hamiltonian:
+def read_folder(folder: str | Path, *, predicted: bool | None = None, positions: bool = False, extra: bool = False) -> Hamiltonian:
     """Read a structure folder.
 
     Parameters
@@ -64,6 +66,8 @@ def read_folder(folder: str | Path, *, predicted: bool | None = None, positions:
         else the overlap alone.
     positions : bool
         Whether to read the position matrices, if there are any.
+    extra : bool
+        Whether to read the further matrices of :attr:`Hamiltonian.extra` that there are.
 
     Raises
     ------
@@ -76,26 +80,26 @@ def read_folder(folder: str | Path, *, predicted: bool | None = None, positions:
         name = PREDICTED if predicted else HAMILTONIAN
     elif not (folder / str(name)).is_file():
         name = None
-    return _read(folder, name, positions=positions)
+    return _read(folder, name, positions=positions, extra=extra)
 
 
 def read_overlap(folder: str | Path) -> Hamiltonian:
     """Read a structure folder without any H it may hold; otherwise like :func:`read_folder`."""
-    return _read(Path(folder), None, positions=False)
+    return _read(Path(folder), None, positions=False, extra=False)
 
 
-def _read(folder: Path, matrix: str | None, *, positions: bool) -> Hamiltonian:
+def _read(folder: Path, matrix: str | None, *, positions: bool, extra: bool) -> Hamiltonian:
     if not is_structure_folder(folder):
         raise DataError(f"{folder} is not a structure folder: expected POSCAR and info.json in it")
     try:
-        return _read_parts(folder, matrix, positions=positions)
+        return _read_parts(folder, matrix, positions=positions, extra=extra)
     except DataError as error:
         if str(folder) in str(error):
             raise
         raise DataError(f"{folder}: {error}") from error
 
 
-def _read_parts(folder: Path, matrix: str | None, *, positions: bool) -> Hamiltonian:
+def _read_parts(folder: Path, matrix: str | None, *, positions: bool, extra: bool) -> Hamiltonian:
     info = read_info(folder)
     system = _read_poscar(folder / "POSCAR")
     basis = _basis_of(info, folder).restricted(system.numbers)
@@ -110,11 +114,30 @@ def _read_parts(folder: Path, matrix: str | None, *, positions: bool) -> Hamilto
         H = read_matrix(folder / matrix, system.n_atoms)
         if not np.array_equal(H.pairs, S.pairs):
             H, S = on_union(system, basis, H, S)
-    r = read_matrix(folder / POSITION, system.n_atoms) if positions and (folder / POSITION).is_file() else None
+    r = _on_pattern_of(S, read_matrix(folder / POSITION, system.n_atoms)) if positions and (folder / POSITION).is_file() else None
+    found = {name: folder / file for name, file in EXTRA_FILES.items() if extra and (folder / file).is_file()}
     return Hamiltonian(
         system, basis, S, H, r,
         fermi_energy=_number(info, "fermi_energy_eV"), n_electrons=_number(info, "occupation"), source=info.get("source", {}),
+        moments=_moments(info), extra={name: _on_pattern_of(S, read_matrix(path, system.n_atoms)) for name, path in found.items()},
     )  # fmt: skip
+
+
+def _on_pattern_of(S: PairBlocks, other: PairBlocks) -> PairBlocks:
+    """A matrix on the pattern of S, which is larger where H had blocks that S lacked."""
+    if np.array_equal(other.pairs, S.pairs):
+        return other
+    factor = other.shapes[0] // S.shapes[find_pairs(S.pairs, other.pairs[:1])[0]] if other.n_pairs else 1
+    return other.on_pattern(S.pairs, S.shapes * factor)
+
+
+def _moments(info: dict[str, Any]) -> FloatArray | None:
+    """The magnetic moments in info.json."""
+    value = info.get("magnetic_moments_muB")
+    try:
+        return None if value is None else np.array(value, np.float64).reshape(-1, 3)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"magnetic_moments_muB in info.json: expected three numbers for each atom: {error}") from error
 
 
 def _number(info: dict[str, Any], key: str) -> float | None:
@@ -175,6 +198,8 @@ def write_folder(folder: str | Path, data: Hamiltonian, *, predicted: bool = Fal
             write_matrix(temporary / (PREDICTED if predicted else HAMILTONIAN), data.H)
         if data.r is not None:
             write_matrix(temporary / POSITION, data.r)
+        for name, blocks in data.extra.items():
+            write_matrix(temporary / EXTRA_FILES[name], blocks)
     return order
 
 
@@ -216,6 +241,8 @@ def write_info(folder: Path, data: Hamiltonian, atom_order: IntArray) -> None:
     }
     if data.n_electrons is not None:
         info["occupation"] = data.n_electrons
+    if data.moments is not None:
+        info["magnetic_moments_muB"] = data.moments.tolist()
     if (atom_order != np.arange(len(atom_order))).any():
         info["original_atom_index"] = atom_order.tolist()
     (folder / "info.json").write_text(json.dumps(info, indent=1) + "\n", encoding="utf-8")

@@ -1,0 +1,1 @@
+"""Overlaps and other two-centre integrals from basis files alone."""
