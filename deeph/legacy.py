@@ -15,8 +15,8 @@ from deeph.basis import Basis
 from deeph.blocks import PairBlocks, block_shapes
 from deeph.conventions import atom_order
 from deeph.errors import DataError
+from deeph.folders import new_folder
 from deeph.hamiltonian import Hamiltonian, on_union
-from deeph.store import new_folder
 from deeph.system import SYMBOLS, FloatArray, IntArray, System
 
 OVERLAPS, HAMILTONIANS, POSITIONS = "overlaps.h5", "hamiltonians.h5", "positions.h5"

@@ -8,9 +8,6 @@ Collinear spin is an extension: ``"spin": "collinear"`` in info.json and ``entri
 
 import json
 import os
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, cast
@@ -22,6 +19,7 @@ import numpy.typing as npt
 from deeph.basis import Basis, Spin
 from deeph.blocks import PairBlocks
 from deeph.errors import DataError
+from deeph.folders import new_folder
 from deeph.hamiltonian import Hamiltonian, on_union
 from deeph.pairs import find_pairs
 from deeph.system import NUMBERS, FloatArray, IntArray, System
@@ -146,31 +144,6 @@ def _number(info: dict[str, Any], key: str) -> float | None:
     if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
         raise DataError(f"{key} in info.json is {value!r}; expected a number or null")
     return None if value is None else float(value)
-
-
-@contextmanager
-def new_folder(folder: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
-    """A temporary folder to write into, which gets its name only if the ``with`` block ends without an error.
-
-    Raises
-    ------
-    DataError
-        If the folder exists and may not be replaced.
-    """
-    folder = Path(folder)
-    if folder.exists() and not overwrite:
-        raise DataError(f"{folder} exists already; remove it or choose another output")
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.part")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    try:
-        yield temporary
-        if folder.exists():
-            shutil.rmtree(folder)
-        temporary.rename(folder)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
 
 
 def write_folder(folder: str | Path, data: Hamiltonian, *, predicted: bool = False, overwrite: bool = False) -> IntArray:
