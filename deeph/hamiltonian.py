@@ -110,6 +110,19 @@ class Hamiltonian:
         moments = None if self.moments is None else self.moments[order]
         return replace(self, system=self.system.permuted(order), extra=extra, moments=moments, **changed)  # type: ignore[arg-type]
 
+    def to_spinor(self) -> "Hamiltonian":
+        """The same structure with spinor blocks [[up, 0], [0, down]] in all matrices that have the spin of H."""
+        if self.basis.spin == "spinor":
+            return self
+        spinor = {name: _complex(blocks.to_spinor()) for name, blocks in self.extra.items() if EXTRA[name]}
+        H = None if self.H is None else _complex(self.H.to_spinor())
+        return replace(self, basis=replace(self.basis, spin="spinor"), H=H, extra={**self.extra, **spinor})
+
+
+def _complex(blocks: PairBlocks) -> PairBlocks:
+    """The same numbers as complex ones of the same precision."""
+    return replace(blocks, entries=blocks.entries.astype(np.result_type(blocks.entries, np.complex64)))
+
 
 def on_union(system: System, basis: Basis, H: PairBlocks, S: PairBlocks) -> tuple[PairBlocks, PairBlocks]:
     """Bring H and S on the union of their patterns; missing blocks are zero."""

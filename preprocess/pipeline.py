@@ -1,25 +1,16 @@
-"""From folders of DFT runs to verified structure folders: find the runs, convert each on its own, report every one.
+"""One run becomes one verified structure folder, completely or not at all, so that calling again resumes."""
 
-A run is converted completely or not at all, so that an interrupted conversion is resumed by calling it again.
-"""
-
-import os
 import time
 import traceback
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
-from multiprocessing import get_context
-from pathlib import Path
 from typing import Literal, NamedTuple
 
-from deeph.errors import DataError, DeephError, UsageError
+from deeph.errors import DataError, DeephError
 from deeph.hamiltonian import Hamiltonian
 from deeph.legacy import is_legacy_folder, write_legacy
 from deeph.store import is_structure_folder, write_folder
-from preprocess.readers import candidates, detect
+from preprocess.discover import Job
+from preprocess.readers import READERS, recognize
 from preprocess.verify import Level, verify
 
 Format = Literal["deeph", "legacy"]
@@ -37,8 +28,10 @@ class Options:
         See :func:`preprocess.verify.verify`.
     format : {"deeph", "legacy"}
         What to write.
-    positions : bool
-        Whether to write the position matrices, too.
+    positions, density : bool
+        Whether to write the position matrices and the density matrix, too.
+    spinor : bool
+        Whether to write spin-free and collinear matrices as spinor blocks.
     overwrite : bool
         Whether to convert again what is there already.
     """
@@ -47,14 +40,9 @@ class Options:
     verify: Level = "basic"
     format: Format = "deeph"
     positions: bool = False
+    density: bool = False
+    spinor: bool = False
     overwrite: bool = False
-
-
-class Job(NamedTuple):
-    """One run and the folder it becomes."""
-
-    run: Path
-    out: Path
 
 
 class Outcome(NamedTuple):
@@ -67,96 +55,14 @@ class Outcome(NamedTuple):
     trace: str = ""
 
 
-def find_jobs(raw: Sequence[Path], out: Path, code: str = "auto") -> list[Job]:
-    """All runs at or below some folders, each with its output folder.
-
-    Parameters
-    ----------
-    raw : sequence of path
-        Where to look; hidden folders, folders inside a run, and ``out`` itself are left out.
-    out : path
-        Outputs are named after the run folders; equal names are told apart by the names of the folders above.
-    code : str
-        Only look for runs of this code.
-
-    Raises
-    ------
-    UsageError
-        If a folder does not exist or is the output folder.
-    """
-    runs: list[Path] = []
-    seen = {out.resolve()}
-    for root in raw:
-        if not root.is_dir():
-            raise UsageError(f"{root} is not a folder; expected a run folder or a folder of run folders")
-        if root.resolve() == out.resolve():
-            raise UsageError(f"{root} is both input and output; choose another output folder")
-        for name, below, _files in os.walk(root.resolve(), followlinks=True):
-            folder = Path(name)
-            below[:] = sorted(b for b in below if not b.startswith("."))
-            if folder.resolve() in seen:  # a link to it came before, or it is the output
-                below.clear()
-            elif candidates(folder, code):
-                runs.append(folder)
-                below.clear()
-            seen.add(folder.resolve())
-    return [Job(run, out / name) for run, name in zip(runs, _output_names(runs), strict=True)]
-
-
-def _output_names(runs: list[Path]) -> list[str]:
-    """The folder name of each run, lengthened from the front where two are equal."""
-    length = [1] * len(runs)
-    while True:
-        names = ["-".join(run.parts[-n:]) for run, n in zip(runs, length, strict=True)]
-        counts = Counter(names)
-        clashes = [n for n, name in enumerate(names) if counts[name] > 1 and length[n] < len(runs[n].parts)]
-        if not clashes:
-            return names
-        for n in clashes:
-            length[n] += 1
-
-
-def own_share(jobs: list[Job], environment: Mapping[str, str]) -> list[Job]:
-    """Every n-th job, where mpirun or srun started n processes; all jobs of a single process."""
-    for rank, size in (
-        ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"),
-        ("PMI_RANK", "PMI_SIZE"),
-        ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS"),
-    ):
-        if rank in environment and size in environment:
-            return jobs[int(environment[rank]) :: int(environment[size])]
-    return jobs
-
-
-def convert_all(jobs: Sequence[Job], options: Options, n_workers: int = 1) -> Iterator[Outcome]:
-    """Convert in parallel; outcomes come as they are done. Memory is that of ``n_workers`` structures."""
-    if n_workers <= 1 or len(jobs) <= 1:
-        yield from (convert(job, options) for job in jobs)
-        return
-    threads = str(max(1, (os.cpu_count() or 1) // n_workers))
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ.setdefault(name, threads)  # inherited by the workers, which share the cores
-    pool = ProcessPoolExecutor(min(n_workers, len(jobs)), mp_context=get_context("spawn"))
-    try:
-        futures = {pool.submit(convert, job, options): job for job in jobs}
-        for future in as_completed(futures):
-            try:
-                yield future.result()
-            except BrokenProcessPool:
-                reason = "a worker process died, perhaps for want of memory; call again with a smaller -j to do the rest"
-                yield Outcome(futures[future], "failed", reason, 0.0)
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
 def convert(job: Job, options: Options) -> Outcome:
     """Convert one run; never raises."""
     start, trace = time.perf_counter(), ""
     status: Literal["ok", "failed", "skipped"] = "failed"
     try:
-        if job.out.exists() and _may_skip(job, options):
-            return Outcome(job, "skipped", f"{job.out} is there already (--overwrite converts again)", 0.0)
-        data, found = _read_verified(job.run, options)
+        if (kept := _existing(job, options)) is not None:
+            return kept
+        data, found = _read_verified(job, options)
         job.out.parent.mkdir(parents=True, exist_ok=True)
         write = write_folder if options.format == "deeph" else write_legacy
         write(job.out, data, overwrite=options.overwrite)
@@ -169,31 +75,54 @@ def convert(job: Job, options: Options) -> Outcome:
     return Outcome(job, status, " ".join(reason.split()), time.perf_counter() - start, trace)
 
 
-def _may_skip(job: Job, options: Options) -> bool:
-    """Whether an existing output is complete and to be kept; anything else of that name is not touched."""
+def plan(job: Job, options: Options) -> Outcome:
+    """What :func:`convert` would do with a run, without reading its matrices: the reader and why, or why not."""
+    try:
+        if (kept := _existing(job, options)) is not None:
+            return kept
+        code, reason = recognize(job.run, options.code)
+    except DeephError as error:
+        return Outcome(job, "failed", " ".join(str(error).split()), 0.0)
+    return Outcome(job, "ok", f"{job.run} to {job.out}, read as {code} ({reason})", 0.0)
+
+
+def _existing(job: Job, options: Options) -> Outcome | None:
+    """A skipped job if its output is there and to be kept; anything else of that name is not touched."""
+    if not job.out.exists():
+        return None
     complete = is_structure_folder if options.format == "deeph" else is_legacy_folder
     if job.out.resolve() == job.run.resolve():
         raise DataError(f"{job.out} is the run itself; choose another output folder")
     if not complete(job.out):
         raise DataError(f"{job.out} exists but is no structure folder in the {options.format} format; remove it or choose another output")
-    return not options.overwrite
+    if options.overwrite:
+        return None
+    return Outcome(job, "skipped", f"{job.out} is there already (--overwrite converts again)", 0.0)
 
 
-def _read_verified(run: Path, options: Options) -> tuple[Hamiltonian, str]:
-    """The data of a run, and what the verification found."""
-    reader = detect(run, options.code)
-    data = reader.read(run)
+def _read_verified(job: Job, options: Options) -> tuple[Hamiltonian, str]:
+    """What is to be written of a run, and what the verification found."""
+    code, why = recognize(job.run, options.code)
+    reader = READERS[code]
+    data = reader.read(job.run)
     reference = None
     if options.verify == "bands":
         if reader.bands is None:
-            raise DataError(f"{run}: its code gives no bands to compare with; use --verify basic")
-        reference = reader.bands(run, data.system)
+            raise DataError(f"{job.run}: its code gives no bands to compare with; use --verify basic")
+        reference = reader.bands(job.run, data.system)
     try:
         found = verify(data, options.verify, reference)
     except DeephError as error:
-        raise DataError(f"{run}: {error}") from error
-    if not options.positions:
-        return replace(data, r=None), found
-    if data.r is None:
-        raise DataError(f"{run} holds no position matrices; leave --positions out")
-    return data, found
+        raise DataError(f"{job.run}: {error}") from error
+    return _selected(job, data, options), f"{found}; read as {code} ({why})"
+
+
+def _selected(job: Job, data: Hamiltonian, options: Options) -> Hamiltonian:
+    """The matrices that were asked for, in the spin that was asked for; a supplied H0 and kinetic energy always travel along."""
+    if options.positions and data.r is None:
+        raise DataError(f"{job.run} holds no position matrices; leave --positions out")
+    if options.density and "density_matrix" not in data.extra:
+        raise DataError(f"{job.run} holds no density matrix; leave --density out")
+    extra = {name: blocks for name, blocks in data.extra.items() if options.density or name != "density_matrix"}
+    data = replace(data, r=data.r if options.positions else None, extra=extra)
+    return data.to_spinor() if options.spinor else data

@@ -1,24 +1,32 @@
 """deeph-preprocess as a user calls it: exit codes, one readable message, resuming, names of the outputs."""
 
+import importlib.util
 import json
 import os
+import shutil
+import signal
 import subprocess
 import sys
-from concurrent.futures import Future
+import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from openmx_files import Layout, scfout_bytes, unpack_run
 
+from deeph import folders
 from deeph.errors import UsageError
 from deeph.legacy import read_legacy
 from deeph.store import read_folder
-from preprocess import pipeline
-from preprocess.pipeline import Job, Options, convert, convert_all, find_jobs, own_share
+from preprocess import parallel, pipeline
+from preprocess.discover import Job, find_jobs
+from preprocess.parallel import Group, convert_all, find_group
+from preprocess.pipeline import Options, Outcome, convert
 from preprocess.readers import openmx
 from preprocess.readers.openmx_scfout import read_scfout
+from preprocess.verify import eigenvalues
 
 
 def preprocess(*arguments: object, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -120,15 +128,73 @@ def test_equal_names_are_told_apart(tmp_path):
         find_jobs([tmp_path], tmp_path)
 
 
-def test_processes_of_mpirun_share_the_runs(runs, tmp_path):
-    jobs = [Job(Path(str(n)), Path(str(n))) for n in range(7)]
-    shares = [own_share(jobs, {"PMI_RANK": str(rank), "PMI_SIZE": "3"}) for rank in range(3)]
-    assert sorted(job for share in shares for job in share) == jobs
-    assert max(map(len, shares)) == 3
-    assert own_share(jobs, {"SLURM_PROCID": "0"}) == jobs
-    done = [preprocess("runs", "data", cwd=tmp_path, OMPI_COMM_WORLD_RANK=str(rank), OMPI_COMM_WORLD_SIZE="3") for rank in range(3)]
-    assert [d.stdout.splitlines()[-1] for d in done] == ["1 ok, 0 failed, 0 skipped"] * 2 + ["0 ok, 0 failed, 0 skipped"]
-    assert [d.returncode for d in done] == [0, 0, 0]
+MPIRUN = shutil.which("mpirun")
+
+
+@pytest.mark.skipif(MPIRUN is None or importlib.util.find_spec("mpi4py") is None, reason="needs mpirun and mpi4py")
+@pytest.mark.parametrize("damaged", [False, True])
+def test_one_process_two_workers_and_mpirun_write_the_same_bytes(runs, tmp_path, damaged):
+    if damaged:
+        (runs / "graphene" / "mini_graphene.scfout").write_bytes(b"nonsense")
+    environment = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1", "OMPI_MCA_rmaps_base_oversubscribe": "1"}
+    one = preprocess("runs", "one", "--positions", cwd=tmp_path)
+    two = preprocess("runs", "two", "--positions", "-j", 2, cwd=tmp_path)
+    command = [MPIRUN, "-n", "2", sys.executable, "-m", "preprocess.cli", "runs", "mpi", "--positions"]
+    mpi = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env={**os.environ, **environment}, check=False)
+    assert [one.returncode, two.returncode, bool(mpi.returncode)] == [damaged, damaged, damaged], mpi.stdout + mpi.stderr
+    rows = [[line.split()[:2] for line in done.stdout.splitlines()] for done in (one, two, mpi)]
+    assert rows[0] == rows[1] == rows[2]  # one table, in the same order
+    contents = [{p.relative_to(tmp_path / out): p.read_bytes() for p in files_below(tmp_path / out)} for out in ("one", "two", "mpi")]
+    assert len(contents[0]) == (5 if damaged else 10)
+    assert contents[0] == contents[1] == contents[2]
+
+
+def files_below(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.rglob("*") if p.is_file())
+
+
+def test_processes_that_cannot_talk_are_refused(runs, tmp_path, monkeypatch):
+    """Each would convert everything."""
+    assert find_group({}) == find_group({"PMI_SIZE": "1", "SLURM_STEP_NUM_TASKS": "3"}) == Group()
+    monkeypatch.setitem(sys.modules, "mpi4py", None)
+    with pytest.raises(UsageError, match=r"3 processes .*pip install mpi4py"):
+        find_group({"OMPI_COMM_WORLD_SIZE": "3"})
+    lonely = SimpleNamespace(MPI=SimpleNamespace(COMM_WORLD=SimpleNamespace(rank=0, size=1)))
+    monkeypatch.setitem(sys.modules, "mpi4py", lonely)
+    with pytest.raises(UsageError, match="mpi4py sees 1"):
+        find_group({"PMI_SIZE": "2"})
+
+
+def test_an_error_of_the_first_process_is_raised_in_all():
+    class Second:
+        """A communicator that hands out what the first process sent."""
+
+        def bcast(self, _value, **_):
+            return None, UsageError("no such folder")
+
+    with pytest.raises(UsageError, match="no such folder"):
+        Group(1, 2, Second()).by_first(lambda: pytest.fail("only the first process does the work"))
+
+
+def test_dry_run_names_reader_reason_and_target(runs, tmp_path):
+    done = preprocess("runs", "data", "--dry-run", cwd=tmp_path)
+    assert_clear(done, 0, "read as openmx (it holds mini_te_chain_soc.scfout)", "data/te", "2 convert, 0 fail, 0 skip")
+    assert not (tmp_path / "data").exists()
+    preprocess("runs/graphene", "data", cwd=tmp_path)
+    (tmp_path / "runs" / "deeper" / "te" / "POSCAR").write_text("")
+    (tmp_path / "runs" / "deeper" / "te" / "info.json").write_text("")
+    done = preprocess("runs", "data", "--dry-run", cwd=tmp_path)
+    assert_clear(done, 1, "could be of several codes", "0 convert, 1 fail, 1 skip")
+
+
+def test_spinor_blocks_on_request(runs, tmp_path):
+    assert_clear(preprocess("runs/graphene", "data", "--spinor", "--verify", "bands", cwd=tmp_path), 0, "spin spinor")
+    plain, spinor = openmx.read(runs / "graphene"), read_folder(tmp_path / "data" / "graphene")
+    assert spinor.basis.spin == "spinor"
+    assert spinor.H.entries.dtype == complex
+    k = np.array([[0.1, 0.3, 0.0]])
+    np.testing.assert_allclose(eigenvalues(spinor, k)[0, 0], np.repeat(eigenvalues(plain, k)[0, 0], 2), atol=1e-9)
+    assert_clear(preprocess("data", "legacy", "--format", "legacy", cwd=tmp_path), 0, "spin spinor")
 
 
 def test_links_are_followed_once(runs, tmp_path):
@@ -150,19 +216,51 @@ def test_an_unexpected_error_is_one_failed_run(runs, tmp_path, monkeypatch):
     assert not (tmp_path / "out").exists()
 
 
-def test_a_dead_worker_is_reported_for_its_runs(runs, tmp_path, monkeypatch):
-    class Dead:
-        def __init__(self, *_, **__): ...
-        def shutdown(self, **_): ...
-        def submit(self, *_):
-            broken: Future[object] = Future()
-            broken.set_exception(pipeline.BrokenProcessPool("killed"))
-            return broken
+def killing(job, options):
+    """Stands for a conversion that runs out of memory on one of the runs."""
+    if job.run.name == "run3":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return Outcome(job, "ok", "", 0.0)
 
-    monkeypatch.setattr(pipeline, "ProcessPoolExecutor", Dead)
-    outcomes = list(convert_all(find_jobs([runs], tmp_path / "out"), Options(), 2))
-    assert [o.status for o in outcomes] == ["failed"] * 2
-    assert "smaller -j" in outcomes[0].reason
+
+def test_only_the_run_that_kills_its_worker_fails(tmp_path, monkeypatch):
+    monkeypatch.setattr(parallel, "convert", killing)
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    jobs = [Job(tmp_path / f"run{n}", tmp_path / "out" / f"run{n}") for n in range(8)]
+    outcomes = {o.job.run.name: o for o in convert_all(jobs, Options(), 2)}
+    assert [outcomes[f"run{n}"].status for n in range(8)] == ["ok"] * 3 + ["failed"] + ["ok"] * 4
+    assert "smaller -j" in outcomes["run3"].reason
+
+
+def test_a_killed_command_leaves_nothing_half_done_and_is_resumed(runs, tmp_path):
+    for n in range(60):
+        (runs / "many" / f"{n}").mkdir(parents=True)
+        (runs / "many" / f"{n}" / "a.scfout").symlink_to(runs / "graphene" / "mini_graphene.scfout")
+    command = [sys.executable, "-m", "preprocess.cli", "runs/many", "data", "-j", "2"]
+    whole = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    wait_until(lambda: (tmp_path / "data").is_dir() and len(list((tmp_path / "data").iterdir())) > 3)
+    workers = Path(f"/proc/{whole.pid}/task/{whole.pid}/children").read_text().split()
+    whole.kill()
+    whole.wait()
+    wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers))
+    for folder in (tmp_path / "data").iterdir():
+        if not folder.name.startswith("."):
+            assert read_folder(folder).H is not None
+    unfinished = tmp_path / "data" / f".7.{folders._host()}.{whole.pid}.part"
+    unfinished.mkdir(exist_ok=True)
+    other = tmp_path / "data" / f".8.elsewhere.{whole.pid}.part"
+    other.mkdir()
+    preprocess("runs/many", "data", cwd=tmp_path)
+    assert len([f for f in (tmp_path / "data").iterdir() if not f.name.startswith(".")]) == 60
+    assert not unfinished.exists()
+    assert other.exists()
+
+
+def wait_until(condition, seconds: float = 60.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.01)
 
 
 def test_a_run_is_not_replaced_by_itself(runs, tmp_path):

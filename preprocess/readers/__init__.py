@@ -38,8 +38,8 @@ def candidates(folder: Path, code: str = "auto") -> dict[str, str]:
     return {name: reason for name in names if (reason := READERS[name].detect(folder))}
 
 
-def detect(folder: Path, code: str = "auto") -> Reader:
-    """The reader for a folder.
+def recognize(folder: Path, code: str = "auto") -> tuple[str, str]:
+    """The name of the reader for a folder, and the reason.
 
     Raises
     ------
@@ -52,4 +52,9 @@ def detect(folder: Path, code: str = "auto") -> Reader:
     if len(found) > 1:
         reasons = "; ".join(f"{name} because {reason}" for name, reason in found.items())
         raise DataError(f"{folder} could be of several codes ({reasons}); choose one with --code")
-    return READERS[next(iter(found))]
+    return next(iter(found.items()))
+
+
+def detect(folder: Path, code: str = "auto") -> Reader:
+    """The reader for a folder; see :func:`recognize`."""
+    return READERS[recognize(folder, code)[0]]
