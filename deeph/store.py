@@ -99,7 +99,7 @@ def _read(folder: Path, matrix: str | None, *, positions: bool, extra: bool) -> 
 
 def _read_parts(folder: Path, matrix: str | None, *, positions: bool, extra: bool) -> Hamiltonian:
     info = read_info(folder)
-    system = _read_poscar(folder / "POSCAR")
+    system = read_poscar(folder / "POSCAR")
     basis = _basis_of(info, folder).restricted(system.numbers)
     S = read_matrix(folder / OVERLAP, system.n_atoms)
     orbitals = basis.n_orbitals(system.numbers)
@@ -184,7 +184,7 @@ def element_order(system: System) -> IntArray:
 
 def write_overlap_part(folder: Path, data: Hamiltonian, atom_order: IntArray) -> None:
     """Write POSCAR, info.json and overlap.h5 into a folder; atoms already in the order of the elements."""
-    _write_poscar(folder / "POSCAR", data.system)
+    write_poscar(folder / "POSCAR", data.system)
     write_info(folder, data, atom_order)
     write_matrix(folder / OVERLAP, data.S)
 
@@ -229,7 +229,14 @@ def _basis_of(info: dict[str, Any], folder: Path) -> Basis:
         raise DataError(f"{folder / 'info.json'}: {error}") from error
 
 
-def _read_poscar(path: Path) -> System:
+def read_poscar(path: Path) -> System:
+    """Read a VASP 5 POSCAR.
+
+    Raises
+    ------
+    DataError
+        If it is something else.
+    """
     lines = path.read_text(encoding="utf-8").splitlines()
     try:
         scale = float(lines[1])
@@ -245,7 +252,8 @@ def _read_poscar(path: Path) -> System:
     return System(cell, scale * rows if cartesian else rows @ cell, numbers)
 
 
-def _write_poscar(path: Path, system: System) -> None:
+def write_poscar(path: Path, system: System) -> None:
+    """Write a POSCAR with all digits; the atoms of one element have to be together, see :func:`element_order`."""
     symbols = list(dict.fromkeys(system.symbols))
     counts = [system.symbols.count(s) for s in symbols]
     rows = [" ".join(f"{x:.17g}" for x in row) for row in (*system.cell, *system.positions)]

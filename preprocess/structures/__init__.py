@@ -1,0 +1,1 @@
+"""Structures to train on and to predict: stacks of twisted layers, supercells, perturbations, defects, frames, and their DFT inputs."""
