@@ -15,8 +15,8 @@ from deeph.pairs import find_pairs
 from deeph.system import FloatArray, IntArray, System
 
 EXTRA = {"density_matrix": True, "H0": True, "kinetic": False}
-"""Further matrices a structure may carry, and whether their blocks have the spin of H: the density matrix (dimensionless), a zeroth-order
-Hamiltonian (eV) and the kinetic energy (eV)."""
+"""Further matrices a structure may carry, and whether their blocks have the spin of H: the density matrix (of each spin: for spin "none"
+its trace with S is half the number of electrons), a zeroth-order Hamiltonian (eV) and the kinetic energy (eV)."""
 
 
 @dataclass(frozen=True)

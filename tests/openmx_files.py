@@ -65,7 +65,10 @@ def scfout_bytes(raw: Scfout, layout: Layout) -> bytes:
     for component in raw.position:
         floats([component**n for n in range(1, layout.order_max + 1 if new else 2)])
     size = raw.S.size
-    floats(np.full(((3 if new else 0) + raw.spin + 1 + (2 if new else 0)) * size, 0.5))
+    floats(np.full((3 if new else 0) * size, 0.5))  # momentum
+    floats(raw.density)
+    if new:
+        floats(raw.density_imaginary if len(raw.density_imaginary) else np.zeros((2, size)))
     integers([raw.solver])
     floats([raw.fermi_energy, raw.temperature, 0, 0, 0, 0, 0, 0, raw.n_electrons, 0])
     if layout.input_copy:

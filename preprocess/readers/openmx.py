@@ -17,6 +17,7 @@ from deeph.errors import DataError
 from deeph.hamiltonian import Hamiltonian
 from deeph.system import SYMBOLS, System
 from deeph.units import OPENMX
+from preprocess.readers.openmx_density import density_matrix, mulliken_moments
 from preprocess.readers.openmx_input import read_k_mesh, read_species
 from preprocess.readers.openmx_scfout import SPINS, Scfout, read_scfout
 
@@ -95,6 +96,7 @@ def _convert(raw: Scfout) -> Hamiltonian:
 
     S, asymmetry_S = _symmetrized(ordered(raw.S), "overlap")
     H, asymmetry_H = _hamiltonian(raw, ordered)
+    density = density_matrix(raw, ordered, _joined)
     r, asymmetry_r = _position(system, S, ordered(raw.position * OPENMX.bohr))
     return Hamiltonian(
         system,
@@ -113,6 +115,8 @@ def _convert(raw: Scfout) -> Hamiltonian:
             "asymmetry": {"H_eV": asymmetry_H * OPENMX.hartree, "S": asymmetry_S, "r_angstrom": asymmetry_r},
             **read_k_mesh(raw.input),
         },
+        moments=mulliken_moments(raw),
+        extra={} if density is None else {"density_matrix": density},
     )
 
 
@@ -137,12 +141,17 @@ def _hamiltonian(raw: Scfout, ordered: Callable[[Array], PairBlocks]) -> tuple[P
     diagonal, error = _symmetrized(ordered(raw.H[:2] + 1j * raw.iH[:2]), "Hamiltonian")
     ud = ordered(raw.H[2] + 1j * (raw.H[3] + raw.iH[2]))
     parts = np.concatenate([diagonal.entries[:1], ud.entries, ud.adjoint().entries, diagonal.entries[1:]])
+    return _joined(replace(diagonal, entries=parts)), error
+
+
+def _joined(parts: PairBlocks) -> PairBlocks:
+    """Spinor blocks [[uu, ud], [du, dd]] of the components uu, ud, du, dd."""
 
     def join(blocks: Array, _pairs: Array) -> Array:
         _, n, rows, columns = blocks.shape
         return blocks.reshape(2, 2, n, rows, columns).transpose(2, 0, 3, 1, 4).reshape(1, n, 2 * rows, 2 * columns)
 
-    return replace(diagonal, entries=parts).mapped(join), error
+    return parts.mapped(join)
 
 
 def _position(system: System, S: PairBlocks, relative: PairBlocks) -> tuple[PairBlocks, float]:

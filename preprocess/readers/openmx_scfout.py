@@ -46,6 +46,10 @@ class Scfout:
         Overlap.
     position : (3, n_entries) array
         <i, 0| x - x_i |j, R>, Bohr.
+    density : (spin + 1, n_entries) array
+        Density matrix of each spin, sum of f conj(c_m) c_n; for spin = 3 up-up, down-down, and real and imaginary part of up-down.
+    density_imaginary : (2 or 0, n_entries) array
+        Imaginary parts of up-up and down-down, which OpenMX writes since 3.9.
     solver : int
         2 cluster, 3 band, 4 NEGF, 5 divide-conquer, 8 Krylov.
     fermi_energy, temperature, n_electrons : float
@@ -64,6 +68,8 @@ class Scfout:
     iH: FloatArray
     S: FloatArray
     position: FloatArray
+    density: FloatArray
+    density_imaginary: FloatArray
     solver: int
     fermi_energy: float
     temperature: float
@@ -98,7 +104,8 @@ def read_scfout(path: Path) -> Scfout:
     position = cursor.floats("the position matrices", 3, order_max, size)[:, 0]
     if version >= 3:
         cursor.floats("the momentum matrices", 3, size)
-    cursor.floats("the density matrix", spin + 1 + (2 if version >= 3 else 0), size)
+    density = cursor.floats("the density matrix", spin + 1, size)
+    density_imaginary = cursor.floats("the imaginary part of the density matrix", 2 if version >= 3 else 0, size)
     solver = int(cursor.integers("the solver", 1)[0])
     numbers = cursor.floats("the chemical potential and the moments", 10)
     if not (0 < solver < 100 and np.isfinite(numbers).all()):
@@ -107,7 +114,7 @@ def read_scfout(path: Path) -> Scfout:
             "OpenMX or is damaged; expected the output of OpenMX 3.7 to 3.9"
         )
     return Scfout(
-        version, spin, n_orbitals, pairs, vectors, positions, H, iH, S, position, solver,
+        version, spin, n_orbitals, pairs, vectors, positions, H, iH, S, position, density, density_imaginary, solver,
         fermi_energy=float(numbers[0]), temperature=float(numbers[1]), n_electrons=float(numbers[8]), input=_read_input_copy(cursor),
     )  # fmt: skip
 
