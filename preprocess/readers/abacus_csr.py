@@ -1,0 +1,201 @@
+"""ABACUS's sparse text files: H(R), S(R), T(R) and r(R), one compressed-sparse-row matrix for every lattice vector R.
+
+Two headers are in use, the old one (``Matrix Dimension of H(R): 26``, with or without a line ``STEP: 0`` above) and the newer one
+(``26 # number of localized basis``, then the cell); the numbers below are the same: a line ``R1 R2 R3 n`` and, if n > 0, the values,
+their columns and the start of each row. Files of r(R) have the three numbers of R and then n and the three lists for x, y and z.
+"""
+
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from deeph.blocks import Array
+from deeph.errors import DataError
+from deeph.system import IntArray
+
+_DIMENSION = re.compile(r"matrix dimension of .*?:\s*(\d+)|(\d+)\s*#\s*number of localized basis", re.IGNORECASE)
+_COUNT = re.compile(r"matrix number of .*?:\s*(\d+)|(\d+)\s*#\s*number of bravais lattice", re.IGNORECASE)
+_STEP = re.compile(r"\s*(?:STEP:|IONIC_STEP:|---\s*Ionic Step)", re.IGNORECASE)
+
+
+class SparseMatrix(NamedTuple):
+    """All entries of one file.
+
+    Attributes
+    ----------
+    path : Path
+        Where they come from.
+    size : int
+        Rows (and columns) of the matrix of each R.
+    R : (n_entries, 3) int array
+        Lattice vector of each entry.
+    row, column : (n_entries,) int arrays
+        Orbitals, counted from 0; interleaved spinors count twice.
+    values : (n_entries,) array
+        Complex for spinors.
+    component : (n_entries,) int array
+        0; for r 0, 1 or 2 for x, y and z.
+    n_components : int
+        1, or 3 for r.
+    """
+
+    path: Path
+    size: int
+    R: IntArray
+    row: IntArray
+    column: IntArray
+    values: Array
+    component: IntArray
+    n_components: int = 1
+
+
+class _Lines:
+    """The lines of a file with their numbers; blank lines and comments are skipped, the last comment is remembered."""
+
+    def __init__(self, path: Path) -> None:
+        try:
+            with path.open("rb") as file:
+                if b"\0" in file.read(512):
+                    raise DataError(
+                        f"{path} is a binary file; expected text. Run ABACUS with 'out_mat_hs2 1' (out_hsr 1), not binary or npz"
+                    )
+            self._lines = path.read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise DataError(f"{path} cannot be read: {error}") from error
+        self.path, self.number, self.comment = path, 0, ""
+
+    def error(self, text: str) -> DataError:
+        """An error at the line read last."""
+        return DataError(f"{self.path}, line {self.number}: {text}")
+
+    def peek(self) -> str | None:
+        """The next line that is no comment, None at the end; it stays the next one."""
+        while self.number < len(self._lines):
+            line = self._lines[self.number].strip()
+            if line and not line.startswith("#"):
+                return line
+            self.comment = line or self.comment
+            self.number += 1
+        return None
+
+    def seen(self, text: str) -> bool:
+        """Whether a text occurs in the lines read so far."""
+        return any(text in line for line in self._lines[: self.number])
+
+    def raw(self) -> str:
+        """The next line, comment or not."""
+        if self.number >= len(self._lines):
+            raise self.error("the file ends here: it is truncated; copy it again or repeat the run")
+        self.number += 1
+        return self._lines[self.number - 1]
+
+    def numbers(self, count: int, what: str, *, integer: bool = True) -> Array:
+        """``count`` numbers, on as many lines as they take; complex ones are written as (re,im)."""
+        found: list[str] = []
+        wanted = count
+        while len(found) < wanted:
+            line = self.peek()
+            if line is None:
+                raise self.error(f"the file ends within the {what}: it is truncated; copy it again or repeat the run")
+            self.number += 1
+            if not found and not integer and line.startswith("("):
+                wanted = 2 * count
+            found += re.sub(r"[(),]", " ", line).split() if wanted > count else line.split()
+        try:
+            values = np.array(found, np.int64 if integer else np.float64)
+        except (ValueError, OverflowError) as error:
+            raise self.error(f"the {what} are not all numbers: {error}") from error
+        if len(values) != wanted:
+            raise self.error(f"{len(values)} {what}, expected {wanted}: the file is damaged")
+        if not np.isfinite(values).all():
+            raise self.error(f"NaN or infinity among the {what}: the run failed or the file is damaged")
+        return values.view(np.complex128) if wanted > count else values
+
+
+def read_csr(path: Path, *, n_components: int = 1) -> SparseMatrix:
+    """Read a file of H(R), S(R) or T(R), or of r(R).
+
+    Parameters
+    ----------
+    path : path
+        The file.
+    n_components : int
+        3 for r(R).
+
+    Raises
+    ------
+    DataError
+        If the file is damaged (with the line), binary, or holds several ionic steps.
+    """
+    lines = _Lines(path)
+    size, count = _header(lines)
+    parts: list[tuple[list[int], int, IntArray, IntArray, Array]] = []
+    for _ in range(count):
+        if n_components == 1:
+            *R, n = lines.numbers(4, "numbers R1 R2 R3 n of a lattice vector").tolist()
+            parts.append((R, 0, *_matrix(lines, size, n)))
+            continue
+        R = lines.numbers(3, "numbers R1 R2 R3 of a lattice vector").tolist()
+        for component in range(n_components):
+            n = int(lines.numbers(1, "number of entries")[0])
+            parts.append((R, component, *_matrix(lines, size, n)))
+    _check_end(lines)
+    if not parts:
+        raise DataError(f"{path} holds no lattice vector at all; expected at least R = 0 0 0")
+    lengths = [len(part[2]) for part in parts]
+    R_all, component_all = (np.repeat(np.array([part[n] for part in parts], np.int64), lengths, axis=0) for n in (0, 1))
+    row, column, values = (np.concatenate([part[n] for part in parts]) for n in (2, 3, 4))
+    return SparseMatrix(path, size, R_all, row, column, values, component_all, n_components)
+
+
+def _header(lines: _Lines) -> tuple[int, int]:
+    """Dimension of the matrices and number of R; the lines up to the first R are consumed."""
+    found: dict[str, int] = {}
+    while len(found) < 2:
+        line = lines.raw()
+        for name, pattern in (("size", _DIMENSION), ("count", _COUNT)):
+            if match := pattern.search(line):
+                found[name] = int(match[1] or match[2])
+        if lines.number > 20:
+            raise lines.error("no dimension and number of lattice vectors so far; expected a sparse matrix file of ABACUS")
+    first = lines.peek()
+    if first is not None and not all(re.fullmatch(r"-?\d+", field) for field in first.split()):
+        while "CSR Format" not in lines.raw():  # newer files repeat the cell and end it with a box of comments
+            pass
+        lines.peek()
+    if lines.seen("gamma-only"):
+        raise lines.error(
+            "a gamma-only run, whose matrices are summed over all lattice vectors; repeat it with 'gamma_only 0' and a KPT of one point"
+        )
+    return found["size"], found["count"]
+
+
+def _matrix(lines: _Lines, size: int, n: int) -> tuple[IntArray, IntArray, Array]:
+    """Row, column and value of the n entries of one R."""
+    if n < 0 or n > size * size:
+        raise lines.error(f"{n} entries in a {size} x {size} matrix: the file is damaged")
+    if n == 0:
+        lines.comment = ""
+        lines.peek()
+        if "row pointers" in lines.comment.lower():  # newer files write the empty lists, too
+            lines.numbers(size + 1, "row pointers")
+        return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0)
+    values = lines.numbers(n, "matrix entries", integer=False)
+    column = lines.numbers(n, "columns")
+    pointers = lines.numbers(size + 1, "row pointers")
+    if pointers[0] != 0 or pointers[-1] != n or (np.diff(pointers) < 0).any() or column.min() < 0 or column.max() >= size:
+        raise lines.error(f"rows or columns that do not fit to {n} entries of a {size} x {size} matrix: the file is damaged")
+    return np.repeat(np.arange(size), np.diff(pointers)), column, values
+
+
+def _check_end(lines: _Lines) -> None:
+    """Nothing may follow."""
+    line = lines.peek()
+    if line is None:
+        return
+    lines.number += 1
+    if _STEP.match(line):
+        raise lines.error("a second ionic step; expected one structure a folder. Repeat a 'calculation scf' for each structure")
+    raise lines.error("more lines than the header announces: the file is damaged, or of another program")
