@@ -1,10 +1,11 @@
 """Is what was read a Hamiltonian? Checks that need no knowledge of the code it came from."""
 
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import numpy as np
 from scipy.linalg import LinAlgError, eigh, eigvalsh
+from scipy.special import erfc
 
 from deeph.errors import DataError
 from deeph.hamiltonian import Hamiltonian
@@ -131,7 +132,7 @@ def check_electrons(data: Hamiltonian) -> str:
         return ""
     k, weights = meshes[chosen]
     margin = MAX_ELECTRON_ERROR if known and chosen == 0 else 1 + 0.02 * data.n_electrons
-    occupied = _occupation(eigenvalues(data, k) - data.fermi_energy, float(data.source.get("electronic_temperature_K", 0.0)))
+    occupied = _occupation(eigenvalues(data, k) - data.fermi_energy, data.source)
     count = float(weights @ occupied.sum(axis=(0, 2))) * (2 if data.basis.spin == "none" else 1)
     if not abs(count - data.n_electrons) <= margin:
         raise DataError(
@@ -143,7 +144,7 @@ def check_electrons(data: Hamiltonian) -> str:
 
 def check_bands(data: Hamiltonian, reference: ReferenceBands) -> str:
     """The recomputed eigenvalues are those the code printed."""
-    energies = eigenvalues(data, reference.k)
+    energies = eigenvalues(data, reference.k)[..., : reference.energies.shape[-1]]  # some codes print only the lowest
     if energies.shape != reference.energies.shape:
         raise DataError(
             f"{reference.name} holds {reference.energies.shape} energies (spin, k, band), but the matrices give {energies.shape}: "
@@ -160,11 +161,13 @@ def check_bands(data: Hamiltonian, reference: ReferenceBands) -> str:
     return f"bands of {reference.name} to {worst:.0e} eV"
 
 
-def _occupation(energies: FloatArray, temperature: float) -> FloatArray:
-    """Fermi function of energies relative to the Fermi level (eV), temperature in kelvin."""
-    if temperature <= 0:
-        return (energies < 0).astype(float)
-    return np.asarray(0.5 * (1 - np.tanh(energies / (2 * KELVIN * temperature))))
+def _occupation(energies: FloatArray, source: Mapping[str, Any]) -> FloatArray:
+    """Filling of states at energies relative to the Fermi level (eV) with the temperature or the Gaussian smearing of the run."""
+    temperature = float(source.get("electronic_temperature_K", 0.0))
+    if temperature > 0:
+        return np.asarray(0.5 * (1 - np.tanh(energies / (2 * KELVIN * temperature))))
+    width = float(source.get("smearing_width_eV", 0.0)) if source.get("smearing") == "gauss" else 0.0
+    return np.asarray(0.5 * erfc(energies / width)) if width > 0 else (energies < 0).astype(float)
 
 
 def k_mesh(size: Sequence[int], shift: Sequence[float], *, fold: bool) -> tuple[FloatArray, FloatArray]:
