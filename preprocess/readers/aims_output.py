@@ -1,0 +1,101 @@
+"""What FHI-aims prints: Fermi level and moments in aims.out, eigenvalues in bandXYYY.out."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+
+from deeph.errors import DataError
+from deeph.system import FloatArray, System
+from preprocess.readers.aims_input import CONTROL, Control, read_control
+from preprocess.readers.base import ReferenceBands
+
+LOG = "aims.out"
+FINISHED = "Have a nice day."
+SPIN_TABLE = "Summary of the per-atom spin analysis:"
+ACCURACY = 1e-4
+"""Accepted difference from the printed eigenvalues, eV: they have five decimals."""
+
+
+def _read_log(folder: Path) -> str | None:
+    """The text of aims.out; None if there is none.
+
+    Raises
+    ------
+    DataError
+        If the run did not end properly.
+    """
+    path = folder / LOG
+    if not path.is_file():
+        return None
+    text = path.read_text(encoding="utf-8", errors="replace")
+    if FINISHED not in text:
+        raise DataError(f"{path} does not end with '{FINISHED}': the run was interrupted or failed; repeat it")
+    return text
+
+
+def read_fermi_energy(folder: Path, control: Control) -> float | None:
+    """The last Fermi level in aims.out, eV; None if there is no aims.out, or if each spin has its own (fixed spin moment)."""
+    text = _read_log(folder)
+    if text is None or "fixed_spin_moment" in control.keywords:
+        return None
+    found = re.findall(r"Chemical potential \(Fermi level\)(?: in eV\s*)?:\s*([-+.\dE]+)", text)
+    if not found:
+        raise DataError(f"{folder / LOG}: no line '| Chemical potential (Fermi level):'; is it the output of this run?")
+    return float(found[-1])
+
+
+def read_moments(folder: Path, n_atoms: int) -> FloatArray | None:
+    """(n_atoms, 3) Mulliken moments along z, Bohr magneton, with ``output mulliken``; None if there are none.
+
+    Raises
+    ------
+    DataError
+        If the table has not one line for each atom.
+    """
+    text = _read_log(folder)
+    if text is None or SPIN_TABLE not in text:
+        return None
+    rows = re.findall(r"^\s*\|\s+(\d+)\s+([-+.\d]+)", text.rsplit(SPIN_TABLE, 1)[1].split("| Total")[0], re.MULTILINE)
+    if [int(atom) for atom, _ in rows] != list(range(1, n_atoms + 1)):
+        raise DataError(f"{folder / LOG}: '{SPIN_TABLE}' lists {len(rows)} atoms, expected {n_atoms}")
+    moments = np.zeros((n_atoms, 3))
+    moments[:, 2] = [float(spin) for _, spin in rows]
+    return moments
+
+
+def read_bands(folder: Path, _system: System) -> ReferenceBands:
+    """Read the eigenvalues of ``output band``: band1YYY.out, and band2YYY.out for spin down.
+
+    The files hold energies relative to the Fermi level, whose value is in aims.out. After a run with spin-orbit coupling the
+    scalar-relativistic ones, which belong to the matrices, are in bandXYYY.out.no_soc.
+
+    Raises
+    ------
+    DataError
+        If there are no such files, one is incomplete, or there is no Fermi level.
+    """
+    names = sorted(path.name for path in folder.glob("band[12][0-9][0-9][0-9].out.no_soc"))
+    names = names or sorted(path.name for path in folder.glob("band[12][0-9][0-9][0-9].out"))
+    if not names:
+        raise DataError(f"{folder} has no band1001.out: there are no bands to compare with; FHI-aims writes them with 'output band'")
+    fermi = read_fermi_energy(folder, read_control(folder / CONTROL))
+    if fermi is None:
+        raise DataError(f"{folder} has no {LOG} with one Fermi level, the zero of {names[0]}; keep what FHI-aims prints under this name")
+    channels = [[_read_band(folder / name) for name in names if name[4] == spin] for spin in sorted({name[4] for name in names})]
+    spins = [np.concatenate(tables) if len({table.shape[1] for table in tables}) == 1 else np.zeros(0) for tables in channels]
+    if len({spin.shape for spin in spins}) != 1 or spins[0].ndim != 2:
+        raise DataError(f"{folder}: {names[0]} to {names[-1]} have different numbers of bands, or up and down of k points")
+    table = np.array(spins)
+    return ReferenceBands(f"{names[0]} to {names[-1]}", table[0, :, 1:4], table[:, :, 5::2] + fermi, fermi, ACCURACY)
+
+
+def _read_band(path: Path) -> FloatArray:
+    """Rows ``index k1 k2 k3 occupation energy occupation energy ...`` of one file."""
+    try:
+        table = np.loadtxt(path, ndmin=2)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} is not a complete band file of FHI-aims: {error}") from error
+    if table.shape[1] < 6 or table.shape[1] % 2:
+        raise DataError(f"{path}: {table.shape[1]} columns; expected an index, k, and pairs of occupation and energy")
+    return np.asarray(table)

@@ -1,0 +1,268 @@
+"""FHI-aims: symmetry of a real run, round trips of made-up ones, clear errors."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from aims_files import HARTREE, POSITIONS, Run, random_hamiltonian, write_bands, write_log, write_run
+from harmonics import rotation_of_atom, rotation_to_z
+
+from deeph import conventions
+from deeph.errors import DataError, DeephError
+from deeph.pairs import find_pairs, pair_vectors
+from preprocess.readers import aims, aims_output, detect
+from preprocess.readers.images import home_cells
+from preprocess.verify import check_bands, eigenvalues, verify
+
+
+@pytest.fixture(scope="module")
+def mos2(shared_data):
+    return aims.read(shared_data / "peers" / "fhi-aims" / "MoS2-collinear")
+
+
+def rotated_by_120_degrees(data, centre):
+    """Largest change of S and H under the threefold rotation about the z axis through an atom."""
+    c, s = -0.5, 0.75**0.5
+    turn = np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]])
+    system, pairs = data.system, data.S.pairs
+    origin = system.positions[centre]
+    home = (((system.positions - origin) @ turn.T + origin) - system.positions) @ np.linalg.inv(system.cell)
+    cell = system.cell @ turn.T @ np.linalg.inv(system.cell)
+    assert np.allclose(home, np.rint(home), atol=1e-6)
+    target = pairs.copy()
+    target[:, :3] = np.rint(pairs[:, :3] @ cell + home[pairs[:, 4]] - home[pairs[:, 3]])
+    place = find_pairs(pairs, target)
+    assert (place >= 0).all()
+    D = {z: rotation_of_atom(turn, shells) for z, shells in data.basis.shells.items()}
+    worst = []
+    for blocks in (data.S, data.H):
+        moved = blocks.mapped(
+            lambda b, p: np.stack(
+                [D[int(system.numbers[i])] @ b[:, n] @ D[int(system.numbers[j])].T for n, (i, j) in enumerate(p[:, 3:])], 1
+            )
+        )
+        worst.append(np.abs(moved.entries - blocks.selected(place).entries).max())
+    return worst
+
+
+def test_mos2_is_a_hermitian_insulator_without_moment(mos2):
+    assert mos2.basis.to_symbols() == {"S": [0, 0, 0, 0, 1, 1, 1, 2, 3], "Mo": [0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 3]}
+    assert mos2.basis.spin == "collinear"
+    assert mos2.source["radial_functions"]["S"][2] == "ionic 3s"
+    assert mos2.fermi_energy is None
+    assert mos2.n_electrons == 42 + 2 * 16
+    assert "S >= " in verify(mos2, "basic")
+    assert np.abs(mos2.H.entries[0] - mos2.H.entries[1]).max() < 1e-4  # started with moments, ended without
+    k = np.stack(np.meshgrid(*[np.arange(6) / 6] * 2, [0.0], indexing="ij"), -1).reshape(-1, 3)
+    energies = eigenvalues(mos2, k)
+    gap = energies[:, :, 37].min() - energies[:, :, 36].max()
+    assert 0.5 < gap < 2.0
+
+
+def test_mos2_blocks_reach_as_far_as_the_orbitals(mos2):
+    """The species cut their functions off at 3.5 + 1.5 Angstrom; cells of FHI-aims' own central cell would give 26 Angstrom."""
+    assert np.linalg.norm(pair_vectors(mos2.system, mos2.S.pairs), axis=1).max() < 10.0
+
+
+def test_mos2_has_its_threefold_axis(mos2):
+    S, H = rotated_by_120_degrees(mos2, centre=1)
+    assert S < 2e-4
+    assert H < 5e-3  # noise of the 'light' grids; a wrong sign gives 50
+
+
+def test_the_threefold_axis_sees_wrong_signs(shared_data, monkeypatch):
+    monkeypatch.setattr(conventions, "shell_signs", lambda _order, l: np.ones(2 * l + 1, np.int64))
+    S, H = rotated_by_120_degrees(aims.read(shared_data / "peers" / "fhi-aims" / "MoS2-collinear"), centre=1)
+    assert S > 0.1
+    assert H > 10
+
+
+def off_axis_overlap(data):
+    """Largest overlap of functions with different m along their bond; two-centre integrals have none."""
+    m = {z: np.concatenate([np.arange(-l, l + 1) for l in shells]) for z, shells in data.basis.shells.items()}
+    worst = 0.0
+    for n, vector in enumerate(pair_vectors(data.system, data.S.pairs)):
+        if np.linalg.norm(vector) < 0.1:
+            continue
+        first, second = (int(z) for z in data.system.numbers[data.S.pairs[n, 3:]])
+        turn = rotation_to_z(vector)
+        left, right = (rotation_of_atom(turn, data.basis.shells[z]) for z in (first, second))
+        S = left @ data.S.take(np.array([n]))[0, 0] @ right.T
+        worst = max(worst, np.abs(S[m[first][:, None] != m[second]]).max())
+    return worst
+
+
+SIGNS = {
+    "none": lambda m: np.ones(len(m), np.int64),
+    "condon-shortley": lambda m: np.where(m % 2, -1, 1),
+    "negative m": lambda m: np.where((m < 0) & (m % 2 == 1), -1, 1),
+    "m = 3 missed": lambda m: np.where(m == 1, -1, 1),
+}
+"""Wrong ones; the last differs in one f function only, and the last two agree with the threefold axis."""
+
+
+def test_mos2_overlaps_are_two_centre_integrals(mos2):
+    assert off_axis_overlap(mos2) < 2e-4
+
+
+@pytest.mark.parametrize("signs", SIGNS)
+def test_two_centre_integrals_see_wrong_signs(shared_data, monkeypatch, signs):
+    monkeypatch.setattr(conventions, "shell_signs", lambda _order, l: SIGNS[signs](np.arange(-l, l + 1)))
+    assert off_axis_overlap(aims.read(shared_data / "peers" / "fhi-aims" / "MoS2-collinear")) > 0.05
+
+
+def test_mos2_states_are_degenerate_where_symmetry_asks_for_it(mos2):
+    stars = eigenvalues(mos2, np.array([[0.5, 0, 0], [0, 0.5, 0], [0.5, 0.5, 0], [1 / 3, 1 / 3, 0], [-1 / 3, 2 / 3, 0]]))[0, :, :37]
+    assert np.ptp(stars[:3], axis=0).max() < 1e-3
+    assert np.abs(stars[3] - stars[4]).max() < 1e-8
+
+
+@pytest.mark.parametrize("spin", ["none", "collinear"])
+@pytest.mark.parametrize("hdf5", [False, True])
+def test_made_up_runs_come_back(tmp_path, spin, hdf5):
+    data = random_hamiltonian(spin)
+    write_run(tmp_path / "run", Run(data, hdf5=hdf5, control=["charge 1."]))
+    assert detect(tmp_path / "run").read is aims.read
+    back = aims.read(tmp_path / "run")
+    assert back.basis == data.basis
+    assert np.allclose(back.system.positions, POSITIONS, atol=1e-14)
+    assert back.n_electrons == 16 + 42 + 16 - 1
+    for mine, theirs in ((back.S, data.S), (back.H, data.H)):
+        assert mine.n_pairs == theirs.n_pairs
+        assert np.allclose(mine.on_pattern(theirs.pairs, theirs.shapes).entries, theirs.entries, rtol=0, atol=1e-13)
+    assert back.H.hermiticity_error() == 0
+    assert back.source["asymmetry"]["H_eV"] < 1e-12
+
+
+def test_images_do_not_depend_on_where_the_code_puts_the_atoms():
+    data = random_hamiltonian("none")
+    for seed in range(10):
+        shifts = np.random.default_rng(seed).integers(-3, 4, (3, 3))
+        pairs = data.S.pairs.copy()
+        pairs[:, :3] -= shifts[pairs[:, 4]] - shifts[pairs[:, 3]]
+        found = home_cells(data.system, replace(data.S, pairs=pairs))
+        assert np.array_equal(found - found[0], shifts - shifts[0])
+
+
+def test_atoms_of_another_structure_are_noticed(tmp_path):
+    data = random_hamiltonian("none")
+    moved = replace(data.system, positions=data.system.positions[[2, 1, 0]] + np.array([[0.0], [4.0], [0.0]]))
+    write_run(tmp_path / "run", Run(replace(data, system=moved)))
+    with pytest.raises(DataError, match=r"there is a nearer image: cell or positions are not those of the matrices"):
+        aims.read(tmp_path / "run")
+
+
+def test_fermi_level_moments_mesh_and_bands(tmp_path):
+    data = random_hamiltonian("collinear")
+    folder = write_run(tmp_path / "run", Run(data, control=["occupation_type fermi 0.02"]))
+    k = np.array([[0, 0, 0], [0.1, 0.2, 0.3], [0.5, 0, 0], [0.25, 0.25, 0]])
+    energies = eigenvalues(data, k)
+    fermi = float(np.median(energies))
+    write_log(folder, fermi, [0.5, -1.25, 0.5])
+    write_bands(folder, k, energies[..., :-3], fermi)  # FHI-aims prints the states it solved for, not as many as there are orbitals
+    back = aims.read(folder)
+    assert back.fermi_energy == pytest.approx(fermi, abs=1e-8)
+    assert np.array_equal(back.moments, [[0, 0, 0.5], [0, 0, -1.25], [0, 0, 0.5]])
+    assert back.source["k_grid"] == [2, 2, 1]
+    assert back.source["electronic_temperature_K"] == pytest.approx(232.1, abs=0.1)
+    reference = aims_output.read_bands(folder, back.system)
+    assert np.array_equal(reference.k, k)
+    assert "to" in check_bands(back, reference)
+    (folder / "aims.out").unlink()
+    assert aims.read(folder).fermi_energy is None
+    with pytest.raises(DataError, match=r"no aims\.out with one Fermi level"):
+        aims_output.read_bands(folder, back.system)
+
+
+def test_bands_of_another_run_are_noticed(tmp_path):
+    data = random_hamiltonian("none")
+    folder = write_run(tmp_path / "run", Run(data))
+    k = np.array([[0, 0, 0], [0.1, 0.2, 0.3], [0.5, 0, 0]])
+    write_log(folder, 0.0)
+    write_bands(folder, k, eigenvalues(data, k) + 0.01, 0.0)
+    with pytest.raises(DataError, match="differ"):
+        check_bands(data, aims_output.read_bands(folder, data.system))
+
+
+def test_scalar_bands_are_taken_after_a_run_with_spin_orbit(tmp_path, caplog):
+    data = random_hamiltonian("none")
+    folder = write_run(tmp_path / "run", Run(data, control=["include_spin_orbit"]))
+    k = np.array([[0, 0, 0], [0.1, 0.2, 0.3], [0.5, 0, 0]])
+    write_log(folder, 0.0)
+    write_bands(folder, k, eigenvalues(data, k), 0.0, suffix=".no_soc")
+    write_bands(folder, k, np.repeat(eigenvalues(data, k), 2, axis=-1), 0.0)
+    check_bands(aims.read(folder), aims_output.read_bands(folder, data.system))
+
+
+def edit(path, old, new):
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+
+
+def cut(path, fraction):
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(lines[: int(len(lines) * fraction)]))
+
+
+DAMAGE = {
+    "no geometry": (lambda f: (f / "geometry.in").unlink(), r"geometry\.in cannot be read"),
+    "no control": (lambda f: (f / "control.in").unlink(), r"control\.in cannot be read"),
+    "no basis": (lambda f: (f / "basis-indices.out").unlink(), r"basis-indices\.out cannot be read"),
+    "no overlap": (lambda f: (f / "rs_overlap.out").unlink(), r"rs_overlap\.out cannot be read"),
+    "no H": (lambda f: (f / "rs_hamiltonian.out").unlink(), r"expected rs_hamiltonian\.out.*found none"),
+    "half of H": (lambda f: (f / "rs_hamiltonian.out").rename(f / "rs_hamiltonian_up.out"), r"found rs_hamiltonian_up\.out"),
+    "two runs": (lambda f: (f / "rs_hamiltonian.h5").touch(), r"of one run; found"),
+    "other spin": (lambda f: edit(f / "control.in", "spin none", "spin collinear"), r"control\.in asks for spin collinear"),
+    "cut H": (lambda f: cut(f / "rs_hamiltonian.out", 0.9), r"rs_hamiltonian\.out holds \d+ numbers, expected"),
+    "cut S": (lambda f: cut(f / "rs_overlap.out", 0.5), r"rs_overlap\.out holds"),
+    "cut index": (lambda f: cut(f / "rs_indices.out", 0.9), r"rs_indices\.out: \d+ numbers after line \d+ \(column_index"),
+    "cut head": (lambda f: cut(f / "rs_indices.out", 0.01), r"rs_indices\.out is truncated"),
+    "words in index": (lambda f: edit(f / "rs_indices.out", "999999999", "*********"), r"rs_indices\.out after line 4: expected integers"),
+    "other index": (lambda f: edit(f / "rs_indices.out", "_hamiltonian\n         1", "_hamiltonian\n         9"), "another layout"),
+    "nan": (lambda f: edit(f / "rs_hamiltonian.out", (f / "rs_hamiltonian.out").read_text().split("\n")[4], "NaN"), r"line 5: NaN"),
+    "stars": (lambda f: edit(f / "rs_overlap.out", (f / "rs_overlap.out").read_text().split("\n")[4], "*****"), "one number a line"),
+    "not S": (lambda f: edit(f / "rs_overlap.out", " 1.0000", " 3.0000"), "overlap of a function of atom 1 with itself is off 1"),
+    "molecule": (lambda f: edit(f / "geometry.in", "lattice_vector", "#"), "2 lattice vectors; expected 3"),
+    "words in geometry": (
+        lambda f: edit(f / "geometry.in", "lattice_vector", "lattice_vector x"),
+        r"geometry\.in line 2: .* not understood",
+    ),
+    "ghost": (lambda f: edit(f / "geometry.in", "atom ", "empty "), r"line 5: 'empty' is not supported"),
+    "unknown species": (lambda f: edit(f / "geometry.in", "heavy", "Mo"), r"line 6: control\.in has no species 'Mo'"),
+    "nameless species": (lambda f: edit(f / "control.in", "nucleus 42", ""), "'heavy' has no 'nucleus'"),
+    "relaxation": (lambda f: edit(f / "control.in", "xc pbe", "relax_geometry bfgs 1e-2"), "moves the atoms"),
+    "cut basis": (lambda f: cut(f / "basis-indices.out", 0.5), "expected the functions of the atoms 1 to 3"),
+    "order of m": (lambda f: edit(f / "basis-indices.out", "  1   4   1  -1", "  1   4   1   0"), r"order m = -1\.\.1"),
+    "two bases": (lambda f: edit(f / "basis-indices.out", "atomic     3", "hydro      3"), "one species an element"),
+    "interrupted": (lambda f: (f / "aims.out").write_text("| Chemical potential (Fermi level): 1.0 eV\n"), "interrupted or failed"),
+    "other output": (lambda f: (f / "aims.out").write_text("Have a nice day.\n"), "no line"),
+}
+
+
+@pytest.mark.parametrize("case", DAMAGE)
+def test_damaged_runs_are_refused(tmp_path, case):
+    folder = write_run(tmp_path / "run", Run(random_hamiltonian("none")))
+    spoil, message = DAMAGE[case]
+    spoil(folder)
+    with pytest.raises(DeephError, match=message):
+        aims.read(folder)
+
+
+def test_values_of_another_run_are_refused(tmp_path):
+    """Elements that Hermiticity makes equal are both stored where row and column are the same orbital."""
+    data = random_hamiltonian("none")
+    folder = write_run(tmp_path / "run", Run(data))
+    values = np.loadtxt(folder / "rs_hamiltonian.out")
+    np.savetxt(folder / "rs_hamiltonian.out", np.random.default_rng(3).permutation(values))
+    with pytest.raises(DataError, match="Hermiticity makes equal differ"):
+        aims.read(folder)
+
+
+def test_exponents_of_three_digits(tmp_path):
+    data = random_hamiltonian("none")
+    tiny = replace(data, H=replace(data.H, entries=np.where(np.abs(data.H.entries) < 1, data.H.entries * 1e-120, data.H.entries)))
+    folder = write_run(tmp_path / "run", Run(tiny))
+    assert any("-12" in line and "E" not in line for line in (folder / "rs_hamiltonian.out").read_text().splitlines())
+    back = aims.read(folder)
+    assert np.allclose(back.H.on_pattern(tiny.H.pairs, tiny.H.shapes).entries, tiny.H.entries, rtol=0, atol=1e-13 * HARTREE)
