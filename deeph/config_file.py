@@ -6,24 +6,30 @@ import textwrap
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 
 from deeph.config import Config
 from deeph.errors import UsageError
 
-PATHS = (("data", "path"), ("data", "split"))
-SECTIONS: dict[str, type[BaseModel]] = {
-    name: field.annotation for name, field in Config.model_fields.items() if isinstance(field.annotation, type)
-}
+Settings = TypeVar("Settings", bound=BaseModel)
+Sections = dict[str, type[BaseModel]]
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
-    """Read a configuration file.
+    """Read the configuration file of a training run; see :func:`load_settings`."""
+    return load_settings(Config, path, overrides)
+
+
+def load_settings(model: type[Settings], path: str | Path, overrides: Sequence[str] = ()) -> Settings:
+    """Read a file of settings.
 
     Parameters
     ----------
+    model : class
+        Its fields are the tables of the file.
     path : path
         TOML file. Relative paths in it start from its folder; the word "none" unsets a value.
     overrides : sequence of str
@@ -41,30 +47,42 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} is not a TOML file: {error}") from error
-    _prepare(values, path.resolve().parent)
-    mistakes = _apply(values, overrides)
+    sections = _sections(model)
+    _prepare(values, path.resolve().parent, sections)
+    mistakes = _apply(values, overrides, sections)
     try:
         # through JSON: strict types, and yet lists become tuples and strings paths
-        config = Config.model_validate_json(json.dumps(values, default=str))
+        config = model.model_validate_json(json.dumps(values, default=str))
     except ValidationError as error:
-        mistakes += _explain(error)
+        mistakes += _explain(error, sections)
     if mistakes:
         head = "1 mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
         raise UsageError("\n  ".join([f"{path}: {head} in the configuration", *mistakes]))
     return config
 
 
-def _prepare(values: dict[str, Any], folder: Path) -> None:
+def _sections(model: type[BaseModel]) -> Sections:
+    """The tables of a file and what they hold."""
+    return {name: field.annotation for name, field in model.model_fields.items() if isinstance(field.annotation, type)}
+
+
+def _prepare(values: dict[str, Any], folder: Path, sections: Sections) -> None:
     """Turn the word "none" into None, which TOML lacks, and resolve relative paths."""
     for section, table in values.items():
         for key, value in table.items() if isinstance(table, dict) else ():
             if value == "none":
                 table[key] = None
-            elif (section, key) in PATHS and isinstance(value, str):
+            elif isinstance(value, str) and section in sections and _is_path(sections[section], key):
                 table[key] = str(folder / Path(value).expanduser())
 
 
-def _apply(values: dict[str, Any], overrides: Sequence[str]) -> list[str]:
+def _is_path(section: type[BaseModel], key: str) -> bool:
+    """Whether a setting is the path of a file."""
+    field = section.model_fields.get(key)
+    return field is not None and Path in (field.annotation, *get_args(field.annotation))
+
+
+def _apply(values: dict[str, Any], overrides: Sequence[str], sections: Sections) -> list[str]:
     """Write the overrides into the values; what cannot be understood is returned."""
     mistakes = []
     for text in overrides:
@@ -77,23 +95,23 @@ def _apply(values: dict[str, Any], overrides: Sequence[str]) -> list[str]:
             new: dict[str, Any] = {section: {key: tomllib.loads(f"value = {value}")["value"]}}
         except tomllib.TOMLDecodeError:  # a bare word, such as a path
             new = {section: {key: value.strip()}}
-        _prepare(new, Path.cwd())
+        _prepare(new, Path.cwd(), sections)
         table = values.setdefault(section, {})
         if isinstance(table, dict):
             table.update(new[section])
     return mistakes
 
 
-def _explain(error: ValidationError) -> list[str]:
+def _explain(error: ValidationError, sections: Sections) -> list[str]:
     """One line for each wrong setting."""
     lines: dict[str, list[str]] = {}
     for item in error.errors():
         where = [str(part) for part in item["loc"][:2]]
         name = ".".join(where)
         if item["type"] == "extra_forbidden":
-            text = _closest(where)
+            text = _closest(where, sections)
         elif item["type"] == "missing":
-            text = f"missing; expected {_meaning(where)}"
+            text = f"missing; expected {_meaning(where, sections)}"
         elif item["type"] == "value_error":
             text = str(item["ctx"]["error"])
         else:
@@ -105,10 +123,10 @@ def _explain(error: ValidationError) -> list[str]:
     return [f"{name}: {' or '.join(texts)}" for name, texts in lines.items()]
 
 
-def _closest(where: list[str]) -> str:
+def _closest(where: list[str], sections: Sections) -> str:
     key = where[-1]
-    known = list(SECTIONS if len(where) == 1 else SECTIONS[where[0]].model_fields)
-    elsewhere = [section for section, model in SECTIONS.items() if key in model.model_fields]
+    known = list(sections if len(where) == 1 else sections[where[0]].model_fields)
+    elsewhere = [section for section, model in sections.items() if key in model.model_fields]
     if elsewhere:
         return f"unknown key here; it belongs in [{elsewhere[0]}]"
     match = difflib.get_close_matches(key, known, 1, 0.5)
@@ -116,24 +134,29 @@ def _closest(where: list[str]) -> str:
     return f"unknown {'section' if len(where) == 1 else 'key'}; {hint}"
 
 
-def _meaning(where: list[str]) -> str:
+def _meaning(where: list[str], sections: Sections) -> str:
     if len(where) == 1:
-        return f"a table [{where[0]}]" + (" with 'path', the folder of the structure folders" if where[0] == "data" else "")
-    return (SECTIONS[where[0]].model_fields[where[1]].description or "a value").splitlines()[0]
+        required = [f"{key!r}, {_first_line(field)}" for key, field in sections[where[0]].model_fields.items() if field.is_required()]
+        return f"a table [{where[0]}]" + (f" with {', '.join(required)}" if required else "")
+    return _first_line(sections[where[0]].model_fields[where[1]])
 
 
-def to_toml(config: Config | None = None) -> str:
-    """The settings as TOML, each explained; the defaults if no configuration is given."""
-    values = config.model_dump(mode="json") if config is not None else {}
+def _first_line(field: FieldInfo) -> str:
+    return (field.description or "a value").splitlines()[0]
+
+
+def to_toml(config: BaseModel | type[BaseModel] = Config) -> str:
+    """Settings as TOML, each explained; the defaults if a class of settings is given."""
+    values = config.model_dump(mode="json") if isinstance(config, BaseModel) else None
     parts = []
-    for section, model in SECTIONS.items():
+    for section, model in _sections(type(config) if isinstance(config, BaseModel) else config).items():
         parts.append(f"# {(model.__doc__ or '').strip()}\n[{section}]")
         for name, field in model.model_fields.items():
             text = textwrap.fill(" ".join((field.description or "").split()), 110, initial_indent="# ", subsequent_indent="# ")
-            if config is None and field.is_required():
+            if values is None and field.is_required():
                 parts.append(f"{text}\n# {name} =   (required)\n")
             else:
-                parts.append(f"{text}\n{name} = {_literal(values[section][name] if config is not None else field.default)}\n")
+                parts.append(f"{text}\n{name} = {_literal(field.default if values is None else values[section][name])}\n")
     return "\n".join(parts)
 
 
@@ -142,4 +165,6 @@ def _literal(value: Any) -> str:
         return '"none"'
     if isinstance(value, list | tuple):
         return "[" + ", ".join(_literal(v) for v in value) + "]"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key} = {_literal(v)}" for key, v in value.items()) + "}"
     return repr(value) if isinstance(value, float) else json.dumps(value, ensure_ascii=False)
