@@ -18,7 +18,8 @@ class RadialFunction:
     l : int
         Angular momentum.
     r : (n,) array
-        Grid from 0 to the cutoff, ascending, Angstrom.
+        Grid from 0 to the cutoff, ascending, Angstrom; fine enough for a cubic spline (the reader of a coarser file interpolates as its
+        code does).
     values : (n,) array
         R(r) in Angstrom^-3/2 (not r R).
 
@@ -40,8 +41,8 @@ class RadialFunction:
             raise DataError(f"radial function with grid {r.shape} and values {values.shape}: expected two equally long lists of 8 or more")
         if not (np.isfinite(r).all() and np.isfinite(values).all()):
             raise DataError("radial function with NaN or infinite numbers")
-        if r[0] < 0 or not (np.diff(r) > 0).all():
-            raise DataError("the grid of a radial function does not ascend from zero")
+        if r[0] != 0 or not (np.diff(r) > 0).all():
+            raise DataError(f"the grid of a radial function starts at {r[0]:g}; expected one that ascends from zero")
 
     @property
     def norm(self) -> float:
@@ -60,12 +61,21 @@ class Orbitals:
     shells : tuple of RadialFunction
         In the order of the code's basis.
     source : str
-        The file (and contraction) they come from.
+        Name of the basis, such as ``C6.0-s2p2d1``, or the file.
+    pair_radius : float or None
+        Orbitals that have no sharp end (Gaussians): two atoms share a block up to the sum of these radii, Angstrom.
+    n_electrons : float or None
+        Valence electrons of the neutral atom, where the file tells.
+    k_max : float
+        Largest wave number in the orbitals, 1/Angstrom. 100 (53 in atomic units, 2,800 Ry) is plenty for pseudopotential codes.
     """
 
     number: int
     shells: tuple[RadialFunction, ...]
     source: str
+    pair_radius: float | None = None
+    n_electrons: float | None = None
+    k_max: float = 100.0
 
     def __post_init__(self) -> None:
         if not self.shells:
@@ -80,3 +90,8 @@ class Orbitals:
     def cutoff(self) -> float:
         """Radius beyond which all orbitals vanish, Angstrom."""
         return max(float(shell.r[-1]) for shell in self.shells)
+
+    @property
+    def radius(self) -> float:
+        """Two atoms share a block up to the sum of these radii, Angstrom."""
+        return self.cutoff if self.pair_radius is None else self.pair_radius
