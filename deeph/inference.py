@@ -17,11 +17,12 @@ from deeph.errors import DataError
 from deeph.folders import new_folder
 from deeph.hamiltonian import Hamiltonian
 from deeph.log import logger
+from deeph.matrix_file import MatrixWriter
 from deeph.nn.frames import bond_rotation, orbital_matrix, wigner_matrices
 from deeph.nn.graph import check_compatible, make_graph, select_bonds
 from deeph.nn.model import HamiltonianModel
 from deeph.pairs import is_onsite
-from deeph.store import PREDICTED, MatrixWriter, element_order, write_overlap_part
+from deeph.store import PREDICTED, element_order, write_overlap_part
 from deeph.system import IntArray
 
 

@@ -1,26 +1,22 @@
 """The structure folder: POSCAR, info.json and packed matrices, in the current DeepH format.
 
 Files: ``POSCAR``; ``info.json``; ``overlap.h5``; ``hamiltonian.h5`` (or ``hamiltonian_pred.h5``); optional ``position_matrix.h5``.
-Each matrix file holds ``atom_pairs`` (n,5), ``chunk_shapes`` (n,2), ``chunk_boundaries`` (n+1) and ``entries``; blocks are row-major
-and concatenated.
+A matrix file is described in :mod:`deeph.matrix_file`.
 Collinear spin is an extension: ``"spin": "collinear"`` in info.json and ``entries`` of shape (2, M), up and down.
 """
 
 import json
-import os
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self, cast
+from typing import Any, cast
 
-import h5py
 import numpy as np
-import numpy.typing as npt
 
 from deeph.basis import Basis, Spin
 from deeph.blocks import PairBlocks
 from deeph.errors import DataError
 from deeph.folders import new_folder
 from deeph.hamiltonian import Hamiltonian, on_union
+from deeph.matrix_file import read_matrix, write_matrix
 from deeph.pairs import find_pairs
 from deeph.system import NUMBERS, FloatArray, IntArray, System
 
@@ -259,96 +255,3 @@ def write_poscar(path: Path, system: System) -> None:
     rows = [" ".join(f"{x:.17g}" for x in row) for row in (*system.cell, *system.positions)]
     head = [system.formula, "1.0", *rows[:3], " ".join(symbols), " ".join(map(str, counts)), "Cartesian"]
     path.write_text("\n".join([*head, *rows[3:]]) + "\n", encoding="utf-8")
-
-
-def read_matrix(path: Path, n_atoms: int) -> PairBlocks:
-    """Read a packed matrix file and check that it is consistent and finite.
-
-    Raises
-    ------
-    DataError
-        If the file is missing, truncated, inconsistent, or holds NaN.
-    """
-    if not path.is_file():
-        raise DataError(f"{path} is missing")
-    try:
-        with h5py.File(path, "r") as file:
-            pairs, shapes = file["atom_pairs"][:], file["chunk_shapes"][:]
-            boundaries, entries = file["chunk_boundaries"][:], file["entries"][:]
-    except (OSError, KeyError, ValueError, TypeError) as error:
-        raise DataError(f"{path} is not a complete matrix file (atom_pairs, chunk_shapes, chunk_boundaries, entries): {error}") from error
-    kinds = [values.dtype.kind for values in (pairs, shapes, boundaries, entries)]
-    if not set(kinds[:3]) <= {"i", "u"} or kinds[3] not in "fc" or entries.ndim > 2:
-        raise DataError(
-            f"{path}: expected integers in atom_pairs, chunk_shapes and chunk_boundaries, and one or two axes of numbers in entries"
-        )
-    if pairs.ndim != 2 or pairs.shape[1:] != (5,) or shapes.shape != (len(pairs), 2) or boundaries.shape != (len(pairs) + 1,):
-        raise DataError(f"{path}: atom_pairs {pairs.shape}, chunk_shapes {shapes.shape}, chunk_boundaries {boundaries.shape} disagree")
-    if not np.array_equal(np.diff(boundaries), shapes.prod(axis=1)) or (len(boundaries) and boundaries[0] != 0):
-        raise DataError(f"{path}: chunk_boundaries are not the running sum of the block sizes in chunk_shapes")
-    if len(pairs) and (pairs[:, 3:].min() < 0 or pairs[:, 3:].max() >= n_atoms):
-        low, high = pairs[:, 3:].min(), pairs[:, 3:].max()
-        raise DataError(f"{path}: atom indices {low} to {high}, but POSCAR has {n_atoms} atoms (counted from 0)")
-    if len(np.unique(pairs, axis=0)) != len(pairs):
-        raise DataError(f"{path}: the same atom pair occurs twice in atom_pairs")
-    try:
-        blocks = PairBlocks(pairs, shapes, entries)
-    except DataError as error:
-        raise DataError(f"{path}: {error}") from error
-    finite = np.isfinite(blocks.entries).all(axis=0)
-    if not finite.all():
-        R1, R2, R3, i, j = pairs[np.searchsorted(boundaries, int(np.argmin(finite)), side="right") - 1].tolist()
-        raise DataError(f"{path}: NaN or infinite value in block R = {R1} {R2} {R3}, i = {i}, j = {j}")
-    return blocks
-
-
-def write_matrix(path: Path, blocks: PairBlocks) -> None:
-    """Write a packed matrix file (to a temporary name, then renamed)."""
-    with MatrixWriter(path, blocks.pairs, blocks.shapes, blocks.n_components, blocks.entries.dtype) as writer:
-        writer.blocks.entries[:] = blocks.entries
-
-
-class MatrixWriter:
-    """A matrix file whose blocks are written as they are made; it gets its name only when it is complete.
-
-    Parameters
-    ----------
-    path : path
-        Final name.
-    pairs, shapes : int arrays
-        The whole pattern, see :class:`deeph.blocks.PairBlocks`.
-    n_components : int
-        Number of matrices; one is stored as a flat array.
-    dtype : numpy dtype
-        Type of the entries.
-
-    Attributes
-    ----------
-    blocks : PairBlocks
-        Zero at first; its entries lie in the file, so filling them needs no memory of their own.
-    """
-
-    def __init__(self, path: Path, pairs: IntArray, shapes: IntArray, n_components: int, dtype: npt.DTypeLike) -> None:
-        self.path, self._temporary = path, path.with_name(f".{path.name}.{os.getpid()}.part")
-        boundaries = np.concatenate([[0], np.cumsum(np.prod(shapes, axis=1))]).astype(np.int64)
-        size = int(boundaries[-1])
-        early = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-        early.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
-        with h5py.File(self._temporary, "w") as file:
-            for name, values in (("atom_pairs", pairs), ("chunk_shapes", shapes), ("chunk_boundaries", boundaries)):
-                file[name] = np.asarray(values, np.int64)
-            shape = (size,) if n_components == 1 else (n_components, size)
-            offset = file.create_dataset("entries", shape, dtype, dcpl=early).id.get_offset()
-        entries = np.memmap(self._temporary, dtype, "r+", offset, (n_components, size)) if size else np.zeros((n_components, 0), dtype)
-        self.blocks = PairBlocks(pairs, shapes, entries)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
-        if kind is None:
-            if isinstance(self.blocks.entries, np.memmap):
-                self.blocks.entries.flush()
-            self._temporary.replace(self.path)
-        else:
-            self._temporary.unlink(missing_ok=True)

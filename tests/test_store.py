@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 import deeph
 from deeph.errors import DataError
-from deeph.store import MatrixWriter, find_folders, read_matrix, write_matrix
+from deeph.matrix_file import MatrixWriter, read_matrix, write_matrix
+from deeph.store import find_folders
 
 MATRICES = ["overlap.h5", "hamiltonian.h5"]
 
