@@ -2,6 +2,7 @@
 
 Lattice vectors and atoms stand in columns; names of datasets are ``[R1, R2, R3, i, j]`` with atoms counted from 1; orbitals are in OpenMX's
 order; the overlap has no spin. Opening a dataset for each block is slow by design of the format: use it to exchange data, not to train.
+The zeroth-order Hamiltonian and the kinetic energy are extensions, in files of the same kind.
 """
 
 import json
@@ -16,10 +17,16 @@ from deeph.blocks import PairBlocks, block_shapes
 from deeph.conventions import atom_order
 from deeph.errors import DataError
 from deeph.folders import new_folder
-from deeph.hamiltonian import Hamiltonian, on_union
+from deeph.hamiltonian import EXTRA, Hamiltonian, on_common_pattern, spin_free_overlap
 from deeph.system import SYMBOLS, FloatArray, IntArray, System
 
-OVERLAPS, HAMILTONIANS, POSITIONS = "overlaps.h5", "hamiltonians.h5", "positions.h5"
+OVERLAPS, HAMILTONIANS, POSITIONS, MOMENTS = "overlaps.h5", "hamiltonians.h5", "positions.h5", "magmom.txt"
+EXTRA_FILES = {
+    "density_matrix": ("density_matrixs.h5", "density_matrices.h5"),
+    "H0": ("hamiltonians_zeroth.h5",),
+    "kinetic": ("kinetic_matrices.h5",),
+}
+"""Names of the files of :attr:`Hamiltonian.extra`: the first is written (for the density matrix DeepH-pack's spelling), each is read."""
 
 
 def is_legacy_folder(folder: Path) -> bool:
@@ -33,8 +40,8 @@ def read_legacy(folder: str | Path) -> Hamiltonian:
     Parameters
     ----------
     folder : path
-        Holds lat.dat, site_positions.dat, element.dat, orbital_types.dat, info.json, overlaps.h5, and perhaps hamiltonians.h5 and
-        positions.h5.
+        Holds lat.dat, site_positions.dat, element.dat, orbital_types.dat, info.json, overlaps.h5, and perhaps hamiltonians.h5,
+        positions.h5, density_matrixs.h5 (or density_matrices.h5) and magmom.txt.
 
     Returns
     -------
@@ -56,13 +63,19 @@ def read_legacy(folder: str | Path) -> Hamiltonian:
     except DataError as error:
         raise DataError(f"{folder} (lat.dat, site_positions.dat, element.dat): {error}") from error
     basis = Basis(_read_shells(folder / "orbital_types.dat", numbers), "spinor" if info["isspinful"] else "none")
-    S = _read_blocks(folder / OVERLAPS, system, basis, spin=False)
-    H = r = None
-    if (folder / HAMILTONIANS).is_file():
-        H, S = on_union(system, basis, _read_blocks(folder / HAMILTONIANS, system, basis, spin=True), S)
-    if (folder / POSITIONS).is_file():
-        r = _read_blocks(folder / POSITIONS, system, basis, spin=False, n_components=3).on_pattern(S.pairs, S.shapes)
-    return Hamiltonian(system, basis, S, H, r, info.get("fermi_level"), info.get("occupation"), info.get("source", {}))
+    matrices = {"S": _read_blocks(folder / OVERLAPS, system, basis, "S")}
+    optional = {"H": (HAMILTONIANS,), "r": (POSITIONS,), **EXTRA_FILES}
+    for name, files in optional.items():
+        found = [folder / file for file in files if (folder / file).is_file()]
+        if len(found) > 1:
+            raise DataError(f"{folder} holds {' and '.join(path.name for path in found)}: expected one of them")
+        if found:
+            matrices[name] = _read_blocks(found[0], system, basis, name)
+    matrices = on_common_pattern(system, basis, matrices)
+    return Hamiltonian(
+        system, basis, matrices["S"], matrices.get("H"), matrices.get("r"), info.get("fermi_level"), info.get("occupation"),
+        info.get("source", {}), _read_moments(folder / MOMENTS, system), {name: matrices[name] for name in EXTRA_FILES if name in matrices},
+    )  # fmt: skip
 
 
 def write_legacy(folder: str | Path, data: Hamiltonian, *, overwrite: bool = False) -> None:
@@ -91,12 +104,39 @@ def write_legacy(folder: str | Path, data: Hamiltonian, *, overwrite: bool = Fal
         shells = [" ".join(map(str, basis.shells[z])) for z in system.numbers.tolist()]
         (temporary / "orbital_types.dat").write_text("\n".join(shells) + "\n", encoding="utf-8")
         _write_info(temporary / "info.json", data)
+        if data.moments is not None:
+            _write_moments(temporary / MOMENTS, data.moments)
         orders = {z: np.argsort(atom_order("legacy", ls)) for z, ls in basis.shells.items()}
-        _write_blocks(temporary / OVERLAPS, data.S.reordered(system.numbers, orders))
-        if data.H is not None:
-            _write_blocks(temporary / HAMILTONIANS, data.H.reordered(system.numbers, orders, basis.spin_factor))
-        if data.r is not None:
-            _write_blocks(temporary / POSITIONS, data.r.reordered(system.numbers, orders))
+        written = {OVERLAPS: ("S", data.S), HAMILTONIANS: ("H", data.H), POSITIONS: ("r", data.r)}
+        written |= {EXTRA_FILES[name][0]: (name, blocks) for name, blocks in data.extra.items()}
+        for file, (name, blocks) in written.items():
+            if blocks is not None:
+                _write_blocks(temporary / file, blocks.reordered(system.numbers, orders, basis.spin_factor if _has_spin(name) else 1))
+
+
+def _has_spin(name: str) -> bool:
+    """Whether the blocks of a matrix have the spin of H."""
+    return name == "H" or EXTRA.get(name, False)
+
+
+def _read_moments(path: Path, system: System) -> FloatArray | None:
+    """(n_atoms, 3) moments from rows ``is magnetic, size, theta, phi`` (Bohr magneton, degrees); None if there is no such file."""
+    if not path.is_file():
+        return None
+    try:
+        table = np.loadtxt(path, ndmin=2)
+    except ValueError as error:
+        raise DataError(f"{path} is not a table of numbers: {error}") from error
+    if table.shape != (system.n_atoms, 4) or not np.isfinite(table).all():
+        raise DataError(f"{path}: table of {table.shape}; expected {(system.n_atoms, 4)} finite numbers: is magnetic, size, theta, phi")
+    size, theta, phi = table[:, 1] * (table[:, 0] != 0), *np.deg2rad(table[:, 2:]).T
+    return np.asarray(size * np.array([np.sin(theta) * np.cos(phi), np.sin(theta) * np.sin(phi), np.cos(theta)])).T
+
+
+def _write_moments(path: Path, moments: FloatArray) -> None:
+    size, in_plane = np.linalg.norm(moments, axis=1), np.linalg.norm(moments[:, :2], axis=1)
+    theta, phi = np.rad2deg(np.arctan2(in_plane, moments[:, 2])), np.rad2deg(np.arctan2(moments[:, 1], moments[:, 0]))
+    np.savetxt(path, np.column_stack([size > 0, size, theta, phi]), fmt=["%d", "%.17g", "%.17g", "%.17g"])
 
 
 def _read_info(path: Path) -> dict[str, Any]:
@@ -144,12 +184,13 @@ def _read_shells(path: Path, numbers: IntArray) -> dict[int, tuple[int, ...]]:
     return shells
 
 
-def _read_blocks(path: Path, system: System, basis: Basis, *, spin: bool, n_components: int = 1) -> PairBlocks:
+def _read_blocks(path: Path, system: System, basis: Basis, name: str) -> PairBlocks:
     """All blocks of one file, sorted by R, i and j, with orbitals in the project's order; NaN and wrong shapes are refused."""
+    spin, n_components = _has_spin(name), 3 if name == "r" else 1
     try:
         with h5py.File(path, "r") as file:
             names = list(file)
-            blocks = [file[name][()] for name in names]
+            blocks = [file[key][()] for key in names]
         keys = np.array(json.loads(f"[{','.join(names)}]"), np.int64).reshape(len(names), 5 if n_components == 1 else 6)
     except (OSError, ValueError, TypeError, OverflowError) as error:
         raise DataError(f"{path} is not a legacy matrix file with datasets '[R1, R2, R3, i, j]': {error}") from error
@@ -161,6 +202,8 @@ def _read_blocks(path: Path, system: System, basis: Basis, *, spin: bool, n_comp
     if (pairs != pairs[0]).any() or (len(keys) and not (0 <= pairs[..., 3:].min() <= pairs[..., 3:].max() < system.n_atoms)):
         raise DataError(f"{path}: atom indices outside 1 to {system.n_atoms}, or directions with different blocks")
     shapes = block_shapes(basis, system.numbers, pairs[0], spin=spin)
+    if name == "S" and len(shapes) and np.shape(blocks[order[0]]) == tuple(2 * shapes[0]):  # spin-diagonal 2n x 2n, see spin_free_overlap
+        shapes = 2 * shapes
     for n, expected in zip(order, np.tile(shapes, (n_components, 1)), strict=True):
         if np.shape(blocks[n]) != tuple(expected) or not np.isfinite(blocks[n]).all():
             raise DataError(
@@ -168,8 +211,14 @@ def _read_blocks(path: Path, system: System, basis: Basis, *, spin: bool, n_comp
                 "orbital_types.dat and isspinful ask for"
             )
     entries = np.concatenate([np.zeros(0), *(blocks[n].reshape(-1) for n in order)]).reshape(n_components, -1)
+    found = PairBlocks(pairs[0], shapes, entries)
+    if name == "S":
+        try:
+            found = spin_free_overlap(system, basis, found)
+        except DataError as error:
+            raise DataError(f"{path}: {error}") from error
     orders = {z: atom_order("legacy", ls) for z, ls in basis.shells.items()}
-    return PairBlocks(pairs[0], shapes, entries).reordered(system.numbers, orders, basis.spin_factor if spin else 1)
+    return found.reordered(system.numbers, orders, basis.spin_factor if spin else 1)
 
 
 def _write_blocks(path: Path, blocks: PairBlocks) -> None:

@@ -6,6 +6,7 @@ Collinear spin is an extension: ``"spin": "collinear"`` in info.json and ``entri
 """
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,12 +16,12 @@ from deeph.basis import Basis, Spin
 from deeph.blocks import PairBlocks
 from deeph.errors import DataError
 from deeph.folders import new_folder
-from deeph.hamiltonian import Hamiltonian, on_union
+from deeph.hamiltonian import Hamiltonian, on_common_pattern, spin_free_overlap
 from deeph.matrix_file import read_matrix, write_matrix
-from deeph.pairs import find_pairs
 from deeph.system import NUMBERS, FloatArray, IntArray, System
 
 OVERLAP, HAMILTONIAN, PREDICTED, POSITION = "overlap.h5", "hamiltonian.h5", "hamiltonian_pred.h5", "position_matrix.h5"
+SPIN_ORBIT, SPLIT_STORAGE = "hkb.h5", "spinless_plus_hkb"
 EXTRA_FILES = {"density_matrix": "density_matrix.h5", "H0": "hamiltonian_zeroth.h5", "kinetic": "kinetic_matrix.h5"}
 
 
@@ -97,32 +98,44 @@ def _read_parts(folder: Path, matrix: str | None, *, positions: bool, extra: boo
     info = read_info(folder)
     system = read_poscar(folder / "POSCAR")
     basis = _basis_of(info, folder).restricted(system.numbers)
-    S = read_matrix(folder / OVERLAP, system.n_atoms)
-    orbitals = basis.n_orbitals(system.numbers)
-    if S.n_pairs and S.shapes[0, 0] == 2 * orbitals[S.pairs[0, 3]]:  # overlap written as the spin-diagonal 2n x 2n block
-        S = S.mapped(lambda blocks, _: blocks[..., : blocks.shape[-2] // 2, : blocks.shape[-1] // 2].real)
-    H = None
+    matrices = {"S": spin_free_overlap(system, basis, read_matrix(folder / OVERLAP, system.n_atoms))}
     if matrix is not None:
-        if info.get("split_hkb"):
-            raise DataError(f"{folder} stores spin-orbit split into H0 and hkb.h5 (split_hkb); write it as one hamiltonian.h5 first")
-        H = read_matrix(folder / matrix, system.n_atoms)
-        if not np.array_equal(H.pairs, S.pairs):
-            H, S = on_union(system, basis, H, S)
-    r = _on_pattern_of(S, read_matrix(folder / POSITION, system.n_atoms)) if positions and (folder / POSITION).is_file() else None
-    found = {name: folder / file for name, file in EXTRA_FILES.items() if extra and (folder / file).is_file()}
+        matrices["H"] = read_matrix(folder / matrix, system.n_atoms)
+        if _is_split(info, basis):
+            matrices["H"] = _joined(system, basis, matrices["H"], read_matrix(folder / SPIN_ORBIT, system.n_atoms))
+    if positions and (folder / POSITION).is_file():
+        matrices["r"] = read_matrix(folder / POSITION, system.n_atoms)
+    for name, file in EXTRA_FILES.items():
+        if extra and (folder / file).is_file():
+            matrices[name] = read_matrix(folder / file, system.n_atoms)
+    matrices = on_common_pattern(system, basis, matrices)
     return Hamiltonian(
-        system, basis, S, H, r,
+        system, basis, matrices["S"], matrices.get("H"), matrices.get("r"),
         fermi_energy=_number(info, "fermi_energy_eV"), n_electrons=_number(info, "occupation"), source=info.get("source", {}),
-        moments=_moments(info), extra={name: _on_pattern_of(S, read_matrix(path, system.n_atoms)) for name, path in found.items()},
+        moments=_moments(info), extra={name: matrices[name] for name in EXTRA_FILES if name in matrices},
     )  # fmt: skip
 
 
-def _on_pattern_of(S: PairBlocks, other: PairBlocks) -> PairBlocks:
-    """A matrix on the pattern of S, which is larger where H had blocks that S lacked."""
-    if np.array_equal(other.pairs, S.pairs):
-        return other
-    factor = other.shapes[0] // S.shapes[find_pairs(S.pairs, other.pairs[:1])[0]] if other.n_pairs else 1
-    return other.on_pattern(S.pairs, S.shapes * factor)
+def _is_split(info: dict[str, Any], basis: Basis) -> bool:
+    """Whether H is stored as a spin-free part and a spin-orbit part; ``hamiltonian_storage`` is the older name of the key."""
+    split, storage = info.get("split_hkb"), info.get("hamiltonian_storage")
+    if split not in (None, True, False) or storage not in (None, "full", SPLIT_STORAGE):
+        raise DataError(
+            f"info.json: split_hkb is {split!r}, expected true or false, and hamiltonian_storage {storage!r}, expected 'full' or "
+            f"{SPLIT_STORAGE!r}, or neither"
+        )
+    if split is not None and storage is not None and split != (storage == SPLIT_STORAGE):
+        raise DataError(f"info.json: split_hkb is {split} but hamiltonian_storage {storage!r}; keep the one that is right")
+    if (found := bool(split) or storage == SPLIT_STORAGE) and basis.spin != "spinor":
+        raise DataError("info.json: H is split into a spin-free and a spin-orbit part (split_hkb), but 'spinful' is not true")
+    return found
+
+
+def _joined(system: System, basis: Basis, base: PairBlocks, spin_orbit: PairBlocks) -> PairBlocks:
+    """H = I2 x H0 + H_KB from the spin-free H0 and the complex spinor blocks of the non-local potential with spin-orbit coupling."""
+    scalar = on_common_pattern(system, replace(basis, spin="none"), {"H": base})["H"]
+    both = on_common_pattern(system, basis, {"H0": scalar.to_spinor(), "H": spin_orbit})
+    return replace(both["H"], entries=both["H0"].entries + both["H"].entries)
 
 
 def _moments(info: dict[str, Any]) -> FloatArray | None:

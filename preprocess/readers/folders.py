@@ -17,7 +17,7 @@ def read_deeph(folder: Path) -> Hamiltonian:
     """Read a structure folder; a prediction alone is refused, because it would be written as a DFT Hamiltonian."""
     if (folder / PREDICTED).is_file() and not (folder / HAMILTONIAN).is_file():
         raise DataError(f"{folder} holds only a prediction ({PREDICTED}); expected DFT data in {HAMILTONIAN}")
-    return read_folder(folder, positions=True)
+    return read_folder(folder, positions=True, extra=True)
 
 
 def detect_legacy(folder: Path) -> str | None:
