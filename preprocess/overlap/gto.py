@@ -13,8 +13,8 @@ from preprocess.readers.pyscf_run import orbital_radii
 
 TAIL = 1e-11
 """Where r^2 R(r) of a shell has fallen to this part of its largest value, the table ends."""
-K_DECAY = 27.0
-"""At the largest wave number, f_a f_b = exp(-k^2/2a) of the steepest function a has fallen to exp(-27) = 2e-12."""
+K_DECAY = 30.0
+"""At the largest wave number, f_a f_b = exp(-k^2/2a) of the steepest function a has fallen to exp(-30) = 1e-13."""
 
 
 def read_gto(name: str, number: int) -> Orbitals:

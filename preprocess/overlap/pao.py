@@ -91,7 +91,7 @@ def _value(text: str, keyword: str, path: Path) -> float:
 
 
 def _table(text: str, l: int, path: Path) -> tuple[FloatArray, FloatArray]:
-    """r in Bohr and the functions (n_functions, n_r) of one l."""
+    """Grid in Bohr and the functions (n_functions, n_r) of one l."""
     start, stop = text.find(f"<pseudo.atomic.orbitals.L={l}\n"), text.find(f"pseudo.atomic.orbitals.L={l}>")
     if start < 0 or stop < start:
         raise DataError(f"{path} holds no complete table of functions with l = {l} (<pseudo.atomic.orbitals.L={l} ... >)")

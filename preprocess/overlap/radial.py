@@ -27,7 +27,7 @@ class Transform(NamedTuple):
 
 
 def resampled(shell: RadialFunction, power: int, k_max: float) -> tuple[FloatArray, FloatArray]:
-    """r and r^power R(r) on a uniform mesh that resolves ``k_max`` up to the end of the shell."""
+    """Grid and r^power R(r) on a uniform mesh that resolves ``k_max`` up to the end of the shell."""
     n = int(np.ceil(shell.r[-1] * k_max / np.pi * 2.5)) + 16
     r = np.linspace(0.0, shell.r[-1], n)
     return r, CubicSpline(shell.r, shell.values)(np.maximum(r, shell.r[0])) * r**power

@@ -80,7 +80,9 @@ class TwoCentre:
         """(n_pairs, 5) all pairs whose orbitals overlap; see :func:`deeph.pairs.neighbour_pairs`."""
         return neighbour_pairs(system, {z: o.radius for z, o in self.orbitals.items()})
 
-    def compute(self, system: System, operator: Operator = "overlap", pairs: IntArray | None = None) -> PairBlocks:
+    def compute(
+        self, system: System, operator: Operator = "overlap", pairs: IntArray | None = None, *, n_threads: int = 1
+    ) -> PairBlocks:
         """One operator between all orbitals of a structure.
 
         Parameters
@@ -92,6 +94,8 @@ class TwoCentre:
             position of the right atom in 1/Angstrom (that with respect to the left atom is its negative).
         pairs : (n_pairs, 5) int array, optional
             Which blocks; by default all that are not zero.
+        n_threads : int
+            Number of threads that share the blocks.
 
         Returns
         -------
@@ -106,7 +110,7 @@ class TwoCentre:
         pairs = self.pairs(system) if pairs is None else pairs
         shapes = block_shapes(self.basis, system.numbers, pairs, spin=False)
         out = PairBlocks.zeros(pairs, shapes, COMPONENTS[operator])
-        self.fill(system, operator, out)
+        self.fill(system, operator, out, n_threads)
         return out
 
     def fill(self, system: System, operator: Operator, out: PairBlocks, n_threads: int = 1) -> None:

@@ -1,10 +1,14 @@
-"""What a reader needs from OpenMX's input file: the basis of every atom and the k mesh."""
+"""OpenMX's input file: the basis of every atom, the k mesh, the structure."""
 
 import re
+from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from deeph.errors import DataError
-from deeph.system import NUMBERS, SYMBOLS
+from deeph.system import NUMBERS, SYMBOLS, System
+from deeph.units import OPENMX
 
 _PAO = re.compile(r"([A-Z][a-z]?)(\d+(?:\.\d+)?)[^-]*-((?:[spdf]\d+)+)")
 _VPS = re.compile(r"([A-Z][a-z]?)(?:_|$)")
@@ -84,6 +88,47 @@ def _parse_species(name: str, pao: str, vps: str = "") -> Species:
     return Species(NUMBERS[match[1]], float(match[2]), shells, pao)
 
 
+def read_structure(path: Path) -> tuple[System, list[Species], float]:
+    """The structure an input file describes.
+
+    Parameters
+    ----------
+    path : path
+        The ``.dat`` file.
+
+    Returns
+    -------
+    System, list of Species, float
+        Atoms where the file puts them (also outside the cell), the species of each, and the number of valence electrons (the sum of the
+        initial spin occupations, which OpenMX wants to be that).
+
+    Raises
+    ------
+    DataError
+        If a block or keyword is missing or not understood.
+    """
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error}") from error
+    try:
+        n_atoms = int(_keyword(text, "Atoms.Number", "0"))
+        rows = _block(text, "Atoms.SpeciesAndCoordinates")[:n_atoms]
+        species = read_species(text, n_atoms)
+        unit = {"ang": 1.0, "au": OPENMX.bohr}
+        cell = np.array(_block(text, "Atoms.UnitVectors")[:3], np.float64)[:, :3]
+        cell *= unit[_keyword(text, "Atoms.UnitVectors.Unit", "Ang").lower()]
+        table = np.array([row[2:7] for row in rows], np.float64).reshape(n_atoms, -1)
+        kind = _keyword(text, "Atoms.SpeciesAndCoordinates.Unit", "Ang").lower()
+        positions = table[:, :3] @ cell if kind == "frac" else table[:, :3] * unit[kind]
+    except (ValueError, KeyError, IndexError) as error:
+        raise DataError(f"{path}: Atoms.Number, Atoms.UnitVectors or Atoms.SpeciesAndCoordinates are not understood: {error!r}") from error
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
+    charge = float(_keyword(text, "scf.system.charge", "0"))
+    return System(cell, positions, np.array([s.number for s in species])), species, float(table[:, 3:].sum()) - charge
+
+
 def read_k_mesh(text: str) -> dict[str, Any]:
     """The k mesh of the self-consistent run, k = (n + shift)/grid with n = 0 .. grid - 1; empty where it is not known."""
     solver = _keyword(text, "scf.EigenvalueSolver", "cluster").lower()
@@ -121,5 +166,5 @@ def _block(text: str, name: str) -> list[list[str]]:
         start = next(n for n, line in enumerate(lowered) if line.startswith(f"<{name.lower()}"))
         stop = next(n for n, line in enumerate(lowered) if line.startswith(f"{name.lower()}>"))
     except StopIteration:
-        raise DataError(f"the copy of the input file has no block <{name} ... {name}>") from None
+        raise DataError(f"the input file has no block <{name} ... {name}>") from None
     return [line.split() for line in lines[start + 1 : stop] if line]
