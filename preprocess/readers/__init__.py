@@ -6,12 +6,13 @@ A new code adds a file with ``detect`` and ``read`` (see :class:`preprocess.read
 from pathlib import Path
 
 from deeph.errors import DataError, UsageError
-from preprocess.readers import abacus, abacus_bands, aims, aims_output, folders, openmx, openmx_band, pyscf
+from preprocess.readers import abacus, abacus_bands, aims, aims_output, folders, openmx, openmx_band, pyscf, siesta, siesta_bands
 from preprocess.readers.base import Reader
 
 READERS: dict[str, Reader] = {
     "abacus": Reader(abacus.detect, abacus.read, abacus_bands.read_bands),
     "openmx": Reader(openmx.detect, openmx.read, openmx_band.read_bands),
+    "siesta": Reader(siesta.detect, siesta.read, siesta_bands.read_bands),
     "aims": Reader(aims.detect, aims.read, aims_output.read_bands),
     "pyscf": Reader(pyscf.detect, pyscf.read, pyscf.read_bands),
     "deeph": Reader(folders.detect_deeph, folders.read_deeph),

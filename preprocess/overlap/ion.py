@@ -1,0 +1,123 @@
+"""SIESTA basis files: ``.ion.xml``, ``.ion.nc`` and plain ``.ion``, which hold the same tables.
+
+Each function is tabulated on a uniform grid from 0 to its cutoff as R(r)/r^l, in Bohr^-(3/2 + l); multi-zeta and polarization functions
+are shells like any other, in the order of SIESTA's orbitals.
+"""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+from xml.etree import ElementTree as ET
+
+import numpy as np
+
+from deeph.errors import DataError
+from deeph.system import SYMBOLS, FloatArray
+from deeph.units import SIESTA_5
+from preprocess.overlap.orbitals import Orbitals, RadialFunction
+
+MAX_NORM_ERROR = 0.02
+"""Accepted |norm - 1| of a function."""
+
+
+class _Table(NamedTuple):
+    """One radial table: l, grid step in Bohr, R(r)/r^l."""
+
+    l: int
+    step: float
+    values: FloatArray
+
+
+def read_ion(path: Path) -> Orbitals:
+    """The orbitals of a species.
+
+    Parameters
+    ----------
+    path : path
+        ``Si.ion.xml``, ``Si.ion.nc`` or ``Si.ion``, told from its ending.
+
+    Raises
+    ------
+    DataError
+        If the file is damaged, or a function is not normalized.
+    """
+    reader = {".xml": _read_xml, ".nc": _read_nc}.get(path.suffix, _read_text)
+    try:
+        number, tables = reader(path)
+        shells = tuple(_shell(table) for table in tables)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
+    except (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, ET.ParseError) as error:
+        raise DataError(f"{path} is not a complete SIESTA basis file: {error}") from error
+    if not 0 < number < len(SYMBOLS):
+        raise DataError(f"{path} is of atomic number {number}: ghost atoms and mixed species are not supported")
+    for n, shell in enumerate(shells):
+        if not abs(shell.norm - 1) < MAX_NORM_ERROR:
+            raise DataError(f"{path}: function {n + 1} (l = {shell.l}) has the norm {shell.norm:.4f}, expected 1: the file is damaged")
+    return Orbitals(number, shells, path.name)
+
+
+def _shell(table: _Table) -> RadialFunction:
+    if table.l < 0 or not table.step > 0:
+        raise DataError(f"a function with l = {table.l} and grid step {table.step}: the file is damaged")
+    r = table.step * np.arange(len(table.values), dtype=np.float64)
+    return RadialFunction(table.l, r * SIESTA_5.bohr, np.asarray(table.values * r**table.l / SIESTA_5.bohr**1.5))
+
+
+def _read_xml(path: Path) -> tuple[int, list[_Table]]:
+    root = ET.fromstring(path.read_text(encoding="utf-8", errors="replace"))  # noqa: S314 - a basis file of the user's own
+    tables = []
+    for orbital in root.iter("orbital"):
+        points = int(_text(orbital, "radfunc/npts"))
+        values = np.array(_text(orbital, "radfunc/data").split(), float).reshape(points, 2)[:, 1]
+        tables.append(_Table(int(orbital.attrib["l"]), float(_text(orbital, "radfunc/delta")), values))
+    return int(_text(root, "z")), _checked(tables, int(_text(root, "norbs_nl")))
+
+
+def _text(element: Any, name: str) -> str:
+    found = element.find(name)
+    if found is None:
+        raise DataError(f"<{name}> is missing")
+    return str(found.text)
+
+
+def _read_nc(path: Path) -> tuple[int, list[_Table]]:
+    """NetCDF of the classic kind, which scipy reads, or of the kind that is HDF5 underneath."""
+    with path.open("rb") as file:
+        classic = file.read(3) == b"CDF"
+    if classic:
+        from scipy.io import netcdf_file
+
+        with netcdf_file(path, mmap=False) as data:
+            variables = {name: data.variables[name][:].copy() for name in ("orbnl_l", "delta", "orb")}
+            number = int(data.Atomic_number)
+    else:
+        import h5py
+
+        with h5py.File(path, "r") as data:
+            variables = {name: data[name][:] for name in ("orbnl_l", "delta", "orb")}
+            number = int(np.ravel(data.attrs["Atomic_number"])[0])
+    tables = zip(variables["orbnl_l"], variables["delta"], variables["orb"], strict=True)
+    return number, [_Table(int(l), float(step), np.array(values, float)) for l, step, values in tables]
+
+
+def _read_text(path: Path) -> tuple[int, list[_Table]]:
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    ends = [n for n, line in enumerate(lines) if line.strip() == "</preamble>"]
+    lines = lines[ends[0] + 1 :] if ends else lines
+    number, count = int(lines[2].split()[0]), int(lines[6].split()[1])
+    start = next(n for n, line in enumerate(lines) if line.lstrip().startswith("# PAOs")) + 1
+    tables: list[_Table] = []
+    for _ in range(count):
+        points, step = lines[start + 1].split()[:2]
+        rows = lines[start + 2 : start + 2 + int(points)]
+        if len(rows) != int(points):
+            raise DataError(f"truncated: {len(rows)} of {points} points of function {len(tables) + 1}")
+        tables.append(_Table(int(lines[start].split()[0]), float(step), np.array([float(row.split()[1]) for row in rows])))
+        start += 2 + int(points)
+    return number, tables
+
+
+def _checked(tables: list[_Table], count: int) -> list[_Table]:
+    if len(tables) != count:
+        raise DataError(f"{len(tables)} functions, but {count} are announced: the file is truncated")
+    return tables

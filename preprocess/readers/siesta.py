@@ -1,0 +1,186 @@
+"""SIESTA (4 and 5): one run folder with ``.HSX``, ``.TSHS`` or ``.nc``, ``.ORB_INDX`` and ``.XV``. See docs/siesta.md."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from deeph.basis import Basis, Spin
+from deeph.blocks import PairBlocks
+from deeph.conventions import atom_order, atom_signs
+from deeph.errors import DataError
+from deeph.hamiltonian import Hamiltonian
+from deeph.system import SYMBOLS, FloatArray, System
+from deeph.units import KELVIN, Constants
+from preprocess.readers.siesta_bands import read_fermi_energy
+from preprocess.readers.siesta_blocks import Slots, find_slots
+from preprocess.readers.siesta_density import density_blocks, mulliken_moments, read_density
+from preprocess.readers.siesta_files import AtomBasis, find_constants, read_geometry, read_orb_indx
+from preprocess.readers.siesta_matrix import Matrices, read_matrices
+
+SPINS: dict[int, Spin] = {1: "none", 2: "collinear", 4: "spinor", 8: "spinor"}
+SUFFIXES = (".HSX", ".TSHS", ".nc", ".onlyS")
+"""Files with matrices, the preferred ones first."""
+MAX_ASYMMETRY = 1e-5
+"""Largest |M - M^dagger| accepted in H (Rydberg) and S; single precision gives 1e-6, a damaged or misread file orders more."""
+
+
+def detect(folder: Path) -> str | None:
+    """Why a folder looks like a SIESTA run, or None."""
+    found = sorted(p.name for suffix in (".HSX", ".TSHS", ".ORB_INDX") for p in folder.glob(f"*{suffix}"))
+    return f"it holds {found[0]}" if found else None
+
+
+def find_matrices(folder: Path) -> Path:
+    """The file with the matrices of a run folder; the other files have its name and other endings."""
+    for suffix in SUFFIXES:
+        found = sorted(p for p in folder.glob(f"*{suffix}") if suffix != ".nc" or p.with_suffix(".ORB_INDX").is_file())
+        if len(found) == 1:
+            return found[0]
+        if found:
+            names = ", ".join(p.name for p in found[:4])
+            raise DataError(f"{folder} holds {len(found)} {suffix} files ({names}): expected one run a folder")
+    raise DataError(f"{folder} holds no .HSX, .TSHS or .nc file with H and S: run SIESTA with 'SaveHS true'")
+
+
+def read(folder: Path) -> Hamiltonian:
+    """Read a SIESTA run.
+
+    Parameters
+    ----------
+    folder : path
+        Holds the files of one run.
+
+    Returns
+    -------
+    Hamiltonian
+        H and S in eV and Angstrom (converted with SIESTA's own constants), orbitals in the project's order, exactly Hermitian.
+
+    Raises
+    ------
+    DataError
+        If a file is missing, damaged or of an unknown layout, or the files contradict each other.
+    """
+    raw = read_matrices(find_matrices(folder))
+    bases = read_orb_indx(raw.path.with_suffix(".ORB_INDX"))
+    try:
+        return _convert(raw, bases)
+    except DataError as error:
+        raise error if str(folder) in str(error) else DataError(f"{raw.path}: {error}") from error
+
+
+def read_system(raw: Matrices) -> tuple[System, Constants]:
+    """The atoms, from the file of the matrices if it has them (full precision), and the constants of the run."""
+    xv, struct_out = (read_geometry(raw.path.with_suffix(suffix)) for suffix in (".XV", ".STRUCT_OUT"))
+    constants = find_constants(xv, struct_out, raw.layout)
+    listed = xv or struct_out
+    if listed is None:
+        raise DataError("neither .XV nor .STRUCT_OUT is there to tell the elements; SIESTA writes both in every run, copy them too")
+    if len(listed.numbers) != len(raw.n_orbitals):
+        raise DataError(f"{len(raw.n_orbitals)} atoms in the matrices, but {len(listed.numbers)} in .XV or .STRUCT_OUT")
+    scale = constants.bohr if xv is not None else 1.0
+    cell, positions = listed.cell * scale, listed.positions * scale
+    if raw.cell is not None and raw.positions is not None:
+        cell, positions = raw.cell * constants.bohr, raw.positions * constants.bohr
+    return System(cell, positions, listed.numbers), constants
+
+
+def _convert(raw: Matrices, bases: list[AtomBasis]) -> Hamiltonian:
+    """The physics: units, orbital order, spin."""
+    system, constants = read_system(raw)
+    basis = _basis(raw, system, bases)
+    rydberg = constants.hartree / 2
+    radii = {int(z): max(b.radius for b, y in zip(bases, system.numbers, strict=True) if y == z) for z in system.numbers}
+    radii = {z: radius * constants.bohr for z, radius in radii.items()}
+    slots = find_slots(raw, system, radii, constants.bohr)
+    source: dict[str, Any] = {
+        "code": "SIESTA",
+        "format": raw.layout,
+        "constants": constants._asdict(),
+        "orbital_radii": {SYMBOLS[z]: radius for z, radius in radii.items()},
+    }
+    S, asymmetry = _hermitian(slots, slots.blocks(raw.S[None]), "overlap")
+    S = _ordered(S, system, basis, 1)
+    source["asymmetry"] = {"S": asymmetry}
+    H = None
+    if raw.H is not None:
+        H, asymmetry = _hermitian(slots, _with_spin(slots, raw.H), "Hamiltonian")
+        H = _ordered(replace(H, entries=H.entries * rydberg), system, basis, basis.spin_factor)
+        source["asymmetry"]["H_eV"] = asymmetry * rydberg
+    if raw.temperature is not None:
+        source["electronic_temperature_K"] = raw.temperature * rydberg / KELVIN
+    source |= _k_mesh(raw)
+    fermi = raw.fermi * rydberg if raw.fermi is not None else read_fermi_energy(raw.path.with_suffix(".EIG"))
+    density = None if H is None else read_density(raw.path.with_suffix(".DM"), raw)
+    rho = None if density is None else density_blocks(density, slots)
+    return Hamiltonian(
+        system,
+        basis,
+        S,
+        H,
+        fermi_energy=None if H is None else fermi,
+        n_electrons=raw.n_electrons,
+        source=source,
+        moments=None if density is None else mulliken_moments(density, raw),
+        extra={} if rho is None else {"density_matrix": _ordered(rho, system, basis, basis.spin_factor)},
+    )
+
+
+def _basis(raw: Matrices, system: System, bases: list[AtomBasis]) -> Basis:
+    """Shells of each element; the same on all its atoms, and as many orbitals as the matrices have."""
+    if len(bases) != system.n_atoms:
+        raise DataError(f"{system.n_atoms} atoms in the matrices, but {len(bases)} in .ORB_INDX")
+    shells: dict[int, tuple[int, ...]] = {}
+    for n, (z, one) in enumerate(zip(system.numbers.tolist(), bases, strict=True)):
+        if shells.setdefault(z, one.shells) != one.shells:
+            raise DataError(f"two bases for {SYMBOLS[z]}: {shells[z]} and {one.shells} (atom {n + 1}); use the same on all its atoms")
+    basis = Basis(shells, "none" if raw.H is None else SPINS[len(raw.H)])
+    expected = basis.n_orbitals(system.numbers)
+    if (expected != raw.n_orbitals).any():
+        n = int(np.argmax(expected != raw.n_orbitals))
+        raise DataError(
+            f"atom {n + 1} has {raw.n_orbitals[n]} orbitals in the matrices, but {expected[n]} in .ORB_INDX: they are of different runs"
+        )
+    return basis
+
+
+def _with_spin(slots: Slots, H: FloatArray) -> PairBlocks:
+    """H with its spin, from the element at row i and column j, which SIESTA defines as <j, R| H |i, 0>.
+
+    Spinors are [[H1 + i H5, H3 - i H4], [H7 + i H8, H2 + i H6]] (diag3k.F), or for non-collinear runs [[H1, H3 - i H4], [H3 + i H4, H2]]
+    (diag2k.F); the block <i, 0| H |j, R> is the adjoint in spin.
+    """
+    if len(H) <= 2:
+        return slots.blocks(H)
+    if len(H) == 4:
+        return slots.spinor_blocks(H[0], H[2] - 1j * H[3], H[2] + 1j * H[3], H[1])
+    return slots.spinor_blocks(H[0] - 1j * H[4], H[6] - 1j * H[7], H[2] + 1j * H[3], H[1] - 1j * H[5])
+
+
+def _ordered(blocks: PairBlocks, system: System, basis: Basis, spin_factor: int) -> PairBlocks:
+    """In the project's orbital order and signs."""
+    orders = {z: atom_order("siesta", shells) for z, shells in basis.shells.items()}
+    signs = {z: atom_signs("siesta", shells) for z, shells in basis.shells.items()}
+    return blocks.reordered(system.numbers, orders, spin_factor, signs)
+
+
+def _hermitian(slots: Slots, blocks: PairBlocks, what: str) -> tuple[PairBlocks, float]:
+    """The Hermitian matrix SIESTA works with, and how far the file was from one."""
+    error = blocks.hermiticity_error()
+    if not error <= MAX_ASYMMETRY:
+        raise DataError(
+            f"the {what} differs from its Hermitian conjugate by {error:.1e} (expected below {MAX_ASYMMETRY:g}): the file is damaged; "
+            "copy it again or repeat the run"
+        )
+    return slots.triangle(blocks), error
+
+
+def _k_mesh(raw: Matrices) -> dict[str, Any]:
+    """The mesh of the run, if it is n1 x n2 x n3 along the reciprocal vectors, through Gamma or half-way."""
+    if raw.k_cell is None or raw.k_shift is None:
+        return {}
+    size, shift = np.diag(raw.k_cell), np.array(raw.k_shift) % 1.0
+    if (raw.k_cell != np.diag(size)).any() or (size < 1).any() or not np.isin(shift, (0.0, 0.5)).all():
+        return {}
+    return {"k_grid": size.tolist(), "k_shift": shift.tolist()}
