@@ -68,7 +68,7 @@ def test_refusals(model, mini_graphene):
         predict(model, replace(mini_graphene, basis=Basis({6: shells[::-1]})))
     one_way = mini_graphene.S.selected(np.flatnonzero(mini_graphene.S.pairs[:, 0] >= 0))
     with pytest.raises(DataError, match="partner"):
-        predict(model, replace(mini_graphene, S=one_way, H=None, r=None))
+        predict(model, replace(mini_graphene, S=one_way, H=None, r=None, extra={}))
 
 
 def test_command(model, mini_graphene, tmp_path):
