@@ -6,7 +6,7 @@ import textwrap
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
@@ -47,7 +47,7 @@ def load_settings(model: type[Settings], path: str | Path, overrides: Sequence[s
         raise UsageError(f"{path} cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} is not a TOML file: {error}") from error
-    sections = _sections(model)
+    sections = _sections(model) | _families(model)
     _prepare(values, path.resolve().parent, sections)
     mistakes = _apply(values, overrides, sections)
     try:
@@ -64,6 +64,11 @@ def load_settings(model: type[Settings], path: str | Path, overrides: Sequence[s
 def _sections(model: type[BaseModel]) -> Sections:
     """The tables of a file and what they hold."""
     return {name: field.annotation for name, field in model.model_fields.items() if isinstance(field.annotation, type)}
+
+
+def _families(model: type[BaseModel]) -> Sections:
+    """What each of several tables with names of their own holds, such as ``[elements.C]``."""
+    return {name: get_args(f.annotation)[1] for name, f in model.model_fields.items() if get_origin(f.annotation) is dict}
 
 
 def _prepare(values: dict[str, Any], folder: Path, sections: Sections) -> None:
@@ -108,6 +113,9 @@ def _explain(error: ValidationError, sections: Sections) -> list[str]:
     for item in error.errors():
         where = [str(part) for part in item["loc"][:2]]
         name = ".".join(where)
+        if len(item["loc"]) > 2 and where[1] not in sections[where[0]].model_fields:  # one table of a family
+            where[1] = str(item["loc"][2])
+            name += f".{where[1]}"
         if item["type"] == "extra_forbidden":
             text = _closest(where, sections)
         elif item["type"] == "missing":
@@ -120,7 +128,7 @@ def _explain(error: ValidationError, sections: Sections) -> list[str]:
         if previous:  # another alternative of the same field
             text = text.partition(", expected ")[2] or text
         previous.append(text)
-    return [f"{name}: {' or '.join(texts)}" for name, texts in lines.items()]
+    return [(f"{name}: " if name else "") + " or ".join(texts) for name, texts in lines.items()]
 
 
 def _closest(where: list[str], sections: Sections) -> str:

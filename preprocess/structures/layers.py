@@ -95,7 +95,7 @@ def with_gaps(system: System, labels: IntArray, gaps: Sequence[float] | FloatArr
     old = layer_gaps(system, labels)
     if len(gaps) != len(old):
         raise UsageError(f"{len(gaps)} layer spacings for a structure of {len(old) + 1} layers: expected {len(old)}")
-    h, empty = heights(system)
+    _, empty = heights(system)
     move = np.concatenate([[0.0], np.cumsum(np.asarray(gaps) - old)])
     if empty - move[-1] < min(LAYER_GAP, empty):
         raise UsageError(

@@ -119,13 +119,15 @@ def draw(make: Callable[[np.random.Generator], System], limits: Limits, seed: in
     DataError
         If no structure was acceptable.
     """
-    reason = ""
+    reason = first = ""
     for attempt in range(ATTEMPTS):
         system = make(np.random.default_rng([seed, n, attempt]))
         reason = too_close(system, limits)
         if not reason:
+            if attempt:
+                logger.info("structure %d: atoms too close in %d draws before (%s)", n, attempt, first)
             return Drawn(system, attempt + 1)
-        logger.info("structure %d drawn again: %s", n, reason)
+        first = first or reason
     raise DataError(
         f"structure {n}: atoms too close in each of {ATTEMPTS} draws (the last one: {reason}). Use smaller displacements or larger "
         "spacings, or lower --min-distance if such bonds are meant"

@@ -1,0 +1,206 @@
+"""What each command of ``deeph-structures`` does."""
+
+import argparse
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from deeph.config_file import load_settings
+from deeph.errors import DataError, UsageError
+from deeph.log import logger
+from deeph.system import FloatArray, IntArray, System, read_structure
+from preprocess.structures.commensurate import Wish
+from preprocess.structures.defects import random_sites, with_defects
+from preprocess.structures.distances import BOND_FRACTION, RADII_FRACTION, Limits, limits_from, limits_of_radii, too_close
+from preprocess.structures.monolayer import Monolayer, read_monolayer
+from preprocess.structures.output import Item, find_structures, item_name, write_set
+from preprocess.structures.perturb import Perturbation, draw
+from preprocess.structures.settings import Settings, example
+from preprocess.structures.supercell import supercell
+from preprocess.structures.trajectory import parse_slice, read_frames
+from preprocess.structures.twist import Stack, stack, twisted
+
+UNRECORDED = ("name", "verbose", "quiet", "out")
+"""Options that say nothing about the structures."""
+
+
+def _twist(args: argparse.Namespace, command: str) -> None:
+    layers = [read_monolayer(text).centred(args.centre) for text in args.layers]
+    form: dict[str, Any] = {
+        "shifts": _shifts(args, layers),
+        "spacing": args.spacing if len(args.spacing) > 1 else args.spacing[0],
+        "vacuum": args.vacuum,
+    }
+    if args.matrix:
+        result = stack(layers, _matrices(args.matrix, len(layers)), **form)
+    elif args.mn:
+        result = twisted(layers, indices=(args.mn[0], args.mn[1]), **form)
+    else:
+        angles = args.angle if len(args.angle) > 1 else [0.0 if n % 2 == 0 else args.angle[0] for n in range(len(layers))]
+        if len(angles) != len(layers):
+            raise UsageError(f"{len(angles)} angles for {len(layers)} layers: expected one for every second layer, or one for each")
+        wish = Wish(tuple(angles), args.max_atoms, args.max_strain, args.tolerance)
+        result = twisted(layers, wish=wish, **form)
+    _refuse_close(result.system, limits_of_radii(result.system.numbers.tolist(), _fraction(args, RADII_FRACTION)))
+    _write(args, command, [Item("", result.system, result.summary())])
+    sys.stdout.write(_describe(result, layers))
+
+
+def _shifts(args: argparse.Namespace, layers: list[Monolayer]) -> FloatArray:
+    """(n_layers, 2) shift of each layer from --registry and --shift."""
+    registry = args.registry or "A" * len(layers)
+    if len(registry) != len(layers) or set(registry) - set("ABC"):
+        raise UsageError(f"--registry {registry}: expected one of the letters A, B, C for each of the {len(layers)} layers")
+    shifts = np.repeat([["ABC".index(letter) / 3] for letter in registry], 2, axis=1)
+    for layer, *vector in args.shift:
+        try:
+            n, x, y = int(layer), *map(float, vector)
+        except ValueError:
+            n, x, y = 0, 0.0, 0.0
+        if not 1 <= n <= len(layers):
+            raise UsageError(f"--shift {layer} {' '.join(vector)}: expected a layer from 1 to {len(layers)} and two numbers")
+        shifts[n - 1] += x, y
+    return shifts
+
+
+def _matrices(rows: list[list[int]], n_layers: int) -> list[IntArray]:
+    if len(rows) != n_layers:
+        raise UsageError(f"--matrix is given {len(rows)} times for {n_layers} layers: expected once a layer")
+    return [np.array(row).reshape(2, 2) for row in rows]
+
+
+def _describe(result: Stack, layers: list[Monolayer]) -> str:
+    """Atoms, cell, and what became of each layer."""
+    a, b, c = result.summary()["cell_lengths"]
+    lines = [f"{result.system.n_atoms} atoms, cell {a:.4f} x {b:.4f} x {c:.4f} Angstrom"]
+    for layer, angle, strain in zip(layers, result.angles, result.strains, strict=True):
+        low, high = 100 * strain + 0.0
+        lines.append(f"  {layer.name}: turned by {angle:.6f} degrees, strain {low:+.4f} to {high:+.4f} %")
+    return "\n".join(lines) + "\n"
+
+
+def _perturb(args: argparse.Namespace, command: str) -> None:
+    if len(args.displacement) > 2:
+        raise UsageError("--displacement takes one number, or a range of two")
+    spacing = None if args.spacing is None else (args.spacing[0], args.spacing[1])
+    make = Perturbation((args.displacement[0], args.displacement[-1]), args.strain, args.slide, spacing, args.gap)
+    if make == Perturbation(gap=args.gap):
+        raise UsageError("nothing to perturb: give --displacement, --strain, --slide or --spacing")
+    system = read_structure(args.structure)
+    limits = limits_from(system, _fraction(args, BOND_FRACTION))
+
+    def items() -> Iterator[Item]:
+        for n in _numbers(args):
+            system_n, attempts = draw(lambda rng: make(system, rng), limits, args.seed, n)
+            yield Item(item_name(n), system_n, {"attempts": attempts})
+
+    _write(args, command, items())
+
+
+def _supercell(args: argparse.Namespace, command: str) -> None:
+    matrix = args.repeat or np.array(args.matrix).reshape(3, 3)
+    _write(args, command, [Item("", supercell(read_structure(args.structure), matrix), {})])
+
+
+def _defects(args: argparse.Namespace, command: str) -> None:
+    system = read_structure(args.structure)
+    counts = [(old, _count(n)) for old, *_, n in [*args.vacancies, *args.substitute]]
+    if not counts and (args.number != 1 or not (args.remove or args.replace)):
+        raise UsageError("no random defects are asked for: give --vacancies or --substitute, or --remove and --replace for one structure")
+    replaced = {_count(atom, 0): new for atom, new in args.replace}
+    given = [*args.remove, *replaced]
+    with_defects(system, vacancies=args.remove, substitutions=replaced)  # whatever is wrong with them is said before anything is drawn
+    fixed = with_defects(system, substitutions=replaced)
+
+    def items() -> Iterator[Item]:
+        for n in _numbers(args):
+            rng = np.random.default_rng([args.seed, n])
+            sites = random_sites(fixed, rng, counts, args.separation, given)
+            vacant = [*args.remove, *(int(i) for part in sites[: len(args.vacancies)] for i in part)]
+            new = [symbol for _, symbol, _ in args.substitute]
+            changed = {int(i): s for part, s in zip(sites[len(args.vacancies) :], new, strict=True) for i in part}
+            record = {"vacancies": vacant, "substitutions": {str(i): s for i, s in changed.items()}}
+            yield Item(item_name(n) if counts else "", with_defects(fixed, vacancies=vacant, substitutions=changed), record)
+
+    _write(args, command, items())
+
+
+def _frames(args: argparse.Namespace, command: str) -> None:
+    cell = read_structure(args.cell).cell if args.cell else None
+    fraction = _fraction(args, RADII_FRACTION)
+
+    def items() -> Iterator[Item]:
+        for n, system in read_frames(args.trajectory, parse_slice(args.frames), cell):
+            if reason := too_close(system, limits_of_radii(system.numbers.tolist(), fraction)):
+                logger.warning("frame %d is left out: %s", n, reason)
+            else:
+                yield Item(item_name(n), system, {"frame": n})
+
+    _write(args, command, items())
+
+
+def _inputs(args: argparse.Namespace, command: str) -> None:
+    _write(args, command, (Item(name, system, {"from": str(path)}) for name, path, system in find_structures(args.structures)))
+
+
+def _settings(args: argparse.Namespace, _command: str) -> None:
+    sys.stdout.write(example(args.code))
+
+
+def _write(args: argparse.Namespace, command: str, items: Iterable[Item]) -> None:
+    settings = load_settings(Settings, args.inputs) if args.inputs else None
+    parameters = {name: value for name, value in vars(args).items() if name not in UNRECORDED and value is not None}
+    provenance: dict[str, Any] = {"command": command, "parameters": _plain(parameters)}
+    if settings is not None:
+        provenance["settings"] = settings.model_dump(mode="json")
+    write_set(args.out, items, settings, provenance)
+
+
+def _plain(value: Any) -> Any:
+    """Paths as text, for JSON."""
+    if isinstance(value, dict):
+        return {name: _plain(v) for name, v in value.items()}
+    if isinstance(value, list):
+        return [_plain(v) for v in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def _numbers(args: argparse.Namespace) -> range:
+    if args.number < 1 or args.first < 0 or args.seed < 0:
+        raise UsageError(
+            f"-n {args.number}, --first {args.first}, --seed {args.seed}: expected at least one structure and no negative number"
+        )
+    return range(args.first, args.first + args.number)
+
+
+def _fraction(args: argparse.Namespace, default: float) -> float:
+    fraction: float = default if args.min_distance is None else args.min_distance
+    if not 0 <= fraction < 1:
+        raise UsageError(f"--min-distance {fraction:g}: expected a fraction between 0 and 1")
+    return fraction
+
+
+def _refuse_close(system: System, limits: Limits) -> None:
+    if reason := too_close(system, limits):
+        raise DataError(f"{reason}; use larger spacings, or lower --min-distance if that is meant")
+
+
+def _count(text: str, least: int = 1) -> int:
+    if not text.isdigit() or int(text) < least:
+        raise UsageError(f"{text!r}: expected {'a number of atoms' if least else 'an atom, counted from 0'}")
+    return int(text)
+
+
+COMMANDS: dict[str, Callable[[argparse.Namespace, str], None]] = {
+    "twist": _twist,
+    "perturb": _perturb,
+    "supercell": _supercell,
+    "defects": _defects,
+    "frames": _frames,
+    "inputs": _inputs,
+    "settings": _settings,
+}
+"""What is called with the parsed arguments and the command line as it was typed."""
