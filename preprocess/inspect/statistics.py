@@ -1,0 +1,158 @@
+"""Numbers of each structure of a dataset, in a form that can be added up and compared."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from deeph.blocks import energy_zero
+from deeph.hamiltonian import Hamiltonian
+from deeph.pairs import is_onsite, pair_vectors
+from deeph.system import SYMBOLS, FloatArray
+
+BIN = 0.5
+"""Width of a bin of distances, Angstrom."""
+MIN_STRUCTURES = 8
+"""Outliers are looked for among at least so many values."""
+SMALL = 0.01
+"""Root mean square of H (eV) below which blocks, at the end of their range, are not compared."""
+MAX_SCORE = 8.0
+"""Robust standard deviations from the median that make an outlier."""
+
+
+class Kind(NamedTuple):
+    """Two shells at a distance: (element, l, element, l, bin of the distance); on-site in bin -1."""
+
+    first: int
+    l_first: int
+    second: int
+    l_second: int
+    bin: int
+
+    @property
+    def name(self) -> str:
+        """Such as ``C p - C p at 1.0-1.5 Angstrom``."""
+        shells = f"{SYMBOLS[self.first]} {'spdfghi'[self.l_first]} - {SYMBOLS[self.second]} {'spdfghi'[self.l_second]}"
+        return f"{shells} on site" if self.bin < 0 else f"{shells} at {self.bin * BIN:.1f}-{(self.bin + 1) * BIN:.1f} Angstrom"
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a dataset keeps of one structure.
+
+    Attributes
+    ----------
+    numbers : dict
+        Single numbers by name: shortest bond, mu, Fermi level.
+    norms : dict of Kind to (sum of squares, count)
+        Of the entries of H - mu S, eV^2.
+    lengths : (n,) array
+        Number of pairs in each bin of the distance.
+    labels : dict
+        What should be the same in all structures: spin, basis, constants, code.
+    formula : str
+        Composition.
+    fingerprint, geometry : str
+        Hashes of structure and matrices, and of the structure alone.
+    """
+
+    numbers: dict[str, float]
+    norms: dict[Kind, tuple[float, int]]
+    lengths: FloatArray
+    labels: dict[str, str]
+    formula: str
+    fingerprint: str
+    geometry: str
+
+
+def summarize(data: Hamiltonian) -> Summary:
+    """The summary of a structure."""
+    constants = data.source.get("constants") or {}
+    labels = {
+        "spin": data.basis.spin,
+        "constants": str(constants.get("name", "not recorded")),
+        "code": str(data.source.get("code", "not recorded")),
+        **{f"basis of {symbol}": " ".join(map(str, ls)) for symbol, ls in data.basis.to_symbols().items()},
+        "H": "present" if data.H is not None else "absent",
+    }
+    length = np.linalg.norm(pair_vectors(data.system, data.S.pairs), axis=1)
+    away = length[~is_onsite(data.S.pairs)]
+    numbers = {"shortest bond (Angstrom)": float(away.min(initial=np.inf)), "longest pair (Angstrom)": float(away.max(initial=0.0))}
+    if data.H is not None:
+        numbers["<H,S>/<S,S> (eV)"] = energy_zero(data.H, data.S)
+        if data.fermi_energy is not None:
+            numbers["Fermi level (eV)"] = data.fermi_energy
+    geometry = hashlib.sha256(
+        np.concatenate([data.system.cell.ravel(), data.system.positions.ravel(), data.system.numbers]).round(6).tobytes()
+    )
+    full = geometry.copy()
+    full.update((data.S if data.H is None else data.H).entries.tobytes())
+    bins = np.bincount((away / BIN).astype(int)).astype(float)
+    return Summary(numbers, _norms(data, length), bins, labels, data.system.formula, full.hexdigest(), geometry.hexdigest())
+
+
+def _norms(data: Hamiltonian, length: FloatArray) -> dict[Kind, tuple[float, int]]:
+    """Squares of the entries of H - mu S by shells and distance."""
+    out: dict[Kind, tuple[float, int]] = {}
+    if data.H is None:
+        return out
+    numbers, mu = data.system.numbers, energy_zero(data.H, data.S)
+    codes = np.column_stack([numbers[data.S.pairs[:, 3:]], np.where(is_onsite(data.S.pairs), -1, (length / BIN).astype(int))])
+    for zi, zj, place in np.unique(codes, axis=0).tolist():
+        members = np.flatnonzero((codes == (zi, zj, place)).all(axis=1))
+        H, S = data.H.take(members), data.S.take(members)
+        n, rows, columns = S.shape[1:]
+        parts = H.reshape(len(H), n, data.basis.spin_factor, rows, data.basis.spin_factor, columns).copy()
+        for s in range(data.basis.spin_factor):
+            parts[:, :, s, :, s] -= mu * S[:1]
+        squares = (np.abs(parts) ** 2).sum(axis=(0, 1, 2, 4))
+        for la, a in _starts(data.basis.shells[zi]):
+            for lb, b in _starts(data.basis.shells[zj]):
+                part = squares[a : a + 2 * la + 1, b : b + 2 * lb + 1]
+                total, count = out.get(kind := Kind(zi, la, zj, lb, place), (0.0, 0))
+                out[kind] = (total + float(part.sum()), count + part.size * n)
+    return out
+
+
+def _starts(shells: Sequence[int]) -> list[tuple[int, int]]:
+    """(l, first orbital) of each shell."""
+    stops = np.cumsum([2 * l + 1 for l in shells]).tolist()
+    return [(l, stop - 2 * l - 1) for l, stop in zip(shells, stops, strict=True)]
+
+
+def find_outliers(summaries: dict[str, Summary]) -> dict[str, str]:
+    """Structures whose numbers or block norms lie far from those of the others of the same composition, each with the reason.
+
+    The distance from the median is measured in robust standard deviations, 1.4826 times the median absolute deviation.
+    """
+    out: dict[str, str] = {}
+    groups: dict[str, list[str]] = {}
+    for name, summary in summaries.items():
+        groups.setdefault(summary.formula, []).append(name)
+    for names in groups.values():
+        features: dict[str, dict[str, float]] = {}
+        for name in names:
+            summary = summaries[name]
+            for title, value in summary.numbers.items():
+                features.setdefault(title, {})[name] = value
+            for kind, (total, count) in summary.norms.items():
+                if total > count * SMALL**2:
+                    features.setdefault(f"log of H, {kind.name}", {})[name] = 0.5 * float(np.log(total / count))
+        for title, values in features.items():
+            for name, score in _scores(values, floor=0.1 if title.startswith("log") else 1e-3).items():
+                reason = f"{title.removeprefix('log of ')} is {abs(score):.0f} standard deviations off"
+                out.setdefault(name, reason)
+    return out
+
+
+def _scores(values: dict[str, float], floor: float) -> dict[str, float]:
+    """The robust scores of the outliers."""
+    if len(values) < MIN_STRUCTURES:
+        return {}
+    x = np.array(list(values.values()))
+    middle = np.median(x)
+    spread = max(1.4826 * float(np.median(np.abs(x - middle))), floor)
+    scores = (x - middle) / spread
+    return {name: float(score) for name, score in zip(values, scores, strict=True) if not abs(score) <= MAX_SCORE}

@@ -1,0 +1,89 @@
+"""The report on one structure: its facts and all checks."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from deeph.hamiltonian import Hamiltonian
+from preprocess.inspect.checks import (
+    check_distances,
+    check_electron_count,
+    check_energy_zero,
+    check_hermiticity,
+    check_normalization,
+    check_numbers,
+    check_overlap,
+    check_pattern,
+    check_units,
+)
+from preprocess.inspect.report import Check, Report
+from preprocess.inspect.turning import check_bonds, check_symmetry, check_time_reversal
+
+
+def structure_report(path: str, kind: str, data: Hamiltonian) -> Report:
+    """All facts and checks of one structure."""
+    return Report(path, kind, structure_facts(data), list(structure_checks(data)))
+
+
+def structure_checks(data: Hamiltonian, *, thorough: bool = True) -> Iterator[Check]:
+    """The checks, one after the other.
+
+    Parameters
+    ----------
+    data : Hamiltonian
+        Any structure.
+    thorough : bool
+        Also those that diagonalize H or search for symmetries.
+    """
+    yield check_units(data)
+    numbers = check_numbers(data)
+    yield numbers
+    if numbers.verdict == "bad":
+        return
+    yield check_distances(data)
+    normalization = check_normalization(data)
+    yield normalization
+    hermitian = check_hermiticity(data)
+    yield hermitian
+    yield check_pattern(data)
+    yield check_bonds(data)
+    yield check_energy_zero(data)
+    if "bad" in (normalization.verdict, hermitian.verdict):  # no eigenvalues without
+        return
+    overlap = check_overlap(data)
+    yield overlap
+    if thorough:
+        if overlap.verdict != "bad":
+            yield check_electron_count(data)
+        if data.basis.spin == "spinor":
+            yield check_time_reversal(data)
+        yield from check_symmetry(data)
+
+
+def structure_facts(data: Hamiltonian) -> dict[str, Any]:
+    """Composition, basis, spin, moments and origin of one structure."""
+    source, system = data.source, data.system
+    lengths = np.linalg.norm(system.cell, axis=1)
+    a, b, c = system.cell / lengths[:, None]
+    angles = np.degrees(np.arccos(np.clip([b @ c, a @ c, a @ b], -1, 1)))
+    matrices = ["S", *(["H"] if data.H is not None else []), *(["r"] if data.r is not None else []), *data.extra]
+    out: dict[str, Any] = {
+        "formula": f"{system.formula}, {system.n_atoms} atom{'s'[: system.n_atoms - 1]}",
+        "basis": "; ".join(f"{symbol} {_shells(ls)}" for symbol, ls in data.basis.to_symbols().items()),
+        "orbitals": f"{int(data.basis.n_orbitals(system.numbers).sum())}, m = -l..l, real harmonics without Condon-Shortley sign",
+        "spin": {"none": "none", "collinear": "collinear (up, down)", "spinor": "spinor [[uu, ud], [du, dd]]"}[data.basis.spin],
+        "cell": f"{', '.join(f'{x:.4f}' for x in lengths)} Angstrom; {', '.join(f'{x:.2f}' for x in angles)} degrees",
+        "matrices": ", ".join(matrices),
+        "source": ", ".join(str(source[key]) for key in ("code", "version", "format") if key in source) or "not recorded",
+        "electrons": data.n_electrons,
+    }
+    if data.moments is not None:
+        total = ", ".join(f"{x:.4f}" for x in data.moments.sum(axis=0))
+        out["moments"] = f"up to {np.linalg.norm(data.moments, axis=1).max():.4f}, total ({total}) Bohr magneton"
+    return out
+
+
+def _shells(ls: list[int]) -> str:
+    """Such as ``s2p2d1``."""
+    return "".join(f"{'spdfghi'[l] if l < 7 else f'(l={l})'}{ls.count(l)}" for l in sorted(set(ls)))
