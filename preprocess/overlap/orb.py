@@ -70,7 +70,7 @@ def read_orb(path: str | Path) -> Orbitals:
     mesh, step = re.search(r"Mesh\s+(\d+)", body), re.search(r"\bdr\s+([\d.eE+-]+)", body)
     if mesh is None or step is None:
         raise DataError(f"{path} names no Mesh and dr after its head: the file is truncated or no ABACUS orbital file")
-    r = np.arange(int(mesh[1])) * float(step[1])
+    r = np.arange(int(mesh[1]), dtype=np.float64) * float(step[1])
     parts = re.split(r"Type\s+L\s+N\s*\n", body)[1:]
     functions: dict[tuple[int, int], RadialFunction] = {}
     for part in parts:
@@ -85,7 +85,7 @@ def read_orb(path: str | Path) -> Orbitals:
         norm = float(simpson(values**2 * r**2, x=r))
         if not norm > 0:
             raise DataError(f"{path}: orbital {len(functions) + 1} (l = {l}) is zero everywhere")
-        functions[l, n] = RadialFunction(l, r * ABACUS.bohr, np.asarray(values / (norm * ABACUS.bohr**3) ** 0.5, np.float64))
+        functions[l, n] = RadialFunction(l, r * ABACUS.bohr, values / (norm * ABACUS.bohr**3) ** 0.5)
     if tuple(l for l, _ in sorted(functions)) != shells or len(parts) != len(shells):
         raise DataError(f"{path} holds radial functions with l = {[l for l, _ in functions]}, but its head announces {list(shells)}")
     return Orbitals(number, tuple(functions[key] for key in sorted(functions)), path.name)

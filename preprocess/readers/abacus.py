@@ -54,7 +54,7 @@ def read(folder: Path) -> Hamiltonian:
     """
     files = find_files(folder)
     kind = files.keywords.get("calculation", "scf")
-    if kind not in ("scf", "nscf", "get_s", "get_S"):
+    if kind.lower() not in ("scf", "nscf", "get_s"):
         raise DataError(f"{files.out}: 'calculation {kind}' moves the atoms; repeat the run with 'calculation scf' for each structure")
     if "S" not in files.matrices:
         names = ", ".join(path.name for path in files.matrices.values())
@@ -71,8 +71,8 @@ def read(folder: Path) -> Hamiltonian:
         blocks["S"],
         blocks.get("H"),
         blocks.get("r"),
-        fermi_energy=log.fermi_energy if "H" in blocks else None,
-        n_electrons=_electrons(files, log),
+        fermi_energy=_fermi_energy(files, log) if "H" in blocks else None,
+        n_electrons=_number(files, "nelec") or log.n_electrons,
         source=_source(files, log, orbitals, asymmetry),
         moments=None if basis.spin == "none" else read_moments(files.out / "mulliken.txt", stru.system.n_atoms),
         extra={"kinetic": blocks["kinetic"]} if "kinetic" in blocks else {},
@@ -170,17 +170,23 @@ def _check_range(path: Path, system: System, orbitals: dict[int, Orbital], S: Pa
         )
 
 
-def _electrons(files: RunFiles, log: Log) -> float | None:
-    """Valence electrons: those set in INPUT, else those of the log."""
-    given = files.keywords.get("nelec", "0").split()[0]
+def _number(files: RunFiles, keyword: str) -> float:
+    """A keyword of INPUT whose default is 0."""
+    given = files.keywords.get(keyword, "0").split()[0]
     try:
-        return float(given) or log.n_electrons
+        return float(given)
     except ValueError as error:
-        raise DataError(f"{files.folder / 'INPUT'}: nelec is {given!r}, expected a number") from error
+        raise DataError(f"{files.folder / 'INPUT'}: {keyword} is {given!r}, expected a number") from error
+
+
+def _fermi_energy(files: RunFiles, log: Log) -> float | None:
+    """None where ``nupdown`` gives each spin its own Fermi level."""
+    return log.fermi_energy if _number(files, "nupdown") == 0 else None
 
 
 def _source(files: RunFiles, log: Log, orbitals: dict[int, Orbital], asymmetry: dict[str, float]) -> dict[str, Any]:
     """Where the data come from."""
+    smearing = read_smearing(files.keywords)
     radii = {SYMBOLS[number]: orbital.cutoff for number, orbital in orbitals.items() if orbital.cutoff is not None}
     return {
         "code": "ABACUS",
@@ -190,6 +196,6 @@ def _source(files: RunFiles, log: Log, orbitals: dict[int, Orbital], asymmetry: 
         "constants": ABACUS._asdict(),
         **({"orbital_radii": radii} if len(radii) == len(orbitals) else {}),
         "asymmetry": asymmetry,
-        **read_k_mesh(files.kpt, files.keywords),
-        **read_smearing(files.keywords),
+        **smearing,
+        **(read_k_mesh(files.kpt, files.keywords) if smearing["smearing"] in ("fixed", "gauss", "fd") else {}),
     }

@@ -7,6 +7,7 @@ import numpy as np
 from deeph.basis import Basis
 from deeph.blocks import Array, PairBlocks
 from deeph.errors import DataError
+from deeph.pairs import pair_keys
 from deeph.system import IntArray, System
 from preprocess.readers.abacus_csr import SparseMatrix
 
@@ -43,12 +44,13 @@ def to_blocks(matrix: SparseMatrix, system: System, basis: Basis, *, interleaved
         return atom, spin * width[atom] + orbital - start[atom]
 
     (i, a), (j, b) = place(matrix.row), place(matrix.column)
-    pairs, of_entry = np.unique(np.column_stack([matrix.R, i, j]), axis=0, return_inverse=True)
-    of_entry = of_entry.reshape(-1)
+    entry_pairs = np.column_stack([matrix.R, i, j])
+    _, first, of_entry = np.unique(pair_keys(entry_pairs)[0], return_index=True, return_inverse=True)
+    pairs = entry_pairs[first]
     shapes = spins * width[pairs[:, 3:]]
     out = PairBlocks.zeros(pairs, shapes, matrix.n_components, matrix.values.dtype)
     slot = out.offsets[of_entry] + a * shapes[of_entry, 1] + b
-    if len(np.unique(slot * matrix.n_components + matrix.component)) != len(slot):
+    if np.bincount(slot * matrix.n_components + matrix.component, minlength=1).max() > 1:
         raise DataError(f"{matrix.path} gives some entries twice: the file is damaged, or several runs are in it")
     out.entries[matrix.component, slot] = matrix.values
     return out

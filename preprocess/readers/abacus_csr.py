@@ -66,9 +66,10 @@ class _Lines:
             raise DataError(f"{path} cannot be read: {error}") from error
         self.path, self.number, self.comment = path, 0, ""
 
-    def error(self, text: str) -> DataError:
-        """An error at the line read last."""
-        return DataError(f"{self.path}, line {self.number}: {text}")
+    def error(self, text: str, first: int = 0) -> DataError:
+        """An error at the line read last, or in all since ``first``."""
+        where = f"lines {first} to {self.number}" if 0 < first < self.number else f"line {self.number}"
+        return DataError(f"{self.path}, {where}: {text}")
 
     def peek(self) -> str | None:
         """The next line that is no comment, None at the end; it stays the next one."""
@@ -94,23 +95,24 @@ class _Lines:
     def numbers(self, count: int, what: str, *, integer: bool = True) -> Array:
         """``count`` numbers, on as many lines as they take; complex ones are written as (re,im)."""
         found: list[str] = []
-        wanted = count
+        wanted, first = count, 0
         while len(found) < wanted:
             line = self.peek()
             if line is None:
                 raise self.error(f"the file ends within the {what}: it is truncated; copy it again or repeat the run")
             self.number += 1
+            first = first or self.number
             if not found and not integer and line.startswith("("):
                 wanted = 2 * count
             found += re.sub(r"[(),]", " ", line).split() if wanted > count else line.split()
         try:
             values = np.array(found, np.int64 if integer else np.float64)
         except (ValueError, OverflowError) as error:
-            raise self.error(f"the {what} are not all numbers: {error}") from error
+            raise self.error(f"the {what} are not all numbers: {error}", first) from error
         if len(values) != wanted:
-            raise self.error(f"{len(values)} {what}, expected {wanted}: the file is damaged")
+            raise self.error(f"{len(values)} {what}, expected {wanted}: the file is damaged", first)
         if not np.isfinite(values).all():
-            raise self.error(f"NaN or infinity among the {what}: the run failed or the file is damaged")
+            raise self.error(f"NaN or infinity among the {what}: the run failed or the file is damaged", first)
         return values.view(np.complex128) if wanted > count else values
 
 

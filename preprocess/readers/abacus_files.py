@@ -52,8 +52,9 @@ class RunFiles(NamedTuple):
     def log(self) -> Path | None:
         """The log of this calculation; of several the one of the kind that INPUT names."""
         kind = self.keywords.get("calculation", "scf")
-        names = [f"running_{name}.log" for name in (kind, "scf", "nscf")]
-        return next((self.out / name for name in names if (self.out / name).is_file()), None)
+        places = (self.out, *sorted(self.folder.glob("OUT.*")))  # older versions put S of get_S beside OUT.suffix
+        paths = (place / f"running_{name}.log" for place in places for name in (kind, "scf", "nscf"))
+        return next((path for path in paths if path.is_file()), None)
 
 
 def detect(folder: Path) -> str | None:
