@@ -97,11 +97,15 @@ def kinetic(cell, positions, basis):
     mesh = np.array([4, 4, 4])
     k = mol.get_abs_kpts(mesh_points(mesh))
     S, T = (np.array(mol.pbc_intor(name, kpts=k))[None] for name in ("int1e_ovlp", "int1e_kin"))
-    info = {"version": "", "method": "", "basis": basis, "shells": shells, "exponents": exponents, "fermi_energy": 0.0, "n_electrons": 9}
-    arrays = (mol.lattice_vectors(), mol.atom_coords(), np.array([6, 7]), mesh, T, S, np.zeros((1, 3)), np.zeros((1, 1, T.shape[-1])))
+    info = {"shells": shells, "exponents": exponents, "spin": "none", "periodic": True, "fermi_energy": 0.0, "n_electrons": 9}
+    info |= {"version": "", "method": "", "basis": basis, "total_energy": 0.0}
+    geometry = (mol.lattice_vectors(), mol.atom_coords(), np.array([6, 7]))
+    cells = np.unique(pyscf_run.pairs_in_range(*geometry, info)[:, :3], axis=0)
+    r = np.zeros((3, len(cells), *T.shape[-2:]))
+    arrays = (*geometry, mesh, T, S, T[:0], cells, r, np.zeros((0, 3)), np.zeros((1, 3)), np.zeros((1, 1, T.shape[-1])))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pyscf, "MAX_DROPPED", np.inf)
-        return pyscf._to_hamiltonian(pyscf_run.Run(json.dumps(info), *arrays))
+        return pyscf.to_hamiltonian(pyscf_run.Run(json.dumps(info), *arrays))
 
 
 def test_overlap_blocks_are_the_integrals_of_a_molecule(hbn):
@@ -122,8 +126,8 @@ def test_overlap_blocks_are_the_integrals_of_a_molecule(hbn):
 def test_smallest_mesh_tells_all_pairs_apart(seed, scale):
     rng = np.random.default_rng(seed)
     cell = np.diag(rng.uniform(2, 6, 3)) + rng.normal(scale=0.3, size=(3, 3))
-    system = deeph.System(cell, rng.uniform(0, 1, (2, 3)) @ cell, np.array([5, 7]))
-    pairs = pyscf_run.pairs_in_range(system, {"B": 1 / scale, "N": 2.0})
+    info = {"exponents": {"B": 1 / scale, "N": 2.0}, "periodic": True}
+    pairs = pyscf_run.pairs_in_range(cell / PYSCF.bohr, rng.uniform(0, 1, (2, 3)) @ cell / PYSCF.bohr, np.array([5, 7]), info)
     mesh = smallest_mesh(pairs)
     assert not len(aliased_pairs(pairs, mesh)[0])
     assert len({(*(R % mesh).tolist(), i, j) for *R, i, j in [(*row[:3], row[3], row[4]) for row in pairs]}) == len(pairs)
@@ -168,7 +172,7 @@ def test_complex_real_space_is_refused(tmp_path):
         ({"info": np.array("{")}, "not a complete run file"),
         ({"info": np.array('{"format_version": 9}')}, "format version 9"),
         ({"info": np.array("[]")}, "not a complete run file"),
-        ({"info": np.array('{"format_version": 1}')}, "not a complete run file"),
+        ({"info": np.array('{"format_version": 2}')}, "not a complete run file"),
         ({"numbers": np.array([5, 8])}, "O"),
         ({"cell": np.full((3, 3), np.nan)}, "NaN"),
         ({"H": np.array({})}, "not a complete run file"),
@@ -230,16 +234,26 @@ def test_hartree_fock_needs_its_own_mesh():
     assert np.abs(error).max() < 1e-3
 
 
+def symmetric_run():
+    """A calculation on the irreducible k points, as PySCF makes it for cells with symmetry."""
+    from pyscf.pbc import dft
+
+    cell = hydrogen(space_group_symmetry=True)
+    return dft.KRKS(cell, cell.make_kpts([1, 1, 2], space_group_symmetry=True, time_reversal_symmetry=True))
+
+
 def test_unusable_calculations_are_refused():
     cell = hydrogen()
     from pyscf.pbc import dft
 
     with pytest.raises(DataError, match="not converged"):
         pyscf.hamiltonian_from_pyscf(dft.KRKS(cell, cell.make_kpts([1, 1, 2])))
-    with pytest.raises(DataError, match="KGKS"):
-        pyscf.hamiltonian_from_pyscf(dft.KGKS(cell, cell.make_kpts([1, 1, 2])))
     with pytest.raises(DataError, match="Cartesian"):
-        pyscf_run._basis_of(hydrogen(cart=True))
+        pyscf.hamiltonian_from_pyscf(dft.KRKS(hydrogen(cart=True)))
+    with pytest.raises(DataError, match="plain k points"):
+        pyscf.hamiltonian_from_pyscf(symmetric_run())
+    with pytest.raises(DataError, match="calculation of PySCF"):
+        pyscf.hamiltonian_from_pyscf(cell)
     with pytest.raises(DataError, match="different bases"):
         pyscf_run._basis_of(hydrogen(atom="H1 0 0 0; H2 0 0 1", basis={"H1": "gth-szv", "H2": "gth-dzvp"}))
 

@@ -4,6 +4,8 @@ On n1 x n2 x n3 points only R modulo (n1, n2, n3) is known: the Born-von Karman 
 pairs are the same in that sense.
 """
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -14,6 +16,7 @@ from deeph.pairs import pair_vectors
 from deeph.system import FloatArray, IntArray, System
 
 ComplexArray = npt.NDArray[np.complex128]
+Array = npt.NDArray[Any]
 
 
 def mesh_points(mesh: IntArray) -> FloatArray:
@@ -39,8 +42,10 @@ def smallest_mesh(pairs: IntArray) -> IntArray:
         mesh += (pairs[first, :3] != pairs[second, :3]).any(axis=0)
 
 
-def blocks_from_mesh(system: System, basis: Basis, matrices: ComplexArray, mesh: IntArray, pairs: IntArray) -> tuple[PairBlocks, float]:
-    """Blocks of a matrix that is real in real space.
+def blocks_from_mesh(
+    system: System, basis: Basis, matrices: ComplexArray, mesh: IntArray, pairs: IntArray, *, real: bool = True
+) -> tuple[PairBlocks, float]:
+    """Spin-free blocks from matrices on a mesh.
 
     Parameters
     ----------
@@ -52,16 +57,18 @@ def blocks_from_mesh(system: System, basis: Basis, matrices: ComplexArray, mesh:
         Number of points along each direction.
     pairs : (n_pairs, 5) int array
         Which blocks are wanted; all others are dropped.
+    real : bool
+        Whether M(R) has to be real.
 
     Returns
     -------
     PairBlocks, float
-        The blocks, Hermitian, and the largest entry that was dropped.
+        The blocks, and the largest entry that was dropped.
 
     Raises
     ------
     DataError
-        If the mesh is too small for the range of the pairs, or M(R) is not real.
+        If the mesh is too small for the range of the pairs, or M(R) is not real and should be.
     """
     first, second = aliased_pairs(pairs, mesh)
     if len(first):
@@ -72,20 +79,44 @@ def blocks_from_mesh(system: System, basis: Basis, matrices: ComplexArray, mesh:
             f"{'x'.join(map(str, smallest_mesh(pairs)))}, or more vacuum"
         )
     n = matrices.shape[-1]
-    cells = np.fft.fftn(matrices.reshape(len(matrices), *mesh, n, n), axes=(1, 2, 3)) / np.prod(mesh)
-    imaginary, scale = float(np.abs(cells.imag).max()), float(np.abs(cells).max())
-    if imaginary > 1e-5 * scale:
-        raise DataError(
-            f"the matrix in real space has an imaginary part of {imaginary:.1e} (largest entry {scale:.1e}); expected real numbers"
-        )
-    left = cells.real.copy()
+    cells: npt.NDArray[Any] = np.fft.fftn(matrices.reshape(len(matrices), *mesh, n, n), axes=(1, 2, 3)) / np.prod(mesh)
+    if real:
+        imaginary, scale = float(np.abs(cells.imag).max()), float(np.abs(cells).max())
+        if imaginary > 1e-5 * scale:
+            raise DataError(
+                f"the matrix in real space has an imaginary part of {imaginary:.1e} (largest entry {scale:.1e}); expected real numbers"
+            )
+        cells = cells.real
+    place = np.ravel_multi_index(tuple((pairs[:, :3] % mesh).T), tuple(mesh))
+    return blocks_from_cells(system, basis, cells.reshape(len(cells), -1, n, n), place, pairs)
+
+
+def blocks_from_cells(system: System, basis: Basis, cells: Array, place: IntArray, pairs: IntArray) -> tuple[PairBlocks, float]:
+    """Spin-free blocks from whole matrices M(R).
+
+    Parameters
+    ----------
+    system, basis : System, Basis
+        The atoms, and how many orbitals each has; the orbitals of atom 0 come first.
+    cells : (n_components, n_R, n_orbitals, n_orbitals) array
+        M(R) between the orbitals of the home cell and those of cell R.
+    place : (n_pairs,) int array
+        Which of the cells each pair belongs to.
+    pairs : (n_pairs, 5) int array
+        Which blocks are wanted.
+
+    Returns
+    -------
+    PairBlocks, float
+        The blocks, and the largest entry outside of them.
+    """
+    left = cells.copy()
     start = np.concatenate([[0], np.cumsum(basis.n_orbitals(system.numbers))])
-    R1, R2, R3 = (pairs[:, :3] % mesh).T
-    out = PairBlocks.zeros(pairs, block_shapes(basis, system.numbers, pairs, spin=False), len(matrices))
+    out = PairBlocks.zeros(pairs, block_shapes(basis, system.numbers, pairs, spin=False), len(cells), cells.dtype)
     for (rows, columns), members in out.groups():
         row = start[pairs[members, 3], None, None] + np.arange(rows)[:, None]
         column = start[pairs[members, 4], None, None] + np.arange(columns)
-        where = (slice(None), *(R[members, None, None] for R in (R1, R2, R3)), row, column)
+        where = (slice(None), place[members, None, None], row, column)
         out.put(members, left[where])
         left[where] = 0.0
-    return out.hermitized(), float(np.abs(left).max())
+    return out, float(np.abs(left).max(initial=0.0))

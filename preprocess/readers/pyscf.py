@@ -1,4 +1,4 @@
-"""Periodic PySCF calculations, from the run file or from a converged mean-field object; reading the run file needs no PySCF."""
+"""PySCF calculations, from the run file or from a converged mean-field object; reading the run file needs no PySCF."""
 
 import json
 import zipfile
@@ -9,16 +9,20 @@ from typing import Any
 import numpy as np
 
 from deeph.basis import Basis
+from deeph.blocks import PairBlocks
 from deeph.conventions import atom_order
 from deeph.errors import DataError
 from deeph.hamiltonian import Hamiltonian
+from deeph.pairs import find_pairs
 from deeph.system import System
 from deeph.units import PYSCF
 from preprocess.readers.base import ReferenceBands
-from preprocess.readers.kmesh import blocks_from_mesh
+from preprocess.readers.kmesh import ComplexArray, blocks_from_cells, blocks_from_mesh
 from preprocess.readers.pyscf_run import FORMAT_VERSION, RUN_FILE, Run, collect_run, orbital_radii, pairs_in_range
 
-INFO_KEYS = {"version", "method", "basis", "shells", "exponents", "n_electrons", "fermi_energy"}
+INFO_KEYS = {
+    "version", "method", "basis", "shells", "exponents", "spin", "periodic", "n_electrons", "fermi_energy", "total_energy",
+}  # fmt: skip
 """What ``info`` of a run file has to hold."""
 MAX_DROPPED = 1e-3
 """Largest accepted entry of H outside the pattern, eV."""
@@ -26,20 +30,25 @@ ACCURACY = 1e-3
 """Accepted difference from PySCF's eigenvalues, eV: what the dropped entries and an SCF converged to 1e-8 Hartree explain."""
 
 
-def hamiltonian_from_pyscf(mf: Any, *, mesh: tuple[int, int, int] | None = None) -> Hamiltonian:
-    """The Hamiltonian of a converged periodic PySCF calculation.
+def hamiltonian_from_pyscf(mf: Any, *, mesh: tuple[int, int, int] | None = None, zeroth: bool = False) -> Hamiltonian:
+    """The Hamiltonian of a converged PySCF calculation.
 
     Parameters
     ----------
-    mf, mesh
+    mf, mesh, zeroth
         See :func:`preprocess.readers.pyscf_run.collect_run`.
+
+    Returns
+    -------
+    Hamiltonian
+        With position matrices, magnetic moments (Mulliken) where there is spin, and ``extra["H0"]`` if ``zeroth``.
 
     Raises
     ------
     DataError
         If the calculation cannot be used, or the mesh is too small for the range of the orbitals.
     """
-    return _to_hamiltonian(collect_run(mf, mesh=mesh))
+    return to_hamiltonian(collect_run(mf, mesh=mesh, zeroth=zeroth))
 
 
 def detect(folder: Path) -> str | None:
@@ -57,14 +66,18 @@ def read(folder: Path) -> Hamiltonian:
     """
     path = folder / RUN_FILE
     try:
-        return _to_hamiltonian(load_run(path))
+        return to_hamiltonian(load_run(path))
     except DataError as error:
         raise DataError(f"{path}: {error}" if str(path) not in str(error) else str(error)) from error
 
 
 def read_bands(folder: Path, _system: System) -> ReferenceBands:
     """The eigenvalues of the self-consistent run, at its k points."""
-    run = load_run(folder / RUN_FILE)
+    return bands_of(load_run(folder / RUN_FILE))
+
+
+def bands_of(run: Run) -> ReferenceBands:
+    """The eigenvalues of a run, at its k points."""
     fermi = float(json.loads(run.info)["fermi_energy"])
     return ReferenceBands(RUN_FILE, run.scf_k, run.scf_energies * PYSCF.hartree, fermi * PYSCF.hartree, ACCURACY)
 
@@ -79,35 +92,78 @@ def load_run(path: Path) -> Run:
     """
     try:
         with np.load(path, allow_pickle=False) as file:
-            run = Run(str(file["info"]), *(file[name] for name in Run._fields[1:]))
-        info = json.loads(run.info)
-        version, missing = info["format_version"], sorted(INFO_KEYS - set(info))
+            info = json.loads(str(file["info"]))
+            if (version := info["format_version"]) != FORMAT_VERSION:
+                raise DataError(
+                    f"{path} has format version {version}, expected {FORMAT_VERSION}; write it again with this version of the package"
+                )
+            run, missing = Run(str(file["info"]), *(file[name] for name in Run._fields[1:])), sorted(INFO_KEYS - set(info))
     except (OSError, KeyError, ValueError, EOFError, TypeError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(f"{path} is not a complete run file of save_run: {error}") from error
-    if version != FORMAT_VERSION:
-        raise DataError(f"{path} has format version {version}, expected {FORMAT_VERSION}; write it again with this version of the package")
     if missing:
         raise DataError(f"{path} is not a complete run file of save_run: info lacks {', '.join(missing)}")
-    n_k, n = int(np.prod(run.mesh)), run.S.shape[-1]
-    if run.S.shape != (1, n_k, n, n) or run.H.shape != (len(run.scf_energies), n_k, n, n):
-        raise DataError(f"{path}: H {run.H.shape} and S {run.S.shape} do not fit to a {'x'.join(map(str, run.mesh))} k mesh")
+    n_k, n, m = int(np.prod(run.mesh)), run.S.shape[-1], run.H.shape[-1]
+    shapes = {"S": (1, n_k, n, n), "H": (len(run.scf_energies), n_k, m, m), "H0": (len(run.H0), n_k, m, m), "r": (3, len(run.cells), n, n)}
+    for name, shape in shapes.items():
+        if (found := getattr(run, name).shape) != shape and shape[0]:
+            mesh = "x".join(map(str, run.mesh))
+            raise DataError(
+                f"{path}: {name} {found} and the other matrices do not fit to each other or to a {mesh} k mesh; expected {shape}"
+            )
     return run
 
 
-def _to_hamiltonian(run: Run) -> Hamiltonian:
+def to_hamiltonian(run: Run) -> Hamiltonian:
+    """The physics: units, orbital order, blocks in real space.
+
+    Raises
+    ------
+    DataError
+        If the mesh is too small for the range, or the matrices are not those of the basis.
+    """
     info = json.loads(run.info)
-    system = System(run.cell * PYSCF.bohr, run.positions * PYSCF.bohr, run.numbers)
-    basis = Basis.from_symbols(info["shells"], "collinear" if len(run.H) == 2 else "none")
-    if (size := int(basis.n_orbitals(system.numbers).sum())) != run.S.shape[-1]:
+    system = System(run.cell * PYSCF.bohr, run.positions * PYSCF.bohr, run.numbers, (bool(info["periodic"]),) * 3)
+    basis = Basis.from_symbols(info["shells"], info["spin"])
+    size = int(basis.n_orbitals(system.numbers).sum())
+    if run.S.shape[-1] != size or run.H.shape[-1] != size * basis.spin_factor:
         raise DataError(f"matrices of {run.S.shape[-1]} orbitals, but the basis {info['shells']} has {size}")
-    pairs = pairs_in_range(system, info["exponents"])
-    H, dropped = blocks_from_mesh(system, basis, run.H * PYSCF.hartree, run.mesh, pairs)
-    S, dropped_overlap = blocks_from_mesh(system, basis, run.S, run.mesh, pairs)
+    pairs = pairs_in_range(run.cell, run.positions, run.numbers, info)
+    orders = {z: atom_order("pyscf", shells) for z, shells in basis.shells.items()}
+
+    def blocks(matrices: ComplexArray, scale: float) -> tuple[PairBlocks, float]:
+        spinor = matrices.shape[-1] != size
+        found, dropped = blocks_from_mesh(system, basis, _spin_parts(matrices, size) * scale, run.mesh, pairs, real=not spinor)
+        found = found.reordered(system.numbers, orders)
+        return (_joined(found) if spinor else found).hermitized(), dropped
+
+    S, dropped_overlap = blocks(run.S, 1.0)
+    H, dropped = blocks(run.H, PYSCF.hartree)
     if not dropped <= MAX_DROPPED:
         raise DataError(
-            f"H has entries of {dropped:.1e} eV beyond the range of the orbitals, expected below {MAX_DROPPED:g} eV: use a larger mesh"
+            f"H has entries of {dropped:.1e} eV beyond the range of the orbitals, expected below {MAX_DROPPED:g} eV: "
+            + ("use a larger mesh; " if info["periodic"] else "")
+            + "exact exchange reaches far where the gap is small: a semi-local or screened functional (PBE, HSE06) does not"
         )
-    orders = {z: atom_order("pyscf", shells) for z, shells in basis.shells.items()}
+    place = find_pairs(_as_pairs(run.cells), _as_pairs(pairs[:, :3]))
+    if (place < 0).any():
+        raise DataError("the position matrices lack cells that the orbitals reach")
+    r = blocks_from_cells(system, basis, run.r * PYSCF.bohr, place, pairs)[0].reordered(system.numbers, orders)
+    return Hamiltonian(
+        system,
+        basis.restricted(system.numbers),
+        S,
+        H,
+        r,
+        fermi_energy=info["fermi_energy"] * PYSCF.hartree,
+        n_electrons=info["n_electrons"],
+        source=_source(info, run) | {"largest_dropped_H_eV": dropped, "largest_dropped_S": dropped_overlap},
+        moments=run.moments if len(run.moments) else None,
+        extra={"H0": blocks(run.H0, PYSCF.hartree)[0]} if len(run.H0) else {},
+    )
+
+
+def _source(info: dict[str, Any], run: Run) -> dict[str, Any]:
+    """Where the data come from, for info.json."""
     source = {
         "code": "PySCF",
         "version": info["version"],
@@ -115,18 +171,38 @@ def _to_hamiltonian(run: Run) -> Hamiltonian:
         "basis": info["basis"],
         "constants": PYSCF._asdict(),
         "orbital_radii": orbital_radii(info["exponents"]),
+        "total_energy_eV": info["total_energy"] * PYSCF.hartree,
+        "periodic": info["periodic"],
         "mesh": run.mesh.tolist(),
-        "largest_dropped_H_eV": dropped,
-        "largest_dropped_S": dropped_overlap,
     }
+    if len(run.H0):
+        source["H0"] = "Fock matrix of the superposition of spherical atomic densities"
+    if len(run.moments):
+        source["moments"] = "Mulliken"
     if "k_grid" in info:
         source |= {"k_grid": info["k_grid"], "k_shift": [0.0, 0.0, 0.0]}
-    return Hamiltonian(
-        system,
-        basis.restricted(system.numbers),
-        S.reordered(system.numbers, orders),
-        H.reordered(system.numbers, orders),
-        fermi_energy=info["fermi_energy"] * PYSCF.hartree,
-        n_electrons=info["n_electrons"],
-        source=source,
-    )
+    if "temperature" in info:
+        source["electronic_temperature_K"] = info["temperature"]
+    return source
+
+
+def _as_pairs(cells: Any) -> Any:
+    """Lattice vectors as pairs of atom 0 with itself, to look them up."""
+    return np.concatenate([cells, np.zeros((len(cells), 2), np.int64)], axis=1)
+
+
+def _spin_parts(matrices: ComplexArray, n: int) -> ComplexArray:
+    """(n_spin, ...) matrices as they are; spinors as the four parts uu, ud, du, dd."""
+    if matrices.shape[-1] == n:
+        return matrices
+    return np.concatenate([matrices[:, :, i : i + n, j : j + n] for i in (0, n) for j in (0, n)])
+
+
+def _joined(parts: PairBlocks) -> PairBlocks:
+    """Four spin parts as one matrix of spinor blocks [[uu, ud], [du, dd]]."""
+
+    def join(blocks: Any, _pairs: Any) -> Any:
+        _, n, rows, columns = blocks.shape
+        return blocks.reshape(2, 2, n, rows, columns).transpose(2, 0, 3, 1, 4).reshape(1, n, 2 * rows, 2 * columns)
+
+    return parts.mapped(join)
