@@ -107,8 +107,11 @@ def test_bands_that_differ_are_noticed(run, data):
     shifted = reference._replace(energies=reference.energies + 2e-6)
     with pytest.raises(DataError, match=r"differ from .*Band by up to 2\.0e-06 eV"):
         verify.verify(data, "bands", shifted)
-    with pytest.raises(DataError, match="is it of this run"):
+    assert "bands of" in verify.verify(data, "bands", reference._replace(energies=reference.energies[..., :-1]))  # only the lowest
+    with pytest.raises(DataError, match="differ from"):
         verify.verify(data, "bands", reference._replace(energies=reference.energies[..., 1:]))
+    with pytest.raises(DataError, match="is it of this run"):
+        verify.verify(data, "bands", reference._replace(energies=np.repeat(reference.energies, 2, axis=-1)))
     with pytest.raises(DataError, match="no reference bands"):
         verify.verify(data, "bands", None)
     conjugate = with_entries(data, "H", lambda entries: entries[:, ::-1])

@@ -6,15 +6,16 @@ A new code adds a file with ``detect`` and ``read`` (see :class:`preprocess.read
 from pathlib import Path
 
 from deeph.errors import DataError, UsageError
-from preprocess.readers import abacus, abacus_bands, aims, aims_output, folders, openmx, openmx_band, pyscf, siesta, siesta_bands
+from preprocess.readers import abacus, abacus_bands, aims, aims_output, deeptb, folders, openmx, openmx_band, pyscf, siesta, siesta_bands
 from preprocess.readers.base import Reader
 
 READERS: dict[str, Reader] = {
-    "abacus": Reader(abacus.detect, abacus.read, abacus_bands.read_bands),
     "openmx": Reader(openmx.detect, openmx.read, openmx_band.read_bands),
+    "abacus": Reader(abacus.detect, abacus.read, abacus_bands.read_bands),
     "siesta": Reader(siesta.detect, siesta.read, siesta_bands.read_bands),
     "aims": Reader(aims.detect, aims.read, aims_output.read_bands),
     "pyscf": Reader(pyscf.detect, pyscf.read, pyscf.read_bands),
+    "deeptb": Reader(deeptb.detect, deeptb.read, deeptb.read_bands, deeptb.frames),
     "deeph": Reader(folders.detect_deeph, folders.read_deeph),
     "legacy": Reader(folders.detect_legacy, folders.read_legacy_folder),
 }
@@ -56,6 +57,16 @@ def recognize(folder: Path, code: str = "auto") -> tuple[str, str]:
         reasons = "; ".join(f"{name} because {reason}" for name, reason in found.items())
         raise DataError(f"{folder} could be of several codes ({reasons}); choose one with --code")
     return next(iter(found.items()))
+
+
+def structures(folder: Path, code: str = "auto") -> list[Path]:
+    """The folder itself, or a path for each structure of a folder that holds several; what is wrong with it is said when it is read."""
+    found = candidates(folder, code)
+    frames = READERS[next(iter(found))].frames if len(found) == 1 else None
+    try:
+        return [folder] if frames is None else frames(folder)
+    except DataError:
+        return [folder]
 
 
 def detect(folder: Path, code: str = "auto") -> Reader:
