@@ -9,7 +9,7 @@ import numpy as np
 
 from deeph.errors import DeephError
 from deeph.hamiltonian import Hamiltonian
-from preprocess.inspect.report import SEVERITY, Check, Report, Verdict
+from preprocess.inspect.report import SEVERITY, Check, Report
 from preprocess.inspect.statistics import BIN, Kind, Summary, find_outliers, summarize
 from preprocess.inspect.structure import structure_checks
 
@@ -77,8 +77,7 @@ def _mixed(summaries: dict[str, Summary]) -> list[Check]:
         counts = Counter(summary.labels[label] for summary in summaries.values() if label in summary.labels)
         if len(counts) > 1:
             listed = "; ".join(f"{value}: {n}" for value, n in counts.most_common())
-            verdict: Verdict = "warning" if label in ("constants", "code") else "bad"
-            out.append(Check(f"one {label}", verdict, f"{listed}; a model needs one and the same in all structures"))
+            out.append(Check(f"one {label}", "warning", f"{listed}; a model needs one and the same in all structures"))
     return out or [Check("uniform", "ok", "spin, basis, constants and code are the same in all")]
 
 

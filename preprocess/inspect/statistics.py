@@ -12,12 +12,14 @@ from deeph.hamiltonian import Hamiltonian
 from deeph.pairs import is_onsite, pair_vectors
 from deeph.system import SYMBOLS, FloatArray
 
+FLOOR = 0.1
+"""Spread that is always allowed for: Angstrom, eV (a Fermi level in a gap is arbitrary), or of the logarithm of a norm."""
 BIN = 0.5
 """Width of a bin of distances, Angstrom."""
 MIN_STRUCTURES = 8
 """Outliers are looked for among at least so many values."""
 SMALL = 0.01
-"""Root mean square of H (eV) below which blocks, at the end of their range, are not compared."""
+"""Root mean square of H (eV) below which norms are not compared."""
 MAX_SCORE = 8.0
 """Robust standard deviations from the median that make an outlier."""
 
@@ -134,25 +136,32 @@ def find_outliers(summaries: dict[str, Summary]) -> dict[str, str]:
     for names in groups.values():
         features: dict[str, dict[str, float]] = {}
         for name in names:
-            summary = summaries[name]
-            for title, value in summary.numbers.items():
+            for title, value in _features(summaries[name]).items():
                 features.setdefault(title, {})[name] = value
-            for kind, (total, count) in summary.norms.items():
-                if total > count * SMALL**2:
-                    features.setdefault(f"log of H, {kind.name}", {})[name] = 0.5 * float(np.log(total / count))
         for title, values in features.items():
-            for name, score in _scores(values, floor=0.1 if title.startswith("log") else 1e-3).items():
-                reason = f"{title.removeprefix('log of ')} is {abs(score):.0f} standard deviations off"
-                out.setdefault(name, reason)
+            for name, score in _scores(values).items():
+                out.setdefault(name, f"{title} is {abs(score):.0f} standard deviations off")
     return out
 
 
-def _scores(values: dict[str, float], floor: float) -> dict[str, float]:
+def _features(summary: Summary) -> dict[str, float]:
+    """What is compared: the numbers, and logarithms of the norms of on-site shells and of all bonds between two elements."""
+    totals: dict[str, float] = {}
+    counts: dict[str, int] = {}
+    for kind, (total, count) in summary.norms.items():
+        title = f"H of {kind.name}" if kind.bin < 0 else f"H of the bonds {SYMBOLS[kind.first]} - {SYMBOLS[kind.second]}"
+        totals[title] = totals.get(title, 0.0) + total
+        counts[title] = counts.get(title, 0) + count
+    norms = {title: (total / counts[title]) ** 0.5 for title, total in totals.items()}
+    return {**summary.numbers, **{title: float(np.log(norm)) for title, norm in norms.items() if norm > SMALL}}
+
+
+def _scores(values: dict[str, float]) -> dict[str, float]:
     """The robust scores of the outliers."""
     if len(values) < MIN_STRUCTURES:
         return {}
     x = np.array(list(values.values()))
     middle = np.median(x)
-    spread = max(1.4826 * float(np.median(np.abs(x - middle))), floor)
+    spread = max(1.4826 * float(np.median(np.abs(x - middle))), FLOOR)
     scores = (x - middle) / spread
     return {name: float(score) for name, score in zip(values, scores, strict=True) if not abs(score) <= MAX_SCORE}
