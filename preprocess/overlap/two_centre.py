@@ -56,7 +56,7 @@ class _Term(NamedTuple):
 
 def _values(spline: Any, distance: FloatArray) -> FloatArray:
     """(n_functions, n) values, zero beyond the table, where the orbitals have ended."""
-    return np.nan_to_num(np.ascontiguousarray(spline(distance, extrapolate=False).T), copy=False)
+    return np.asarray(np.nan_to_num(np.ascontiguousarray(spline(distance, extrapolate=False).T), copy=False))
 
 
 class TwoCentre:
@@ -80,9 +80,7 @@ class TwoCentre:
         """(n_pairs, 5) all pairs whose orbitals overlap; see :func:`deeph.pairs.neighbour_pairs`."""
         return neighbour_pairs(system, {z: o.radius for z, o in self.orbitals.items()})
 
-    def compute(
-        self, system: System, operator: Operator = "overlap", pairs: IntArray | None = None, *, n_threads: int = 1
-    ) -> PairBlocks:
+    def compute(self, system: System, operator: Operator = "overlap", pairs: IntArray | None = None, *, n_threads: int = 1) -> PairBlocks:
         """One operator between all orbitals of a structure.
 
         Parameters

@@ -1,0 +1,92 @@
+"""Overlap-only structure folders, filled block by block."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from deeph.basis import Spin
+from deeph.blocks import PairBlocks, block_shapes
+from deeph.folders import new_folder
+from deeph.hamiltonian import Hamiltonian
+from deeph.matrix_file import MatrixWriter
+from deeph.pairs import neighbour_pairs
+from deeph.store import EXTRA_FILES, OVERLAP, POSITION, element_order, write_info, write_poscar
+from deeph.system import SYMBOLS
+from preprocess.overlap.structure_file import Structure
+from preprocess.overlap.two_centre import COMPONENTS, Operator, TwoCentre
+
+FILES: dict[Operator, str] = {
+    "overlap": OVERLAP,
+    "kinetic": EXTRA_FILES["kinetic"],
+    "position": POSITION,
+    "gradient": "overlap_gradient.h5",
+}
+
+
+def write_overlap(
+    folder: Path,
+    structure: Structure,
+    engine: TwoCentre,
+    *,
+    operators: Sequence[Operator] = ("overlap",),
+    spin: Spin = "none",
+    cutoff: float | None = None,
+    n_threads: int = 1,
+    overwrite: bool = False,
+) -> int:
+    """Compute matrices and write them as a structure folder; blocks go to the files as they are made.
+
+    Parameters
+    ----------
+    folder : path
+        Must not exist unless ``overwrite``; it appears complete or not at all.
+    structure : Structure
+        The atoms.
+    engine : TwoCentre
+        The orbitals of their elements.
+    operators : sequence of {"overlap", "kinetic", "position", "gradient"}
+        Which matrices; the overlap has to be among them.
+    spin : {"none", "collinear", "spinor"}
+        Kind of the H that is to be predicted; the overlap has no spin.
+    cutoff : float, optional
+        Blocks of all pairs up to this distance in Angstrom (zero where orbitals do not overlap), instead of those that overlap.
+    n_threads : int
+        Number of threads.
+
+    Returns
+    -------
+    int
+        Number of blocks.
+
+    Raises
+    ------
+    DataError
+        If the folder exists or an element has no orbitals.
+    """
+    order = element_order(structure.system)
+    system = structure.system.permuted(order)
+    basis = engine.basis.restricted(system.numbers)
+    radii = {z: engine.orbitals[z].radius for z in basis.shells}
+    pairs = neighbour_pairs(system, radii if cutoff is None else dict.fromkeys(radii, cutoff / 2))
+    shapes = block_shapes(basis, system.numbers, pairs, spin=False)
+    atoms = [engine.orbitals[z].n_electrons for z in system.numbers.tolist()]
+    neutral = None if None in atoms else float(sum(n for n in atoms if n is not None))
+    description = Hamiltonian(
+        system,
+        type(basis)(basis.shells, spin),
+        PairBlocks.zeros(np.zeros((0, 5), np.int64), np.zeros((0, 2), np.int64)),
+        n_electrons=neutral if structure.n_electrons is None else structure.n_electrons,
+        source={
+            "code": "two-centre integrals",
+            "basis": {SYMBOLS[z]: engine.orbitals[z].source for z in basis.shells},
+            "orbital_radii": {SYMBOLS[z]: radius for z, radius in radii.items()},
+        },
+    )
+    with new_folder(folder, overwrite=overwrite) as temporary:
+        write_poscar(temporary / "POSCAR", system)
+        write_info(temporary, description, order)
+        for operator in operators:
+            with MatrixWriter(temporary / FILES[operator], pairs, shapes, COMPONENTS[operator], np.float64) as writer:
+                engine.fill(system, operator, writer.blocks, n_threads)
+    return len(pairs)
