@@ -29,33 +29,10 @@ from deeph.nn.model import HamiltonianModel
 from deeph.pairs import find_pairs, is_onsite, neighbour_pairs, pair_vectors
 from deeph.store import read_folder
 from deeph.training.checkpoint import load_model
+from preprocess.structures.monolayer import graphene
+from preprocess.structures.twist import twisted
 
-A = 2.46  # lattice constant of graphene, Angstrom
-DISTANCE, HEIGHT = 3.35, 16.0
-
-
-def twisted_bilayer(m: int) -> System:
-    """The commensurate cell (m, m+1): layers turned by -+theta/2 with cos theta = (3m^2+3m+1/2)/(3m^2+3m+1)."""
-    a = A * np.array([[1.0, 0.0], [0.5, np.sqrt(3) / 2]])
-    cos = (3 * m * m + 3 * m + 0.5) / (3 * m * m + 3 * m + 1)
-    positions = []
-    cell = None
-    for sign, (p, q), z in ((-1, (m, m + 1), 0.0), (1, (m + 1, m), DISTANCE)):
-        half = sign * np.arccos(cos) / 2
-        turn = np.array([[np.cos(half), np.sin(half)], [-np.sin(half), np.cos(half)]])
-        layer = a @ turn
-        vectors = np.array([p * layer[0] + q * layer[1], -q * layer[0] + (p + q) * layer[1]])
-        cell = vectors if cell is None else cell
-        n = np.stack(np.meshgrid(*[np.arange(-3 * m - 3, 3 * m + 4)] * 2, indexing="ij"), -1).reshape(-1, 2)
-        for shift in (np.zeros(2), (layer[0] + layer[1]) / 3):
-            points = n @ layer + shift
-            fractional = points @ np.linalg.inv(cell)
-            inside = points[((fractional > -1e-6) & (fractional < 1 - 1e-6)).all(1)]
-            positions.append(np.column_stack([inside, np.full(len(inside), z + (HEIGHT - DISTANCE) / 2)]))
-    full = np.zeros((3, 3))
-    full[:2, :2], full[2, 2] = cell, HEIGHT
-    xyz = np.concatenate(positions)
-    return System(full, xyz, np.full(len(xyz), 6))
+VACUUM = 12.65  # Angstrom: a cell of 16
 
 
 def fitted_overlap(system: System, reference: Hamiltonian, model: HamiltonianModel) -> Hamiltonian:
@@ -102,7 +79,8 @@ def main() -> None:
     parser.add_argument("--threads", default="1")
     parser.add_argument("--keep", type=Path, help="keep the folders here")
     args = parser.parse_args()
-    system = read_structure(args.structure) if args.structure else twisted_bilayer(args.index)
+    magic = twisted([graphene()] * 2, indices=(args.index, args.index + 1), vacuum=VACUUM).system
+    system = read_structure(args.structure) if args.structure else magic
     with tempfile.TemporaryDirectory() as temporary:
         work = args.keep or Path(temporary)
         start = time.monotonic()

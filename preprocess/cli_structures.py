@@ -62,7 +62,7 @@ def _add_twist(commands: Any) -> None:
     how.add_argument("--matrix", nargs=4, type=int, action="append", metavar="N", help="cell in units of a layer's vectors, once a layer")
     c.add_argument("--max-atoms", type=int, default=12000, metavar="N", help="largest cell (default 12000)")
     c.add_argument(
-        "--max-strain", type=float, default=0.0, metavar="X", help="strain allowed to layers above the first, e.g. 0.01 (default 0)"
+        "--max-strain", type=float, default=0.0, metavar="X", help="strain allowed to the layers above the first, e.g. 0.01 (default 0)"
     )
     c.add_argument("--tolerance", type=float, metavar="DEG", help="take the smallest cell within this of the angle, not the nearest angle")
     c.add_argument(
@@ -132,7 +132,9 @@ def _add_others(commands: Any) -> None:
 
 
 def _add_source(command: argparse.ArgumentParser) -> None:
-    command.add_argument("structure", type=Path, metavar="STRUCTURE", help="POSCAR, cif, xyz, ...")
+    command.add_argument(
+        "structure", type=Path, metavar="STRUCTURE", help="POSCAR, cif, xyz, ..., or an OpenMX .dat, ABACUS STRU, SIESTA .fdf"
+    )
     command.add_argument("out", type=Path, metavar="OUT", help="new folder")
 
 

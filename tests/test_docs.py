@@ -21,14 +21,20 @@ def typed(page):
                 yield words[0], {word.split("=")[0] for word in words[1:] if re.fullmatch(r"--?[a-z][a-z-]*(=.*)?", word)}
 
 
+def help_of(command, *subcommand):
+    """What a command, or one of the commands below it, prints for ``--help``."""
+    module, function = COMMANDS[command].split(":")
+    code = f"import sys, {module} as module; sys.argv = {[command, *subcommand, '--help']}; module.{function}()"
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+
+
 @pytest.fixture(scope="module")
 def helps():
-    """The ``--help`` text of every command."""
-    out = {}
-    for command, entry in COMMANDS.items():
-        module, function = entry.split(":")
-        code = f"import sys, {module} as module; sys.argv = ['{command}', '--help']; module.{function}()"
-        out[command] = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    """The ``--help`` text of every command, with those of the commands below it."""
+    out = {command: help_of(command) for command in COMMANDS}
+    for command, text in out.items():
+        below = re.findall(r"^    ([a-z]+)  ", text, re.MULTILINE) if "COMMAND ..." in text else []
+        out[command] = "\n".join([text, *(help_of(command, name) for name in below)])
     return out
 
 

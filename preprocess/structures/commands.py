@@ -11,10 +11,11 @@ import numpy as np
 from deeph.config_file import load_settings
 from deeph.errors import DataError, UsageError
 from deeph.log import logger
-from deeph.system import FloatArray, IntArray, System, read_structure
-from preprocess.structures.commensurate import Wish
+from deeph.system import FloatArray, IntArray
+from preprocess.overlap.structure_file import read_structure_file
+from preprocess.structures.commensurate import EQUAL, Wish
 from preprocess.structures.defects import random_sites, with_defects
-from preprocess.structures.distances import BOND_FRACTION, RADII_FRACTION, Limits, limits_from, limits_of_radii, too_close
+from preprocess.structures.distances import BOND_FRACTION, RADII_FRACTION, limits_from, limits_of_radii, too_close
 from preprocess.structures.monolayer import Monolayer, read_monolayer
 from preprocess.structures.output import Item, find_structures, item_name, write_set
 from preprocess.structures.perturb import Perturbation, draw
@@ -44,7 +45,9 @@ def _twist(args: argparse.Namespace, command: str) -> None:
             raise UsageError(f"{len(angles)} angles for {len(layers)} layers: expected one for every second layer, or one for each")
         wish = Wish(tuple(angles), args.max_atoms, args.max_strain, args.tolerance)
         result = twisted(layers, wish=wish, **form)
-    _refuse_close(result.system, limits_of_radii(result.system.numbers.tolist(), _fraction(args, RADII_FRACTION)))
+    _refuse_strain(result, args.max_strain)
+    if reason := too_close(result.system, limits_of_radii(result.system.numbers.tolist(), _fraction(args, RADII_FRACTION))):
+        raise DataError(f"{reason}; use larger spacings, or lower --min-distance if that is meant")
     _write(args, command, [Item("", result.system, result.summary())])
     sys.stdout.write(_describe(result, layers))
 
@@ -77,7 +80,7 @@ def _describe(result: Stack, layers: list[Monolayer]) -> str:
     a, b, c = result.summary()["cell_lengths"]
     lines = [f"{result.system.n_atoms} atoms, cell {a:.4f} x {b:.4f} x {c:.4f} Angstrom"]
     for layer, angle, strain in zip(layers, result.angles, result.strains, strict=True):
-        low, high = 100 * strain + 0.0
+        low, high = np.round(100 * strain, 4) + 0.0
         lines.append(f"  {layer.name}: turned by {angle:.6f} degrees, strain {low:+.4f} to {high:+.4f} %")
     return "\n".join(lines) + "\n"
 
@@ -89,7 +92,7 @@ def _perturb(args: argparse.Namespace, command: str) -> None:
     make = Perturbation((args.displacement[0], args.displacement[-1]), args.strain, args.slide, spacing, args.gap)
     if make == Perturbation(gap=args.gap):
         raise UsageError("nothing to perturb: give --displacement, --strain, --slide or --spacing")
-    system = read_structure(args.structure)
+    system = read_structure_file(args.structure).system
     limits = limits_from(system, _fraction(args, BOND_FRACTION))
 
     def items() -> Iterator[Item]:
@@ -102,11 +105,11 @@ def _perturb(args: argparse.Namespace, command: str) -> None:
 
 def _supercell(args: argparse.Namespace, command: str) -> None:
     matrix = args.repeat or np.array(args.matrix).reshape(3, 3)
-    _write(args, command, [Item("", supercell(read_structure(args.structure), matrix), {})])
+    _write(args, command, [Item("", supercell(read_structure_file(args.structure).system, matrix), {})])
 
 
 def _defects(args: argparse.Namespace, command: str) -> None:
-    system = read_structure(args.structure)
+    system = read_structure_file(args.structure).system
     counts = [(old, _count(n)) for old, *_, n in [*args.vacancies, *args.substitute]]
     if not counts and (args.number != 1 or not (args.remove or args.replace)):
         raise UsageError("no random defects are asked for: give --vacancies or --substitute, or --remove and --replace for one structure")
@@ -129,7 +132,7 @@ def _defects(args: argparse.Namespace, command: str) -> None:
 
 
 def _frames(args: argparse.Namespace, command: str) -> None:
-    cell = read_structure(args.cell).cell if args.cell else None
+    cell = read_structure_file(args.cell).system.cell if args.cell else None
     fraction = _fraction(args, RADII_FRACTION)
 
     def items() -> Iterator[Item]:
@@ -183,9 +186,14 @@ def _fraction(args: argparse.Namespace, default: float) -> float:
     return fraction
 
 
-def _refuse_close(system: System, limits: Limits) -> None:
-    if reason := too_close(system, limits):
-        raise DataError(f"{reason}; use larger spacings, or lower --min-distance if that is meant")
+def _refuse_strain(result: Stack, largest: float) -> None:
+    """No layer is strained unless that was asked for."""
+    worst = int(abs(result.strains).max(1).argmax())
+    if abs(result.strains).max() > max(largest, EQUAL):
+        low, high = 100 * result.strains[worst]
+        raise UsageError(
+            f"layer {worst + 1} would be strained by {low:+.3f} to {high:+.3f} %; if that is meant, allow it with --max-strain"
+        )
 
 
 def _count(text: str, least: int = 1) -> int:

@@ -7,7 +7,8 @@ from typing import Literal
 import numpy as np
 
 from deeph.errors import DataError, UsageError
-from deeph.system import FloatArray, IntArray, System, read_structure
+from deeph.system import FloatArray, IntArray, System
+from preprocess.overlap.structure_file import read_structure_file
 from preprocess.structures.layers import find_layers, heights
 
 Kind = Literal["hexagonal", "square", "oblique"]
@@ -94,7 +95,7 @@ def read_monolayer(text: str) -> Monolayer:
     if name != "graphene":
         if not Path(text).is_file():
             raise DataError(f"no layer {text!r}: expected graphene, graphene:LATTICE_CONSTANT or the path of a POSCAR with one layer")
-        return from_system(read_structure(text), text)
+        return from_system(read_structure_file(Path(text)).system, text)
     try:
         a = float(constant) if constant else GRAPHENE
     except ValueError:

@@ -11,7 +11,8 @@ from deeph.errors import DataError
 from deeph.folders import new_folder
 from deeph.log import logger
 from deeph.store import element_order, write_poscar
-from deeph.system import System, read_structure
+from deeph.system import System
+from preprocess.overlap.structure_file import read_structure_file
 from preprocess.structures.inputs import COMMANDS, input_files
 from preprocess.structures.settings import Settings
 
@@ -128,4 +129,4 @@ def find_structures(paths: Sequence[Path]) -> Iterator[tuple[str, Path, System]]
             if name in seen:
                 raise DataError(f"{seen[name]} and {file} would both become {name}; rename one of them or write them to different folders")
             seen[name] = file
-            yield name, file, read_structure(file)
+            yield name, file, read_structure_file(file).system

@@ -65,7 +65,7 @@ class RunSettings(Section):
     cutoff: Positive = 200.0
     """Energy cutoff, Rydberg: scf.energycutoff, ecutwfc, MeshCutoff."""
 
-    spin: Literal["none", "collinear", "noncollinear", "spin-orbit"] = "none"
+    spin: Literal["off", "collinear", "noncollinear", "spin-orbit"] = "off"
     """Spin of the wave functions."""
 
     k_grid: tuple[Count, Count, Count] | None = None
@@ -132,7 +132,7 @@ def example(code: Code) -> str:
 code = "{code}"
 functional = "PBE"            # or "LDA"
 cutoff = {EXAMPLE_CUTOFF[code]}                # Rydberg
-spin = "none"                 # "collinear", "noncollinear", "spin-orbit"
+spin = "off"                 # "collinear", "noncollinear", "spin-orbit"
 k_density = 30.0              # k points = this / lattice spacing (Angstrom), 1 across vacuum; or k_grid = [3, 3, 1]
 temperature = 300.0           # K
 data_path = "/path/on/the/cluster"   # basis and pseudopotential files

@@ -137,7 +137,9 @@ def twisted(
     """
     if indices is not None:
         if any(l.kind == "oblique" or l.kind != layers[0].kind or abs(l.constant / layers[0].constant - 1) > MAX_STRAIN for l in layers):
-            raise UsageError("two indices describe layers with one hexagonal or square lattice; use angles, or --matrix layer by layer")
+            raise UsageError(
+                "two indices describe layers with nearly the same hexagonal or square lattice; give angles, or a matrix for each layer"
+            )
         vectors = from_indices(indices, len(layers))
     elif wish is not None:
         vectors = nearest(layers, wish)

@@ -5,7 +5,7 @@ from deeph.units import ABACUS, KELVIN
 from preprocess.structures.inputs.lines import keyword_lines, numbers
 from preprocess.structures.settings import Settings
 
-SPIN = {"none": (1, 0, 0), "collinear": (2, 0, 0), "noncollinear": (4, 1, 0), "spin-orbit": (4, 1, 1)}
+SPIN = {"off": (1, 0, 0), "collinear": (2, 0, 0), "noncollinear": (4, 1, 0), "spin-orbit": (4, 1, 1)}
 """nspin, noncolin, lspinorb."""
 FUNCTIONAL = {"PBE": "PBE", "LDA": "PZ"}
 
@@ -49,6 +49,6 @@ def _structure(system: System, settings: Settings) -> str:
     lines += ["", "LATTICE_VECTORS", *(numbers(row) for row in system.cell), "", "ATOMIC_POSITIONS", "Direct"]
     for symbol in kinds:
         rows = [row for s, row in zip(system.symbols, system.fractional, strict=True) if s == symbol]
-        moment = settings.elements[symbol].moment if settings.run.spin != "none" else 0.0
+        moment = settings.elements[symbol].moment if settings.run.spin != "off" else 0.0
         lines += ["", symbol, f"{moment:.4f}", str(len(rows)), *(f"{numbers(row)} 0 0 0" for row in rows)]
     return "\n".join(lines) + "\n"

@@ -4,7 +4,7 @@ from deeph.system import System
 from preprocess.structures.inputs.lines import keyword_lines, numbers
 from preprocess.structures.settings import ElementSettings, Settings
 
-SPIN = {"none": ("off", "off"), "collinear": ("on", "off"), "noncollinear": ("NC", "off"), "spin-orbit": ("NC", "on")}
+SPIN = {"off": ("off", "off"), "collinear": ("on", "off"), "noncollinear": ("NC", "off"), "spin-orbit": ("NC", "on")}
 FUNCTIONAL = {"PBE": "GGA-PBE", "LDA": "LDA"}
 
 
@@ -40,7 +40,7 @@ def _scf(settings: Settings, k_mesh: tuple[int, int, int]) -> list[tuple[str, st
     return [
         (
             "scf.XcType",
-            FUNCTIONAL[settings.run.functional] if settings.run.functional == "PBE" or settings.run.spin == "none" else "LSDA-PW",
+            FUNCTIONAL[settings.run.functional] if settings.run.functional == "PBE" or settings.run.spin == "off" else "LSDA-PW",
         ),
         ("scf.SpinPolarization", polarization),
         ("scf.SpinOrbit.Coupling", coupling),
@@ -75,5 +75,5 @@ def _block(name: str, rows: list[str]) -> list[tuple[str, str]]:
 def _electrons(element: ElementSettings, spin: str) -> str:
     """Electrons up and down at the start; without a moment in the first step, a non-magnetic atom."""
     valence = element.valence or 0.0
-    moment = element.moment if spin != "none" else 0.0
+    moment = element.moment if spin != "off" else 0.0
     return f"{(valence + moment) / 2:.4f} {(valence - moment) / 2:.4f}" + (" 0.0 0.0 0.0 0.0 0 off" if SPIN[spin][0] == "NC" else "")

@@ -4,7 +4,7 @@ from deeph.system import NUMBERS, System
 from preprocess.structures.inputs.lines import keyword_lines, numbers
 from preprocess.structures.settings import Settings
 
-SPIN = {"none": "non-polarized", "collinear": "polarized", "noncollinear": "non-collinear", "spin-orbit": "spin-orbit"}
+SPIN = {"off": "non-polarized", "collinear": "polarized", "noncollinear": "non-collinear", "spin-orbit": "spin-orbit"}
 FUNCTIONAL = {"PBE": ("GGA", "PBE"), "LDA": ("LDA", "CA")}
 
 
@@ -44,7 +44,7 @@ def input_files(system: System, settings: Settings, k_mesh: tuple[int, int, int]
 
 def _moments(system: System, settings: Settings) -> list[tuple[str, str]]:
     moments = [settings.elements[s].moment for s in system.symbols]
-    if settings.run.spin == "none" or not any(moments):
+    if settings.run.spin == "off" or not any(moments):
         return []
     return _block("DM.InitSpin", [f"{n} {m:.4f}" for n, m in enumerate(moments, 1)])
 
