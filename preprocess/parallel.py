@@ -9,6 +9,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import get_context, parent_process
 from threading import Thread
 from typing import Any, TypeVar
@@ -25,34 +26,39 @@ THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 def convert_all(jobs: Sequence[Job], options: Options, n_workers: int = 1) -> Iterator[Outcome]:
-    """Convert in parallel; outcomes come as they are done. Memory is that of ``n_workers`` structures.
+    """Convert in parallel; see :func:`do_all`."""
+    yield from do_all(jobs, partial(convert, options=options), n_workers)
 
-    A worker that dies (out of memory) takes down the others: the runs in work are then tried again one by one, so that only the
-    guilty one fails, and the rest is done by new workers.
+
+def do_all(jobs: Sequence[Job], work: Callable[[Job], Outcome], n_workers: int = 1) -> Iterator[Outcome]:
+    """Do jobs in parallel; outcomes come as they are done. Memory is that of ``n_workers`` structures.
+
+    ``work`` does one job, never raises, and can be sent to another process. A worker that dies (out of memory) takes down the others:
+    the runs in work are then tried again one by one, so that only the guilty one fails, and the rest is done by new workers.
     """
     if n_workers <= 1 or len(jobs) <= 1:
-        yield from (convert(job, options) for job in jobs)
+        yield from (work(job) for job in jobs)
         return
     for name in THREADS:
         os.environ.setdefault(name, str(max(1, (os.cpu_count() or 1) // n_workers)))  # inherited by the workers, which share the cores
     waiting = deque(jobs)
     while waiting:
-        unfinished = yield from _convert_in_pool(waiting, options, n_workers)
+        unfinished = yield from _do_in_pool(waiting, work, n_workers)
         for job in unfinished:
             remove_leftovers(job.out.parent)
-            if (yield from _convert_in_pool(deque([job]), options, 1)):
-                reason = "the process that converted it died, perhaps for want of memory; try it with more memory or a smaller -j"
+            if (yield from _do_in_pool(deque([job]), work, 1)):
+                reason = "the process that worked on it died, perhaps for want of memory; try it with more memory or a smaller -j"
                 yield Outcome(job, "failed", reason, 0.0)
 
 
-def _convert_in_pool(waiting: deque[Job], options: Options, n_workers: int) -> Generator[Outcome, None, list[Job]]:
-    """Take jobs from the front and convert them; ends early if a worker dies, and returns the jobs that were then in work."""
+def _do_in_pool(waiting: deque[Job], work: Callable[[Job], Outcome], n_workers: int) -> Generator[Outcome, None, list[Job]]:
+    """Take jobs from the front and do them; ends early if a worker dies, and returns the jobs that were then in work."""
     pool = ProcessPoolExecutor(min(n_workers, len(waiting)), mp_context=get_context("spawn"), initializer=_end_with_parent)
     running: dict[Future[Outcome], Job] = {}
     try:
         while waiting or running:
             while waiting and len(running) < n_workers:
-                running[pool.submit(convert, waiting[0], options)] = waiting[0]
+                running[pool.submit(work, waiting[0])] = waiting[0]
                 waiting.popleft()
             done = wait(running, return_when=FIRST_COMPLETED).done
             for future in [f for f in done if not isinstance(f.exception(), BrokenProcessPool)]:

@@ -2,6 +2,7 @@
 
 import time
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
@@ -57,22 +58,36 @@ class Outcome(NamedTuple):
 
 def convert(job: Job, options: Options) -> Outcome:
     """Convert one run; never raises."""
+    return attempt(job, lambda: _convert(job, options))
+
+
+def _convert(job: Job, options: Options) -> Outcome:
+    if (kept := _existing(job, options)) is not None:
+        return kept
+    data, found = _read_verified(job, options)
+    job.out.parent.mkdir(parents=True, exist_ok=True)
+    write = write_folder if options.format == "deeph" else write_legacy
+    write(job.out, data, overwrite=options.overwrite)
+    return done(job, data, found)
+
+
+def done(job: Job, data: Hamiltonian, found: str) -> Outcome:
+    """A job whose folder was written, with what the verification found."""
+    orbitals = int(data.basis.n_orbitals(data.system.numbers).sum())
+    return Outcome(job, "ok", f"{data.system.formula}, {orbitals} orbitals, spin {data.basis.spin}: {found}", 0.0)
+
+
+def attempt(job: Job, body: Callable[[], Outcome]) -> Outcome:
+    """Do a job, take its time, and turn any error into a failed outcome."""
     start, trace = time.perf_counter(), ""
-    status: Literal["ok", "failed", "skipped"] = "failed"
     try:
-        if (kept := _existing(job, options)) is not None:
-            return kept
-        data, found = _read_verified(job, options)
-        job.out.parent.mkdir(parents=True, exist_ok=True)
-        write = write_folder if options.format == "deeph" else write_legacy
-        write(job.out, data, overwrite=options.overwrite)
-        orbitals = int(data.basis.n_orbitals(data.system.numbers).sum())
-        status, reason = "ok", f"{data.system.formula}, {orbitals} orbitals, spin {data.basis.spin}: {found}"
+        outcome = body()
+        return outcome._replace(reason=" ".join(outcome.reason.split()), seconds=time.perf_counter() - start)
     except (DeephError, OSError) as error:
         reason = str(error)
     except Exception as error:  # noqa: BLE001 - one strange run must not stop the others
         reason, trace = f"unexpected {type(error).__name__}: {error}", traceback.format_exc()
-    return Outcome(job, status, " ".join(reason.split()), time.perf_counter() - start, trace)
+    return Outcome(job, "failed", " ".join(reason.split()), time.perf_counter() - start, trace)
 
 
 def plan(job: Job, options: Options) -> Outcome:
