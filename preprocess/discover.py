@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from deeph.errors import UsageError
-from preprocess.readers import candidates
+from preprocess.readers import candidates, single_structures
 
 
 class Job(NamedTuple):
@@ -54,7 +54,7 @@ def find_runs(raw: Sequence[Path], code: str = "auto", leave_out: Path | None = 
             if folder.resolve() in seen:  # a link to it came before, or it is the output
                 below.clear()
             elif candidates(folder, code):
-                runs.append(folder)
+                runs.extend(single_structures(folder, code))
                 below.clear()
             seen.add(folder.resolve())
     return runs

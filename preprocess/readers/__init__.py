@@ -59,7 +59,7 @@ def recognize(folder: Path, code: str = "auto") -> tuple[str, str]:
     return next(iter(found.items()))
 
 
-def structures(folder: Path, code: str = "auto") -> list[Path]:
+def single_structures(folder: Path, code: str = "auto") -> list[Path]:
     """The folder itself, or a path for each structure of a folder that holds several; what is wrong with it is said when it is read."""
     found = candidates(folder, code)
     frames = READERS[next(iter(found))].frames if len(found) == 1 else None

@@ -45,8 +45,11 @@ class Reader:
         ``read(folder)`` gives the :class:`deeph.Hamiltonian`, with position matrices if there are any.
     bands : callable or None
         ``bands(folder, system)`` gives the code's own eigenvalues, for ``--verify bands``.
+    frames : callable or None
+        Where a folder may hold several structures, ``frames(folder)`` gives a path for each; the other functions take these paths, too.
     """
 
     detect: Callable[[Path], str | None]
     read: Callable[[Path], Hamiltonian]
     bands: Callable[[Path, System], ReferenceBands] | None = None
+    frames: Callable[[Path], list[Path]] | None = None

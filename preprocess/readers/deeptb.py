@@ -1,0 +1,166 @@
+"""Folders of DeePTB and dftio (its ``dat`` and ``ase`` formats): one or several frames of the same atoms, one HDF5 group for each.
+
+Orbitals stand in the project's own order; numbers are single precision. See docs/deeph_folders.md.
+"""
+
+import ast
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from deeph.basis import Basis
+from deeph.blocks import PairBlocks
+from deeph.errors import DataError
+from deeph.hamiltonian import Hamiltonian, on_common_pattern
+from deeph.pairs import is_onsite
+from deeph.system import FloatArray, IntArray, System
+from preprocess.readers.base import ReferenceBands
+from preprocess.readers.deeptb_blocks import frame_names, read_blocks
+from preprocess.readers.deeptb_structure import read_system
+
+BASIS = "basis.dat"
+FILES = {
+    "S": ("overlaps.h5", "overlap.h5"),
+    "H": ("hamiltonians.h5", "hamiltonian.h5"),
+    "density_matrix": ("density_matrices.h5", "density_matrix.h5", "DM.h5"),
+}
+"""Names of the matrix files: of DeePTB and newer dftio first, then those of older dftio."""
+KPOINTS, EIGENVALUES = ("kpoints.npy", "kpoint.npy"), ("eigenvalues.npy", "eigenvalue.npy")
+FRAME = re.compile(r"frame_(\d+)")
+MAX_ASYMMETRY = 1e-3
+"""Largest accepted |M - M^dagger| relative to the largest element: single precision leaves 1e-7, a wrong layout of order one."""
+ACCURACY = 1e-3
+"""Accepted difference from the stored eigenvalues, eV: what matrices in single precision explain."""
+
+
+def detect(path: Path) -> str | None:
+    """Why a folder, or one frame of it, is of DeePTB, or None."""
+    folder, _ = _locate(path)
+    found = _first(folder, FILES["S"]) or _first(folder, FILES["H"])
+    if found is None or not (folder / BASIS).is_file() or (folder / "POSCAR").is_file():
+        return None
+    return f"it holds {BASIS} and {found.name}"
+
+
+def frames(folder: Path) -> list[Path]:
+    """A path for each frame: the folder itself, or ``folder/frame_0000`` and so on where there are several."""
+    first = _first(folder, FILES["S"]) or _first(folder, FILES["H"])
+    names = frame_names(first) if first is not None else []
+    return [folder] if len(names) < 2 else [folder / f"frame_{n:04d}" for n in range(len(names))]
+
+
+def read(path: Path) -> Hamiltonian:
+    """Read one frame.
+
+    Parameters
+    ----------
+    path : path
+        A folder with one frame, or one of :func:`frames`.
+
+    Returns
+    -------
+    Hamiltonian
+        Double precision and exactly Hermitian; pairs whose blocks are all zero are left out. The format has no Fermi level.
+
+    Raises
+    ------
+    DataError
+        If a file is missing or damaged, the files contradict each other, or the folder has several frames.
+    """
+    folder, frame = _locate(path)
+    found = {name: file for name, names in FILES.items() if (file := _first(folder, names)) is not None}
+    if "S" not in found:
+        raise DataError(f"{folder} has no overlaps.h5, without which H alone has no bands; write it with 'dftio parse -ovp'")
+    counts = {file.name: len(frame_names(file)) for file in found.values()}
+    n_frames = max(counts.values())
+    if min(counts.values()) != n_frames or (frame or 0) >= n_frames:
+        numbers = ", ".join(f"{n} in {name}" for name, n in counts.items())
+        raise DataError(f"{folder}: frame {frame or 0} (counted from 0) was asked for; frames: {numbers}; expected the same number in all")
+    if frame is None and n_frames > 1:
+        raise DataError(f"{folder} holds {n_frames} frames; read them one by one, such as {frames(folder)[0]}")
+    system = read_system(folder, frame or 0, n_frames)
+    shells = Basis.from_symbols(_read_basis(folder / BASIS)).restricted(system.numbers)
+    raw = {name: read_blocks(file, frame or 0, system, shells) for name, file in found.items()}
+    doubled = {name: spin for name, (_, spin) in raw.items()}
+    if doubled["S"] or len({spin for name, spin in doubled.items() if name != "S"}) > 1:
+        raise DataError(f"{folder}: blocks of {', '.join(n for n, s in doubled.items() if s)} have spin, the others not: mixed runs")
+    basis = replace(shells, spin="spinor") if any(doubled.values()) else shells
+    try:
+        matrices = _without_zeros({name: _hermitian(name, blocks) for name, (blocks, _) in raw.items()}, system, basis)
+    except DataError as error:
+        raise DataError(f"{folder}: {error}") from error
+    extra = {name: blocks for name, blocks in matrices.items() if name == "density_matrix"}
+    source = {"code": "DeePTB/dftio", "precision": "float32", **({} if frame is None else {"frame": frame})}
+    return Hamiltonian(system, basis, matrices["S"], matrices.get("H"), source=source, extra=extra)
+
+
+def read_bands(path: Path, _system: System) -> ReferenceBands:
+    """The eigenvalues in eigenvalues.npy at the points of kpoints.npy; the Fermi level is not known (NaN).
+
+    Raises
+    ------
+    DataError
+        If there are none, or their shapes do not fit to the frames.
+    """
+    folder, frame = _locate(path)
+    k_file, e_file = _first(folder, KPOINTS), _first(folder, EIGENVALUES)
+    if k_file is None or e_file is None:
+        raise DataError(f"{folder} has no kpoints.npy and eigenvalues.npy: there are no bands to compare with")
+    k, energies = (_load(file) for file in (k_file, e_file))
+    n_frames = len(frames(folder))
+    k = k[frame or 0] if k.ndim == 3 and len(k) == n_frames else k
+    if k.ndim != 2 or k.shape[1] != 3 or not len(k) or energies.ndim not in (2, 3) or energies.size % (n_frames * len(k)):
+        raise DataError(f"{folder}: k points {k.shape} and eigenvalues {energies.shape} do not fit to {n_frames} frames")
+    energies = energies.reshape(n_frames, len(k), -1)[frame or 0]
+    return ReferenceBands(e_file.name, k, np.sort(energies, axis=-1)[None], float("nan"), ACCURACY)
+
+
+def _locate(path: Path) -> tuple[Path, int | None]:
+    """The folder and the number of the frame that a path stands for."""
+    match = FRAME.fullmatch(path.name)
+    return (path.parent, int(match[1])) if match and not path.exists() else (path, None)
+
+
+def _first(folder: Path, names: Sequence[str]) -> Path | None:
+    return next((folder / name for name in names if (folder / name).is_file()), None)
+
+
+def _load(path: Path) -> FloatArray:
+    try:
+        return np.asarray(np.load(path, allow_pickle=False), np.float64)
+    except (OSError, ValueError, EOFError, TypeError) as error:
+        raise DataError(f"{path} is not a complete array of numbers: {error}") from error
+
+
+def _read_basis(path: Path) -> dict[str, list[int]]:
+    """Shells of each element from a text such as ``{'Si': '2s2p1d'}``."""
+    try:
+        entries = {str(symbol): str(text) for symbol, text in ast.literal_eval(path.read_text(encoding="utf-8")).items()}
+    except (OSError, ValueError, SyntaxError, AttributeError, TypeError) as error:
+        raise DataError(f"{path} is not a basis such as {{'Si': '2s2p1d'}}: {error}") from error
+    for symbol, text in entries.items():
+        if not re.fullmatch(r"(\d+[spdfghi])+", text):
+            raise DataError(f"{path}: the basis of {symbol} is {text!r}; expected numbers of shells such as '2s2p1d'")
+    shells = {symbol: re.findall(r"(\d+)(.)", text) for symbol, text in entries.items()}
+    return {symbol: [l for n, letter in found for l in ["spdfghi".index(letter)] * int(n)] for symbol, found in shells.items()}
+
+
+def _hermitian(name: str, blocks: PairBlocks) -> PairBlocks:
+    """The Hermitian part; some writers store only one of each two partners, which is no asymmetry."""
+    both: IntArray = np.flatnonzero(blocks.partners >= 0)
+    error = blocks.selected(both).hermiticity_error() if len(both) else 0.0
+    if error > MAX_ASYMMETRY * float(np.abs(blocks.entries).max(initial=0.0)):
+        raise DataError(f"{name} differs from its Hermitian conjugate by {error:.1e}: damaged, or of another layout")
+    return blocks.hermitized()
+
+
+def _without_zeros(matrices: dict[str, PairBlocks], system: System, basis: Basis) -> dict[str, PairBlocks]:
+    """On one pattern, without the pairs whose blocks are zero in every matrix (some writers store all of a cell)."""
+    common = on_common_pattern(system, basis, matrices)
+    used = is_onsite(common["S"].pairs)
+    for blocks in common.values():
+        used = used | (np.add.reduceat(np.abs(blocks.entries[0]), blocks.offsets[:-1]) > 0)
+    return {name: blocks.selected(np.flatnonzero(used)) for name, blocks in common.items()}
