@@ -147,6 +147,7 @@ def write_csr(path: Path, name: str, cells: dict[tuple[int, ...], np.ndarray], l
         lines += [" 1 # spin index", f" {size} # number of localized basis", f" {len(cells)} # number of Bravais lattice vector R", ""]
         lines += [" user_defined_lattice", " 1.889726", " 1 0 0", " 0 1 0", " 0 0 1", " Mo", " 2", " Direct", " 0 0 0", " 0.5 0.5 0.5", ""]
         lines += [" #---#", " #                CSR Format               #", " # values, column indices, row pointers. #", " #---#", ""]
+        lines[3] = " 1 # spin index, E_Fermi = 0.25 eV" if layout.naming == "newest" else lines[3]
     else:
         lines += [f"Matrix Dimension of {name}(R): {size}", f"Matrix number of {name}(R): {len(cells)}"]
     for R, components in sorted(cells.items()):

@@ -56,6 +56,30 @@ def test_entries_dropped_on_one_side_only(tmp_path: Path) -> None:
         abacus.read(tmp_path)
 
 
+@pytest.mark.parametrize("naming", ["old", "new"])
+def test_empty_lattice_vectors(tmp_path: Path, naming: str) -> None:
+    """Written with empty lists, with the number 0 only, or (first versions of the newer files) left out although they are counted."""
+    data = made_up()
+    out = write_run(tmp_path, data, Layout(naming))
+    path = out / {"old": HR, "new": "hrs1_nao.csr"}[naming]
+    cells = dense_cells(data, replace(data.H, entries=data.H.entries / RYDBERG))
+    cells[9, 9, 9] = np.zeros_like(cells[0, 0, 0])
+    write_csr(path, "H", cells, Layout(naming), 1)
+    full = abacus.read(tmp_path)
+    np.testing.assert_allclose(full.H.on_pattern(data.H.pairs, data.H.shapes).entries, data.H.entries, atol=1e-9)
+    text = path.read_text()
+    cut = text[: text.index("9 9 9 0")].rstrip(" ")
+    path.write_text(cut)
+    if naming == "old":
+        with pytest.raises(DataError, match="truncated"):
+            abacus.read(tmp_path)
+        return
+    np.testing.assert_array_equal(abacus.read(tmp_path).H.entries, full.H.entries)
+    path.write_text(cut[: cut.rindex("# CSR values")].rsplit("\n", 2)[0] + "\n")  # one more lattice vector: a truncated file
+    with pytest.raises(DataError, match="Hermitian conjugate"):
+        abacus.read(tmp_path)
+
+
 @pytest.mark.parametrize("spin", ["none", "spinor"])
 def test_overlap_only_runs(tmp_path: Path, spin: str) -> None:
     data = made_up(spin)
@@ -237,6 +261,9 @@ DAMAGE = {
     r"holds data-SR-sparse_SPIN0.csr and srs1_nao.csr": lambda run: (run / "OUT.ABACUS" / "srs1_nao.csr").write_text("copy"),
     r"matrices in OUT.ABACUS, OUT.B": lambda run: write_run(run, made_up(), Layout(out="OUT.B")),
     r"smearing in INPUT is not a number": _edit("INPUT", "smearing_method fixed", "smearing_sigma wide"),
+    r"HR-sparse_SPIN0.csr holds zeros only": lambda run: write_csr(
+        run / "OUT.ABACUS" / HR, "H", {(0, 0, 0): np.zeros((1, 23, 23))}, Layout(), 1
+    ),
     r"no dimension and number of lattice vectors": lambda run: (run / "OUT.ABACUS" / HR).write_text("some text\n" * 30),
 }
 

@@ -62,6 +62,11 @@ def read(folder: Path) -> Hamiltonian:
     stru, log = parse_stru(files.stru, files.keywords.get("latname")), read_log(files.log)
     orbitals = read_orbitals(files, stru, log)
     raw = {name: read_csr(path, n_components=3 if name == "r" else 1) for name, path in files.matrices.items()}
+    for one in raw.values():
+        if not one.values.any():
+            raise DataError(
+                f"{one.path} holds zeros only, as ABACUS 3.11.0-beta.3 writes H with nspin 2: repeat the run with another version"
+            )
     basis = Basis({number: orbital.shells for number, orbital in orbitals.items()}, _spin(files, raw, log, stru, orbitals))
     blocks, asymmetry = _matrices(stru.system, basis, raw)
     _check_range(files.stru, stru.system, orbitals, blocks["S"])

@@ -17,6 +17,7 @@ from deeph.system import IntArray
 
 _DIMENSION = re.compile(r"matrix dimension of .*?:\s*(\d+)|(\d+)\s*#\s*number of localized basis", re.IGNORECASE)
 _COUNT = re.compile(r"matrix number of .*?:\s*(\d+)|(\d+)\s*#\s*number of bravais lattice", re.IGNORECASE)
+_BRACKETS = str.maketrans("()[],", "     ")
 _STEP = re.compile(r"\s*(?:STEP:|IONIC_STEP:|---\s*Ionic Step)", re.IGNORECASE)
 
 
@@ -102,9 +103,9 @@ class _Lines:
                 raise self.error(f"the file ends within the {what}: it is truncated; copy it again or repeat the run")
             self.number += 1
             first = first or self.number
-            if not found and not integer and line.startswith("("):
+            if not found and not integer and line[0] in "([":
                 wanted = 2 * count
-            found += re.sub(r"[(),]", " ", line).split() if wanted > count else line.split()
+            found += (line.translate(_BRACKETS) if wanted > count else line).split()
         try:
             values = np.array(found, np.int64 if integer else np.float64)
         except (ValueError, OverflowError) as error:
@@ -132,9 +133,11 @@ def read_csr(path: Path, *, n_components: int = 1) -> SparseMatrix:
         If the file is damaged (with the line), binary, or holds several ionic steps.
     """
     lines = _Lines(path)
-    size, count = _header(lines)
+    size, count, newer = _header(lines)
     parts: list[tuple[list[int], int, IntArray, IntArray, Array]] = []
     for _ in range(count):
+        if newer and lines.peek() is None:  # the first versions with the newer header left out empty R; a cut file is not Hermitian
+            break
         if n_components == 1:
             *R, n = lines.numbers(4, "numbers R1 R2 R3 n of a lattice vector").tolist()
             parts.append((R, 0, *_matrix(lines, size, n)))
@@ -152,8 +155,8 @@ def read_csr(path: Path, *, n_components: int = 1) -> SparseMatrix:
     return SparseMatrix(path, size, R_all, row, column, values, component_all, n_components)
 
 
-def _header(lines: _Lines) -> tuple[int, int]:
-    """Dimension of the matrices and number of R; the lines up to the first R are consumed."""
+def _header(lines: _Lines) -> tuple[int, int, bool]:
+    """Dimension of the matrices, number of R, and whether it is the newer header; the lines up to the first R are consumed."""
     found: dict[str, int] = {}
     while len(found) < 2:
         line = lines.raw()
@@ -163,7 +166,8 @@ def _header(lines: _Lines) -> tuple[int, int]:
         if lines.number > 20:
             raise lines.error("no dimension and number of lattice vectors so far; expected a sparse matrix file of ABACUS")
     first = lines.peek()
-    if first is not None and not all(re.fullmatch(r"-?\d+", field) for field in first.split()):
+    newer = first is not None and not all(re.fullmatch(r"-?\d+", field) for field in first.split())
+    if newer:
         while "CSR Format" not in lines.raw():  # newer files repeat the cell and end it with a box of comments
             pass
         lines.peek()
@@ -171,7 +175,7 @@ def _header(lines: _Lines) -> tuple[int, int]:
         raise lines.error(
             "a gamma-only run, whose matrices are summed over all lattice vectors; repeat it with 'gamma_only 0' and a KPT of one point"
         )
-    return found["size"], found["count"]
+    return found["size"], found["count"], newer
 
 
 def _matrix(lines: _Lines, size: int, n: int) -> tuple[IntArray, IntArray, Array]:
@@ -181,7 +185,7 @@ def _matrix(lines: _Lines, size: int, n: int) -> tuple[IntArray, IntArray, Array
     if n == 0:
         lines.comment = ""
         lines.peek()
-        if "row pointers" in lines.comment.lower():  # newer files write the empty lists, too
+        if "row" in lines.comment.lower():  # newer files write the empty lists, too
             lines.numbers(size + 1, "row pointers")
         return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0)
     values = lines.numbers(n, "matrix entries", integer=False)
