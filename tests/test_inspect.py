@@ -1,0 +1,243 @@
+"""deeph-inspect: each check passes on DFT data and fails on data broken in the way it is made for; datasets, models, command line."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from inspect_cases import verdicts, with_entries
+from openmx_files import unpack_run
+
+from deeph.blocks import energy_zero
+from deeph.errors import DataError
+from deeph.pairs import is_onsite, pair_vectors
+from deeph.store import write_folder
+from deeph.system import System
+from preprocess.inspect import checks, subject
+from preprocess.inspect.report import Check, Report, to_json
+from preprocess.inspect.structure import structure_checks, structure_report
+from preprocess.inspect.subject import inspect_path
+
+
+def test_a_dft_run_is_sound(mini_graphene):
+    report = structure_report("graphene", "openmx run", mini_graphene)
+    assert report.verdict == "ok"
+    assert {"units", "Hermitian", "overlap", "electrons", "orbitals", "S symmetry", "H symmetry"} <= set(verdicts(report.checks))
+    text = report.to_text()
+    assert "1 Hartree = 27.2113845 eV" in text
+    assert "C s1p1" in text
+    assert "m = -l..l" in text
+
+
+def half_the_onsite_overlap(data):
+    def change(entries):
+        for n in np.flatnonzero(is_onsite(data.S.pairs)):
+            entries[0, data.S.offsets[n] : data.S.offsets[n + 1]] *= 0.3
+        return entries
+
+    return with_entries(data, "S", change)
+
+
+def stronger_overlap(data):
+    onsite = np.repeat(is_onsite(data.S.pairs), data.S.shapes.prod(axis=1))
+    return with_entries(data, "S", lambda entries: np.where(onsite, entries, 3 * entries))
+
+
+def without_far_H(data):
+    far = np.linalg.norm(pair_vectors(data.system, data.H.pairs), axis=1) > 2.6
+    return with_entries(data, "H", lambda entries: np.where(np.repeat(far, data.H.shapes.prod(axis=1)), 0, entries))
+
+
+def without_one_pair(data):
+    keep = np.delete(np.arange(data.S.n_pairs), np.argmax(~is_onsite(data.S.pairs)))
+    return replace(data, H=data.H.selected(keep), S=data.S.selected(keep), r=None, extra={})
+
+
+def scaled(data, factor):
+    return replace(data, system=System(data.system.cell * factor, data.system.positions * factor, data.system.numbers))
+
+
+def nan(data):
+    return with_entries(data, "H", lambda entries: np.where(np.arange(entries.shape[1]) == 7, np.nan, entries))
+
+
+@pytest.mark.parametrize(
+    ("name", "verdict", "breaking"),
+    [
+        ("numbers", "bad", nan),
+        ("Hermitian", "bad", without_one_pair),
+        ("Hermitian", "bad", lambda data: with_entries(data, "H", lambda e: e + 1e-3 * np.arange(e.shape[1]))),
+        ("normalization", "bad", half_the_onsite_overlap),
+        ("pattern", "bad", without_far_H),
+        ("distances", "warning", lambda data: scaled(data, 1.8897)),
+        ("distances", "bad", lambda data: scaled(data, 0.3)),
+        ("orbitals", "bad", lambda data: with_entries(data, "S", lambda e: e * (1 + np.arange(e.shape[1]) % 3))),
+        ("overlap", "bad", stronger_overlap),
+        ("electrons", "bad", lambda data: with_entries(data, "H", lambda e: e / 27.2)),
+        ("electrons", "bad", lambda data: replace(data, fermi_energy=data.fermi_energy + 5)),
+        ("electrons", "note", lambda data: replace(data, n_electrons=None)),
+        ("energy zero", "note", lambda data: replace(data, fermi_energy=None)),
+        ("units", "note", lambda data: replace(data, source={})),
+    ],
+)
+def test_what_is_broken_is_seen(mini_graphene, name, verdict, breaking):
+    assert verdicts(structure_checks(mini_graphene))[name] == "ok"
+    assert verdicts(structure_checks(breaking(mini_graphene)))[name] == verdict
+
+
+def test_the_energy_zero_is_recognized(mini_graphene):
+    assert "as the code gave it" in checks.check_energy_zero(mini_graphene).text
+    mu = energy_zero(mini_graphene.H, mini_graphene.S)
+    standard = replace(mini_graphene, H=replace(mini_graphene.H, entries=mini_graphene.H.entries - mu * mini_graphene.S.entries))
+    assert "standardized" in checks.check_energy_zero(standard).text
+
+
+def test_large_structures_get_a_bound(mini_graphene, monkeypatch):
+    exact = checks.check_overlap(mini_graphene).value
+    monkeypatch.setattr(checks, "MAX_DENSE", 3)
+    bound = checks.check_overlap(mini_graphene)
+    assert "Lanczos" in bound.text
+    assert bound.value >= exact - 1e-9
+
+
+def shaken(data, seed: int, size: float = 1e-5):
+    """Nearly the same structure: enough to be another one, too little for the matrices to notice."""
+    moved = data.system.positions + np.random.default_rng(seed).normal(scale=size, size=data.system.positions.shape)
+    return replace(data, system=replace(data.system, positions=moved), r=None, extra={})
+
+
+@pytest.fixture
+def dataset(mini_graphene, tmp_path):
+    """Ten nearly equal structures."""
+    for n in range(10):
+        write_folder(tmp_path / "data" / f"{n}", shaken(mini_graphene, n))
+    return tmp_path / "data"
+
+
+def test_a_sound_dataset(dataset):
+    report = inspect_path(dataset)
+    assert report.kind == "10 structures, structure folder, DFT"
+    assert {check.verdict for check in report.checks} <= {"ok", "note"}
+    assert report.facts["formulas"] == "10 C2"
+    table = next(iter(report.tables.values()))
+    assert "on site" in table
+    norms = report.facts["norms"]
+    assert norms["C s - C s at 1.0-1.5 Angstrom"] > norms["C s - C s at 2.0-2.5 Angstrom"] > 0
+
+
+def test_outliers_duplicates_and_mixtures(dataset, mini_graphene):
+    write_folder(dataset / "3", with_entries(shaken(mini_graphene, 3), "H", lambda e: e / 27.2), overwrite=True)
+    write_folder(dataset / "again", shaken(mini_graphene, 5))
+    write_folder(dataset / "spinor", shaken(mini_graphene, 20).to_spinor())
+    (dataset / "7" / "overlap.h5").write_bytes(b"damaged")
+    report = inspect_path(dataset)
+    found = {check.name: check for check in report.checks}
+    assert found["readable"].verdict == "bad"
+    assert found["readable"].text.startswith("1 of 1 looked at, 12 in all; 7:")
+    assert found["outliers"].text.startswith("1: 3: ")
+    assert "5 and again" in found["duplicates"].text
+    assert found["one spin"].text.startswith("none: 10; spinor: 1")
+    assert found["electrons"].verdict == "bad"
+    assert report.verdict == "bad"
+    write_folder(dataset / "again", with_entries(shaken(mini_graphene, 5), "H", lambda e: 1.01 * e), overwrite=True)
+    assert "other matrices" in {check.name: check.text for check in inspect_path(dataset).checks}["duplicates"]
+
+
+def test_what_a_path_is(dataset, mini_graphene, tmp_path):
+    assert inspect_path(dataset / "3").kind.startswith("structure folder, DFT")
+    write_folder(tmp_path / "predicted", shaken(mini_graphene, 1), predicted=True)
+    assert inspect_path(tmp_path / "predicted").kind.startswith("structure folder, prediction")
+    write_folder(tmp_path / "overlap", replace(mini_graphene, H=None, extra={}, r=None))
+    report = inspect_path(tmp_path / "overlap")
+    assert report.kind.startswith("structure folder, overlap only")
+    assert report.verdict == "note"
+    run = unpack_run("mini_te_chain_soc", tmp_path / "run")
+    assert inspect_path(run).kind == "openmx run (it holds mini_te_chain_soc.scfout)"
+    (run / "mini_te_chain_soc.scfout").write_bytes(b"short")
+    assert [check.name for check in inspect_path(run).checks if check.verdict == "bad"] == ["readable"]
+    for nothing in (tmp_path / "nowhere", tmp_path / "run" / "mini_te_chain_soc.Band"):
+        with pytest.raises(DataError, match="neither a folder nor a model file"):
+            inspect_path(nothing)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="holds no structure folder"):
+        inspect_path(tmp_path / "empty")
+
+
+@pytest.fixture(scope="module")
+def model_bytes(tmp_path_factory) -> bytes:
+    import torch
+    from network_case import TINY, make_model, make_structure
+
+    from deeph.training.checkpoint import save_model
+
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("model") / "model.safetensors"
+    save_model(path, make_model([make_structure(0)], TINY), {"metrics": {"validate_mae_meV": 1.25}, "epoch": 7})
+    return path.read_bytes()
+
+
+def test_a_model_file_without_torch(model_bytes, tmp_path):
+    (tmp_path / "model.safetensors").write_bytes(model_bytes)
+    code = "import sys; from preprocess.cli_inspect import main\ntry: main()\nfinally: assert 'torch' not in sys.modules"
+    done = subprocess.run([sys.executable, "-c", code, tmp_path, "--json"], capture_output=True, text=True, check=True)
+    (report,) = json.loads(done.stdout)
+    assert report["kind"] == "deeph-model, version 1"
+    assert report["verdict"] == "ok"
+    assert report["facts"]["elements"] == "C 0 0 1, Si 1 0 2"
+    assert report["facts"]["metadata"] == {"metrics": {"validate_mae_meV": 1.25}, "epoch": 7}
+
+
+def test_damaged_model_files(model_bytes, tmp_path):
+    path = tmp_path / "model.safetensors"
+
+    def seen(content: bytes) -> str:
+        path.write_bytes(content)
+        return next(check.text for check in inspect_path(path).checks if check.verdict == "bad")
+
+    assert "the copy is incomplete" in seen(model_bytes[:-100])
+    assert "no safetensors file" in seen(model_bytes[:50])
+    assert "no safetensors file" in seen(b"")
+    assert "NaN or infinity" in seen(model_bytes[:-8] + np.array([np.nan]).tobytes())
+    assert "orbitals is" in seen(model_bytes.replace(b"m = -l..l", b"m = +l..l"))
+
+
+def test_json_has_no_nan_and_all_numbers():
+    report = Report("here", "test", {"table": {"a": np.float64(1.5)}, "n": np.arange(2)}, [Check("one", "ok", "fine", float("inf"))])
+    (read,) = json.loads(to_json([report]))
+    assert read["facts"] == {"table": {"a": 1.5}, "n": [0, 1]}
+    assert read["checks"] == [{"name": "one", "verdict": "ok", "text": "fine", "value": None}]
+
+
+def test_exit_codes(dataset, tmp_path):
+    def run(*arguments) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([sys.executable, "-m", "preprocess.cli_inspect", *arguments], capture_output=True, text=True, check=False)
+
+    done = run(dataset, dataset / "1")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "10 structures" in done.stdout
+    (dataset / "1" / "hamiltonian.h5").write_bytes(b"damaged")
+    done = run(dataset / "1", "--json")
+    assert done.returncode == 1
+    assert json.loads(done.stdout)[0]["verdict"] == "bad"
+    done = run(tmp_path / "nowhere")
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "nowhere" in done.stderr
+
+
+def test_everything_shared_is_sound(shared_data):
+    """Each run and folder of other codes, through its reader: nothing is bad."""
+    from preprocess.discover import find_runs
+
+    for folder in find_runs([shared_data / "peers"]):
+        report = inspect_path(folder)
+        assert report.verdict != "bad", report.to_text()
+
+
+def test_thorough_checks_are_for_a_sample(dataset, monkeypatch):
+    monkeypatch.setattr("preprocess.inspect.dataset.THOROUGH", 3)
+    found = {check.name: check.text for check in subject.inspect_path(dataset).checks}
+    assert found["electrons"].startswith("3 of 3 looked at, 10 in all")
+    assert found["Hermitian"].startswith("10 of 10")
