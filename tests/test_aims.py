@@ -57,6 +57,7 @@ def test_mos2_is_a_hermitian_insulator_without_moment(mos2):
     energies = eigenvalues(mos2, k)
     gap = energies[:, :, 37].min() - energies[:, :, 36].max()
     assert 0.5 < gap < 2.0
+    assert "74 electrons" in verify(replace(mos2, fermi_energy=-5.6), "basic")  # in the gap, on the mesh of the run
 
 
 def test_mos2_blocks_reach_as_far_as_the_orbitals(mos2):
@@ -165,6 +166,10 @@ def test_fermi_level_moments_mesh_and_bands(tmp_path):
     assert np.array_equal(back.moments, [[0, 0, 0.5], [0, 0, -1.25], [0, 0, 0.5]])
     assert back.source["k_grid"] == [2, 2, 1]
     assert back.source["electronic_temperature_K"] == pytest.approx(232.1, abs=0.1)
+    edit(folder / "control.in", "fermi 0.02", "gaussian 0.03")
+    assert aims.read(folder).source["smearing_width_eV"] == 0.03
+    edit(folder / "control.in", "gaussian", "methfessel-paxton")
+    assert "k_grid" not in aims.read(folder).source
     reference = aims_output.read_bands(folder, back.system)
     assert np.array_equal(reference.k, k)
     assert "to" in check_bands(back, reference)

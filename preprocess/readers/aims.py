@@ -121,16 +121,15 @@ def _hamiltonian_names(folder: Path, control: Control) -> tuple[str, ...]:
 
 
 def _settings(control: Control) -> dict[str, Any]:
-    """Mesh of k points and temperature, where electrons can be counted with them: a mesh through Gamma and Fermi's smearing."""
-    smearing = [word.lower() for word in control.keywords.get("occupation_type", [])]
-    if smearing[:1] != ["fermi"] or len(smearing) < 2 or "k_grid" not in control.keywords or "k_offset" in control.keywords:
+    """Mesh of k points and smearing, where electrons can be counted with them; FHI-aims' default is a Gaussian of 0.01 eV."""
+    kind, width, *_ = [*control.keywords.get("occupation_type", ["gaussian"]), "0.01"]
+    if kind not in ("fermi", "gaussian") or "k_grid" not in control.keywords or "k_offset" in control.keywords:
         return {}
     try:
-        return {
-            "k_grid": [int(n) for n in control.keywords["k_grid"][:3]],
-            "k_shift": [0.0, 0.0, 0.0],
-            "electronic_temperature_K": float(smearing[1]) / KELVIN,
-        }
+        mesh = {"k_grid": [int(n) for n in control.keywords["k_grid"][:3]], "k_shift": [0.0, 0.0, 0.0]}
+        if kind == "fermi":
+            return {**mesh, "electronic_temperature_K": float(width) / KELVIN}
+        return {**mesh, "smearing": "gauss", "smearing_width_eV": float(width)}
     except ValueError as error:
         raise DataError(f"{CONTROL}: k_grid or occupation_type is not understood: {error}") from error
 
