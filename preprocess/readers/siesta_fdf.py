@@ -150,6 +150,8 @@ def _add_block(fdf: Fdf, words: list[str], lines: Iterator[list[str]], here: tup
         for line in lines:
             if line[0].lower() == "%endblock":
                 break
+            if line[0].lower() == "%block":
+                raise DataError(f"{here[-1]}: block {label} has no %endblock before block {line[-1]}")
             content.append(" ".join(line))
         else:
             raise DataError(f"{here[-1]}: block {label} has no %endblock")
