@@ -16,7 +16,7 @@ from deeph.conventions import atom_order, atom_signs
 from deeph.errors import DataError
 from deeph.hamiltonian import Hamiltonian
 from deeph.log import logger
-from deeph.pairs import find_pairs, is_onsite, reversed_pairs
+from deeph.pairs import find_pairs, is_onsite, pair_keys, reversed_pairs
 from deeph.system import SYMBOLS, FloatArray, System
 from deeph.units import AIMS, KELVIN
 from preprocess.readers.aims_input import BASIS, CONTROL, GEOMETRY, Control, read_basis, read_control, read_geometry
@@ -146,7 +146,8 @@ def _to_blocks(system: System, basis: Basis, index: Index, values: FloatArray) -
     onsite = np.zeros((system.n_atoms, 5), np.int64)
     onsite[:, 3] = onsite[:, 4] = np.arange(system.n_atoms)
     elements = np.concatenate([direct, reversed_pairs(direct)])
-    pairs = np.unique(np.concatenate([np.unique(direct, axis=0), reversed_pairs(np.unique(direct, axis=0)), onsite]), axis=0)
+    distinct = direct[np.unique(pair_keys(direct)[0], return_index=True)[1]]
+    pairs = np.unique(np.concatenate([distinct, reversed_pairs(distinct), onsite]), axis=0)
     out = PairBlocks.zeros(pairs, block_shapes(basis, system.numbers, pairs, spin=False), len(values))
     pair = find_pairs(pairs, elements)
     a, b = np.concatenate([index.column, index.row]), np.concatenate([index.row, index.column])

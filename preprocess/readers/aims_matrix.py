@@ -113,12 +113,12 @@ def _read_h5(path: Path) -> FloatArray:
 
 def _read_text(path: Path) -> FloatArray:
     try:
-        text = path.read_text(encoding="utf-8", errors="replace")
+        return np.loadtxt(path, ndmin=1)
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror}); FHI-aims writes it with 'output_rs_matrices plain'") from error
-    # Fortran drops the E of an exponent with three digits: 0.12-101
-    words = re.sub(r"(?<=\d)([+-]\d{3})\b", r"E\1", text).split() if re.search(r"\d[+-]\d{3}\b", text) else text.split()
+    except ValueError:  # Fortran drops the E of an exponent with three digits: 0.12-101
+        lines = re.sub(r"(?<=\d)([+-]\d{3})\b", r"E\1", path.read_text(encoding="utf-8", errors="replace")).splitlines()
     try:
-        return np.array(words, np.float64)
+        return np.loadtxt(lines, ndmin=1)
     except ValueError as error:
         raise DataError(f"{path}: expected one number a line: {error}") from error
