@@ -101,9 +101,12 @@ def test_orbitals_from_the_log(tmp_path: Path) -> None:
         write_run(tmp_path / str(n), made_up(), layout)
         found = abacus.read(tmp_path / str(n))
         assert found.basis.shells == {42: (0, 1, 2), 16: (0, 0, 1)}
-        assert (found.fermi_energy is None) == (not layout.log)
+        assert found.fermi_energy == (0.25 if layout.log else None)  # of the last iteration
     # the radius comes from the file name where the log is all there is
     assert abacus.read(tmp_path / "0").source["orbital_radii"]["Mo"] == pytest.approx(4 * BOHR)
+    stru = tmp_path / "0" / "STRU"
+    stru.write_text(stru.read_text().replace("_4au_", "_"))
+    assert abacus.read(tmp_path / "0").source["orbital_radii"]["Mo"] == pytest.approx(4.16 * BOHR)  # the longest of the run
 
 
 def test_moments(tmp_path: Path) -> None:
@@ -254,6 +257,7 @@ DAMAGE = {
     r"STRU does not belong to the matrices: atoms \d and \d .*overlap": _moved_atoms,
     r"no structure file .*STRU": lambda run: (run / "STRU").unlink(),
     r"lines \d+ to \d+: the row pointers are not all numbers": _edit(f"OUT.ABACUS/{SR}", "\n 0 ", "\n x "),
+    r"line \d+: rows or columns that do not fit": _edit(f"OUT.ABACUS/{SR}", "\n 0 ", "\n 1 "),
     r"SR-sparse_SPIN0.csr, line 9: \d+ entries in a 4 x 4 matrix": _edit(f"OUT.ABACUS/{SR}", "S(R): 23", "S(R): 4"),
     r"gamma-only run": _edit(f"OUT.ABACUS/{HR}", "STEP: 0", "# representation: gamma-only folded matrix"),
     r"more lines than the header": lambda run: (run / "OUT.ABACUS" / SR).open("a").write("1 2 3\n"),
