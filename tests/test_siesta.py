@@ -319,6 +319,24 @@ def test_fermi_energy_from_the_eigenvalues(tmp_path):
     assert siesta.read(folder).fermi_energy == pytest.approx(-3.25)
 
 
+@pytest.mark.parametrize(
+    ("fdf", "fermi", "mesh"),
+    [
+        ("OccupationFunction FD\nSpin.Fix false", True, True),
+        ("occupation_function MP", True, False),
+        ("Spin.Fix", False, True),
+        ("FixSpin .true.", False, True),
+        ("%include missing.fdf", True, True),
+    ],
+)
+def test_what_the_input_says_of_fermi_level_and_smearing(tmp_path, fdf, fermi, mesh):
+    folder = written(tmp_path, rows_of(model(2), 2))
+    (folder / "run.fdf").write_text(fdf)
+    data = siesta.read(folder)
+    assert (data.fermi_energy is not None) == fermi
+    assert ("k_grid" in data.source) == mesh
+
+
 @pytest.fixture(scope="module")
 def molecule():
     """An atom on each side of the boundary of a large cell, and one in the middle of nowhere."""

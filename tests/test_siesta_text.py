@@ -7,12 +7,15 @@ import pytest
 from siesta_files import model, rows_of, write_bands, write_hsx, write_texts
 
 from deeph.errors import DataError
+from deeph.system import System
 from deeph.units import SIESTA_5
 from preprocess.overlap.ion import read_ion
 from preprocess.overlap.two_centre import TwoCentre
 from preprocess.readers import siesta
 from preprocess.readers.siesta_bands import read_bands
 from preprocess.readers.siesta_fdf import read_fdf
+from preprocess.structures.inputs.siesta import input_files
+from preprocess.structures.settings import Settings
 from preprocess.verify import check_bands, eigenvalues
 
 BOHR = SIESTA_5.bohr
@@ -64,6 +67,13 @@ def test_formats_of_coordinates(tmp_path, form):
 
 def test_bohr_is_the_default(tmp_path):
     check(read(tmp_path, f"{lattice(4.0 / BOHR, '')}{SPECIES}{atoms(POSITIONS / BOHR)}"))
+
+
+def test_inputs_we_write_are_read_back(tmp_path):
+    system = System(CELL, POSITIONS, np.array([1, 6]))
+    elements = {symbol: {"basis": "DZP"} for symbol in ("H", "C")}
+    settings = Settings.model_validate({"run": {"code": "siesta", "k_grid": (2, 2, 2)}, "elements": elements})
+    check(read(tmp_path, input_files(system, settings, (2, 2, 2))["siesta.fdf"]))
 
 
 def test_lattice_parameters(tmp_path):

@@ -1,5 +1,6 @@
 """SIESTA (4 and 5): one run folder with ``.HSX``, ``.TSHS`` or ``.nc``, ``.ORB_INDX`` and ``.XV``. See docs/siesta.md."""
 
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from deeph.units import KELVIN, Constants
 from preprocess.readers.siesta_bands import read_fermi_energy
 from preprocess.readers.siesta_blocks import Slots, find_slots
 from preprocess.readers.siesta_density import density_blocks, mulliken_moments, read_density
+from preprocess.readers.siesta_fdf import Fdf, read_fdf_file
 from preprocess.readers.siesta_files import AtomBasis, find_constants, read_geometry, read_orb_indx
 from preprocess.readers.siesta_matrix import Matrices, read_matrices
 
@@ -110,8 +112,12 @@ def _convert(raw: Matrices, bases: list[AtomBasis]) -> Hamiltonian:
         source["asymmetry"]["H_eV"] = asymmetry * rydberg
     if raw.temperature is not None:
         source["electronic_temperature_K"] = raw.temperature * rydberg / KELVIN
-    source |= _k_mesh(raw)
+    inputs = _readable_inputs(raw.path.parent)
+    if all(fdf.is_value("OccupationFunction", "FD") or not fdf.has("OccupationFunction") for fdf in inputs):
+        source |= _k_mesh(raw)  # with another smearing than the Fermi function the electrons cannot be counted exactly
     fermi = raw.fermi * rydberg if raw.fermi is not None else read_fermi_energy(raw.path.with_suffix(".EIG"))
+    if H is None or any(fdf.is_true("Spin.Fix") or fdf.is_true("FixSpin") for fdf in inputs):
+        fermi = None  # a fixed total spin has one level for each spin
     density = None if H is None else read_density(raw.path.with_suffix(".DM"), raw)
     rho = None if density is None else density_blocks(density, slots)
     return Hamiltonian(
@@ -119,7 +125,7 @@ def _convert(raw: Matrices, bases: list[AtomBasis]) -> Hamiltonian:
         basis,
         S,
         H,
-        fermi_energy=None if H is None else fermi,
+        fermi_energy=fermi,
         n_electrons=raw.n_electrons,
         source=source,
         moments=None if density is None else mulliken_moments(density, raw),
@@ -174,6 +180,15 @@ def _hermitian(slots: Slots, blocks: PairBlocks, what: str) -> tuple[PairBlocks,
             "copy it again or repeat the run"
         )
     return slots.triangle(blocks), error
+
+
+def _readable_inputs(folder: Path) -> list[Fdf]:
+    """The fdf inputs in the folder; they are not needed, so one whose included files were left behind is passed over."""
+    out = []
+    for path in sorted(folder.glob("*.fdf")):
+        with suppress(DataError):
+            out.append(read_fdf_file(path))
+    return out
 
 
 def _k_mesh(raw: Matrices) -> dict[str, Any]:

@@ -64,6 +64,11 @@ class Fdf:
         """Whether a label has this value, in SIESTA's way of comparing."""
         return _key(self.word(label, "")) == _key(value)
 
+    def is_true(self, label: str) -> bool:
+        """Whether a label is given alone or with a word for true."""
+        words = self.values.get(_key(label))
+        return words is not None and (not words or words[0].lower().strip(".") in ("true", "t", "yes", "y"))
+
     def length(self, label: str) -> float | None:
         """A length in Bohr; None if it is not given.
 
