@@ -256,7 +256,7 @@ DAMAGE = {
     r"'calculation cell-relax' moves": _edit("INPUT", "calculation scf", "calculation cell-relax"),
     r"STRU does not belong to the matrices: atoms \d and \d .*overlap": _moved_atoms,
     r"no structure file .*STRU": lambda run: (run / "STRU").unlink(),
-    r"lines \d+ to \d+: the row pointers are not all numbers": _edit(f"OUT.ABACUS/{SR}", "\n 0 ", "\n x "),
+    r"SR-sparse_SPIN0.csr, line \d+: the row pointers are not all numbers": _edit(f"OUT.ABACUS/{SR}", "\n 0 ", "\n x "),
     r"line \d+: rows or columns that do not fit": _edit(f"OUT.ABACUS/{SR}", "\n 0 ", "\n 1 "),
     r"SR-sparse_SPIN0.csr, line 9: \d+ entries in a 4 x 4 matrix": _edit(f"OUT.ABACUS/{SR}", "S(R): 23", "S(R): 4"),
     r"gamma-only run": _edit(f"OUT.ABACUS/{HR}", "STEP: 0", "# representation: gamma-only folded matrix"),

@@ -6,6 +6,7 @@ their columns and the start of each row. Files of r(R) have the three numbers of
 """
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -53,19 +54,11 @@ class SparseMatrix(NamedTuple):
 
 
 class _Lines:
-    """The lines of a file with their numbers; blank lines and comments are skipped, the last comment is remembered."""
+    """The lines of a file one after the other, with their numbers; blank lines and comments are skipped, the last comment is remembered."""
 
     def __init__(self, path: Path) -> None:
-        try:
-            with path.open("rb") as file:
-                if b"\0" in file.read(512):
-                    raise DataError(
-                        f"{path} is a binary file; expected text. Run ABACUS with 'out_mat_hs2 1' (out_hsr 1), not binary or npz"
-                    )
-            self._lines = path.read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise DataError(f"{path} cannot be read: {error}") from error
-        self.path, self.number, self.comment = path, 0, ""
+        self.path, self.number, self.comment, self.gamma_only = path, 0, "", False
+        self._source, self._ahead = _text_lines(path), ""
 
     def error(self, text: str, first: int = 0) -> DataError:
         """An error at the line read last, or in all since ``first``."""
@@ -74,47 +67,62 @@ class _Lines:
 
     def peek(self) -> str | None:
         """The next line that is no comment, None at the end; it stays the next one."""
-        while self.number < len(self._lines):
-            line = self._lines[self.number].strip()
-            if line and not line.startswith("#"):
-                return line
-            self.comment = line or self.comment
-            self.number += 1
-        return None
+        while True:
+            self._ahead = self._ahead or next(self._source, "")
+            text = self._ahead.strip()
+            if not self._ahead:
+                return None
+            if text and not text.startswith("#"):
+                return text
+            self.take()
 
-    def seen(self, text: str) -> bool:
-        """Whether a text occurs in the lines read so far."""
-        return any(text in line for line in self._lines[: self.number])
-
-    def raw(self) -> str:
+    def take(self) -> str:
         """The next line, comment or not."""
-        if self.number >= len(self._lines):
+        line = self._ahead or next(self._source, "")
+        if not line:
             raise self.error("the file ends here: it is truncated; copy it again or repeat the run")
-        self.number += 1
-        return self._lines[self.number - 1]
+        self._ahead, self.number = "", self.number + 1
+        if "#" in line:
+            self.comment = line
+            self.gamma_only |= "gamma-only" in line
+        return line
 
     def numbers(self, count: int, what: str, *, integer: bool = True) -> Array:
         """``count`` numbers, on as many lines as they take; complex ones are written as (re,im)."""
-        found: list[str] = []
-        wanted, first = count, 0
-        while len(found) < wanted:
+        parts: list[Array] = []
+        wanted, first, seen = count, 0, 0
+        while seen < wanted:
             line = self.peek()
             if line is None:
                 raise self.error(f"the file ends within the {what}: it is truncated; copy it again or repeat the run")
-            self.number += 1
+            self.take()
             first = first or self.number
-            if not found and not integer and line[0] in "([":
+            if not parts and not integer and line[0] in "([":
                 wanted = 2 * count
-            found += (line.translate(_BRACKETS) if wanted > count else line).split()
-        try:
-            values = np.array(found, np.int64 if integer else np.float64)
-        except (ValueError, OverflowError) as error:
-            raise self.error(f"the {what} are not all numbers: {error}", first) from error
+            text = line.translate(_BRACKETS) if wanted > count else line
+            try:
+                parts.append(np.array(text.split(), np.int64 if integer else np.float64))
+            except (ValueError, OverflowError) as error:
+                raise self.error(f"the {what} are not all numbers: {error}") from error
+            seen += len(parts[-1])
+        values = np.concatenate(parts)
         if len(values) != wanted:
             raise self.error(f"{len(values)} {what}, expected {wanted}: the file is damaged", first)
         if not np.isfinite(values).all():
             raise self.error(f"NaN or infinity among the {what}: the run failed or the file is damaged", first)
         return values.view(np.complex128) if wanted > count else values
+
+
+def _text_lines(path: Path) -> Iterator[str]:
+    """The lines of a text file, never empty because they keep their ends."""
+    try:
+        with path.open("rb") as binary:
+            if b"\0" in binary.read(512):
+                raise DataError(f"{path} is a binary file; expected text: run ABACUS with 'out_mat_hs2 1' (out_hsr 1)")
+        with path.open(encoding="utf-8") as file:
+            yield from file
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} cannot be read: {error}") from error
 
 
 def read_csr(path: Path, *, n_components: int = 1) -> SparseMatrix:
@@ -159,7 +167,7 @@ def _header(lines: _Lines) -> tuple[int, int, bool]:
     """Dimension of the matrices, number of R, and whether it is the newer header; the lines up to the first R are consumed."""
     found: dict[str, int] = {}
     while len(found) < 2:
-        line = lines.raw()
+        line = lines.take()
         for name, pattern in (("size", _DIMENSION), ("count", _COUNT)):
             if match := pattern.search(line):
                 found[name] = int(match[1] or match[2])
@@ -168,10 +176,10 @@ def _header(lines: _Lines) -> tuple[int, int, bool]:
     first = lines.peek()
     newer = first is not None and not all(re.fullmatch(r"-?\d+", field) for field in first.split())
     if newer:
-        while "CSR Format" not in lines.raw():  # newer files repeat the cell and end it with a box of comments
+        while "CSR Format" not in lines.take():  # newer files repeat the cell and end it with a box of comments
             pass
         lines.peek()
-    if lines.seen("gamma-only"):
+    if lines.gamma_only:
         raise lines.error(
             "a gamma-only run, whose matrices are summed over all lattice vectors; repeat it with 'gamma_only 0' and a KPT of one point"
         )
@@ -201,7 +209,7 @@ def _check_end(lines: _Lines) -> None:
     line = lines.peek()
     if line is None:
         return
-    lines.number += 1
+    lines.take()
     if _STEP.match(line):
         raise lines.error("a second ionic step; expected one structure a folder. Repeat a 'calculation scf' for each structure")
     raise lines.error("more lines than the header announces: the file is damaged, or of another program")
