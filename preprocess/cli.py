@@ -77,7 +77,7 @@ def _preprocess(args: argparse.Namespace) -> int:
         outcomes = group.gathered(list(tqdm(convert_all(own, options, args.jobs), total=len(own), unit="run", disable=silent)))
     place = {job: n for n, job in enumerate(jobs)}
     if group.rank == 0:
-        _report(sorted(outcomes, key=lambda outcome: place[outcome.job]), dry=args.dry_run)
+        report(sorted(outcomes, key=lambda outcome: place[outcome.job]), dry=args.dry_run)
     return 1 if any(outcome.status == "failed" for outcome in outcomes) else 0
 
 
@@ -96,7 +96,7 @@ def _find(args: argparse.Namespace) -> list["Job"]:
     return jobs
 
 
-def _report(outcomes: Sequence["Outcome"], *, dry: bool) -> None:
+def report(outcomes: Sequence["Outcome"], *, dry: bool = False) -> None:
     """Print the table, and how many runs came to what."""
     names = {"ok": "convert" if dry else "ok", "failed": "fail" if dry else "failed", "skipped": "skip" if dry else "skipped"}
     width = max((len(o.job.out.name) for o in outcomes), default=0)

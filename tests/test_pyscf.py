@@ -92,7 +92,7 @@ def kinetic(cell, positions, basis):
     gto = pytest.importorskip("pyscf.pbc.gto")
     atoms = list(zip("CN", positions.tolist(), strict=True))
     mol = gto.M(a=cell, atom=atoms, unit="A", basis=basis, pseudo="gth-pbe", spin=1, precision=1e-10, verbose=0)
-    shells, exponents = pyscf_run._basis_of(mol)
+    shells, exponents = pyscf_run.basis_of(mol)
     exponents = dict.fromkeys(exponents, 2.0)  # short pattern: integrals are compared block by block
     mesh = np.array([4, 4, 4])
     k = mol.get_abs_kpts(mesh_points(mesh))
@@ -255,7 +255,7 @@ def test_unusable_calculations_are_refused():
     with pytest.raises(DataError, match="calculation of PySCF"):
         pyscf.hamiltonian_from_pyscf(cell)
     with pytest.raises(DataError, match="different bases"):
-        pyscf_run._basis_of(hydrogen(atom="H1 0 0 0; H2 0 0 1", basis={"H1": "gth-szv", "H2": "gth-dzvp"}))
+        pyscf_run.basis_of(hydrogen(atom="H1 0 0 0; H2 0 0 1", basis={"H1": "gth-szv", "H2": "gth-dzvp"}))
 
 
 def test_quickstart_structures():

@@ -55,14 +55,6 @@ class MeanField:
         """Spin channels that are diagonalized separately."""
         return 2 if self.spin == "collinear" else 1
 
-    @property
-    def only_own_mesh(self) -> str:
-        """Why H(k) is known only at the k points of the run; empty if the density gives it at any k."""
-        xc = getattr(self.mf, "xc", None)
-        if xc is None or self.mf._numint.libxc.is_hybrid_xc(xc):  # noqa: SLF001 - the only place where PySCF keeps it
-            return "with exact exchange"
-        return "of a KGKS calculation" if self.spin == "spinor" else ""
-
     def states(self) -> tuple[FloatArray, FloatArray]:
         """(n_spin, n_k, n_bands) energies in Hartree, ascending, and occupations.
 
@@ -140,6 +132,14 @@ class MeanField:
             parts = [ud + du, 1j * (ud - du), uu - dd]
         per_orbital = np.array([np.einsum("kij,kji->i", P, S).real / len(S) for P in parts])
         return np.array([per_orbital[:, first:last].sum(1) for first, last in self.mol.aoslice_by_atom()[:, 2:]])
+
+
+def only_own_mesh(mf: Any, spin: Spin) -> str:
+    """Why H(k) of a crystal is known only at the k points of the run; empty if the density gives it at any k."""
+    xc = getattr(mf, "xc", None)
+    if xc is None or mf._numint.libxc.is_hybrid_xc(xc):  # noqa: SLF001 - the only place where PySCF keeps it
+        return "with exact exchange"
+    return "of a KGKS calculation" if spin == "spinor" else ""
 
 
 def position_matrices(mol: Any, R: IntArray, vectors: FloatArray) -> FloatArray:

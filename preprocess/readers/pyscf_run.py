@@ -18,7 +18,7 @@ from deeph.pairs import neighbour_pairs
 from deeph.system import NUMBERS, FloatArray, IntArray, System
 from deeph.units import KELVIN, PYSCF
 from preprocess.readers.kmesh import ComplexArray, smallest_mesh
-from preprocess.readers.pyscf_matrices import MeanField, mesh_of, on_mesh, position_matrices
+from preprocess.readers.pyscf_matrices import MeanField, mesh_of, on_mesh, only_own_mesh, position_matrices
 
 RUN_FILE = "pyscf_run.npz"
 FORMAT_VERSION = 2
@@ -126,7 +126,7 @@ def collect_run(mf: Any, *, mesh: tuple[int, int, int] | None = None, zeroth: bo
 
     field = MeanField(mf)
     mol = field.mol
-    shells, exponents = _basis_of(mol)
+    shells, exponents = basis_of(mol)
     positions = np.asarray(mol.atom_coords())
     vectors = np.asarray(mol.lattice_vectors()) if field.periodic else _box(positions, exponents)
     scf_k = np.asarray(mol.get_scaled_kpts(field.kpts)).reshape(-1, 3) if field.periodic else field.kpts
@@ -148,7 +148,7 @@ def collect_run(mf: Any, *, mesh: tuple[int, int, int] | None = None, zeroth: bo
     numbers = np.array([NUMBERS.get(mol.atom_pure_symbol(a), 0) for a in range(mol.natm)])
     pairs = pairs_in_range(vectors, positions, numbers, info)
     chosen = np.ones(3, int) if not field.periodic else smallest_mesh(pairs) if mesh is None else np.array(mesh)
-    if field.periodic and (why := field.only_own_mesh):
+    if field.periodic and (why := only_own_mesh(mf, field.spin)):
         chosen = _scf_mesh_instead(chosen, scf_mesh, why, free=mesh is None)
     H, S = on_mesh(field, chosen, scf_mesh)
     H0 = on_mesh(field, chosen, scf_mesh, field.atomic_density())[0] if zeroth else H[:0]
@@ -168,7 +168,7 @@ def orbital_radii(exponents: dict[str, float]) -> dict[str, float]:
     return {symbol: math.sqrt(-math.log(TOLERANCE) / (2 * a)) * PYSCF.bohr for symbol, a in exponents.items()}
 
 
-def _basis_of(mol: Any) -> tuple[dict[str, list[int]], dict[str, float]]:
+def basis_of(mol: Any) -> tuple[dict[str, list[int]], dict[str, float]]:
     """Shells and smallest exponent of each element."""
     shells: dict[str, list[int]] = {}
     exponents: dict[str, float] = {}
