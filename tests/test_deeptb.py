@@ -155,7 +155,8 @@ def test_molecule_gets_a_box(tmp_path):
 
 @pytest.mark.parametrize("flat", [False, True])
 def test_eigenvalues(tmp_path, flat):
-    frames = [frame_data(), frame_data(shift=0.25)]
+    one = frame_data()
+    frames = [one, replace(one, H=replace(one.H, entries=2 * one.H.entries))]
     folder = write(tmp_path / "a", frames)
     k = np.array([[0, 0, 0], [0.1, 0.2, 0.3]])
     energies = np.stack([eigenvalues(frame, k)[0] for frame in frames])

@@ -244,10 +244,14 @@ def test_moments_as_angles(tmp_path):
     data = replace(random_structure(4, "none"), moments=None)
     write_legacy(tmp_path / "a", data)
     assert read_legacy(tmp_path / "a").moments is None
-    rows = [[1, 2.0, 90, 0], [1, 3.0, 90, 90], [1, 1.5, 180, 0], [0, 4.0, 0, 0]][: data.system.n_atoms]
-    np.savetxt(tmp_path / "a" / "magmom.txt", rows)
-    expected = np.array([[2, 0, 0], [0, 3, 0], [0, 0, -1.5], [0, 0, 0]])[: data.system.n_atoms]
-    assert np.allclose(read_legacy(tmp_path / "a").moments, expected, atol=1e-15)
+    for row, moment in (
+        ([1, 2.0, 90, 0], [2, 0, 0]),
+        ([1, 3.0, 90, 90], [0, 3, 0]),
+        ([1, 1.5, 180, 0], [0, 0, -1.5]),
+        ([0, 4.0, 0, 0], [0, 0, 0]),
+    ):
+        np.savetxt(tmp_path / "a" / "magmom.txt", [row] * data.system.n_atoms)
+        assert np.allclose(read_legacy(tmp_path / "a").moments, [moment] * data.system.n_atoms, atol=1e-15)
 
 
 @pytest.mark.parametrize("text", ["1 2 3\n", "1 2 0 nan\n", "up\n", "1 1 0 0\n" * 9])
