@@ -437,6 +437,7 @@ DAMAGE = {
     "other orbitals": (another_basis, "4 orbitals in the matrices, but 1 in"),
     "part of a shell": (edited("ORB_INDX", "  1 -1  1  F", "  1  0  1  F"), "not a whole shell"),
     "two bases": (edited("XV", "  2     1 ", "  2     6 "), "two bases for C"),
+    "two radii": (edited("ORB_INDX", "4.663  0  0  0    19", "4.600  0  0  0    19"), "two bases for C"),
     "short XV": (lines_of("XV", 6), "not a complete list"),
     "other atoms": (lambda folder: [edited("XV", " 3\n", " 2\n")(folder), lines_of("XV", 6)(folder)], "3 atoms in the matrices, but 2"),
     "ghost atoms": (edited("XV", "     6 ", "    -6 "), "ghost atoms"),

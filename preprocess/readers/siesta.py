@@ -93,8 +93,7 @@ def _convert(raw: Matrices, bases: list[AtomBasis]) -> Hamiltonian:
     system, constants = read_system(raw)
     basis = _basis(raw, system, bases)
     rydberg = constants.hartree / 2
-    radii = {int(z): max(b.radius for b, y in zip(bases, system.numbers, strict=True) if y == z) for z in system.numbers}
-    radii = {z: radius * constants.bohr for z, radius in radii.items()}
+    radii = {z: max(one.radii) * constants.bohr for z, one in zip(system.numbers.tolist(), bases, strict=True)}
     slots = find_slots(raw, system, radii, constants.bohr)
     source: dict[str, Any] = {
         "code": "SIESTA",
@@ -137,11 +136,14 @@ def _basis(raw: Matrices, system: System, bases: list[AtomBasis]) -> Basis:
     """Shells of each element; the same on all its atoms, and as many orbitals as the matrices have."""
     if len(bases) != system.n_atoms:
         raise DataError(f"{system.n_atoms} atoms in the matrices, but {len(bases)} in .ORB_INDX")
-    shells: dict[int, tuple[int, ...]] = {}
+    known: dict[int, AtomBasis] = {}
     for n, (z, one) in enumerate(zip(system.numbers.tolist(), bases, strict=True)):
-        if shells.setdefault(z, one.shells) != one.shells:
-            raise DataError(f"two bases for {SYMBOLS[z]}: {shells[z]} and {one.shells} (atom {n + 1}); use the same on all its atoms")
-    basis = Basis(shells, "none" if raw.H is None else SPINS[len(raw.H)])
+        if known.setdefault(z, one) != one:
+            raise DataError(
+                f"two bases for {SYMBOLS[z]}: shells {known[z].shells} with radii {known[z].radii} Bohr, and on atom {n + 1} {one.shells} with "
+                f"{one.radii}; use the same on all its atoms"
+            )
+    basis = Basis({z: one.shells for z, one in known.items()}, "none" if raw.H is None else SPINS[len(raw.H)])
     expected = basis.n_orbitals(system.numbers)
     if (expected != raw.n_orbitals).any():
         n = int(np.argmax(expected != raw.n_orbitals))

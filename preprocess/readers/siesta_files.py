@@ -17,12 +17,12 @@ class AtomBasis(NamedTuple):
     ----------
     shells : tuple of int
         Angular momentum of each shell, in SIESTA's order.
-    radius : float
-        Largest cutoff radius, Bohr.
+    radii : tuple of float
+        Cutoff radius of each shell, Bohr.
     """
 
     shells: tuple[int, ...]
-    radius: float
+    radii: tuple[float, ...]
 
 
 def read_orb_indx(path: Path) -> list[AtomBasis]:
@@ -51,7 +51,9 @@ def read_orb_indx(path: Path) -> list[AtomBasis]:
         own = numbers[:, 1] == atom
         if not own.any():
             raise DataError(f"{path} lists no orbitals for atom {atom}; every atom needs some (no bare ions or ghosts without orbitals)")
-        out.append(AtomBasis(_shells(numbers[own, 2], numbers[own, 3], atom, path), float(radii[own].max())))
+        shells = _shells(numbers[own, 2], numbers[own, 3], atom, path)
+        starts = np.cumsum([0, *(2 * l + 1 for l in shells[:-1])])
+        out.append(AtomBasis(shells, tuple(radii[own][starts].tolist())))
     return out
 
 
