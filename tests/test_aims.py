@@ -6,10 +6,15 @@ import numpy as np
 import pytest
 from aims_files import HARTREE, POSITIONS, Run, random_hamiltonian, write_bands, write_log, write_run
 from harmonics import rotation_of_atom, rotation_to_z
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 
 from deeph import conventions
+from deeph.basis import Basis
+from deeph.blocks import PairBlocks, block_shapes
 from deeph.errors import DataError, DeephError
-from deeph.pairs import find_pairs, pair_vectors
+from deeph.pairs import find_pairs, is_onsite, neighbour_pairs, pair_vectors
+from deeph.system import System
 from preprocess.readers import aims, aims_output, detect
 from preprocess.readers.images import home_cells
 from preprocess.verify import check_bands, eigenvalues, verify
@@ -135,14 +140,29 @@ def test_made_up_runs_come_back(tmp_path, spin, hdf5):
     assert back.source["asymmetry"]["H_eV"] < 1e-12
 
 
-def test_images_do_not_depend_on_where_the_code_puts_the_atoms():
-    data = random_hamiltonian("none")
-    for seed in range(10):
-        shifts = np.random.default_rng(seed).integers(-3, 4, (3, 3))
-        pairs = data.S.pairs.copy()
-        pairs[:, :3] -= shifts[pairs[:, 4]] - shifts[pairs[:, 3]]
-        found = home_cells(data.system, replace(data.S, pairs=pairs))
-        assert np.array_equal(found - found[0], shifts - shifts[0])
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 10**6), kind=st.sampled_from(["120", "60", "fcc", "any"]), special=st.booleans(), radius=st.floats(1.5, 5.0))
+def test_images_do_not_depend_on_where_the_code_puts_the_atoms(seed, kind, special, radius):
+    """In skewed cells, too, and with atoms half-way between images."""
+    rng = np.random.default_rng(seed)
+    a = rng.uniform(2.5, 8)
+    corner = {"120": -0.5, "60": 0.5}.get(kind, 0)
+    cell = a * np.array([[1, 0, 0], [corner, 0.75**0.5, 0], [0, 0, rng.uniform(1, 4)]])
+    if kind in ("fcc", "any"):
+        cell = a / 2 * (np.ones((3, 3)) - np.eye(3)) if kind == "fcc" else a * (np.eye(3) + rng.normal(0, 0.15, (3, 3)))
+    fractional = rng.choice([0, 1 / 3, 2 / 3, 0.5, 0.25, 0.75], (4, 3)) if special else rng.uniform(-1, 2, (4, 3))
+    system = System(cell, fractional @ cell, np.full(4, 6))
+    pairs = neighbour_pairs(system, {6: radius})
+    distance = np.linalg.norm(pair_vectors(system, pairs), axis=1)
+    assume(distance[~is_onsite(pairs)].min(initial=9.0) > 0.5)
+    shapes = block_shapes(Basis({6: (0, 1)}), system.numbers, pairs, spin=False)
+    S = PairBlocks(pairs, shapes, (rng.normal(size=(len(pairs), 16)) * np.exp(-distance)[:, None]).reshape(1, -1)).hermitized()
+    shifts = rng.integers(-2, 3, (4, 3))
+    moved = S.pairs.copy()
+    moved[:, :3] -= shifts[moved[:, 4]] - shifts[moved[:, 3]]
+    found = home_cells(system, replace(S, pairs=moved))
+    moved[:, :3] += found[moved[:, 4]] - found[moved[:, 3]]
+    assert np.array_equal(moved, S.pairs)
 
 
 def test_atoms_of_another_structure_are_noticed(tmp_path):
