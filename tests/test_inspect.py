@@ -17,6 +17,7 @@ from deeph.store import write_folder
 from deeph.system import System
 from preprocess.inspect import checks, subject
 from preprocess.inspect.report import Check, Report, to_json
+from preprocess.inspect.statistics import Kind, Summary, find_outliers
 from preprocess.inspect.structure import structure_checks, structure_report
 from preprocess.inspect.subject import inspect_path
 
@@ -143,6 +144,18 @@ def test_outliers_duplicates_and_mixtures(dataset, mini_graphene):
     assert report.verdict == "bad"
     write_folder(dataset / "again", with_entries(shaken(mini_graphene, 5), "H", lambda e: 1.01 * e), overwrite=True)
     assert "other matrices" in {check.name: check.text for check in inspect_path(dataset).checks}["duplicates"]
+
+
+@pytest.mark.parametrize("place", [-1, 3])
+def test_an_outlier_may_show_in_its_blocks_alone(place):
+    def summary(norm):
+        return Summary({"mu": 1.0}, {Kind(6, 1, 6, 1, place): (4 * norm**2, 4)}, np.zeros(1), {}, "C2", "", "")
+
+    many = {str(n): summary(2.0 + 0.05 * n) for n in range(10)}
+    assert find_outliers(many) == {}
+    title = "H of C p - C p on site" if place < 0 else "H of the bonds C - C"
+    assert find_outliers({**many, "odd": summary(20.0)})["odd"].startswith(title)
+    assert find_outliers({"a": summary(1.0), "b": summary(100.0)}) == {}  # too few to tell
 
 
 def test_what_a_path_is(dataset, mini_graphene, tmp_path):

@@ -11,7 +11,7 @@ from openmx_files import unpack_run
 
 from deeph.hamiltonian import Hamiltonian
 from deeph.system import System
-from preprocess.inspect.covariance import bond_violations, difference, time_reversed, turned
+from preprocess.inspect.covariance import _forbidden, bond_violations, difference, time_reversed, turned
 from preprocess.inspect.symmetry import find_operations
 from preprocess.inspect.turning import check_bonds, check_symmetry, check_time_reversal
 from preprocess.readers import openmx
@@ -143,3 +143,20 @@ def test_turning_back_gives_the_same_matrix(te_chain):
         once = turned(te_chain, te_chain.H, operation)
         assert once.hermiticity_error() < 1e-12
         assert np.linalg.norm(once.entries) == pytest.approx(np.linalg.norm(te_chain.H.entries))
+
+
+@pytest.mark.parametrize(("la", "lb"), [(1, 1), (1, 2), (2, 1), (0, 3)])
+def test_what_two_centres_may_couple(la, lb):
+    """Equal m, with one number for m and -m."""
+    low = min(la, lb)
+    good = np.zeros((1, 2 * la + 1, 2 * lb + 1))
+    for m in range(-low, low + 1):
+        good[0, la + m, lb + m] = 0.5 - 0.1 * abs(m)
+    assert _forbidden(good, la, lb) == 0
+    different_m = good.copy()
+    different_m[0, 0, -1] += 0.3
+    assert _forbidden(different_m, la, lb) == pytest.approx(0.3)
+    if low:
+        sign_of_m = good.copy()
+        sign_of_m[0, la + 1, lb + 1] *= -1
+        assert _forbidden(sign_of_m, la, lb) == pytest.approx(0.8)

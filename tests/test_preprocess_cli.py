@@ -65,6 +65,25 @@ def test_everything_below_a_folder_is_converted_and_resumed(runs, tmp_path):
     assert np.array_equal(np.sort(read_legacy(tmp_path / "legacy" / "te").H.entries), np.sort(expected.H.entries))
 
 
+def test_density_and_moments_are_written(runs, tmp_path):
+    done = preprocess("runs", "data", "--density", cwd=tmp_path)
+    assert_clear(done, 1, "1 ok, 1 failed", "holds no density matrix; leave --density out")
+    written, expected = read_folder(tmp_path / "data" / "graphene", extra=True), openmx.read(runs / "graphene")
+    assert np.array_equal(written.extra["density_matrix"].entries, expected.extra["density_matrix"].entries)
+    assert_clear(preprocess("runs", "data", cwd=tmp_path), 0, "1 ok, 0 failed, 1 skipped")
+    te = openmx.read(runs / "deeper" / "te")
+    np.testing.assert_allclose(read_folder(tmp_path / "data" / "te").moments, te.moments)
+
+
+def test_collinear_data_fit_the_legacy_format_as_spinors(shared_data, tmp_path):
+    run = shared_data / "openmx" / "fe_bcc_spin"
+    assert_clear(preprocess(run, "legacy", "--format", "legacy", cwd=tmp_path), 1, "no place for collinear spin")
+    assert_clear(preprocess(run, "legacy", "--format", "legacy", "--spinor", "--verify", "bands", cwd=tmp_path), 0, "1 ok")
+    k = np.array([[0.1, 0.2, 0.3]])
+    collinear, spinor = eigenvalues(openmx.read(run), k), eigenvalues(read_legacy(tmp_path / "legacy" / "fe_bcc_spin"), k)
+    np.testing.assert_allclose(spinor.ravel(), np.sort(collinear.ravel()), atol=1e-9)
+
+
 def test_wrong_path_and_empty_folder(tmp_path):
     assert_clear(preprocess("nowhere", "data", cwd=tmp_path), 2, "nowhere is not a folder")
     (tmp_path / "empty").mkdir()
