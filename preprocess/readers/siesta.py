@@ -140,8 +140,8 @@ def _basis(raw: Matrices, system: System, bases: list[AtomBasis]) -> Basis:
     for n, (z, one) in enumerate(zip(system.numbers.tolist(), bases, strict=True)):
         if known.setdefault(z, one) != one:
             raise DataError(
-                f"two bases for {SYMBOLS[z]}: shells {known[z].shells} with radii {known[z].radii} Bohr, and on atom {n + 1} {one.shells} with "
-                f"{one.radii}; use the same on all its atoms"
+                f"two bases for {SYMBOLS[z]}: shells {known[z].shells} with radii {known[z].radii} Bohr, and on atom {n + 1} "
+                f"{one.shells} with {one.radii}; use the same on all its atoms"
             )
     basis = Basis({z: one.shells for z, one in known.items()}, "none" if raw.H is None else SPINS[len(raw.H)])
     expected = basis.n_orbitals(system.numbers)
