@@ -150,6 +150,30 @@ def write_log(folder: Path, fermi: float, moments: list[float] | None = None) ->
     (folder / "aims.out").write_text("\n".join([*lines, "          Have a nice day."]) + "\n")
 
 
+def add_eigenvalues(folder: Path, k: np.ndarray, energies: np.ndarray, *, name_k: bool = True) -> None:
+    """Two tables of eigenvalues in aims.out, of which the last counts, before its last line."""
+    lines = []
+    for shift in (1.0, 0.0):
+        lines += ["  Writing Kohn-Sham eigenvalues."]
+        for n, one in enumerate(k):
+            for spin, channel in enumerate(energies):
+                lines += ["", f"  Spin-{('up', 'down')[spin]} eigenvalues: "] if len(energies) == 2 else [""]
+                place = "".join(f"  {x:10.6f}" for x in one)
+                lines += [f"  K-point:{n + 1:8d} at{place} (in units of recip. lattice)"] if name_k else []
+                lines += ["", "  State    Occupation    Eigenvalue [Ha]    Eigenvalue [eV]"]
+                lines += [
+                    f"  {s:5d}      {0.0:8.5f}     {(e + shift) / HARTREE:14.6f}    {e + shift:15.5f}"
+                    for s, e in enumerate(channel[n], start=1)
+                ]
+        lines += [
+            "",
+            "  Highest occupied state (VBM) at",
+            "  | K-point:       1 at    0.000000    0.000000    0.000000 (in units of recip. lattice)",
+        ]
+    text = (folder / "aims.out").read_text()
+    (folder / "aims.out").write_text("\n".join(lines) + "\n" + text)
+
+
 def write_bands(folder: Path, k: np.ndarray, energies: np.ndarray, fermi: float, suffix: str = "") -> None:
     """band1001.out (and band2001.out), in two segments."""
     for spin, channel in enumerate(energies, start=1):

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from aims_files import HARTREE, POSITIONS, Run, random_hamiltonian, write_bands, write_log, write_run
+from aims_files import HARTREE, POSITIONS, Run, add_eigenvalues, random_hamiltonian, write_bands, write_log, write_run
 from harmonics import rotation_of_atom, rotation_to_z
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -197,6 +197,30 @@ def test_fermi_level_moments_mesh_and_bands(tmp_path):
     assert aims.read(folder).fermi_energy is None
     with pytest.raises(DataError, match=r"no aims\.out with one Fermi level"):
         aims_output.read_bands(folder, back.system)
+
+
+@pytest.mark.parametrize("spin", ["none", "collinear"])
+def test_eigenvalues_in_the_output(tmp_path, spin):
+    data = random_hamiltonian(spin)
+    folder = write_run(tmp_path / "run", Run(data))
+    with pytest.raises(DataError, match=r"neither band1001\.out nor an aims\.out"):
+        aims_output.read_bands(folder, data.system)
+    k = np.array([[0, 0, 0], [0.25, 0.5, 0]])
+    energies = eigenvalues(data, k)[..., :-2]
+    write_log(folder, 0.0)
+    add_eigenvalues(folder, k, energies)
+    reference = aims_output.read_bands(folder, data.system)
+    assert np.array_equal(reference.k, k)
+    assert np.allclose(reference.energies, energies, rtol=0, atol=1e-5)
+    assert "aims.out" in check_bands(aims.read(folder), reference)
+    write_log(folder, 0.0)
+    add_eigenvalues(folder, k[:1], energies[:, :1], name_k=False)
+    assert np.array_equal(aims_output.read_bands(folder, data.system).k, [[0, 0, 0]])
+    edit(folder / "aims.out", f"{energies[0, 0, -1]:.5f}\n", "\n")
+    add_eigenvalues(folder, k[:1], energies[:, :1] + 2, name_k=False)  # earlier steps are not looked at
+    if spin == "collinear":
+        with pytest.raises(DataError, match="different numbers of states"):
+            aims_output.read_bands(folder, data.system)
 
 
 def test_bands_of_another_run_are_noticed(tmp_path):

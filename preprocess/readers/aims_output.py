@@ -1,4 +1,4 @@
-"""What FHI-aims prints: Fermi level and moments in aims.out, eigenvalues in bandXYYY.out."""
+"""What FHI-aims prints: Fermi level, moments and eigenvalues in aims.out, more eigenvalues in bandXYYY.out."""
 
 import re
 from pathlib import Path
@@ -13,8 +13,16 @@ from preprocess.readers.base import ReferenceBands
 LOG = "aims.out"
 FINISHED = "Have a nice day."
 SPIN_TABLE = "Summary of the per-atom spin analysis:"
+EIGENVALUES = "Writing Kohn-Sham eigenvalues."
+TABLE = re.compile(
+    r"(?:Spin-(?P<spin>up|down) eigenvalues:\s+)?"
+    r"(?:K-point:\s+\d+ +at +(?P<k>\S+ +\S+ +\S+) +\(in units of recip\. lattice\)\s+)?"
+    r"State +Occupation +Eigenvalue \[Ha\] +Eigenvalue \[eV\] *\n(?P<rows>(?: *\d+ +\S+ +\S+ +\S+ *\n)+)"
+)
 ACCURACY = 1e-4
-"""Accepted difference from the printed eigenvalues, eV: they have five decimals."""
+"""Accepted difference from the eigenvalues in the band files, eV: they have five decimals."""
+ACCURACY_OF_LOG = 1e-3
+"""The same for aims.out, whose eigenvalues belong to the last step before the density was called converged."""
 
 
 def _read_log(folder: Path) -> str | None:
@@ -65,10 +73,10 @@ def read_moments(folder: Path, n_atoms: int) -> FloatArray | None:
 
 
 def read_bands(folder: Path, _system: System) -> ReferenceBands:
-    """Read the eigenvalues of ``output band``: band1YYY.out, and band2YYY.out for spin down.
+    """Read the eigenvalues of ``output band``: band1YYY.out, and band2YYY.out for spin down; without them, those in aims.out.
 
     The files hold energies relative to the Fermi level, whose value is in aims.out. After a run with spin-orbit coupling the
-    scalar-relativistic ones, which belong to the matrices, are in bandXYYY.out.no_soc.
+    scalar-relativistic ones, which belong to the matrices, are in bandXYYY.out.no_soc. In aims.out are those of the first k points.
 
     Raises
     ------
@@ -78,7 +86,7 @@ def read_bands(folder: Path, _system: System) -> ReferenceBands:
     names = sorted(path.name for path in folder.glob("band[12][0-9][0-9][0-9].out.no_soc"))
     names = names or sorted(path.name for path in folder.glob("band[12][0-9][0-9][0-9].out"))
     if not names:
-        raise DataError(f"{folder} has no band1001.out: there are no bands to compare with; FHI-aims writes them with 'output band'")
+        return _bands_of_log(folder)
     fermi = read_fermi_energy(folder, read_control(folder / CONTROL))
     if fermi is None:
         raise DataError(f"{folder} has no {LOG} with one Fermi level, the zero of {names[0]}; keep what FHI-aims prints under this name")
@@ -88,6 +96,28 @@ def read_bands(folder: Path, _system: System) -> ReferenceBands:
         raise DataError(f"{folder}: {names[0]} to {names[-1]} have different numbers of bands, or up and down of k points")
     table = np.array(spins)
     return ReferenceBands(f"{names[0]} to {names[-1]}", table[0, :, 1:4], table[:, :, 5::2] + fermi, fermi, ACCURACY)
+
+
+def _bands_of_log(folder: Path) -> ReferenceBands:
+    """The eigenvalues printed last in aims.out; a calculation at one k point does not name it, it is Gamma."""
+    text = _read_log(folder)
+    tables = list(TABLE.finditer(text.rsplit(EIGENVALUES, 1)[1])) if text is not None and EIGENVALUES in text else []
+    if not tables:
+        raise DataError(f"{folder} has neither band1001.out nor an {LOG} with eigenvalues to compare with; FHI-aims has 'output band'")
+    k, energies = [], []
+    for spin in sorted({table["spin"] or "" for table in tables}, reverse=True):  # up before down
+        own = [table for table in tables if (table["spin"] or "") == spin]
+        try:
+            k.append([[float(x) for x in (table["k"] or "0 0 0").split()] for table in own])
+            energies.append([[float(row.split()[3]) for row in table["rows"].splitlines()] for table in own])
+        except ValueError as error:
+            raise DataError(f"{folder / LOG}: after '{EIGENVALUES}' a k point or an energy is not a number: {error}") from error
+    shapes = {len(rows) for channel in energies for rows in channel}, {len(channel) for channel in energies}
+    if any(len(sizes) != 1 for sizes in shapes) or any(points != k[0] for points in k):
+        raise DataError(
+            f"{folder / LOG}: after '{EIGENVALUES}' the tables have different numbers of states, or up and down different k points"
+        )
+    return ReferenceBands(LOG, np.array(k[0]), np.array(energies), float("nan"), ACCURACY_OF_LOG)
 
 
 def _read_band(path: Path) -> FloatArray:
