@@ -321,3 +321,21 @@ def write_eigenvalues(folder: Path, k: np.ndarray, energies: np.ndarray, rows: R
     cartesian = k @ (2 * np.pi * np.linalg.inv(rows.data.system.cell / rows.constants.bohr).T)
     points = [f"{ik + 1:12d}" + "".join(f"{x:14.6E}" for x in one) + f"{1 / n_k:14.6E}" for ik, one in enumerate(cartesian)]
     (folder / f"{label}.KP").write_text("\n".join([f"{n_k:12d}", *points]) + "\n")
+
+
+LAYOUTS = {
+    "HSX 2": lambda path, rows: write_hsx(path / "run.HSX", rows),
+    "HSX 2 big-endian": lambda path, rows: write_hsx(path / "run.HSX", rows, order=">"),
+    "HSX 2 single": lambda path, rows: write_hsx(path / "run.HSX", rows, double=False),
+    "HSX 1": lambda path, rows: write_hsx(path / "run.HSX", rows, version=1),
+    "HSX 0": lambda path, rows: write_hsx_0(path / "run.HSX", rows),
+    "TSHS": lambda path, rows: write_tshs(path / "run.TSHS", rows),
+    "nc": lambda path, rows: write_nc(path / "run.nc", rows),
+}
+
+
+def written(folder: Path, rows, layout: str = "HSX 2") -> Path:
+    folder.mkdir(exist_ok=True)
+    LAYOUTS[layout](folder, rows)
+    write_texts(folder, rows)
+    return folder
