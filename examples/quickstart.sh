@@ -1,12 +1,11 @@
 #!/usr/bin/env bash
-# The whole chain on one machine: PySCF data, preprocessing, training, prediction, bands. Steps that are done are skipped on a rerun.
+# The whole chain on one machine: PySCF data, training, prediction, bands. Steps that are done are skipped on a rerun.
 # Usage, from the root of the checkout: bash examples/quickstart.sh quickstart
 set -euo pipefail
 out=${1:-quickstart}
 
-python examples/pyscf_quickstart.py "$out/runs"
-deeph-preprocess "$out/runs/train" "$out/data" --verify bands
-deeph-preprocess "$out/runs/test" "$out/test" --verify bands
+deeph-pyscf examples/hbn_displaced.toml "$out/data" -j 2
+deeph-pyscf examples/hbn.toml "$out/test"
 resume=()
 [ -e "$out/model/resume.safetensors" ] && resume=(--resume)
 deeph-train configs/quickstart.toml --set "data.path=$out/data" --out "$out/model" "${resume[@]}"

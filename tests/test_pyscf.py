@@ -20,7 +20,7 @@ from preprocess.readers.kmesh import aliased_pairs, blocks_from_mesh, mesh_point
 from preprocess.verify import eigenvalues, verify
 
 RUN = ROOT / "tests" / "data" / "pyscf_hbn"
-"""One displaced cell of boron nitride from examples/pyscf_quickstart.py: 2 atoms, 3 x 3 k points."""
+"""One displaced cell of boron nitride as in examples/hbn_displaced.toml: 2 atoms, 3 x 3 k points."""
 
 
 @pytest.fixture(scope="module")
@@ -256,15 +256,3 @@ def test_unusable_calculations_are_refused():
         pyscf.hamiltonian_from_pyscf(cell)
     with pytest.raises(DataError, match="different bases"):
         pyscf_run.basis_of(hydrogen(atom="H1 0 0 0; H2 0 0 1", basis={"H1": "gth-szv", "H2": "gth-dzvp"}))
-
-
-def test_quickstart_structures():
-    sys.path.insert(0, str(ROOT / "examples"))
-    import pyscf_quickstart
-
-    system = pyscf_quickstart.boron_nitride(2, 0.05, 1)
-    assert (system.formula, system.n_atoms) == ("B4N4", 8)
-    distance = np.linalg.norm(
-        pyscf_quickstart.boron_nitride(1, 0.0, 0).positions[1] - pyscf_quickstart.boron_nitride(1, 0.0, 0).positions[0]
-    )
-    assert distance == pytest.approx(pyscf_quickstart.LATTICE_CONSTANT / 3**0.5)
