@@ -59,7 +59,7 @@ def test_asymmetry_and_missing_partners(data):
         verify.verify(with_entries(data, "H", set_last(3.0)), "basic")
     keep = np.delete(np.arange(data.S.n_pairs), np.argmax(~is_onsite(data.S.pairs)))
     with pytest.raises(DataError, match=r"1 of .* blocks lack the partner"):
-        verify.verify(replace(data, H=data.H.selected(keep), S=data.S.selected(keep), r=None), "basic")
+        verify.verify(replace(data, H=data.H.selected(keep), S=data.S.selected(keep), r=None, extra={}), "basic")
 
 
 def test_overlap_that_is_not_positive(data):
