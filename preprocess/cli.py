@@ -60,7 +60,8 @@ def _preprocess(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from deeph.folders import remove_leftovers
-    from preprocess.parallel import convert_all, find_group
+    from deeph.processes import find_group
+    from preprocess.parallel import convert_all
     from preprocess.pipeline import Options, plan
 
     options = Options(args.code, args.verify, args.format, args.positions, args.density, args.spinor, args.overwrite)

@@ -75,8 +75,9 @@ def _calculate(config: "PyscfConfig", args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from deeph.folders import remove_leftovers
+    from deeph.processes import find_group
     from preprocess.cli import report
-    from preprocess.parallel import do_all, find_group
+    from preprocess.parallel import do_all
     from preprocess.pyscf_job import Calculation, find_calculations
 
     group = find_group(os.environ)

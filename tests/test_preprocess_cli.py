@@ -19,10 +19,11 @@ from openmx_files import Layout, scfout_bytes, unpack_run
 from deeph import folders
 from deeph.errors import UsageError
 from deeph.legacy import read_legacy
+from deeph.processes import Group, find_group
 from deeph.store import read_folder
 from preprocess import parallel, pipeline
 from preprocess.discover import Job, find_jobs
-from preprocess.parallel import Group, convert_all, find_group
+from preprocess.parallel import convert_all
 from preprocess.pipeline import Options, Outcome, convert
 from preprocess.readers import openmx
 from preprocess.readers.openmx_scfout import read_scfout
