@@ -241,7 +241,7 @@ def ion_text(functions=FUNCTIONS) -> str:
 
 
 def ion_xml() -> str:
-    text = f'<ion version="0.1">\n<symbol> C </symbol>\n<z>  6 </z>\n<norbs_nl> {len(FUNCTIONS)} </norbs_nl>\n<paos>\n'
+    text = f'<ion version="0.1">\n<symbol> C </symbol>\n<z>  6 </z>\n<valence> 4.0 </valence>\n<norbs_nl> {len(FUNCTIONS)} </norbs_nl>\n<paos>\n'
     for l, n, z, pol, rc in FUNCTIONS:
         step, f = radial(l, rc)
         data = "\n".join(f"{i * step:.15E} {y:.15E}" for i, y in enumerate(f))
@@ -260,6 +260,7 @@ def write_ion_nc(path: Path, *, classic: bool) -> None:
 
         with h5py.File(path, "w") as file:
             file.attrs["Atomic_number"] = np.array([6], "i4")
+            file.attrs["Valence_charge"] = np.array([4.0])
             for name, values in arrays.items():
                 file[name] = values
         return
@@ -267,6 +268,7 @@ def write_ion_nc(path: Path, *, classic: bool) -> None:
 
     with netcdf_file(path, "w") as file:
         file.Atomic_number = np.int32(6)
+        file.Valence_charge = 4.0
         file.createDimension("norbs", len(FUNCTIONS))
         file.createDimension("ntb", 500)
         for name, values in arrays.items():
@@ -287,7 +289,7 @@ def write_ion(folder: Path, kind: str) -> Path:
 @pytest.mark.parametrize("kind", ["ion", "ion.xml", "ion.nc classic", "ion.nc hdf5"])
 def test_basis_files(tmp_path, kind):
     orbitals = read_ion(write_ion(tmp_path, kind))
-    assert orbitals.number == 6
+    assert (orbitals.number, orbitals.n_electrons) == (6, 4.0)
     assert orbitals.ls == (0, 0, 1, 2)
     assert orbitals.cutoff == pytest.approx(5.5 * BOHR)
     for shell, (l, *_, rc) in zip(orbitals.shells, FUNCTIONS, strict=True):

@@ -42,7 +42,7 @@ def read_ion(path: Path) -> Orbitals:
     """
     reader = {".xml": _read_xml, ".nc": _read_nc}.get(path.suffix, _read_text)
     try:
-        number, tables = reader(path)
+        number, valence, tables = reader(path)
         shells = tuple(_shell(table) for table in tables)
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
@@ -53,7 +53,7 @@ def read_ion(path: Path) -> Orbitals:
     for n, shell in enumerate(shells):
         if not abs(shell.norm - 1) < MAX_NORM_ERROR:
             raise DataError(f"{path}: function {n + 1} (l = {shell.l}) has the norm {shell.norm:.4f}, expected 1: the file is damaged")
-    return Orbitals(number, shells, path.name)
+    return Orbitals(number, shells, path.name, n_electrons=valence)
 
 
 def _shell(table: _Table) -> RadialFunction:
@@ -63,14 +63,14 @@ def _shell(table: _Table) -> RadialFunction:
     return RadialFunction(table.l, r * SIESTA_5.bohr, np.asarray(table.values * r**table.l / SIESTA_5.bohr**1.5))
 
 
-def _read_xml(path: Path) -> tuple[int, list[_Table]]:
+def _read_xml(path: Path) -> tuple[int, float, list[_Table]]:
     root = ET.fromstring(path.read_text(encoding="utf-8", errors="replace"))  # noqa: S314 - a basis file of the user's own
     tables = []
     for orbital in root.iter("orbital"):
         points = int(_text(orbital, "radfunc/npts"))
         values = np.array(_text(orbital, "radfunc/data").split(), float).reshape(points, 2)[:, 1]
         tables.append(_Table(int(orbital.attrib["l"]), float(_text(orbital, "radfunc/delta")), values))
-    return int(_text(root, "z")), _checked(tables, int(_text(root, "norbs_nl")))
+    return int(_text(root, "z")), float(_text(root, "valence")), _checked(tables, int(_text(root, "norbs_nl")))
 
 
 def _text(element: Any, name: str) -> str:
@@ -80,7 +80,7 @@ def _text(element: Any, name: str) -> str:
     return str(found.text)
 
 
-def _read_nc(path: Path) -> tuple[int, list[_Table]]:
+def _read_nc(path: Path) -> tuple[int, float, list[_Table]]:
     """NetCDF of the classic kind, which scipy reads, or of the kind that is HDF5 underneath."""
     with path.open("rb") as file:
         classic = file.read(3) == b"CDF"
@@ -89,22 +89,22 @@ def _read_nc(path: Path) -> tuple[int, list[_Table]]:
 
         with netcdf_file(path, mmap=False) as data:
             variables = {name: data.variables[name][:].copy() for name in ("orbnl_l", "delta", "orb")}
-            number = int(data.Atomic_number)
+            number, valence = int(data.Atomic_number), float(data.Valence_charge)
     else:
         import h5py
 
         with h5py.File(path, "r") as data:
             variables = {name: data[name][:] for name in ("orbnl_l", "delta", "orb")}
-            number = int(np.ravel(data.attrs["Atomic_number"])[0])
+            number, valence = int(np.ravel(data.attrs["Atomic_number"])[0]), float(np.ravel(data.attrs["Valence_charge"])[0])
     tables = zip(variables["orbnl_l"], variables["delta"], variables["orb"], strict=True)
-    return number, [_Table(int(l), float(step), np.array(values, float)) for l, step, values in tables]
+    return number, valence, [_Table(int(l), float(step), np.array(values, float)) for l, step, values in tables]
 
 
-def _read_text(path: Path) -> tuple[int, list[_Table]]:
+def _read_text(path: Path) -> tuple[int, float, list[_Table]]:
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     ends = [n for n, line in enumerate(lines) if line.strip() == "</preamble>"]
     lines = lines[ends[0] + 1 :] if ends else lines
-    number, count = int(lines[2].split()[0]), int(lines[6].split()[1])
+    number, valence, count = int(lines[2].split()[0]), float(lines[3].split()[0]), int(lines[6].split()[1])
     start = next(n for n, line in enumerate(lines) if line.lstrip().startswith("# PAOs")) + 1
     tables: list[_Table] = []
     for _ in range(count):
@@ -114,7 +114,7 @@ def _read_text(path: Path) -> tuple[int, list[_Table]]:
             raise DataError(f"truncated: {len(rows)} of {points} points of function {len(tables) + 1}")
         tables.append(_Table(int(lines[start].split()[0]), float(step), np.array([float(row.split()[1]) for row in rows])))
         start += 2 + int(points)
-    return number, tables
+    return number, valence, tables
 
 
 def _checked(tables: list[_Table], count: int) -> list[_Table]:
