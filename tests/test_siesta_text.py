@@ -241,7 +241,8 @@ def ion_text(functions=FUNCTIONS) -> str:
 
 
 def ion_xml() -> str:
-    text = f'<ion version="0.1">\n<symbol> C </symbol>\n<z>  6 </z>\n<valence> 4.0 </valence>\n<norbs_nl> {len(FUNCTIONS)} </norbs_nl>\n<paos>\n'
+    text = '<ion version="0.1">\n<symbol> C </symbol>\n<z>  6 </z>\n<valence> 4.0 </valence>\n'
+    text += f"<norbs_nl> {len(FUNCTIONS)} </norbs_nl>\n<paos>\n"
     for l, n, z, pol, rc in FUNCTIONS:
         step, f = radial(l, rc)
         data = "\n".join(f"{i * step:.15E} {y:.15E}" for i, y in enumerate(f))
