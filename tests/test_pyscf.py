@@ -169,6 +169,8 @@ def test_complex_real_space_is_refused(tmp_path):
     ("changes", "message"),
     [
         ({"H": np.zeros((1, 3, 8, 8))}, "do not fit"),
+        ({"r": np.zeros((3, 1, 8, 8))}, "do not fit"),
+        ({"cells": np.ones((73, 3), int)}, "lack cells"),
         ({"info": np.array("{")}, "not a complete run file"),
         ({"info": np.array('{"format_version": 9}')}, "format version 9"),
         ({"info": np.array("[]")}, "not a complete run file"),

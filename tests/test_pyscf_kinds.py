@@ -10,7 +10,7 @@ from deeph.errors import DataError
 from deeph.pairs import is_onsite, neighbour_pairs
 from deeph.store import read_folder, write_folder
 from deeph.units import PYSCF
-from preprocess.readers import pyscf, pyscf_run
+from preprocess.readers import detect, pyscf, pyscf_run
 from preprocess.verify import eigenvalues, verify
 
 WATER = "O 0.11 0.24 0.45; H 0.66 0.11 -0.42; H -0.61 -0.06 0.16"
@@ -284,3 +284,31 @@ def test_water_of_the_peers_is_reproduced(shared_data):
     assert np.abs(ours.S.on_pattern(theirs.S.pairs, theirs.S.shapes).entries - theirs.S.entries).max() < 1e-12
     assert np.abs(ours.H.on_pattern(theirs.H.pairs, theirs.H.shapes).entries - theirs.H.entries).max() < 1e-4
     assert theirs.basis.shells == ours.basis.shells
+
+
+def test_rotated_water_of_the_peers_is_covariant(shared_data):
+    """Four orientations of one molecule: read, turned into each other with our order of the orbitals, equal to the noise of that data."""
+    from scipy.spatial.transform import Rotation
+
+    folders = [shared_data / "peers" / "deeph-new" / "H2O-rotated" / str(n) for n in range(4)]
+    first, *others = (detect(folder).read(folder) for folder in folders)
+    for other in others:
+        arms, turned = (d.system.positions[1:] - d.system.positions[0] for d in (first, other))
+        rotation = Rotation.align_vectors([*turned, np.cross(*turned)], [*arms, np.cross(*arms)])[0].as_matrix()
+        D = [rotation_of_atom(rotation, first.basis.shells[z]) for z in first.system.numbers.tolist()]
+        for before, after, tolerance in ((first.S, other.S, 1e-5), (first.H, other.H, 1e-3)):
+            for pair in before.pairs.tolist():
+                assert np.allclose(D[pair[3]] @ before.block(pair)[0] @ D[pair[4]].T, after.block(pair)[0], atol=tolerance)
+
+
+@pytest.mark.parametrize("kind", ["UHF", "GHF"])
+def test_run_file_of_a_molecule(tmp_path, kind):
+    """Through the run file and deeph-preprocess's reader: the same as from the object."""
+    mf = converged(kind, molecule(spin=1, charge=1))
+    pyscf_run.save_run(mf, tmp_path, zeroth=True)
+    direct, stored = pyscf.hamiltonian_from_pyscf(mf, zeroth=True), detect(tmp_path).read(tmp_path)
+    for one, two in ((direct.H, stored.H), (direct.r, stored.r), (direct.extra["H0"], stored.extra["H0"])):
+        assert np.array_equal(one.entries, two.entries)
+    assert np.array_equal(direct.moments, stored.moments)
+    assert stored.system.pbc == (False, False, False)
+    verify(stored, "bands", detect(tmp_path).bands(tmp_path, stored.system))
