@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deeph.errors import DataError, UsageError
@@ -44,15 +44,13 @@ def distances_from(system, atom, reach):
     return np.sort(np.linalg.norm(pair_vectors(system, pairs), axis=1))
 
 
-MATRICES = st.lists(st.lists(st.integers(-3, 3), min_size=3, max_size=3), min_size=3, max_size=3)
-
-
-@given(MATRICES)
+@given(st.lists(st.integers(1, 3), min_size=3, max_size=3), st.lists(st.integers(-3, 3), min_size=6, max_size=6))
 @settings(deadline=None, max_examples=60)
-def test_supercells_have_the_right_volume_and_the_same_surroundings(rows):
-    matrix = np.array(rows)
-    volume = round(np.linalg.det(matrix))
-    assume(0 < volume <= 20)
+def test_supercells_have_the_right_volume_and_the_same_surroundings(diagonal, rest):
+    lower, upper = np.diag(diagonal), np.eye(3, dtype=int)
+    lower[np.tril_indices(3, -1)], upper[np.triu_indices(3, 1)] = rest[:3], rest[3:]
+    matrix = lower @ upper
+    volume = int(np.prod(diagonal))
     points = lattice_points(matrix)
     assert len(points) == volume
     inside = points @ np.linalg.inv(matrix)
@@ -241,6 +239,15 @@ def test_random_defects_keep_their_number_and_distance(seed, n_vacant, n_nitroge
     new = with_defects(system, vacancies=vacant.tolist(), substitutions=dict.fromkeys(nitrogen.tolist(), "N"))
     assert new.n_atoms == system.n_atoms - n_vacant
     assert (new.numbers == 7).sum() == n_nitrogen
+
+
+def test_defects_of_atoms_outside_the_cell_keep_their_distance():
+    system = bilayer(2)
+    scattered = System(system.cell, system.positions + np.random.default_rng(0).integers(-4, 5, (16, 3)) @ system.cell, system.numbers)
+    for seed in range(20):
+        (sites,) = random_sites(scattered, np.random.default_rng(seed), [("C", 2)], 2.5)
+        pairs = neighbour_pairs(System(system.cell, system.positions[sites], [6, 6]), {6: 1.24})
+        assert is_onsite(pairs).all()
 
 
 def test_defects_that_cannot_be_made():

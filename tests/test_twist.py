@@ -46,6 +46,7 @@ def test_every_atom_has_three_neighbours_turned_by_the_exact_angle(mn):
     assert abs(result.strains).max() < 1e-12
     assert np.allclose(np.linalg.norm(result.system.cell[:2], axis=1), 2.46 * np.sqrt(norm), atol=1e-9)
     assert result.system.cell[0, 1] == 0
+    assert -1e-8 < result.system.fractional.min() <= result.system.fractional.max() < 1 - 1e-9
     first, bonds = neighbours(result.system, 1.6)
     assert np.array_equal(np.bincount(first), np.full(result.system.n_atoms, 3))  # no bond is cut where the cell repeats
     assert np.allclose(np.linalg.norm(bonds, axis=1), BOND, atol=1e-9)
@@ -116,6 +117,7 @@ def test_layers_of_other_materials_are_strained_as_reported(constant, angle):
     assert abs(result.strains[0]).max() < 1e-12
     assert abs(result.strains[1]).max() <= 0.03 + 1e-9
     assert abs(result.angles[1] - angle) <= 5
+    assert result.system.n_atoms <= 2000
     first, bonds = neighbours(result.system, 1.9)
     lengths = np.linalg.norm(bonds, axis=1)
     below = result.layer[first] == 0
@@ -123,6 +125,14 @@ def test_layers_of_other_materials_are_strained_as_reported(constant, angle):
     assert np.allclose(lengths[~below], constant / np.sqrt(3) * (1 + result.strains[1, 0]), atol=1e-9)
     assert np.isclose(result.strains[1, 0], result.strains[1, 1])
     assert np.array_equal(np.bincount(first), np.full(result.system.n_atoms, 3))
+
+
+def test_the_limit_counts_the_atoms_of_strained_layers():
+    """33 : 32 cells in a row fit within 0.05 percent, and have 2 (33^2 + 32^2) = 4226 atoms."""
+    layers = [graphene(2.46), boron_nitride(2.46 * 33 / 32 * 1.0002)]
+    assert twisted(layers, wish=Wish((0, 0), 4226, 0.0005)).system.n_atoms == 4226
+    with pytest.raises(UsageError, match="within 4225 atoms"):
+        twisted(layers, wish=Wish((0, 0), 4225, 0.0005, 0.01))
 
 
 def test_alternating_trilayer_and_other_angles():
