@@ -99,6 +99,7 @@ def test_abacus_has_orbitals_mesh_smearing_and_spin(tmp_path):
     assert read_k_mesh(tmp_path / "KPT", keywords)["k_grid"] == [6, 5, 1]
     assert read_smearing(keywords)["smearing"] == "fd"
     assert float(keywords["smearing_sigma"]) * 13.605698 == pytest.approx(500 * 8.617333e-5, rel=1e-4)
+    assert keywords["out_mul"] == "1"
     stru = parse_stru(path)
     assert stru.orbital_files == {s: b for s, (b, *_) in ELEMENTS["abacus"].items()}
     assert stru.labels == ("Mo", "S", "S")
@@ -112,6 +113,9 @@ def test_siesta_has_basis_mesh_and_spin(tmp_path):
     assert [line.split() for line in fdf.block("PAO.BasisSizes")] == [["Mo", "DZP"], ["S", "TZP"]]
     assert fdf.numbers("kgrid_Monkhorst_Pack", 3).tolist() == [[8, 0, 0], [0, 8, 0], [0, 0, 1]]
     assert fdf.numbers("DM.InitSpin", 2).tolist() == [[1, 2], [2, 0], [3, 0]]
+    assert not fdf.has("ForceAuxCell")
+    gamma = read_fdf_file(written(tmp_path, mos2(), make_settings("siesta", k_grid=(1, 1, 1), k_density=None)))
+    assert gamma.is_value("ForceAuxCell", ".true.")  # otherwise SIESTA folds H(R) into one cell
 
 
 def test_extra_lines_replace_ours():

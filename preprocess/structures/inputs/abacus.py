@@ -30,6 +30,7 @@ def input_files(system: System, settings: Settings, k_mesh: tuple[int, int, int]
         ("smearing_sigma", f"{settings.run.temperature * KELVIN / (ABACUS.hartree / 2):.8f}"),
         ("out_mat_hs2", "1"),
         ("out_mat_r", "1"),
+        *([("out_mul", "1")] if nspin > 1 else []),  # magnetic moments
     ]
     mesh = f"K_POINTS\n0\nGamma\n{' '.join(map(str, k_mesh))} 0 0 0\n"
     return {

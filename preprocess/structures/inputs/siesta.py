@@ -32,6 +32,7 @@ def input_files(system: System, settings: Settings, k_mesh: tuple[int, int, int]
         ("MeshCutoff", f"{settings.run.cutoff:g} Ry"),
         ("ElectronicTemperature", f"{settings.run.temperature:g} K"),
         *_block("kgrid_Monkhorst_Pack", mesh),
+        *([("ForceAuxCell", ".true.")] if k_mesh == (1, 1, 1) else []),  # or the images of an atom would be added up
         ("SolutionMethod", "diagon"),
         ("MaxSCFIterations", "200"),
         ("DM.Tolerance", "1.d-6"),
