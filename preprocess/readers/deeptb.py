@@ -16,7 +16,7 @@ from deeph.blocks import PairBlocks
 from deeph.errors import DataError
 from deeph.hamiltonian import Hamiltonian, on_common_pattern
 from deeph.pairs import is_onsite
-from deeph.system import FloatArray, IntArray, System
+from deeph.system import SYMBOLS, FloatArray, IntArray, System
 from preprocess.readers.base import ReferenceBands
 from preprocess.readers.deeptb_blocks import frame_names, read_blocks
 from preprocess.readers.deeptb_structure import read_system
@@ -82,7 +82,7 @@ def read(path: Path) -> Hamiltonian:
     if frame is None and n_frames > 1:
         raise DataError(f"{folder} holds {n_frames} frames; read them one by one, such as {frames(folder)[0]}")
     system = read_system(folder, frame or 0, n_frames)
-    shells = Basis.from_symbols(_read_basis(folder / BASIS)).restricted(system.numbers)
+    shells = Basis.from_symbols(_read_basis(folder / BASIS, system.numbers)).restricted(system.numbers)
     raw = {name: read_blocks(file, frame or 0, system, shells) for name, file in found.items()}
     doubled = {name: spin for name, (_, spin) in raw.items()}
     if doubled["S"] or len({spin for name, spin in doubled.items() if name != "S"}) > 1:
@@ -135,17 +135,24 @@ def _load(path: Path) -> FloatArray:
         raise DataError(f"{path} is not a complete array of numbers: {error}") from error
 
 
-def _read_basis(path: Path) -> dict[str, list[int]]:
-    """Shells of each element from a text such as ``{'Si': '2s2p1d'}``."""
+def _read_basis(path: Path, numbers: IntArray) -> dict[str, list[int]]:
+    """Shells of each element: dftio writes ``{'Si': '2s2p1d'}``, DeePTB's own reader of ABACUS a line ``2s2p1d`` for each atom."""
     try:
-        entries = {str(symbol): str(text) for symbol, text in ast.literal_eval(path.read_text(encoding="utf-8")).items()}
+        text = path.read_text(encoding="utf-8").strip()
+        if text.startswith("{"):
+            entries = [(str(symbol), str(shells)) for symbol, shells in ast.literal_eval(text).items()]
+        else:
+            entries = [(SYMBOLS[z], line.strip()) for z, line in zip(numbers.tolist(), text.splitlines(), strict=True)]
     except (OSError, ValueError, SyntaxError, AttributeError, TypeError) as error:
-        raise DataError(f"{path} is not a basis such as {{'Si': '2s2p1d'}}: {error}") from error
-    for symbol, text in entries.items():
-        if not re.fullmatch(r"(\d+[spdfghi])+", text):
-            raise DataError(f"{path}: the basis of {symbol} is {text!r}; expected numbers of shells such as '2s2p1d'")
-    shells = {symbol: re.findall(r"(\d+)(.)", text) for symbol, text in entries.items()}
-    return {symbol: [l for n, letter in found for l in ["spdfghi".index(letter)] * int(n)] for symbol, found in shells.items()}
+        raise DataError(f"{path} is neither a basis such as {{'Si': '2s2p1d'}} nor one line '2s2p1d' for each atom: {error}") from error
+    found: dict[str, list[int]] = {}
+    for symbol, shells in entries:
+        if not re.fullmatch(r"(\d+[spdfghi])+", shells):
+            raise DataError(f"{path}: the basis of {symbol} is {shells!r}; expected numbers of shells such as '2s2p1d'")
+        ls = [l for n, letter in re.findall(r"(\d+)(.)", shells) for l in ["spdfghi".index(letter)] * int(n)]
+        if found.setdefault(symbol, ls) != ls:
+            raise DataError(f"{path}: atoms of {symbol} with the shells {ls} and {found[symbol]}; expected one basis an element")
+    return found
 
 
 def _hermitian(name: str, blocks: PairBlocks) -> PairBlocks:
