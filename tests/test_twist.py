@@ -1,11 +1,14 @@
 """Commensurate stacks: counts, angles, lattices and registries, against formulas, brute force and two cells made elsewhere."""
 
+import re
 from dataclasses import replace
 from math import gcd
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from conftest import ROOT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial import cKDTree
@@ -151,6 +154,8 @@ def test_alternating_trilayer_and_other_angles():
 def test_sixty_degrees_and_square_lattices():
     assert twisted([boron_nitride(), boron_nitride()], wish=Wish((0, 60), 10)).angles[1] == pytest.approx(60)
     assert twisted([boron_nitride(), boron_nitride()], wish=Wish((0, 60), 10)).system.n_atoms == 4
+    half_turn = twisted([boron_nitride(), boron_nitride()], wish=Wish((0, 180), 10))
+    assert half_turn.angles.tolist() == [0.0, pytest.approx(180)]
     square = from_system(System(np.diag([4.0, 4.0, 20.0]), [[0, 0, 5.0]], [26]), "square")
     result = twisted([square, square], indices=(1, 2), spacing=3.0)
     assert result.system.n_atoms == 10
@@ -274,6 +279,13 @@ def test_the_11164_atom_cell_made_elsewhere(shared_data: Path):
         assert np.sort(errors)[-3] < 2e-6
         assert errors.max() < 0.01
         assert (errors > 1e-3).sum() == (2, 0)[layer]
+
+
+def test_python_of_the_page_runs():
+    code = re.search(r"```python\n(.*?)```", (ROOT / "docs" / "structures.md").read_text(encoding="utf-8"), re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(compile(code.group(1), "structures.md", "exec"), names)  # noqa: S102 - our own page
+    assert (names["result"].system.n_atoms, names["training"].n_atoms) == (76, 304)
 
 
 def misfit(points, others, shift):

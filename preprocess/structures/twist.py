@@ -104,7 +104,8 @@ def stack(
         numbers.append(np.repeat(layer.numbers, len(points)))
         labels.append(np.full(len(up), n))
     system = System(cell, np.concatenate(positions), np.concatenate(numbers))
-    angles = (np.array(turns) - turns[0] + 180 - 1e-9) % 360 - 180 + 1e-9
+    angles = (np.array(turns) - turns[0] + 180) % 360 - 180
+    angles[angles < 1e-9 - 180] += 360  # half a turn is +180 degrees, whatever the rounding
     return Stack(system, np.concatenate(labels), tuple(matrices), angles, np.array(strains))
 
 
