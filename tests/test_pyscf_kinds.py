@@ -171,6 +171,14 @@ def test_a_dependent_basis_is_explained():
         pyscf.hamiltonian_from_pyscf(mf)
 
 
+@pytest.mark.parametrize("change", ["ddCOSMO", "x2c", "density_fit", "newton"])
+def test_extensions_of_pyscf_are_in_the_fock_matrix(change):
+    """A solvent, scalar relativity, fitted integrals, another solver: the levels are still those of the run."""
+    mf = dft.RKS(molecule(), xc="pbe")
+    mf = getattr(mf, change)().run(conv_tol=1e-11)
+    assert_bands(pyscf.hamiltonian_from_pyscf(mf), mf)
+
+
 def test_symmetry_does_not_turn_the_molecule():
     mf = converged("RHF", molecule(symmetry=True))
     assert_bands(pyscf.hamiltonian_from_pyscf(mf), mf)

@@ -92,7 +92,7 @@ class MeanField:
         """
         mf, density = self.mf, self.mf.make_rdm1() if density is None else density
         if points is None:
-            F = np.asarray(mf.get_hcore()) + np.asarray(mf.get_veff(self.mol, density))
+            F = np.asarray(mf.get_fock(dm=density))
         else:
             where = {"kpts" if self._many else "kpt": mf.kpts if self._many else mf.kpt}
             try:
