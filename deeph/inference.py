@@ -51,14 +51,14 @@ def predict(model: HamiltonianModel, structure: Hamiltonian) -> Hamiltonian:
     pairs = structure.S.pairs
     H = PairBlocks.zeros(pairs, block_shapes(structure.basis, structure.system.numbers, pairs, spin=True), dtype=np.float32)
     fill(model, structure, H)
-    return replace(structure, H=H, fermi_energy=None)
+    return replace(structure, H=H, fermi_energy=None, moments=None, extra={})
 
 
 def predict_folder(model: HamiltonianModel, structure: Hamiltonian, folder: Path, *, overwrite: bool = False) -> None:
     """Predict H and write it as a structure folder with ``hamiltonian_pred.h5``; blocks go to the file as they are made."""
     check_compatible(structure, model)  # before anything is written
     order = element_order(structure.system)
-    structure = replace(structure, H=None, r=None, fermi_energy=None).permuted(order)
+    structure = replace(structure, H=None, r=None, fermi_energy=None, moments=None, extra={}).permuted(order)
     pairs = structure.S.pairs
     shapes = block_shapes(structure.basis, structure.system.numbers, pairs, spin=True)
     with new_folder(folder, overwrite=overwrite) as temporary:

@@ -52,6 +52,8 @@ def test_folder_equals_memory(model, mini_graphene, tmp_path):
     predict_folder(model, mini_graphene, tmp_path / "out")
     read = deeph.read_folder(tmp_path / "out")
     assert read.fermi_energy is None
+    in_memory = predict(model, replace(mini_graphene, moments=np.ones((2, 3))))
+    assert (in_memory.fermi_energy, in_memory.moments, in_memory.extra) == (None, None, {})  # those are of the DFT run
     assert (read.H.entries == predict(model, mini_graphene).H.entries).all()
     assert read.H.entries.dtype == np.float32
     with pytest.raises(DataError, match="exists already"):
