@@ -79,6 +79,9 @@ class Hamiltonian:
                     f"block {name}(R = {R1} {R2} {R3}, i = {i}, j = {j}) is {blocks.shapes[wrong[0]].tolist()}, but the basis "
                     f"{self.basis.to_symbols()} with spin '{self.basis.spin}' asks for {expected[wrong[0]].tolist()}"
                 )
+            components = self.basis.n_spin if spin else 3 if name == "r" else 1
+            if blocks.n_components != components:
+                raise DataError(f"{name} holds {blocks.n_components} matrices; spin '{self.basis.spin}' asks for {components}")
 
     @property
     def hamiltonian(self) -> PairBlocks:

@@ -187,6 +187,8 @@ def _read_shells(path: Path, numbers: IntArray) -> dict[int, tuple[int, ...]]:
 def _read_blocks(path: Path, system: System, basis: Basis, name: str) -> PairBlocks:
     """All blocks of one file, sorted by R, i and j, with orbitals in the project's order; NaN and wrong shapes are refused."""
     spin, n_components = _has_spin(name), 3 if name == "r" else 1
+    if not path.is_file():
+        raise DataError(f"{path} is missing")
     try:
         with h5py.File(path, "r") as file:
             names = list(file)

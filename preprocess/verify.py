@@ -11,6 +11,7 @@ from deeph.errors import DataError
 from deeph.hamiltonian import Hamiltonian
 from deeph.system import FloatArray
 from deeph.units import KELVIN
+from preprocess.inspect.covariance import bond_violations
 from preprocess.readers.base import ReferenceBands
 
 Level = Literal["off", "basic", "bands"]
@@ -18,6 +19,8 @@ MAX_ASYMMETRY = 1e-6
 """Accepted |M - M^dagger| of H (eV) and S."""
 MAX_ELECTRON_ERROR = 1e-3
 """Accepted error of the electron count on the k mesh of the run; on another mesh see :func:`check_electrons`."""
+MAX_BOND_VIOLATION = 1e-2
+"""Accepted overlap between different m along a bond; real-space grids give up to 1e-4, a wrong order 0.01 to 1."""
 MAX_ORBITALS = 3000
 """Above this dimension the smallest eigenvalue of S is not computed: it would take longer than the conversion."""
 MAX_WORK = 2e9
@@ -32,8 +35,8 @@ def verify(data: Hamiltonian, level: Level, reference: ReferenceBands | None = N
     data : Hamiltonian
         What a reader returned.
     level : {"off", "basic", "bands"}
-        ``off`` only refuses NaN and infinities; ``basic`` adds Hermiticity, positive overlap and the number of electrons; ``bands`` adds
-        the code's own eigenvalues.
+        ``off`` only refuses NaN and infinities; ``basic`` adds Hermiticity, positive overlap, order and signs of the orbitals, and the
+        number of electrons; ``bands`` adds the code's own eigenvalues.
     reference : ReferenceBands, optional
         Required for ``bands``.
 
@@ -46,7 +49,7 @@ def verify(data: Hamiltonian, level: Level, reference: ReferenceBands | None = N
     if level == "off":
         return "not verified"
     check_hermitian(data)
-    found = [check_overlap(data), check_electrons(data)]
+    found = [check_overlap(data), check_orbitals(data), check_electrons(data)]
     if level == "bands":
         if reference is None:
             raise DataError("no reference bands to compare with; use --verify basic")
@@ -56,7 +59,7 @@ def verify(data: Hamiltonian, level: Level, reference: ReferenceBands | None = N
 
 def check_finite(data: Hamiltonian) -> None:
     """No NaN and no infinity in any matrix or in the Fermi level."""
-    for name, blocks in (("S", data.S), ("H", data.H), ("r", data.r)):
+    for name, blocks in (("S", data.S), ("H", data.H), ("r", data.r), *data.extra.items()):
         if blocks is not None and not np.isfinite(blocks.entries).all():
             entry = int(np.argmin(np.isfinite(blocks.entries).all(axis=0)))
             R1, R2, R3, i, j = blocks.pairs[np.searchsorted(blocks.offsets, entry, side="right") - 1].tolist()
@@ -92,6 +95,20 @@ def check_overlap(data: Hamiltonian) -> str:
             "not fit the matrices, or the basis is linearly dependent"
         )
     return f"S >= {smallest:.1e}"
+
+
+def check_orbitals(data: Hamiltonian) -> str:
+    """Orbitals, positions and elements belong to the overlap: along a bond it couples only equal m, whatever the structure."""
+    found = bond_violations(data)
+    if not found:
+        return ""
+    (one, other), worst = max(found.items(), key=lambda item: item[1])
+    if not worst <= MAX_BOND_VIOLATION:
+        raise DataError(
+            f"the overlap of {one} with {other} orbitals couples different m along the bonds, by {worst:.1e} (expected below "
+            f"{MAX_BOND_VIOLATION:g}): order or signs of the orbitals, the positions, or the order of the atoms do not fit the matrices"
+        )
+    return f"orbitals fit the bonds to {worst:.0e}"
 
 
 def eigenvalues(data: Hamiltonian, k: FloatArray) -> FloatArray:

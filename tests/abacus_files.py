@@ -4,11 +4,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from harmonics import rotation_of_atom, rotation_to_z
 
 from deeph.basis import Basis
 from deeph.blocks import PairBlocks, block_shapes
 from deeph.hamiltonian import Hamiltonian
-from deeph.pairs import neighbour_pairs
+from deeph.pairs import neighbour_pairs, pair_vectors
 from deeph.system import SYMBOLS, System
 
 RYDBERG, BOHR = 13.605698, 0.529177
@@ -38,17 +39,30 @@ def made_up(spin: str = "none", seed: int = 0) -> Hamiltonian:
             values = values + 1j * rng.normal(size=values.shape) * scale
         return PairBlocks(which, shapes, values).hermitized()
 
-    S = blocks(inside, 1, 0.02)
-    onsite = [n for n, p in enumerate(inside) if p[3] == p[4] and not p[:3].any()]
-    for n in onsite:
-        size = S.shapes[n, 0]
-        S.entries[0, S.offsets[n] : S.offsets[n + 1]] += np.eye(size).ravel()
+    S = two_centre(rng, system, blocks(inside, 1, 0.0), 0.03)
     full = block_shapes(basis, system.numbers, pairs, spin=False)
     S, T, r = (one.on_pattern(pairs, full) for one in (S, blocks(inside, 1, 1.0), blocks(inside, 3, 0.5)))
     middle = np.repeat((pairs[:, :3] @ system.cell / 2).T, np.diff(S.offsets), axis=1)
     r = replace(r, entries=r.entries + middle * S.entries)  # Hermitian about the middle of the two cells
     H = blocks(pairs, basis.n_spin, 0.5, spinor=True)
     return Hamiltonian(system, basis, S, H, r, fermi_energy=0.25, source={}, extra={"kinetic": T})
+
+
+def two_centre(rng: np.random.Generator, system: System, zeros: PairBlocks, scale: float) -> PairBlocks:
+    """What a real overlap is like: the identity on site, and along each bond only between equal m, alike for m and -m."""
+    for n, (pair, vector) in enumerate(zip(zeros.pairs, pair_vectors(system, zeros.pairs), strict=True)):
+        first, second = (SHELLS[z] for z in system.numbers[pair[3:]].tolist())
+        if not vector.any():
+            zeros.put(np.array([n]), np.eye(zeros.shapes[n, 0]))
+            continue
+        parts = [[np.zeros((2 * a + 1, 2 * b + 1)) for b in second] for a in first]
+        for row, a in zip(parts, first, strict=True):
+            for part, b in zip(row, second, strict=True):
+                for m in range(min(a, b) + 1):
+                    part[a + m, b + m] = part[a - m, b - m] = scale * rng.normal()
+        Q = rotation_to_z(vector)
+        zeros.put(np.array([n]), rotation_of_atom(Q, first).T @ np.block(parts) @ rotation_of_atom(Q, second))
+    return zeros.hermitized()
 
 
 @dataclass(frozen=True)

@@ -73,7 +73,7 @@ def test_overlap_only_and_more_blocks_in_h(data, tmp_path):
 
 def test_collinear_has_no_place(data, tmp_path):
     both = replace(data.S, entries=np.concatenate([data.S.entries, data.S.entries]))
-    collinear = replace(data, H=both, r=None, basis=Basis(data.basis.shells, "collinear"))
+    collinear = replace(data, H=both, r=None, extra={}, basis=Basis(data.basis.shells, "collinear"))
     with pytest.raises(DataError, match="collinear"):
         write_legacy(tmp_path / "out", collinear)
     assert not list(tmp_path.iterdir())

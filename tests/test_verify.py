@@ -94,6 +94,25 @@ def test_without_the_mesh_of_the_run_the_count_is_approximate(data):
         verify.verify(replace(unknown, n_electrons=2 * data.n_electrons), "basic")
 
 
+def test_orbitals_in_another_order_are_noticed(data):
+    assert "orbitals fit the bonds to" in verify.verify(data, "basic")
+    z = int(data.system.numbers[0])
+    n = int(data.basis.n_orbitals(data.system.numbers)[0])
+    order = np.array([0, 2, 1, *range(3, n)])  # two p orbitals exchanged, consistently in H and S: bands are the same
+    exchanged = replace(
+        data,
+        S=data.S.reordered(data.system.numbers, {z: order}),
+        H=data.H.reordered(data.system.numbers, {z: order}, data.basis.spin_factor),
+        r=None,
+        extra={},
+    )
+    if data.system.n_atoms > 1:
+        with pytest.raises(DataError, match="couples different m along the bonds"):
+            verify.verify(exchanged, "basic")
+    else:  # along the chain (x) nothing tells y from z
+        verify.verify(exchanged, "basic")
+
+
 def test_collinear_spin_counts_each_channel(shared_data):
     data = openmx.read(shared_data / "openmx" / "fe_bcc_spin")
     assert "14 electrons" in verify.verify(data, "basic")
