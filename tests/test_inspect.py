@@ -41,6 +41,10 @@ def half_the_onsite_overlap(data):
     return with_entries(data, "S", change)
 
 
+def rho_of(data):
+    return data.extra["density_matrix"].entries
+
+
 def stronger_overlap(data):
     onsite = np.repeat(is_onsite(data.S.pairs), data.S.shapes.prod(axis=1))
     return with_entries(data, "S", lambda entries: np.where(onsite, entries, 3 * entries))
@@ -78,6 +82,8 @@ def nan(data):
         ("overlap", "bad", stronger_overlap),
         ("electrons", "bad", lambda data: with_entries(data, "H", lambda e: e / 27.2)),
         ("electrons", "bad", lambda data: replace(data, fermi_energy=data.fermi_energy + 5)),
+        ("density", "bad", lambda data: replace(data, extra={"density_matrix": replace(data.S, entries=2 * rho_of(data))})),
+        ("density", "note", lambda data: replace(data, n_electrons=None)),
         ("electrons", "note", lambda data: replace(data, n_electrons=None)),
         ("energy zero", "note", lambda data: replace(data, fermi_energy=None)),
         ("units", "note", lambda data: replace(data, source={})),

@@ -10,7 +10,7 @@ from deeph.hamiltonian import Hamiltonian
 from deeph.pairs import is_onsite, pair_vectors
 from deeph.system import SYMBOLS, FloatArray
 from preprocess.inspect.report import Check
-from preprocess.verify import check_electrons, check_finite, check_hermitian
+from preprocess.verify import MAX_ELECTRON_ERROR, check_electrons, check_finite, check_hermitian
 
 MAX_DENSE = 3000
 """Largest dimension for which the smallest eigenvalue of S is computed exactly."""
@@ -165,3 +165,17 @@ def check_electron_count(data: Hamiltonian) -> Check:
     if not found:
         return Check("electrons", "note", f"not counted: {data.H_bloch.n_orbitals} orbitals are too many to diagonalize here")
     return Check("electrons", "ok", found)
+
+
+def check_density(data: Hamiltonian) -> Check:
+    """The density matrix holds the electrons, sum of rho S, counted once for each spin."""
+    rho = data.extra["density_matrix"]
+    S = data.S.to_spinor() if data.basis.spin == "spinor" else data.S
+    count = float(sum(np.vdot(S.entries[0], component).real for component in rho.entries)) * (2 if data.basis.spin == "none" else 1)
+    if data.n_electrons is None:
+        return Check("density", "note", f"the density matrix holds {count:.4f} electrons; their number is not recorded", count)
+    error = abs(count - data.n_electrons)
+    if error > MAX_ELECTRON_ERROR * data.n_electrons:
+        expected = f"expected {data.n_electrons:g}; it should be that of one spin where spin is none"
+        return Check("density", "bad", f"the density matrix holds {count:.4f} electrons, {expected}", count)
+    return Check("density", "ok", f"the density matrix holds {data.n_electrons:g} electrons to {max(error, 1e-9):.0e}", count)

@@ -7,6 +7,7 @@ import numpy as np
 
 from deeph.hamiltonian import Hamiltonian
 from preprocess.inspect.checks import (
+    check_density,
     check_distances,
     check_electron_count,
     check_energy_zero,
@@ -49,6 +50,8 @@ def structure_checks(data: Hamiltonian, *, thorough: bool = True) -> Iterator[Ch
     yield check_pattern(data)
     yield check_bonds(data)
     yield check_energy_zero(data)
+    if "density_matrix" in data.extra:
+        yield check_density(data)
     if "bad" in (normalization.verdict, hermitian.verdict):  # no eigenvalues without
         return
     overlap = check_overlap(data)

@@ -65,7 +65,7 @@ def mulliken_moments(density: FloatArray, raw: Matrices) -> FloatArray | None:
 
 
 def density_blocks(density: FloatArray, slots: Slots) -> PairBlocks | None:
-    """Rho = sum of f c c^dagger with the spin of H, Hermitian, in SIESTA's orbital order.
+    """Rho = sum of f c c^dagger with the spin of H, Hermitian, in SIESTA's orbital order; of one spin where SIESTA adds up two alike.
 
     None for non-collinear runs, whose files lack the imaginary parts of the up-up and down-down blocks.
     """
@@ -74,4 +74,4 @@ def density_blocks(density: FloatArray, slots: Slots) -> PairBlocks | None:
         return None
     if len(D) == 8:
         return slots.spinor_blocks(D[0] + 1j * D[4], D[2] - 1j * D[3], D[6] + 1j * D[7], D[1] + 1j * D[5]).hermitized()
-    return slots.blocks(D).hermitized()
+    return slots.blocks(D / 2 if len(D) == 1 else D).hermitized()
