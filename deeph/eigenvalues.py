@@ -1,4 +1,4 @@
-"""Band energies at one wave vector."""
+"""Band energies and states at one wave vector."""
 
 from typing import Any
 
@@ -33,13 +33,32 @@ def solve_at_k(h: Array, s: Array, k: FloatArray, bands: tuple[int, int] | None 
     DataError
         If S(k) is not positive definite, or LAPACK does not converge.
     """
+    return np.asarray(_eigh(h, s, k, bands, vectors=False))
+
+
+def solve_states_at_k(h: Array, s: Array, k: FloatArray, bands: tuple[int, int] | None = None) -> tuple[FloatArray, Array]:
+    """Eigenvalues and states of H(k) C = S(k) C E by LAPACK; parameters and errors as for :func:`solve_at_k`.
+
+    Returns
+    -------
+    energies : (n_bands,) array
+        eV, ascending.
+    vectors : (n_orbitals, n_bands) array
+        C in columns, C^dagger S C = 1.
+    """
+    energies, conjugate = _eigh(h, s, k, bands, vectors=True)
+    return energies, conjugate.conj()
+
+
+def _eigh(h: Array, s: Array, k: FloatArray, bands: tuple[int, int] | None, *, vectors: bool) -> Any:
+    """Eigenvalues, and eigenvectors of the complex conjugate problem if asked for."""
     from scipy.linalg import LinAlgError, eigh
 
     if not h.imag.any() and not s.imag.any():  # time-reversal invariant k without spin-orbit: four times faster
         h, s = h.real, s.real
     try:
         # the transposes are the complex conjugates: the same eigenvalues, in the memory order that LAPACK wants
-        energies = eigh(h.T, s.T, lower=False, eigvals_only=True, subset_by_index=bands, check_finite=False)
+        return eigh(h.T, s.T, lower=False, eigvals_only=not vectors, subset_by_index=bands, check_finite=False)
     except LinAlgError as error:
         smallest = float(np.linalg.eigvalsh(s)[0])
         at = f"k = ({', '.join(f'{x:.6g}' for x in k)})"
@@ -49,4 +68,3 @@ def solve_at_k(h: Array, s: Array, k: FloatArray, bands: tuple[int, int] | None 
                 "wrong (cutoff too short, other basis, other atom positions), or atoms lie on top of each other"
             ) from error
         raise DataError(f"LAPACK did not converge at {at} (smallest eigenvalue of S(k) {smallest:.3e}): {error}") from error
-    return np.asarray(energies)

@@ -1,6 +1,7 @@
 """Band structures: energies along a path, their Fermi level, gap and band edges."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -8,9 +9,13 @@ import numpy as np
 
 from deeph.hamiltonian import Hamiltonian
 from deeph.system import FloatArray
-from postprocess.eigen import Solver, compute_energies, hermitian
+from postprocess.eigen import hermitian
 from postprocess.fermi import compute_fermi_energy, regular_mesh
+from postprocess.kjobs import Jobs
 from postprocess.kpath import KPath
+from postprocess.projectors import Projector
+from postprocess.spectrum import compute_spectrum
+from postprocess.states import SolverFactory
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -73,7 +78,7 @@ class Bands:
     Attributes
     ----------
     energies : (n_spin, n_k, n_bands) array
-        eV, ascending, on the energy zero of H (not shifted).
+        eV, ascending, on the energy zero of H (not shifted); NaN where a band lies outside the window that was computed.
     path : KPath
         Where they were computed.
     fermi_energy : float or None
@@ -82,6 +87,10 @@ class Bands:
         Where the Fermi level comes from.
     title : str
         Name for legends and tables.
+    first_band : int
+        Number of the first band among all, counted from 0; not 0 if only a window was computed.
+    weights : mapping of label to (n_spin, n_k, n_bands) array
+        What the states are made of, see :mod:`postprocess.projectors`.
     """
 
     energies: FloatArray
@@ -89,6 +98,8 @@ class Bands:
     fermi_energy: float | None = None
     fermi_origin: str = "not known"
     title: str = ""
+    first_band: int = 0
+    weights: Mapping[str, FloatArray] = field(default_factory=dict)
 
     @property
     def n_bands(self) -> int:
@@ -100,17 +111,17 @@ class Bands:
         """Band edges on the path; None without a Fermi level, or when all bands lie on one side of it."""
         if self.fermi_energy is None:
             return None
-        below = self.energies <= self.fermi_energy
-        if below.all() or not below.any():
+        below, above = self.energies <= self.fermi_energy, self.energies > self.fermi_energy  # NaN is neither
+        if not (above.any() and below.any()):
             return None
         vbm = self._edge(int(np.argmax(np.where(below, self.energies, -np.inf))))
-        cbm = self._edge(int(np.argmin(np.where(below, np.inf, self.energies))))
-        crossing = below.any(axis=1) & ~below.all(axis=1)
+        cbm = self._edge(int(np.argmin(np.where(above, self.energies, np.inf))))
+        crossing = below.any(axis=1) & above.any(axis=1)
         return Gap(vbm, cbm, bool(crossing.any()))
 
     def _edge(self, place: int) -> BandEdge:
         spin, k, band = (int(n) for n in np.unravel_index(place, self.energies.shape))
-        return BandEdge(float(self.energies[spin, k, band]), spin, band, self.path.k[k])
+        return BandEdge(float(self.energies[spin, k, band]), spin, self.first_band + band, self.path.k[k])
 
     def save(self, path: str | Path) -> None:
         """Write a table: ``.csv``, ``.json`` or ``.h5``; see :mod:`postprocess.tables`."""
@@ -130,7 +141,9 @@ def compute_bands(
     path: KPath,
     *,
     fermi: float | str | None = None,
-    solver: Solver | None = None,
+    solver: SolverFactory | None = None,
+    projectors: Sequence[Projector] = (),
+    jobs: Jobs | None = None,
     title: str = "",
 ) -> Bands:
     """Band structure along a path.
@@ -144,8 +157,12 @@ def compute_bands(
     fermi : float or "count", optional
         The Fermi level in eV, or "count" to fill levels with the known number of electrons. By default that of the data, else
         from the number of electrons, else none.
-    solver : Solver, optional
+    solver : SolverFactory, optional
         By default all bands by LAPACK.
+    projectors : sequence of Projector
+        For fat bands, see :func:`postprocess.projectors.make_projectors`.
+    jobs : Jobs, optional
+        Processes that share the k-points, see :class:`postprocess.kjobs.Jobs`.
     title : str
         Name for legends and tables.
 
@@ -155,17 +172,22 @@ def compute_bands(
         If there is no H, S(k) is not positive definite, or "count" is asked for without the number of electrons.
     """
     hamiltonian = hermitian(hamiltonian)
-    energies = compute_energies(hamiltonian, path.k, solver=solver)
+    spectrum = compute_spectrum(hamiltonian, path.k, solver=solver, projectors=projectors, jobs=jobs)
+    level, origin = _fermi_level(hamiltonian, fermi)
+    return Bands(spectrum.energies, path, level, origin, title, spectrum.first_band, spectrum.weights)
+
+
+def _fermi_level(hamiltonian: Hamiltonian, fermi: float | str | None) -> tuple[float | None, str]:
+    """The Fermi level and where it comes from."""
     if isinstance(fermi, int | float):
-        return Bands(energies, path, float(fermi), "given", title)
+        return float(fermi), "given"
     if fermi is None and hamiltonian.fermi_energy is not None:
-        return Bands(energies, path, hamiltonian.fermi_energy, STORED, title)
+        return hamiltonian.fermi_energy, STORED
     if fermi is None and hamiltonian.n_electrons is None:
-        return Bands(energies, path, title=title)
+        return None, "not known"
     mesh = regular_mesh(hamiltonian.system)
-    level = compute_fermi_energy(hamiltonian, mesh=mesh, solver=solver)  # an unknown number of electrons ends here
-    counted = f"{hamiltonian.n_electrons:g} electrons on a {mesh[0]} x {mesh[1]} x {mesh[2]} mesh"
-    return Bands(energies, path, level, counted, title)
+    level = compute_fermi_energy(hamiltonian, mesh=mesh)  # an unknown number of electrons ends here
+    return level, f"{hamiltonian.n_electrons:g} electrons on a {mesh[0]} x {mesh[1]} x {mesh[2]} mesh"
 
 
 def compute_bands_like(
@@ -173,8 +195,7 @@ def compute_bands_like(
     hamiltonian: Hamiltonian,
     *,
     fermi: float | str | None = None,
-    solver: Solver | None = None,
-    title: str = "",
+    **options: Any,
 ) -> Bands:
     """Band structure on the path of a reference, to be compared with it.
 
@@ -185,13 +206,13 @@ def compute_bands_like(
     ----------
     reference : Bands
         Its path, and its Fermi level.
-    hamiltonian, fermi, solver, title
+    hamiltonian, fermi, **options
         As for :func:`compute_bands`.
     """
     both_stored = reference.fermi_origin == STORED and hamiltonian.fermi_energy is not None
     if fermi is not None or both_stored or reference.fermi_energy is None:
-        return compute_bands(hamiltonian, reference.path, fermi=fermi, solver=solver, title=title)
-    bands = compute_bands(hamiltonian, reference.path, fermi=reference.fermi_energy, solver=solver, title=title)
+        return compute_bands(hamiltonian, reference.path, fermi=fermi, **options)
+    bands = compute_bands(hamiltonian, reference.path, fermi=reference.fermi_energy, **options)
     return replace(bands, fermi_origin=f"taken from {reference.title}")
 
 

@@ -17,10 +17,14 @@ from postprocess.cli_common import (
     load,
     to_plain,
 )
+from postprocess.cli_jobs import add_job_options, make_jobs, start_group
+from postprocess.cli_projectors import add_projection_options, choose_projectors
+from postprocess.cli_solver import add_solver_options, check_solver_options, choose_levels
 
 if TYPE_CHECKING:
     from deeph.hamiltonian import Hamiltonian
     from postprocess.bands import Bands
+    from postprocess.kjobs import Jobs
 
 EPILOG = """examples:
   deeph-bands data/MoS2                                   the usual path of the lattice, summary on the screen
@@ -28,6 +32,7 @@ EPILOG = """examples:
   deeph-bands predicted/MoS2 --compare data/MoS2 --out bands.pdf
   deeph-bands data/MoS2 --path "G M=1/2,0,0 | K=1/3,1/3,0 G"      a bar breaks the path
   deeph-bands data/MoS2 --path K_PATH                     a K_PATH file, or an OpenMX input with Band.kpath
+  deeph-bands moire --path KGMK --points 20 --n-bands 30 --fermi -3.6 --out bands.h5     a large cell: 30 bands at the Fermi level
 
 Distances are in 1/Angstrom with 2 pi, energies in eV. Exit code: 0 done, 1 the data are missing or wrong, 2 wrong usage."""
 
@@ -37,34 +42,61 @@ def main(argv: list[str] | None = None) -> None:
     parser = make_parser("deeph-bands", "Band structures from Hamiltonians in structure folders.", EPILOG)
     parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="structure folder; several are drawn in one figure")
     add_path_options(parser, "path such as GMKG, or a file holding one (default: the usual path of the lattice)")
-    parser.add_argument("--window", nargs=2, type=float, metavar=("EMIN", "EMAX"), help="energies shown, eV from the Fermi level")
+    parser.add_argument(
+        "--window",
+        nargs=2,
+        type=float,
+        metavar=("EMIN", "EMAX"),
+        help="energies shown, eV from the Fermi level; in cells too large for dense matrices only these are computed",
+    )
+    add_projection_options(parser)
+    add_solver_options(parser)
+    add_job_options(parser)
     parser.add_argument("--compare", type=Path, metavar="OTHER", help="reference folder: drawn as lines, band errors are reported")
     parser.add_argument("--predicted", action="store_true", help="read hamiltonian_pred.h5 in FOLDER even if there is a hamiltonian.h5")
-    parser.add_argument("--out", nargs="+", type=Path, default=[], metavar="FILE", help="figures (pdf, png, svg), tables (csv, json, h5)")
+    parser.add_argument("--out", nargs="+", type=Path, default=[], metavar="FILE", help="pdf png svg, h5 json csv dat Band")
     parser.add_argument("--json", action="store_true", help="print the summary as JSON")
     run_command(parser, _body, argv)
 
 
 def _body(args: argparse.Namespace) -> int:
-    from postprocess.bands import Bands, compute_bands, compute_bands_like, share_fermi_energy
+    from postprocess.bands import Bands, compute_bands_like, share_fermi_energy
 
     _check_options(args)
+    group = start_group(args)
     reference = [args.compare] if args.compare else []
     titles = folder_titles([*reference, *args.folders])
     loaded = [load(folder) for folder in reference] + [load(folder, predicted=args.predicted or None) for folder in args.folders]
+    jobs = [make_jobs(args, group, args.out, number) for number in range(len(loaded))]
     bands: list[Bands] = []
-    for title, (data, predicted) in zip(titles, loaded, strict=True):
+    for title, (data, predicted), job in zip(titles, loaded, jobs, strict=True):
         name = f"{title} (predicted)" if predicted else title
         if bands and args.compare:
-            bands.append(compute_bands_like(bands[0], data, fermi=args.fermi, title=name))
+            bands.append(compute_bands_like(bands[0], data, fermi=args.fermi, jobs=job, title=name))
         else:
-            path = choose_path(args.path, data.system, args.points)
-            bands.append(compute_bands(data, path, fermi=args.fermi, title=name))
+            bands.append(_compute(args, data, job, name))
+    if group.rank > 0:
+        return 0
     if len(bands) > 1:
         bands = share_fermi_energy(bands)
     _report(args, [data for data, _ in loaded], bands)
     _write(args, bands, [predicted for _, predicted in loaded])
+    for job in jobs:
+        job.finish()
     return 0
+
+
+def _compute(args: argparse.Namespace, data: "Hamiltonian", jobs: "Jobs", title: str) -> "Bands":
+    """All bands where dense matrices will do and nothing else is asked for, else those of the window or nearest the centre."""
+    from dataclasses import replace
+
+    from postprocess.bands import compute_bands
+
+    path = choose_path(args.path, data.system, args.points)
+    levels, fermi, origin = choose_levels(args, data)
+    options: dict[str, Any] = {"projectors": choose_projectors(args, data), "jobs": jobs, "title": title}
+    bands = compute_bands(data, path, fermi=args.fermi if fermi is None else fermi, solver=levels, **options)
+    return bands if levels is None else replace(bands, fermi_energy=fermi, fermi_origin=origin)
 
 
 def _check_options(args: argparse.Namespace) -> None:
@@ -74,6 +106,9 @@ def _check_options(args: argparse.Namespace) -> None:
 
     if args.window and not -inf < args.window[0] < args.window[1] < inf:
         raise UsageError(f"--window {args.window[0]:g} {args.window[1]:g}: expected two energies in eV, the lower one first")
+    check_solver_options(args)
+    if args.compare and (args.n_bands or args.project):
+        raise UsageError("--compare needs all bands of both folders; leave out --n-bands and --project")
     for file in args.out:
         if file.suffix not in plot.SUFFIXES + tables.SUFFIXES:
             figures, numbers = ", ".join(plot.SUFFIXES), ", ".join(tables.SUFFIXES)
@@ -119,6 +154,7 @@ def _record(data: "Hamiltonian", bands: "Bands") -> dict[str, Any]:
         "formula": data.system.formula,
         "n_atoms": data.system.n_atoms,
         "n_bands": bands.n_bands,
+        "first_band": bands.first_band,
         "spin": data.basis.spin,
         "path": {"labels": list(bands.path.labels), "ticks": bands.path.ticks.tolist(), "n_k": len(bands.path.k)},
         "fermi_energy": bands.fermi_energy,

@@ -43,6 +43,8 @@ class KPath:
         Name of each corner, ``"G"`` for Gamma, ``"K|U"`` where the path breaks.
     bounds : (n_segments + 1,) int array
         Segment s holds the points ``bounds[s]`` to ``bounds[s + 1] - 1``.
+    reciprocal : (3, 3) array or None
+        Reciprocal vectors in rows with 2 pi, 1/Angstrom, to which ``k`` refers.
     """
 
     k: FloatArray
@@ -50,6 +52,7 @@ class KPath:
     ticks: FloatArray
     labels: tuple[str, ...]
     bounds: IntArray
+    reciprocal: FloatArray | None = None
 
     @property
     def segments(self) -> list[slice]:
@@ -89,7 +92,7 @@ class KPath:
             ticks.append(total)
             labels.append(s.stop_label)
         bounds = np.concatenate([[0], np.cumsum([s.n_points for s in segments])])
-        return cls(np.concatenate(k), np.concatenate(distances), np.array(ticks), tuple(labels), bounds)
+        return cls(np.concatenate(k), np.concatenate(distances), np.array(ticks), tuple(labels), bounds, system.reciprocal)
 
 
 def make_kpath(system: System, text: str | None = None, *, n_points: int = 120) -> KPath:

@@ -1,4 +1,4 @@
-"""Band structures in files: csv for a spreadsheet, json and h5 to be read back."""
+"""Band structures in files: json and h5 to be read back, csv, gnuplot and OpenMX's ``.Band`` for other programs."""
 
 import csv
 import json
@@ -15,7 +15,7 @@ from deeph.errors import DataError, UsageError
 from postprocess.bands import Bands
 from postprocess.kpath import KPath
 
-SUFFIXES = (".csv", ".json", ".h5")
+SUFFIXES = (".csv", ".json", ".h5", ".dat", ".Band")
 
 
 @contextmanager
@@ -37,15 +37,19 @@ def write_bands(path: Path, bands: Bands) -> None:
     """Write a band structure; the suffix tells the format.
 
     ``.h5`` and ``.json`` hold ``energies`` (n_spin, n_k, n_bands) in eV, not shifted; ``fermi_energy``, ``fermi_origin``, ``title``; and
-    the path: ``k`` (n_k, 3) fractional, ``distances`` and ``ticks`` in 1/Angstrom with 2 pi, ``labels``, ``bounds``. A ``.csv`` has a row
-    per spin and k: spin, segment, distance, k1, k2, k3, then the energies minus the Fermi level if it is known (the head says so).
+    the path: ``k`` (n_k, 3) fractional, ``distances`` and ``ticks`` in 1/Angstrom with 2 pi, ``labels``, ``bounds``; fat bands as
+    ``weights`` (n_labels, n_spin, n_k, n_bands) with ``weight_labels``. A ``.csv`` has a row per spin and k: spin, segment, distance, k1,
+    k2, k3, the energies minus the Fermi level if it is known (the head says so), then the weights. ``.dat`` and ``.Band``: see
+    :mod:`postprocess.band_files`.
 
     Raises
     ------
     UsageError
         If the suffix is another one.
     """
-    writer = {".csv": _write_csv, ".json": _write_json, ".h5": _write_h5}.get(path.suffix)
+    from postprocess.band_files import write_gnuplot, write_openmx
+
+    writer = {".csv": _write_csv, ".json": _write_json, ".h5": _write_h5, ".dat": write_gnuplot, ".Band": write_openmx}.get(path.suffix)
     if writer is None:
         raise UsageError(f"{path}: cannot write bands as {path.suffix or 'a file without suffix'}; expected {', '.join(SUFFIXES)}")
     with finished_file(path) as temporary:
@@ -63,9 +67,12 @@ def read_bands(path: str | Path) -> Bands:
     path = Path(path)
     try:
         data = _load_h5(path) if path.suffix == ".h5" else json.loads(path.read_text(encoding="utf-8"))
-        arrays: dict[str, Any] = {name: np.array(data[name], dtype) for name, dtype in _ARRAYS.items()}
-        kpath = KPath(labels=tuple(data["labels"]), **{name: a for name, a in arrays.items() if name != "energies"})
-        bands = Bands(arrays["energies"], kpath, data["fermi_energy"], data["fermi_origin"], data["title"])
+        arrays: dict[str, Any] = {name: np.array(data[name], dtype) for name, dtype in _ARRAYS.items() if data.get(name) is not None}
+        energies, weights = arrays.pop("energies"), arrays.pop("weights", ())
+        kpath = KPath(labels=tuple(data["labels"]), **arrays)
+        labelled = dict(zip(data.get("weight_labels", ()), weights, strict=True))
+        first = data.get("first_band", 0)
+        bands = Bands(energies, kpath, data["fermi_energy"], data["fermi_origin"], data["title"], first, labelled)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path} is not a band structure written by deeph-bands (.json or .h5): {error}") from error
     if bands.energies.ndim != 3 or bands.energies.shape[1] != len(kpath.k):
@@ -73,17 +80,29 @@ def read_bands(path: str | Path) -> Bands:
     return bands
 
 
-_ARRAYS: dict[str, type] = {"energies": float, "k": float, "distances": float, "ticks": float, "bounds": np.int64}
+_ARRAYS: dict[str, type] = {
+    "energies": float, "k": float, "distances": float, "ticks": float, "bounds": np.int64, "reciprocal": float, "weights": float
+}  # fmt: skip
 
 
 def _record(bands: Bands) -> dict[str, Any]:
-    flat = {f.name: getattr(bands, f.name) for f in fields(bands) if f.name != "path"}
+    flat = {f.name: getattr(bands, f.name) for f in fields(bands) if f.name not in ("path", "weights")}
+    if bands.weights:
+        flat |= {"weights": np.stack(list(bands.weights.values())), "weight_labels": tuple(bands.weights)}
     return flat | asdict(bands.path)
 
 
 def _write_json(path: Path, bands: Bands) -> None:
-    record = {name: v.tolist() if isinstance(v, np.ndarray) else v for name, v in _record(bands).items()}
-    path.write_text(json.dumps(record) + "\n", encoding="utf-8")
+    path.write_text(json.dumps({name: _without_nan(value) for name, value in _record(bands).items()}) + "\n", encoding="utf-8")
+
+
+def _without_nan(value: Any) -> Any:
+    """Arrays as lists, NaN (not a JSON number) as null, which numpy reads as NaN."""
+    if not isinstance(value, np.ndarray):
+        return value
+    out = value.astype(object)
+    out[np.isnan(value)] = None
+    return out.tolist()
 
 
 def _write_h5(path: Path, bands: Bands) -> None:
@@ -114,9 +133,12 @@ def _write_csv(path: Path, bands: Bands) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
         file.write(f"# {bands.title}: {reference}, eV; distance in 1/Angstrom with 2 pi; k fractional\n")
         rows = csv.writer(file)
-        rows.writerow(["spin", "segment", "distance", "k1", "k2", "k3", *(f"band{n}" for n in range(1, bands.n_bands + 1))])
+        numbers = [bands.first_band + n for n in range(1, bands.n_bands + 1)]
+        columns = [f"{label}{name}{n}" for label, name in [("", "band"), *((w, " of band") for w in bands.weights)] for n in numbers]
+        rows.writerow(["spin", "segment", "distance", "k1", "k2", "k3", *columns])
         for spin, energies in enumerate(bands.energies):
             for segment, points in enumerate(bands.path.segments):
                 for n in range(points.start, points.stop):
-                    numbers = (bands.path.distances[n], *bands.path.k[n], *(energies[n] - zero))
-                    rows.writerow([spin, segment, *(f"{x:.9f}" for x in numbers)])
+                    shares = [x for weight in bands.weights.values() for x in weight[spin, n]]
+                    values = (bands.path.distances[n], *bands.path.k[n], *(energies[n] - zero), *shares)
+                    rows.writerow([spin, segment, *(f"{x:.9f}" for x in values)])

@@ -1,0 +1,225 @@
+"""Work on many k-points: shared among processes and MPI ranks, each result kept until all are there.
+
+Every k-point is computed alone and by the same code, so that the result depends neither on who computes it nor on interruptions.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from deeph.errors import DataError, DeephError
+from deeph.hamiltonian import Hamiltonian
+from deeph.log import logger
+from deeph.processes import Group, end_with_parent, share_cores
+
+Result = dict[str, npt.NDArray[Any]]
+"""Named arrays of one k-point."""
+
+
+class KTask(NamedTuple):
+    """One k-point (fractional) of one spin channel."""
+
+    spin: int
+    k: tuple[float, float, float]
+
+
+Work = Callable[[KTask], Result]
+"""What is done at each k-point; it is sent to other processes, so it has to be picklable."""
+
+
+@dataclass(frozen=True)
+class Jobs:
+    """How the work is shared and where results are kept.
+
+    Attributes
+    ----------
+    n_workers : int
+        Processes of this command (of each MPI rank).
+    group : Group
+        The processes of mpirun or srun, see :func:`deeph.processes.find_group`.
+    scratch : Path or None
+        Folder for the results of single k-points, which an interrupted run leaves behind and the next one of the same work picks up;
+        None keeps them in memory.
+    """
+
+    n_workers: int = 1
+    group: Group = field(default_factory=Group)
+    scratch: Path | None = None
+
+    def finish(self) -> None:
+        """Remove the single results, once what was made of them is safe."""
+        if self.scratch is not None and self.group.rank == 0:
+            shutil.rmtree(self.scratch, ignore_errors=True)
+
+
+class Results(Sequence[Result]):
+    """Results in the order of the tasks, read from their files one by one when they are kept there."""
+
+    def __init__(self, n: int, memory: dict[int, Result], scratch: Path | None) -> None:
+        self._n, self._memory, self._scratch = n, memory, scratch
+
+    def __len__(self) -> int:
+        return self._n
+
+    def __getitem__(self, number: Any) -> Any:
+        if number >= self._n:
+            raise IndexError(number)
+        if self._scratch is None:
+            return self._memory[number]
+        with np.load(_part(self._scratch, number)) as file:
+            return dict(file)
+
+
+def run_tasks(work: Work, tasks: Sequence[KTask], jobs: Jobs | None = None, *, identity: str = "") -> Results:
+    """Do the work at all k-points that are not done yet.
+
+    Parameters
+    ----------
+    work : callable
+        ``work(task) -> {name: array}``.
+    tasks : sequence of KTask
+        In the order of the results.
+    jobs : Jobs, optional
+        By default one process, nothing kept.
+    identity : str
+        What tells this work from another one in the same scratch folder, see :func:`fingerprint`.
+
+    Returns
+    -------
+    Results
+        In every MPI rank.
+
+    Raises
+    ------
+    DataError
+        If the scratch folder belongs to other work, a process died, or the work raised it.
+    """
+    jobs = jobs or Jobs()
+    group, scratch = jobs.group, jobs.scratch
+    left = group.by_first(lambda: _left(len(tasks), scratch, identity))
+    own = left[group.rank :: group.size]
+    memory: dict[int, Result] = {}
+    error: DeephError | None = None
+    try:
+        memory.update(_computed(work, tasks, own, jobs))
+    except DeephError as raised:
+        error = raised
+    errors = [e for e in group.gathered([error]) if e is not None]
+    if errors:
+        raise errors[0]
+    if scratch is None:
+        memory = dict(group.gathered(list(memory.items())))
+    return Results(len(tasks), memory, scratch)
+
+
+def fingerprint(hamiltonian: Hamiltonian, tasks: Sequence[KTask], *options: Any) -> str:
+    """A text that differs for other matrices, other k-points, or other options (compared by their ``repr``)."""
+    digest = hashlib.sha256(repr((tasks, options)).encode())
+    for blocks in (hamiltonian.hamiltonian, hamiltonian.S):
+        for array in (blocks.pairs, blocks.entries):
+            digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
+
+
+def _left(n: int, scratch: Path | None, identity: str) -> list[int]:
+    """What is not done yet; the scratch folder is made if there is none."""
+    if scratch is None:
+        return list(range(n))
+    mark = scratch / "job.json"
+    if scratch.is_dir() and mark.is_file():
+        try:
+            same = json.loads(mark.read_text(encoding="utf-8")) == {"identity": identity, "n": n}
+        except ValueError:
+            same = False
+        if not same:
+            raise DataError(
+                f"{scratch} keeps the k-points of an unfinished computation with other data, another path or other options. Call that "
+                "command again to finish it, remove the folder, or name another output"
+            )
+        for leftover in scratch.glob(".*.part"):
+            leftover.unlink(missing_ok=True)
+    else:
+        scratch.mkdir(exist_ok=True)
+        temporary = scratch / ".job.json.part"
+        temporary.write_text(json.dumps({"identity": identity, "n": n}), encoding="utf-8")
+        temporary.replace(mark)
+    left = [number for number in range(n) if not _is_whole(_part(scratch, number))]
+    if len(left) < n:
+        logger.info("%d of %d k-points were computed before; going on with the others", n - len(left), n)
+    return left
+
+
+def _part(scratch: Path, number: int) -> Path:
+    return scratch / f"{number:06d}.npz"
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether a result is there and not cut off (by a computer that lost its power)."""
+    return path.is_file() and zipfile.is_zipfile(path)
+
+
+def _computed(work: Work, tasks: Sequence[KTask], own: list[int], jobs: Jobs) -> Iterator[tuple[int, Result]]:
+    """Numbers and results as they are done; kept results are not returned but written."""
+    from tqdm import tqdm
+
+    progress = tqdm(total=len(own), desc="k-points", unit="k", disable=True if jobs.group.rank else None, leave=False)
+    with progress:
+        if jobs.n_workers <= 1 or len(own) <= 1:
+            for number in own:
+                yield number, _keep(work(tasks[number]), number, jobs.scratch)
+                progress.update()
+            return
+        share_cores(jobs.n_workers)
+        n_workers = min(jobs.n_workers, len(own))
+        pool = ProcessPoolExecutor(n_workers, mp_context=get_context("spawn"), initializer=_start_worker, initargs=(work,))
+        try:
+            running: dict[Future[Result], int] = {pool.submit(_work_at, n, tasks[n], jobs.scratch): n for n in own}
+            for future in as_completed(running):
+                yield running[future], future.result()
+                progress.update()
+        except BrokenProcessPool as error:
+            raise DataError(
+                "a process that worked on a k-point died, perhaps for want of memory; try it with a smaller -j"
+                + (" (finished k-points are kept, call the same command again)" if jobs.scratch else "")
+            ) from error
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+_work_of_process: list[Work] = []
+"""What this worker process does; it is sent once, not with each k-point."""
+
+
+def _start_worker(work: Work) -> None:
+    end_with_parent()
+    _work_of_process[:] = [work]
+
+
+def _work_at(number: int, task: KTask, scratch: Path | None) -> Result:
+    return _keep(_work_of_process[0](task), number, scratch)
+
+
+def _keep(result: Result, number: int, scratch: Path | None) -> Result:
+    """Write a result, complete or not at all; nothing is left to return then."""
+    if scratch is None:
+        return result
+    temporary = scratch / f".{number:06d}.{os.getpid()}.part"
+    try:
+        with temporary.open("wb") as file:
+            np.savez(file, **result)  # type: ignore[arg-type]  # names are arrays, none is called allow_pickle
+        temporary.replace(_part(scratch, number))
+    except OSError as error:
+        raise DataError(f"{scratch}: a k-point could not be written: {error}") from error
+    return {}

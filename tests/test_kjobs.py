@@ -1,0 +1,171 @@
+"""k-points over processes and MPI ranks: interrupted and resumed, the result is that of one go."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from band_cases import random_model, supercell
+
+from deeph.errors import DataError
+from deeph.processes import Group
+from deeph.store import write_folder
+from postprocess.kjobs import Jobs, KTask, fingerprint, run_tasks
+from postprocess.spectrum import compute_spectrum
+from postprocess.tables import read_bands
+
+TASKS = [KTask(0, (x, 0.0, 0.0)) for x in (0.0, 0.1, 0.2, 0.3)]
+
+
+def square(task):
+    """Something that fails at one point if a file says so."""
+    if task.k[0] == 0.2 and os.environ.get("DEEPH_TEST_FAIL"):
+        raise DataError("no convergence")
+    return {"energies": np.array([task.k[0] ** 2, task.spin])}
+
+
+def die(task):
+    if task.k[0] == 0.3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return square(task)
+
+
+@pytest.mark.parametrize("n_workers", [1, 2])
+@pytest.mark.parametrize("kept", [True, False])
+def test_results_come_in_the_order_of_the_tasks(tmp_path, n_workers, kept):
+    jobs = Jobs(n_workers, scratch=tmp_path / "scratch" if kept else None)
+    results = run_tasks(square, TASKS, jobs)
+    assert [r["energies"][0] for r in results] == [task.k[0] ** 2 for task in TASKS]
+    jobs.finish()
+    assert not any(tmp_path.iterdir())
+
+
+def test_what_was_done_is_not_done_again(tmp_path, monkeypatch):
+    jobs = Jobs(scratch=tmp_path / "scratch")
+    monkeypatch.setenv("DEEPH_TEST_FAIL", "1")
+    with pytest.raises(DataError, match="no convergence"):
+        run_tasks(square, TASKS, jobs, identity="a")
+    assert len(list(jobs.scratch.glob("*.npz"))) == 2
+    monkeypatch.delenv("DEEPH_TEST_FAIL")
+    (jobs.scratch / "000001.npz").write_bytes(b"PK half of it")  # a computer lost its power
+    (jobs.scratch / ".000003.17.part").write_bytes(b"half of it")
+    seen = []
+    results = run_tasks(lambda task: seen.append(task) or square(task), TASKS, jobs, identity="a")
+    assert seen == TASKS[1:]
+    assert [r["energies"][0] for r in results] == [task.k[0] ** 2 for task in TASKS]
+    assert not list(jobs.scratch.glob(".*"))
+    with pytest.raises(DataError, match="unfinished computation with other data"):
+        run_tasks(square, TASKS, jobs, identity="b")
+
+
+def test_a_process_that_dies_is_reported_and_the_others_results_are_kept(tmp_path):
+    jobs = Jobs(2, scratch=tmp_path / "scratch")
+    with pytest.raises(DataError, match="died, perhaps for want of memory"):
+        run_tasks(die, TASKS, jobs)
+    assert len(run_tasks(square, TASKS, jobs)) == len(TASKS)
+
+
+def test_an_error_in_one_rank_is_raised_in_all():
+    class Second:
+        """What the second of two ranks sees; the first has failed."""
+
+        def bcast(self, _value, root):  # noqa: ARG002 - the name mpi4py has
+            return [0, 1, 2, 3], None
+
+        def allgather(self, values):
+            return [[DataError("of rank 0")], values]
+
+    with pytest.raises(DataError, match="of rank 0"):
+        run_tasks(square, TASKS, Jobs(group=Group(1, 2, Second())))
+
+
+def test_fingerprints_tell_data_and_options_apart():
+    data = random_model(1)
+    other = replace(data, H=replace(data.H, entries=data.H.entries + 1e-9))
+    prints = {fingerprint(d, t, o) for d in (data, other) for t in (TASKS, TASKS[1:]) for o in ("a", "b")}
+    assert len(prints) == 8
+    assert fingerprint(data, TASKS, "a") == fingerprint(random_model(1), list(TASKS), "a")
+
+
+def test_repeated_points_are_computed_once(tmp_path):
+    k = np.array([[0, 0, 0], [0.1, 0.2, 0], [0, 0, 0]])
+    jobs = Jobs(scratch=tmp_path / "scratch")
+    spectrum = compute_spectrum(random_model(2, spin="collinear"), k, jobs=jobs)
+    assert len(list(jobs.scratch.glob("*.npz"))) == 4
+    assert spectrum.energies.shape[:2] == (2, 3)
+    assert np.array_equal(spectrum.energies[:, 0], spectrum.energies[:, 2])
+
+
+BANDS = [sys.executable, "-m", "postprocess.cli_bands"]
+
+
+def command(folder, *arguments, start=()):
+    return [*start, *BANDS, "data", "--points", "60", *map(str, arguments)], {"cwd": folder, "capture_output": True, "text": True}
+
+
+def run(folder, *arguments, start=()):
+    words, options = command(folder, *arguments, start=start)
+    result = subprocess.run(words, **options, check=False)
+    assert result.returncode == 0, result.stderr
+    return result
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("model")
+    write_folder(folder / "data", replace(supercell(random_model(3), (5, 4, 1)), fermi_energy=0.0))
+    return folder
+
+
+@pytest.mark.parametrize("options", [("--fat", "element"), ("--window", "-0.3", "0.3", "--solver", "superlu")], ids=["dense", "sparse"])
+def test_killed_and_called_again(model, options, tmp_path):
+    """SIGKILL in the middle: no output file; the same command goes on; the result is bitwise that of an uninterrupted run."""
+    run(model, *options, "--out", tmp_path / "whole.h5")
+    out = tmp_path / "bands.h5"
+    words, _ = command(model, *options, "--out", out)
+    process = subprocess.Popen(words, cwd=model, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    scratch = tmp_path / ".bands.h5.0.kpoints"
+    deadline = time.monotonic() + 60
+    while len(list(scratch.glob("*.npz"))) < 3 and time.monotonic() < deadline:
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not out.exists()
+    done = len(list(scratch.glob("*.npz")))
+    assert 3 <= done < 58
+    result = run(model, *options, "--out", out)
+    assert f"{done} of " in result.stderr
+    assert not scratch.exists()
+    whole, resumed = read_bands(tmp_path / "whole.h5"), read_bands(out)
+    assert np.array_equal(whole.energies, resumed.energies, equal_nan=True)
+    assert all(np.array_equal(whole.weights[name], resumed.weights[name]) for name in whole.weights)
+
+
+def test_other_options_do_not_go_on_with_what_was_left(model, tmp_path):
+    scratch = tmp_path / ".bands.h5.0.kpoints"
+    scratch.mkdir()
+    (scratch / "job.json").write_text('{"identity": "other", "n": 3}')
+    words, options = command(model, "--out", tmp_path / "bands.h5")
+    result = subprocess.run(words, **options, check=False)
+    assert result.returncode == 1
+    assert "remove the folder" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_processes_and_ranks_give_the_same(model, tmp_path):
+    run(model, "--out", tmp_path / "one.h5")
+    run(model, "-j", 2, "--out", tmp_path / "two.h5")
+    expected = read_bands(tmp_path / "one.h5").energies
+    assert np.abs(expected - read_bands(tmp_path / "two.h5").energies).max() < 1e-10
+    if shutil.which("mpirun") is None:
+        pytest.skip("no mpirun")
+    pytest.importorskip("mpi4py")
+    start = ("mpirun", "-n", "2", "--oversubscribe", "--allow-run-as-root")
+    result = run(model, "--out", tmp_path / "mpi.h5", start=start)
+    assert result.stdout.count("k-points, ") == 1
+    assert np.abs(expected - read_bands(tmp_path / "mpi.h5").energies).max() < 1e-10
