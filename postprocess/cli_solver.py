@@ -1,0 +1,86 @@
+"""Options of the commands that can compute a part of the spectrum, and what follows from them."""
+
+import argparse
+from math import inf, isfinite
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from deeph.hamiltonian import Hamiltonian
+    from postprocess.solvers import SomeLevels
+
+
+def add_solver_options(parser: argparse.ArgumentParser) -> None:
+    """``--n-bands``, ``--center``, ``--solver``, ``--single``, ``--project`` and ``--no-verify``."""
+    group = parser.add_argument_group("large cells")
+    group.add_argument("--n-bands", type=int, metavar="N", help="compute only the N levels nearest the centre at each k")
+    group.add_argument(
+        "--center", type=_center, default="fermi", metavar="EV|fermi", help="energy on the zero of H for --n-bands (default: fermi)"
+    )
+    names = ("auto", "dense", "pardiso", "superlu")
+    group.add_argument("--solver", choices=names, default="auto", help="default: by size, and by what is installed")
+    group.add_argument("--single", action="store_true", help="factors in single precision, refined: half of the memory (PARDISO)")
+    group.add_argument(
+        "--project",
+        type=float,
+        default=0.0,
+        metavar="EPS",
+        help="leave out combinations of orbitals whose eigenvalue of S(k) is below EPS, e.g. 1e-3: no ghost levels",
+    )
+    group.add_argument("--no-verify", action="store_true", help="with --n-bands: do not prove by counting that no level is missing")
+
+
+def _center(text: str) -> float | None:
+    if text == "fermi":
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = inf
+    if not isfinite(value):
+        raise argparse.ArgumentTypeError(f"{text!r}: expected an energy in eV or 'fermi'")
+    return value
+
+
+def check_solver_options(args: argparse.Namespace) -> None:
+    """Find contradictions before anything is computed."""
+    from deeph.errors import UsageError
+
+    if args.n_bands is not None and args.n_bands < 1:
+        raise UsageError(f"--n-bands {args.n_bands}: expected at least one")
+    if args.solver in ("pardiso", "superlu") and not (args.n_bands or args.window):
+        raise UsageError(f"--solver {args.solver} computes some levels, not all; add --window EMIN EMAX or --n-bands N")
+    if args.single and args.solver not in ("auto", "pardiso"):
+        raise UsageError(f"--single needs PARDISO, not --solver {args.solver}")
+
+
+def choose_levels(args: argparse.Namespace, data: "Hamiltonian") -> "tuple[SomeLevels | None, float | None, str]":
+    """What to compute: None for all levels by dense matrices; and the Fermi level, with its origin, if it was needed for that.
+
+    Raises
+    ------
+    UsageError, DataError
+        If an energy is measured from a Fermi level that is not known.
+    """
+    from postprocess.fermi_count import find_fermi_energy
+    from postprocess.solvers import DENSE_LIMIT, SomeLevels
+
+    large = data.H_bloch.n_orbitals > DENSE_LIMIT and args.solver != "dense"
+    partial = args.n_bands or (args.window and (large or args.solver in ("pardiso", "superlu")))
+    if not partial and not args.project:
+        return None, None, ""
+    common = {"solver": args.solver, "single": args.single, "project": args.project, "verify": not args.no_verify}
+    level, origin = find_fermi_energy(
+        data,
+        args.fermi,
+        needed=bool(args.n_bands) and args.center is None,
+        guess=args.center,
+        backend=None if args.solver in ("auto", "dense") else args.solver,
+        single=args.single,
+        project=args.project,
+    )
+    if args.n_bands:
+        center = level if args.center is None else args.center
+        return SomeLevels(n_bands=args.n_bands, center=center or 0.0, **common), level, origin
+    low, high = args.window or (-inf, inf)
+    zero = level or 0.0
+    return SomeLevels(low=zero + low, high=zero + high, **common), level, origin
