@@ -11,7 +11,7 @@ from deeph.cli.common import make_parser, run_command
 from deeph.errors import UsageError
 
 if TYPE_CHECKING:
-    from preprocess.pyscf_config import PyscfConfig
+    from preprocess.pyscf.config import PyscfConfig
 
 EPILOG = """\
 examples:
@@ -30,7 +30,7 @@ class PrintConfig(argparse.Action):
     def __call__(self, *_: object) -> NoReturn:
         """Print and exit."""
         from deeph.config_file import to_toml
-        from preprocess.pyscf_config import PyscfConfig
+        from preprocess.pyscf.config import PyscfConfig
 
         sys.stdout.write(to_toml(PyscfConfig))
         sys.exit(0)
@@ -63,7 +63,7 @@ def _body(args: argparse.Namespace) -> int:
         os.environ[name] = str(args.threads)  # before numpy is loaded: equal results however many run beside each other
 
     from deeph.config_file import load_settings
-    from preprocess.pyscf_config import PyscfConfig
+    from preprocess.pyscf.config import PyscfConfig
 
     config = load_settings(PyscfConfig, args.config, args.overrides)
     if find_spec("pyscf") is None:
@@ -78,7 +78,7 @@ def _calculate(config: "PyscfConfig", args: argparse.Namespace) -> int:
     from deeph.processes import find_group
     from preprocess.cli import report
     from preprocess.parallel import do_all
-    from preprocess.pyscf_job import Calculation, find_calculations
+    from preprocess.pyscf.job import Calculation, find_calculations
 
     group = find_group(os.environ)
     jobs = group.by_first(lambda: find_calculations(config, args.config.stem, args.out))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from preprocess.readers.openmx_scfout import Scfout
+from preprocess.readers.openmx.scfout import Scfout
 
 DATA = Path(__file__).parent / "data" / "openmx"
 

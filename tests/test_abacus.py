@@ -18,7 +18,8 @@ from deeph.pairs import find_pairs, pair_vectors
 from deeph.store import read_folder
 from deeph.units import ABACUS
 from preprocess.overlap.orb import read_orb
-from preprocess.readers import abacus, abacus_bands
+from preprocess.readers.abacus import bands as abacus_bands
+from preprocess.readers.abacus import reader as abacus
 from preprocess.verify import check_bands, check_electrons, eigenvalues
 
 

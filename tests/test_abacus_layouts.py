@@ -16,7 +16,8 @@ from deeph.errors import DataError
 from deeph.hamiltonian import Hamiltonian
 from deeph.system import System
 from preprocess.cli import main
-from preprocess.readers import abacus, abacus_bands, detect
+from preprocess.readers import abacus, detect
+from preprocess.readers.abacus import bands as abacus_bands
 from preprocess.verify import eigenvalues, k_mesh, verify
 
 HR, SR, RR = (f"data-{name}.csr" for name in ("HR-sparse_SPIN0", "SR-sparse_SPIN0", "rR-sparse"))

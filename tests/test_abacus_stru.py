@@ -9,8 +9,8 @@ from abacus_files import BOHR, SHELLS, made_up, orb_text, stru_text
 from deeph.errors import DataError
 from deeph.system import System
 from preprocess.overlap.orb import read_orb
-from preprocess.readers.abacus_lattice import lattice_vectors
-from preprocess.readers.abacus_stru import parse_stru, read_stru
+from preprocess.readers.abacus.lattice import lattice_vectors
+from preprocess.readers.abacus.stru import parse_stru, read_stru
 
 FORMS = [
     "Direct",

@@ -15,8 +15,9 @@ from deeph.blocks import PairBlocks, block_shapes
 from deeph.errors import DataError, DeephError
 from deeph.pairs import find_pairs, is_onsite, neighbour_pairs, pair_vectors
 from deeph.system import System
-from preprocess.readers import aims, aims_output, detect
-from preprocess.readers.images import home_cells
+from preprocess.readers import aims, detect
+from preprocess.readers.aims import output as aims_output
+from preprocess.readers.aims.images import home_cells
 from preprocess.verify import check_bands, eigenvalues, verify
 
 

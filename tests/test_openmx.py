@@ -15,10 +15,11 @@ from deeph import conventions
 from deeph.errors import DataError
 from deeph.pairs import is_onsite, pair_vectors
 from deeph.units import OPENMX
-from preprocess.readers import candidates, detect, openmx
-from preprocess.readers.openmx_band import read_bands
-from preprocess.readers.openmx_input import read_species
-from preprocess.readers.openmx_scfout import Scfout, read_scfout
+from preprocess.readers import candidates, detect
+from preprocess.readers.openmx import reader as openmx
+from preprocess.readers.openmx.band import read_bands
+from preprocess.readers.openmx.input import read_species
+from preprocess.readers.openmx.scfout import Scfout, read_scfout
 from preprocess.verify import check_bands, eigenvalues
 
 MINI = ("mini_graphene", "mini_te_chain_soc")

@@ -19,8 +19,8 @@ from preprocess.overlap.gto import read_gto
 from preprocess.overlap.orbitals import Orbitals, RadialFunction
 from preprocess.overlap.pao import parse_contraction, read_pao
 from preprocess.overlap.two_centre import TwoCentre
-from preprocess.readers import openmx, openmx_band
-from preprocess.readers.openmx_input import read_structure
+from preprocess.readers import openmx
+from preprocess.readers.openmx.input import read_structure
 
 CASES = ["graphene", "graphene_f", "mos2", "si2", "h2o", "fe_bcc_spin", "bilayer_ab", "tbg28"]
 
@@ -53,7 +53,7 @@ def test_bands_with_our_overlap(shared_data, case):
     data = openmx.read(shared_data / "openmx" / case)
     _, engine = engine_of(shared_data, case)
     ours = replace(data, S=engine.compute(data.system, "overlap", data.S.pairs))
-    bands = openmx_band.read_bands(shared_data / "openmx" / case, data.system)
+    bands = openmx.read_bands(shared_data / "openmx" / case, data.system)
     for k, energies in list(zip(bands.k, bands.energies[0], strict=True))[::7]:
         found = eigh(ours.H_bloch.dense(k), ours.S_bloch.dense(k), eigvals_only=True)
         near = np.abs(energies - bands.fermi_energy) < 10

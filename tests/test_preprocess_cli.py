@@ -26,7 +26,7 @@ from preprocess.discover import Job, find_jobs
 from preprocess.parallel import convert_all
 from preprocess.pipeline import Options, Outcome, convert
 from preprocess.readers import openmx
-from preprocess.readers.openmx_scfout import read_scfout
+from preprocess.readers.openmx.scfout import read_scfout
 from preprocess.verify import eigenvalues
 
 

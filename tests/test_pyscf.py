@@ -15,8 +15,10 @@ import deeph
 from deeph.errors import DataError
 from deeph.pairs import find_pairs
 from deeph.units import PYSCF
-from preprocess.readers import detect, pyscf, pyscf_run
-from preprocess.readers.kmesh import aliased_pairs, blocks_from_mesh, mesh_points, smallest_mesh
+from preprocess.readers import detect
+from preprocess.readers.pyscf import reader as pyscf
+from preprocess.readers.pyscf import run as pyscf_run
+from preprocess.readers.pyscf.kmesh import aliased_pairs, blocks_from_mesh, mesh_points, smallest_mesh
 from preprocess.verify import eigenvalues, verify
 
 RUN = ROOT / "tests" / "data" / "pyscf_hbn"

@@ -15,12 +15,12 @@ from deeph.config_file import load_settings
 from deeph.errors import DataError, UsageError
 from deeph.store import read_folder
 from preprocess.discover import Job
-from preprocess.pyscf_config import PyscfConfig
+from preprocess.pyscf.config import PyscfConfig
 
 pytest.importorskip("pyscf")
 
-from preprocess import pyscf_job
-from preprocess.pyscf_job import Calculation, find_calculations, structure_of
+from preprocess.pyscf import job as pyscf_job
+from preprocess.pyscf.job import Calculation, find_calculations, structure_of
 
 WATER = """
 [system]

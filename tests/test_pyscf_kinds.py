@@ -10,7 +10,9 @@ from deeph.errors import DataError
 from deeph.pairs import is_onsite, neighbour_pairs
 from deeph.store import read_folder, write_folder
 from deeph.units import PYSCF
-from preprocess.readers import detect, pyscf, pyscf_run
+from preprocess.readers import detect
+from preprocess.readers.pyscf import reader as pyscf
+from preprocess.readers.pyscf import run as pyscf_run
 from preprocess.verify import eigenvalues, verify
 
 WATER = "O 0.11 0.24 0.45; H 0.66 0.11 -0.42; H -0.61 -0.06 0.16"

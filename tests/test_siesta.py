@@ -29,8 +29,9 @@ from deeph.pairs import find_pairs, is_onsite, pair_vectors
 from deeph.store import read_folder
 from deeph.units import KELVIN, SIESTA_4, SIESTA_5
 from preprocess.cli import main
-from preprocess.readers import candidates, siesta
-from preprocess.readers.siesta_bands import read_bands, read_line_bands, read_mesh_bands
+from preprocess.readers import candidates
+from preprocess.readers.siesta import reader as siesta
+from preprocess.readers.siesta.bands import read_bands, read_line_bands, read_mesh_bands
 from preprocess.verify import check_bands, eigenvalues, verify
 
 K = np.array([[0.0, 0.0, 0.0], [0.5, 1 / 3, 0.0], [0.5, -1 / 6, 0.25]])
@@ -78,7 +79,7 @@ def test_eigenvalues_are_those_of_siesta(silicon):
 
 
 def test_averages_of_the_two_triangles_would_move_high_bands(silicon, monkeypatch):
-    monkeypatch.setattr("preprocess.readers.siesta_blocks.Slots.triangle", lambda _self, blocks: blocks.hermitized())
+    monkeypatch.setattr("preprocess.readers.siesta.blocks.Slots.triangle", lambda _self, blocks: blocks.hermitized())
     data = siesta.read(silicon)
     with pytest.raises(DataError, match=r"differ from Si\.EIG"):
         check_bands(data, read_bands(silicon, data.system))

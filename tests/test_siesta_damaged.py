@@ -10,7 +10,7 @@ from siesta_files import model, rows_of, write_texts, written
 
 from deeph.errors import DataError
 from preprocess.cli import main
-from preprocess.readers import siesta
+from preprocess.readers.siesta import reader as siesta
 
 
 def patched(at: int, value: object):

@@ -12,8 +12,8 @@ from deeph.units import SIESTA_5
 from preprocess.overlap.ion import read_ion
 from preprocess.overlap.two_centre import TwoCentre
 from preprocess.readers import siesta
-from preprocess.readers.siesta_bands import read_bands
-from preprocess.readers.siesta_fdf import read_fdf
+from preprocess.readers.siesta.bands import read_bands
+from preprocess.readers.siesta.fdf import read_fdf
 from preprocess.structures.inputs.siesta import input_files
 from preprocess.structures.settings import Settings
 from preprocess.verify import check_bands, eigenvalues

@@ -9,7 +9,7 @@ from deeph.errors import DataError
 from deeph.system import SYMBOLS, FloatArray
 from deeph.units import PYSCF
 from preprocess.overlap.orbitals import Orbitals, RadialFunction
-from preprocess.readers.pyscf_run import orbital_radii
+from preprocess.readers.pyscf.run import orbital_radii
 
 TAIL = 1e-11
 """Where r^2 R(r) of a shell has fallen to this part of its largest value, the table ends."""

@@ -8,9 +8,9 @@ from typing import NamedTuple
 from deeph.errors import DataError
 from deeph.system import System
 from deeph.system import read_structure as read_any
-from preprocess.readers.abacus_stru import read_stru
-from preprocess.readers.openmx_input import read_structure as read_openmx
-from preprocess.readers.siesta_fdf import read_fdf
+from preprocess.readers.abacus.stru import read_stru
+from preprocess.readers.openmx.input import read_structure as read_openmx
+from preprocess.readers.siesta.fdf import read_fdf
 
 NAMES = ("POSCAR", "CONTCAR", "STRU", "*.vasp", "*.cif", "*.xyz", "*.dat", "*.fdf")
 """What is looked for in a folder."""

@@ -1,19 +1,20 @@
-"""Readers of raw DFT output, one file a code, and the table of them.
+"""Readers of raw DFT output, one package a code, and the table of them.
 
-A new code adds a file with ``detect`` and ``read`` (see :class:`preprocess.readers.base.Reader`) and one line here.
+A new code adds a package with ``detect``, ``read`` and perhaps ``read_bands`` (see :class:`preprocess.readers.base.Reader`), and one line
+here.
 """
 
 from pathlib import Path
 
 from deeph.errors import DataError, UsageError
-from preprocess.readers import abacus, abacus_bands, aims, aims_output, deeptb, folders, openmx, openmx_band, pyscf, siesta, siesta_bands
+from preprocess.readers import abacus, aims, deeptb, folders, openmx, pyscf, siesta
 from preprocess.readers.base import Reader
 
 READERS: dict[str, Reader] = {
-    "openmx": Reader(openmx.detect, openmx.read, openmx_band.read_bands),
-    "abacus": Reader(abacus.detect, abacus.read, abacus_bands.read_bands),
-    "siesta": Reader(siesta.detect, siesta.read, siesta_bands.read_bands),
-    "aims": Reader(aims.detect, aims.read, aims_output.read_bands),
+    "openmx": Reader(openmx.detect, openmx.read, openmx.read_bands),
+    "abacus": Reader(abacus.detect, abacus.read, abacus.read_bands),
+    "siesta": Reader(siesta.detect, siesta.read, siesta.read_bands),
+    "aims": Reader(aims.detect, aims.read, aims.read_bands),
     "pyscf": Reader(pyscf.detect, pyscf.read, pyscf.read_bands),
     "deeptb": Reader(deeptb.detect, deeptb.read, deeptb.read_bands, deeptb.frames),
     "deeph": Reader(folders.detect_deeph, folders.read_deeph),

@@ -9,7 +9,7 @@ from deeph.blocks import Array, PairBlocks
 from deeph.errors import DataError
 from deeph.pairs import pair_keys
 from deeph.system import IntArray, System
-from preprocess.readers.abacus_csr import SparseMatrix
+from preprocess.readers.abacus.csr import SparseMatrix
 
 MAX_SPIN_PART = 1e-8
 """Largest deviation of a spinor overlap from S times the unit matrix."""

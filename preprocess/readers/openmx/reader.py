@@ -17,9 +17,9 @@ from deeph.errors import DataError
 from deeph.hamiltonian import Hamiltonian
 from deeph.system import SYMBOLS, System
 from deeph.units import OPENMX
-from preprocess.readers.openmx_density import density_matrix, mulliken_moments
-from preprocess.readers.openmx_input import read_k_mesh, read_species
-from preprocess.readers.openmx_scfout import SPINS, Scfout, read_scfout
+from preprocess.readers.openmx.density import density_matrix, mulliken_moments
+from preprocess.readers.openmx.input import read_k_mesh, read_species
+from preprocess.readers.openmx.scfout import SPINS, Scfout, read_scfout
 
 MAX_ASYMMETRY = 1e-6
 """Largest |M - M^dagger| accepted in H (Hartree) and S; real files show 1e-9, a damaged or misread one orders more."""

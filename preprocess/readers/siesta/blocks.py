@@ -8,7 +8,7 @@ from deeph.blocks import Array, PairBlocks
 from deeph.errors import DataError
 from deeph.pairs import neighbour_pairs, pair_keys
 from deeph.system import FloatArray, IntArray, System
-from preprocess.readers.siesta_matrix import Matrices
+from preprocess.readers.siesta.matrix import Matrices
 
 MAX_MISFIT = 1e-3
 """Accepted distance (Angstrom) of a vector between orbitals from the one between the atoms; single precision gives 1e-5."""

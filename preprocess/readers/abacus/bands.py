@@ -8,8 +8,8 @@ import numpy as np
 from deeph.errors import DataError
 from deeph.system import FloatArray, System
 from deeph.units import ABACUS
-from preprocess.readers.abacus_files import RunFiles, find_files
-from preprocess.readers.abacus_log import read_log
+from preprocess.readers.abacus.files import RunFiles, find_files
+from preprocess.readers.abacus.log import read_log
 from preprocess.readers.base import ReferenceBands
 
 ACCURACY = 2e-5
@@ -92,6 +92,6 @@ def _eig(lines: list[str], lattice_constant: float, system: System) -> tuple[Flo
 
 def _lattice_constant(files: RunFiles) -> float:
     """Bohr."""
-    from preprocess.readers.abacus_stru import parse_stru
+    from preprocess.readers.abacus.stru import parse_stru
 
     return parse_stru(files.stru, files.keywords.get("latname")).lattice_constant

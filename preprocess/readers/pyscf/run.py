@@ -17,8 +17,8 @@ from deeph.errors import DataError
 from deeph.pairs import neighbour_pairs
 from deeph.system import NUMBERS, FloatArray, IntArray, System
 from deeph.units import KELVIN, PYSCF
-from preprocess.readers.kmesh import ComplexArray, smallest_mesh
-from preprocess.readers.pyscf_matrices import MeanField, mesh_of, on_mesh, only_own_mesh, position_matrices
+from preprocess.readers.pyscf.kmesh import ComplexArray, smallest_mesh
+from preprocess.readers.pyscf.matrices import MeanField, mesh_of, on_mesh, only_own_mesh, position_matrices
 
 RUN_FILE = "pyscf_run.npz"
 FORMAT_VERSION = 2

@@ -7,9 +7,9 @@ import numpy as np
 from deeph.blocks import PairBlocks
 from deeph.errors import DataError
 from deeph.system import FloatArray
-from preprocess.readers.siesta_blocks import Slots
-from preprocess.readers.siesta_matrix import N_SPIN, Matrices
-from preprocess.readers.siesta_records import Records
+from preprocess.readers.siesta.blocks import Slots
+from preprocess.readers.siesta.matrix import N_SPIN, Matrices
+from preprocess.readers.siesta.records import Records
 
 
 def read_density(path: Path, raw: Matrices) -> FloatArray | None:

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from deeph.basis import Spin
 from deeph.errors import DataError
 from deeph.system import FloatArray, IntArray
-from preprocess.readers.kmesh import ComplexArray, mesh_points
+from preprocess.readers.pyscf.kmesh import ComplexArray, mesh_points
 
 
 class MeanField:
@@ -165,7 +165,7 @@ def position_matrices(mol: Any, R: IntArray, vectors: FloatArray) -> FloatArray:
 
 
 def on_mesh(field: MeanField, mesh: IntArray, scf_mesh: IntArray | None, density: Any = None) -> tuple[ComplexArray, ComplexArray]:
-    """H(k), S(k) on a mesh, in the order of :func:`preprocess.readers.kmesh.mesh_points`.
+    """H(k), S(k) on a mesh, in the order of :func:`preprocess.readers.pyscf.kmesh.mesh_points`.
 
     On the mesh of the run they are the Fock matrices of the run; elsewhere they follow from the converged density. Without
     spin-orbit those at -k are the complex conjugates.
@@ -200,7 +200,7 @@ def mesh_of(k: FloatArray) -> IntArray | None:
 
 
 def mesh_order(k: FloatArray) -> IntArray:
-    """Order that sorts fractional k points like :func:`preprocess.readers.kmesh.mesh_points`."""
+    """Order that sorts fractional k points like :func:`preprocess.readers.pyscf.kmesh.mesh_points`."""
     inside: npt.NDArray[Any] = np.round(k % 1, 8) % 1
     return np.lexsort(inside.T[::-1])
 

@@ -14,12 +14,12 @@ from deeph.errors import DataError
 from deeph.hamiltonian import Hamiltonian
 from deeph.system import SYMBOLS, FloatArray, System
 from deeph.units import KELVIN, Constants
-from preprocess.readers.siesta_bands import read_fermi_energy
-from preprocess.readers.siesta_blocks import Slots, find_slots
-from preprocess.readers.siesta_density import density_blocks, mulliken_moments, read_density
-from preprocess.readers.siesta_fdf import Fdf, read_fdf_file
-from preprocess.readers.siesta_files import AtomBasis, find_constants, read_geometry, read_orb_indx
-from preprocess.readers.siesta_matrix import Matrices, read_matrices
+from preprocess.readers.siesta.bands import read_fermi_energy
+from preprocess.readers.siesta.blocks import Slots, find_slots
+from preprocess.readers.siesta.density import density_blocks, mulliken_moments, read_density
+from preprocess.readers.siesta.fdf import Fdf, read_fdf_file
+from preprocess.readers.siesta.files import AtomBasis, find_constants, read_geometry, read_orb_indx
+from preprocess.readers.siesta.matrix import Matrices, read_matrices
 
 SPINS: dict[int, Spin] = {1: "none", 2: "collinear", 4: "spinor", 8: "spinor"}
 SUFFIXES = (".HSX", ".TSHS", ".nc", ".onlyS")

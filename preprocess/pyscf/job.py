@@ -14,10 +14,10 @@ from deeph.store import is_structure_folder, read_info, write_folder
 from deeph.system import NUMBERS, System
 from preprocess.discover import Job
 from preprocess.pipeline import Outcome, attempt, done
-from preprocess.pyscf_config import PyscfConfig
-from preprocess.pyscf_setup import check_settings, mean_field
-from preprocess.readers.pyscf import bands_of, to_hamiltonian
-from preprocess.readers.pyscf_run import collect_run
+from preprocess.pyscf.config import PyscfConfig
+from preprocess.pyscf.setup import check_settings, mean_field
+from preprocess.readers.pyscf.reader import bands_of, to_hamiltonian
+from preprocess.readers.pyscf.run import collect_run
 from preprocess.structures.distances import limits_from
 from preprocess.structures.output import find_structures, item_name
 from preprocess.structures.perturb import draw, perturbed

@@ -17,8 +17,8 @@ from deeph.pairs import find_pairs
 from deeph.system import System
 from deeph.units import PYSCF
 from preprocess.readers.base import ReferenceBands
-from preprocess.readers.kmesh import ComplexArray, blocks_from_cells, blocks_from_mesh
-from preprocess.readers.pyscf_run import FORMAT_VERSION, RUN_FILE, Run, collect_run, orbital_radii, pairs_in_range
+from preprocess.readers.pyscf.kmesh import ComplexArray, blocks_from_cells, blocks_from_mesh
+from preprocess.readers.pyscf.run import FORMAT_VERSION, RUN_FILE, Run, collect_run, orbital_radii, pairs_in_range
 
 INFO_KEYS = {
     "version", "method", "basis", "shells", "exponents", "spin", "periodic", "n_electrons", "fermi_energy", "total_energy",
@@ -36,7 +36,7 @@ def hamiltonian_from_pyscf(mf: Any, *, mesh: tuple[int, int, int] | None = None,
     Parameters
     ----------
     mf, mesh, zeroth
-        See :func:`preprocess.readers.pyscf_run.collect_run`.
+        See :func:`preprocess.readers.pyscf.run.collect_run`.
 
     Returns
     -------

@@ -7,7 +7,7 @@ import numpy as np
 
 from deeph.errors import DataError
 from deeph.system import FloatArray, System
-from preprocess.readers.aims_input import CONTROL, Control, read_control
+from preprocess.readers.aims.input import CONTROL, Control, read_control
 from preprocess.readers.base import ReferenceBands
 
 LOG = "aims.out"

@@ -18,8 +18,8 @@ from deeph.hamiltonian import Hamiltonian, on_common_pattern
 from deeph.pairs import is_onsite
 from deeph.system import SYMBOLS, FloatArray, IntArray, System
 from preprocess.readers.base import ReferenceBands
-from preprocess.readers.deeptb_blocks import frame_names, read_blocks
-from preprocess.readers.deeptb_structure import read_system
+from preprocess.readers.deeptb.blocks import frame_names, read_blocks
+from preprocess.readers.deeptb.structure import read_system
 
 BASIS = "basis.dat"
 FILES = {

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from deeph.errors import DataError
-from preprocess.readers.abacus_log import read_input
+from preprocess.readers.abacus.log import read_input
 
 NAMES = {
     "H": ("data-HR-sparse_SPIN0.csr", "hrs1_nao.csr"),

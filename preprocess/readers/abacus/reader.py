@@ -17,12 +17,12 @@ from deeph.hamiltonian import Hamiltonian
 from deeph.pairs import pair_vectors
 from deeph.system import SYMBOLS, System
 from deeph.units import ABACUS
-from preprocess.readers.abacus_blocks import spin_free, to_blocks
-from preprocess.readers.abacus_csr import SparseMatrix, read_csr
-from preprocess.readers.abacus_files import RunFiles, detect, find_files
-from preprocess.readers.abacus_log import Log, read_k_mesh, read_log, read_moments, read_smearing
-from preprocess.readers.abacus_species import Orbital, read_orbitals
-from preprocess.readers.abacus_stru import Stru, parse_stru
+from preprocess.readers.abacus.blocks import spin_free, to_blocks
+from preprocess.readers.abacus.csr import SparseMatrix, read_csr
+from preprocess.readers.abacus.files import RunFiles, detect, find_files
+from preprocess.readers.abacus.log import Log, read_k_mesh, read_log, read_moments, read_smearing
+from preprocess.readers.abacus.species import Orbital, read_orbitals
+from preprocess.readers.abacus.stru import Stru, parse_stru
 
 __all__ = ["detect", "read"]
 

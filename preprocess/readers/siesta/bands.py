@@ -9,9 +9,9 @@ from deeph.errors import DataError
 from deeph.system import FloatArray, System
 from deeph.units import SIESTA_5
 from preprocess.readers.base import ReferenceBands
-from preprocess.readers.siesta_fdf import Fdf, read_fdf_file
-from preprocess.readers.siesta_files import read_geometry
-from preprocess.readers.siesta_matrix import is_single_precision
+from preprocess.readers.siesta.fdf import Fdf, read_fdf_file
+from preprocess.readers.siesta.files import read_geometry
+from preprocess.readers.siesta.matrix import is_single_precision
 
 ACCURACY, ACCURACY_SINGLE = 1e-4, 1e-2
 """Accepted difference, eV, with H and S in double and in single precision (where high bands of a nearly singular S suffer)."""

@@ -10,7 +10,7 @@ import numpy as np
 from deeph.errors import DataError
 from deeph.system import NUMBERS, FloatArray, System
 from deeph.units import ABACUS
-from preprocess.readers.abacus_lattice import lattice_vectors
+from preprocess.readers.abacus.lattice import lattice_vectors
 
 SECTIONS = (
     *("ATOMIC_SPECIES", "NUMERICAL_ORBITAL", "NUMERICAL_DESCRIPTOR", "ABFS_ORBITAL", "ABFS_JLES_ORBITAL", "PAW_FILES"),

@@ -8,10 +8,10 @@ import numpy as np
 from deeph.errors import DataError, UsageError
 from deeph.system import NUMBERS, System
 from deeph.units import PYSCF
-from preprocess.pyscf_config import PyscfConfig
-from preprocess.readers.kmesh import aliased_pairs, smallest_mesh
-from preprocess.readers.pyscf_matrices import only_own_mesh
-from preprocess.readers.pyscf_run import basis_of, pairs_in_range
+from preprocess.pyscf.config import PyscfConfig
+from preprocess.readers.pyscf.kmesh import aliased_pairs, smallest_mesh
+from preprocess.readers.pyscf.matrices import only_own_mesh
+from preprocess.readers.pyscf.run import basis_of, pairs_in_range
 
 
 def check_settings(config: PyscfConfig, system: System) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 
 from deeph.errors import DataError
 from deeph.system import FloatArray, IntArray
-from preprocess.readers.siesta_records import Records
+from preprocess.readers.siesta.records import Records
 
 N_SPIN = (1, 2, 4, 8)
 """Spin components of H: none, collinear, non-collinear, spin-orbit."""

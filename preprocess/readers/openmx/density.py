@@ -7,7 +7,7 @@ import numpy as np
 
 from deeph.blocks import Array, PairBlocks
 from deeph.system import FloatArray
-from preprocess.readers.openmx_scfout import Scfout
+from preprocess.readers.openmx.scfout import Scfout
 
 
 def mulliken_moments(raw: Scfout) -> FloatArray | None:

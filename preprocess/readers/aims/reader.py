@@ -1,7 +1,7 @@
 """FHI-aims: the real-space H and S of a periodic run with ``output_rs_matrices``. See docs/aims.md.
 
 FHI-aims moves every atom into its central cell before it labels the cells of the matrices, so that these cells do not refer to geometry.in;
-:mod:`preprocess.readers.images` finds from the overlap which image of each atom they mean.
+:mod:`preprocess.readers.aims.images` finds from the overlap which image of each atom they mean.
 """
 
 from dataclasses import replace
@@ -19,10 +19,10 @@ from deeph.log import logger
 from deeph.pairs import find_pairs, is_onsite, pair_keys, reversed_pairs
 from deeph.system import SYMBOLS, FloatArray, System
 from deeph.units import AIMS, KELVIN
-from preprocess.readers.aims_input import BASIS, CONTROL, GEOMETRY, Control, read_basis, read_control, read_geometry
-from preprocess.readers.aims_matrix import INDICES, Index, read_index, read_values
-from preprocess.readers.aims_output import read_fermi_energy, read_moments
-from preprocess.readers.images import home_cells
+from preprocess.readers.aims.images import home_cells
+from preprocess.readers.aims.input import BASIS, CONTROL, GEOMETRY, Control, read_basis, read_control, read_geometry
+from preprocess.readers.aims.matrix import INDICES, Index, read_index, read_values
+from preprocess.readers.aims.output import read_fermi_energy, read_moments
 
 OVERLAPS = ("rs_overlap.out", "rs_overlap.h5")
 HAMILTONIANS = (

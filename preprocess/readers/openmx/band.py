@@ -8,7 +8,7 @@ from deeph.errors import DataError
 from deeph.system import System
 from deeph.units import OPENMX
 from preprocess.readers.base import ReferenceBands
-from preprocess.readers.openmx import find_scfout
+from preprocess.readers.openmx.reader import find_scfout
 
 
 def read_bands(folder: Path, system: System) -> ReferenceBands:

@@ -8,9 +8,9 @@ from deeph.errors import DataError
 from deeph.system import SYMBOLS
 from deeph.units import ABACUS
 from preprocess.overlap.orb import read_orb_shells
-from preprocess.readers.abacus_files import RunFiles
-from preprocess.readers.abacus_log import Log
-from preprocess.readers.abacus_stru import Stru
+from preprocess.readers.abacus.files import RunFiles
+from preprocess.readers.abacus.log import Log
+from preprocess.readers.abacus.stru import Stru
 
 
 class Orbital(NamedTuple):

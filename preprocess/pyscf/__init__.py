@@ -1,0 +1,1 @@
+"""Runs PySCF for ``deeph-pyscf``: settings, calculations, sets of perturbed structures."""
