@@ -11,11 +11,11 @@ from deeph.errors import UsageError
 from deeph.store import element_order
 from deeph.system import System
 from preprocess.overlap.structure_file import read_structure_file
-from preprocess.readers.abacus_log import read_input, read_k_mesh, read_smearing
-from preprocess.readers.abacus_stru import parse_stru
-from preprocess.readers.openmx_input import read_k_mesh as read_openmx_mesh
-from preprocess.readers.openmx_input import read_structure as read_openmx
-from preprocess.readers.siesta_fdf import read_fdf_file
+from preprocess.readers.abacus.log import read_input, read_k_mesh, read_smearing
+from preprocess.readers.abacus.stru import parse_stru
+from preprocess.readers.openmx.input import read_k_mesh as read_openmx_mesh
+from preprocess.readers.openmx.input import read_structure as read_openmx
+from preprocess.readers.siesta.fdf import read_fdf_file
 from preprocess.structures.inputs import input_files
 from preprocess.structures.monolayer import graphene
 from preprocess.structures.settings import Settings, example

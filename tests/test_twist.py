@@ -16,7 +16,7 @@ from scipy.spatial import cKDTree
 from deeph.errors import DataError, UsageError
 from deeph.pairs import is_onsite, neighbour_pairs, pair_vectors
 from deeph.system import System
-from preprocess.readers.openmx_input import read_structure as read_openmx
+from preprocess.readers.openmx.input import read_structure as read_openmx
 from preprocess.structures.commensurate import Wish
 from preprocess.structures.monolayer import from_system, graphene, read_monolayer
 from preprocess.structures.twist import stack, twisted

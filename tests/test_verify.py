@@ -14,7 +14,7 @@ from deeph.hamiltonian import Hamiltonian
 from deeph.pairs import is_onsite
 from preprocess import verify
 from preprocess.readers import openmx
-from preprocess.readers.openmx_band import read_bands
+from preprocess.readers.openmx.band import read_bands
 
 
 @pytest.fixture(scope="module", params=["mini_graphene", "mini_te_chain_soc"])
