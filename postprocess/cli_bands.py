@@ -24,6 +24,7 @@ from postprocess.cli_solver import add_solver_options, check_solver_options, cho
 if TYPE_CHECKING:
     from deeph.hamiltonian import Hamiltonian
     from postprocess.bands import Bands
+    from postprocess.dos import DOS
     from postprocess.kjobs import Jobs
 
 EPILOG = """examples:
@@ -55,6 +56,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--compare", type=Path, metavar="OTHER", help="reference folder: drawn as lines, band errors are reported")
     parser.add_argument("--predicted", action="store_true", help="read hamiltonian_pred.h5 in FOLDER even if there is a hamiltonian.h5")
     parser.add_argument("--out", nargs="+", type=Path, default=[], metavar="FILE", help="pdf png svg, h5 json csv dat Band")
+    parser.add_argument(
+        "--dos", type=Path, metavar="TABLE", help="draw this density of states, a .h5 or .json of deeph-dos, beside the bands"
+    )
     parser.add_argument("--json", action="store_true", help="print the summary as JSON")
     run_command(parser, _body, argv)
 
@@ -107,6 +111,8 @@ def _check_options(args: argparse.Namespace) -> None:
     if args.window and not -inf < args.window[0] < args.window[1] < inf:
         raise UsageError(f"--window {args.window[0]:g} {args.window[1]:g}: expected two energies in eV, the lower one first")
     check_solver_options(args)
+    if (args.fat or args.group or args.function or args.dos) and (args.compare or len(args.folders) > 1):
+        raise UsageError("fat bands and --dos show one folder; leave out --compare and the other folders")
     if args.compare and (args.n_bands or args.project):
         raise UsageError("--compare needs all bands of both folders; leave out --n-bands and --project")
     for file in args.out:
@@ -117,6 +123,14 @@ def _check_options(args: argparse.Namespace) -> None:
             raise UsageError(f"--out {file}: the folder {file.parent} does not exist")
         if file.suffix in tables.SUFFIXES and len(args.folders) > 1:
             raise UsageError(f"--out {file}: a table holds one band structure, but {len(args.folders)} folders were given")
+
+
+def _read_dos(path: Path | None) -> "DOS | None":
+    if path is None:
+        return None
+    from postprocess.dos_tables import read_dos
+
+    return read_dos(path)
 
 
 def _report(args: argparse.Namespace, data: "list[Hamiltonian]", bands: "list[Bands]") -> None:
@@ -166,14 +180,17 @@ def _record(data: "Hamiltonian", bands: "Bands") -> dict[str, Any]:
 def _write(args: argparse.Namespace, bands: "list[Bands]", predicted: list[bool]) -> None:
     from deeph.log import logger
     from postprocess.plot import SUFFIXES, plot_bands, save_figure
+    from postprocess.plot_fat import plot_fat_bands
 
     dots = [p and len(bands) > 1 for p in predicted]
     if args.compare:
         dots = [False] + [True] * (len(bands) - 1)
+    window = tuple(args.window) if args.window else None
     for file in args.out:
-        if file.suffix in SUFFIXES:
-            ax = plot_bands(bands, window=tuple(args.window) if args.window else None, dots=dots)
-            save_figure(ax, file)
+        if file.suffix in SUFFIXES and (bands[-1].weights or args.dos):
+            save_figure(plot_fat_bands(bands[-1], window=window, dos=_read_dos(args.dos))[0], file)
+        elif file.suffix in SUFFIXES:
+            save_figure(plot_bands(bands, window=window, dots=dots), file)
         else:
             bands[-1].save(file)
         logger.info("wrote %s", file)

@@ -1,6 +1,7 @@
 """Band-structure figures."""
 
 import re
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -76,11 +77,11 @@ def plot_bands(
             ax = Figure(figsize=(3.4, 3.2), layout="constrained").subplots()
         for number, (one, as_dots) in enumerate(zip(bands, [*dots, *[False] * len(bands)], strict=False)):
             _draw(ax, one, (one.fermi_energy or 0.0) if relative else 0.0, number if len(bands) > 1 else -1, dots=as_dots)
-        _decorate(ax, path, relative=relative)
+        decorate(ax, path, relative=relative)
         if window is not None or relative:
             ax.set_ylim(*(window or (-3.0, 3.0)))
         if len(bands) > 1 or len(bands[0].energies) > 1:
-            ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, fontsize="small", borderaxespad=0.2, markerscale=2)
+            fit_legend(ax)
     return ax
 
 
@@ -98,7 +99,8 @@ def _draw(ax: "Axes", bands: Bands, zero: float, number: int, *, dots: bool) -> 
                 lines[0].set_label(name)
 
 
-def _decorate(ax: "Axes", path: KPath, *, relative: bool) -> None:
+def decorate(ax: "Axes", path: KPath, *, relative: bool) -> None:
+    """Corners, lines at the corners and the Fermi level, and the names of the axes."""
     ax.set_xticks(path.ticks, [tick_text(label) for label in path.labels])
     ax.set_xlim(path.ticks[0], path.ticks[-1])
     ax.tick_params(axis="x", length=0)
@@ -107,6 +109,32 @@ def _decorate(ax: "Axes", path: KPath, *, relative: bool) -> None:
     if relative:
         ax.axhline(0.0, color="0.6", lw=0.6, ls=(0, (4, 3)), zorder=0)
     ax.set_ylabel(r"$E - E_\mathrm{F}$ (eV)" if relative else "$E$ (eV)")
+
+
+def fit_legend(ax: "Axes") -> None:
+    """A legend above the axes and not wider than they are: in fewer columns, or with long names broken into lines."""
+    handles, labels = ax.get_legend_handles_labels()
+    cast("Figure", ax.get_figure(root=True)).draw_without_rendering()
+    room, columns, width = 0.0, 4, max(len(label) for label in labels)
+    while room < 1 and (columns > 1 or width > 8):
+        if columns > 1:
+            columns -= 1
+        else:
+            width = max(8, int(width * min(room, 0.95)))
+        wrapped = ["\n".join(textwrap.wrap(label, width)) for label in labels]
+        legend = ax.legend(
+            handles,
+            wrapped,
+            loc="lower center",
+            bbox_to_anchor=(0.5, 1.0),
+            ncols=columns,
+            fontsize="small",
+            borderaxespad=0.2,
+            markerscale=2,
+        )
+        legend.set_in_layout(False)  # it must not shrink the axes before it fits them
+        room = float(ax.get_window_extent().width / legend.get_window_extent().width)
+    legend.set_in_layout(True)
 
 
 def tick_text(label: str) -> str:
