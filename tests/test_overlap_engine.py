@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import ROOT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.linalg import eigh
@@ -19,7 +20,7 @@ from preprocess.overlap.gto import read_gto
 from preprocess.overlap.orbitals import Orbitals, RadialFunction
 from preprocess.overlap.pao import parse_contraction, read_pao
 from preprocess.overlap.two_centre import TwoCentre
-from preprocess.readers import openmx
+from preprocess.readers import openmx, pyscf
 from preprocess.readers.openmx.input import read_structure
 
 CASES = ["graphene", "graphene_f", "mos2", "si2", "h2o", "fe_bcc_spin", "bilayer_ab", "tbg28"]
@@ -91,6 +92,16 @@ def test_gaussian_tables_are_libcint(basis, atoms):
             if operator != "gradient" or i != j:  # libcint's moves both functions of one atom alike
                 error = np.abs(ours.block((0, 0, 0, i, j)) - matrix[:, order[i]][:, :, order[j]]).max()
                 assert error < (1e-8 if operator == "kinetic" else 1e-9), (operator, i, j)
+
+
+def test_gaussians_of_a_crystal():
+    """Pattern, S and r of a periodic PySCF run, whose lattice sums end at 1e-8."""
+    pytest.importorskip("pyscf")
+    data = pyscf.read(ROOT / "tests" / "data" / "pyscf_hbn")
+    engine = TwoCentre({z: read_gto(data.source["basis"], z) for z in data.basis.shells})
+    assert np.array_equal(np.unique(engine.pairs(data.system), axis=0), np.unique(data.S.pairs, axis=0))
+    assert np.abs(engine.compute(data.system, "overlap", data.S.pairs).entries - data.S.entries).max() < 3e-8
+    assert np.abs(engine.compute(data.system, "position", data.S.pairs).entries - data.r.entries).max() < 1e-9
 
 
 def slater(l, a, cutoff=6.0):
