@@ -71,7 +71,7 @@ def test_input_file_of_openmx_gives_the_structure_of_the_run(shared_data):
         assert n_electrons == data.n_electrons
 
 
-@pytest.mark.parametrize(("basis", "atoms"), [("gth-dzvp", "BNC"), ("6-31g", ["H", "H", "He"]), ("def2-svp", ["H", "Li", "He"])])
+@pytest.mark.parametrize(("basis", "atoms"), [("gth-dzvp", "BNC"), ("6-31g", ["H", "H", "He"]), ("def2-svp", ["H", "He", "H"])])
 def test_gaussian_tables_are_libcint(basis, atoms):
     gto = pytest.importorskip("pyscf.gto")
     places = np.array([[0, 0, 0], [0.1, 0.4, 1.3], [0.9, 1.2, -0.4]])
