@@ -21,11 +21,12 @@ def add_path_options(parser: argparse.ArgumentParser, path_help: str) -> None:
         "--points", type=int, default=120, metavar="N", help="k-points of the whole path, not of a file (default: %(default)s)"
     )
     parser.add_argument(
-        "--fermi", type=_fermi, metavar="EV|count", help="Fermi level in eV, or 'count' to fill levels with the number of electrons"
+        "--fermi", type=parse_fermi, metavar="EV|count", help="Fermi level in eV, or 'count' to fill levels with the number of electrons"
     )
 
 
-def _fermi(text: str) -> float | str:
+def parse_fermi(text: str) -> float | str:
+    """A Fermi level as typed: a number in eV, or the word count."""
     from math import isfinite
 
     if text == "count":
@@ -83,17 +84,18 @@ def describe_bands(bands: "Bands") -> list[str]:
     lines = [f"Fermi level  {bands.fermi_energy:.6f} eV ({bands.fermi_origin})"]
     gap = bands.gap
     if gap is None:
-        side = "below" if bands.energies.max() <= bands.fermi_energy else "above"
+        side = "below" if (bands.energies <= bands.fermi_energy).any() else "above"
         return [*lines, f"gap          none: all bands lie {side} the Fermi level"]
     if gap.is_metal:
         lines.append("gap          none: bands cross the Fermi level on this path")
     else:
         kind = "direct" if gap.is_direct else "indirect"
         lines.append(f"gap          {gap.width:.6f} eV, {kind}, on this path")
+    of = f" of {bands.n_bands}" if bands.first_band == 0 else ""
     for name, edge in (("highest level below E_F", gap.vbm), ("lowest level above E_F ", gap.cbm)):
         k = ", ".join(f"{x:.4f}" for x in edge.k + 0.0)
         spin = f", spin {('up', 'down')[edge.spin]}" if len(bands.energies) > 1 else ""
-        lines.append(f"  {name}  {edge.energy - bands.fermi_energy:+.6f} eV  at k = ({k}), band {edge.band + 1} of {bands.n_bands}{spin}")
+        lines.append(f"  {name}  {edge.energy - bands.fermi_energy:+.6f} eV  at k = ({k}), band {edge.band + 1}{of}{spin}")
     return lines
 
 

@@ -1,0 +1,186 @@
+"""How many levels of a mesh lie below an energy: by linear interpolation in simplices, or with smeared levels.
+
+For energies that are linear within a simplex of d dimensions with corners e_0..e_d, the fraction of it below E obeys the recursion of
+B-splines (Curry and Schoenberg, doi:10.1007/BF02788653),
+
+    F(E; t_0..t_n) = [(E - t_0) F(E; t_0..t_{n-1}) + (t_n - E) F(E; t_1..t_n)] / (t_n - t_0),  F(E; t) = 1 for E > t, else 0,
+
+and the part that belongs to corner c is F with e_c taken twice, over d + 1. In three dimensions this is the linear tetrahedron method
+(Lehmann and Taut, doi:10.1002/pssb.2220540211; weights of Bloechl, Jepsen and Andersen, doi:10.1103/PhysRevB.49.16223).
+"""
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from deeph.system import FloatArray, IntArray
+from postprocess.mesh import KMesh, simplices
+
+Smearing = Literal["gaussian", "fermi-dirac"]
+REACH = {"gaussian": 9.0, "fermi-dirac": 40.0}
+"""Widths after which a smeared level counts as entirely below or above."""
+MAX_TERMS = 2**22
+"""Pairs of a simplex or level and an energy that are worked on at once."""
+
+
+class StateCount(Protocol):
+    """Number of states per cell below given energies, the same for every method."""
+
+    def __call__(self, energies: FloatArray) -> FloatArray:
+        """(n_spin, n_projections, m) states below (m,) ascending energies in eV."""
+
+
+@dataclass(frozen=True)
+class MeshLevels:
+    """Levels on a mesh.
+
+    Attributes
+    ----------
+    mesh : KMesh
+        Where.
+    reciprocal : (3, 3) array
+        Reciprocal vectors in rows, 1/Angstrom.
+    energies : (n_spin, n_k, n_bands) array
+        eV, ascending.
+    weights : (n_spin, n_k, n_bands, n_projections) array
+        What each level contributes to each projection; the first one is the total, 1, or 2 where a level holds both spins.
+    """
+
+    mesh: KMesh
+    reciprocal: FloatArray
+    energies: FloatArray
+    weights: FloatArray
+
+
+@dataclass(frozen=True)
+class TetrahedronCount:
+    """Linear interpolation in tetrahedra, triangles, intervals, or none for a single k-point; see :class:`StateCount`."""
+
+    levels: MeshLevels
+
+    def __call__(self, energies: FloatArray) -> FloatArray:
+        """States below energies."""
+        corners, size = simplices(self.levels.mesh, self.levels.reciprocal)
+        return np.stack(
+            [
+                sum(
+                    (_count_band(e[corners, band], w[corners, band], size, energies) for band in range(e.shape[1])),
+                    np.zeros((w.shape[-1], len(energies))),
+                )
+                for e, w in zip(self.levels.energies, self.levels.weights, strict=True)
+            ]
+        )
+
+
+def _count_band(corner: FloatArray, weight: FloatArray, size: FloatArray, grid: FloatArray) -> FloatArray:
+    """(n_projections, m) states of one band: corner energies (n, d + 1) and weights (n, d + 1, n_projections) of its simplices."""
+    low, high = np.searchsorted(grid, corner.min(axis=1), side="left"), np.searchsorted(grid, corner.max(axis=1), side="right")
+    full = weight.mean(axis=1) * size[:, None]
+    out = np.stack([np.bincount(high, part, minlength=len(grid) + 1)[:-1].cumsum() for part in full.T])
+    inside = np.flatnonzero(high > low)
+    for part in _pieces(inside, high[inside] - low[inside]):
+        which, place = _ragged(low[part], high[part])
+        of = part[which]
+        if weight.shape[-1] == 1:  # the total only, the same at all corners
+            out[0] += np.bincount(place, below(np.sort(corner[of]), grid[place]) * full[of, 0], minlength=len(grid))
+            continue
+        fractions = _corner_fractions(corner[of], grid[place])
+        for p in range(weight.shape[-1]):
+            out[p] += np.bincount(place, np.einsum("nc,nc->n", fractions, weight[of, :, p]) * size[of], minlength=len(grid))
+    return out
+
+
+def _corner_fractions(corner: FloatArray, energy: FloatArray) -> FloatArray:
+    """(n, d + 1) parts of simplices below (n,) energies that belong to each corner (n, d + 1)."""
+    n = corner.shape[1]
+    return np.stack([below(np.sort(np.column_stack([corner, corner[:, c]])), energy) / n for c in range(n)], axis=1)
+
+
+def below(knots: FloatArray, energy: FloatArray) -> FloatArray:
+    """F(E; t_0..t_n) of (m, n + 1) ascending knots at (m,) energies; see the head of this module."""
+    parts = [(energy >= t).astype(float) for t in knots.T]
+    for n in range(1, knots.shape[1]):
+        for i in range(knots.shape[1] - n):
+            first, last = knots[:, i], knots[:, i + n]
+            width = last - first
+            inside = (energy > first) & (energy < last)
+            left = np.where(inside, energy - first, 0.0) / np.where(inside, width, 1.0)
+            parts[i] = np.where(inside, left * parts[i] + (1 - left) * parts[i + 1], energy >= last)
+    return np.asarray(parts[0])
+
+
+def _ragged(low: IntArray, high: IntArray) -> tuple[IntArray, IntArray]:
+    """Which range, and which place in it, for all places low..high-1 of several ranges."""
+    length = high - low
+    which = np.repeat(np.arange(len(low)), length)
+    return which, np.arange(length.sum()) - np.repeat(np.cumsum(length) - length - low, length)
+
+
+def _pieces(index: IntArray, length: IntArray) -> list[IntArray]:
+    """The index cut so that the lengths of each piece add up to about :data:`MAX_TERMS`."""
+    cuts = np.searchsorted(np.cumsum(length), np.arange(MAX_TERMS, length.sum(), MAX_TERMS))
+    return [part for part in np.split(index, cuts) if len(part)]
+
+
+@dataclass(frozen=True)
+class SmearedCount:
+    """Every level widened to a Gaussian of standard deviation ``width``, or to -df/dE at k_B T = ``width``; see :class:`StateCount`."""
+
+    levels: MeshLevels
+    width: float
+    kind: Smearing = "gaussian"
+
+    def __call__(self, energies: FloatArray) -> FloatArray:
+        """States below energies."""
+        return np.stack([self._spin(e, w, energies) for e, w in zip(self.levels.energies, self.levels.weights, strict=True)])
+
+    def _spin(self, levels: FloatArray, weights: FloatArray, grid: FloatArray) -> FloatArray:
+        from scipy.special import expit, ndtr
+
+        level, weight = levels.ravel(), (weights * self.levels.mesh.weights[:, None, None]).reshape(levels.size, -1)
+        reach = REACH[self.kind] * self.width
+        low, high = np.searchsorted(grid, level - reach, side="left"), np.searchsorted(grid, level + reach, side="right")
+        out = np.stack([np.bincount(high, part, minlength=len(grid) + 1)[:-1].cumsum() for part in weight.T])
+        inside = np.flatnonzero(high > low)
+        for part in _pieces(inside, high[inside] - low[inside]):
+            which, place = _ragged(low[part], high[part])
+            x = (grid[place] - level[part[which]]) / self.width
+            filled = ndtr(x) if self.kind == "gaussian" else expit(x)
+            for p, w in enumerate(weight.T):
+                out[p] += np.bincount(place, filled * w[part[which]], minlength=len(grid))
+        return np.asarray(out)
+
+
+def occupations(levels: MeshLevels, fermi_energy: float, *, corrected: bool = True) -> npt.NDArray[np.float64]:
+    """Share of the zone that each level fills: sums with them are integrals over the occupied states.
+
+    Parameters
+    ----------
+    levels : MeshLevels
+        Energies on the mesh.
+    fermi_energy : float
+        eV.
+    corrected : bool
+        With Bloechl's correction D_T / (2 (d + 1)(d + 2)) sum_j (e_j - e_c) for the curvature of the bands (eq. 22 of his paper in
+        three dimensions, where the factor is 1/40).
+
+    Returns
+    -------
+    (n_spin, n_k, n_bands) array
+        They sum to the number of filled levels per cell; multiply with ``weights`` for electrons.
+    """
+    corners, size = simplices(levels.mesh, levels.reciprocal)
+    d, out = corners.shape[1] - 1, np.zeros_like(levels.energies)
+    for spin, band in np.ndindex(levels.energies.shape[0], levels.energies.shape[2]):
+        e = levels.energies[spin, corners, band]
+        at = np.full(len(e), fermi_energy)
+        share = _corner_fractions(e, at)
+        if corrected and d:
+            knots = np.sort(e)
+            width = knots[:, -1] - knots[:, 0]
+            slope = (below(knots[:, :-1], at) - below(knots[:, 1:], at)) * d / np.where(width > 1e-12, width, np.inf)
+            share += (slope / (2 * (d + 1) * (d + 2)))[:, None] * (e.sum(axis=1, keepdims=True) - (d + 1) * e)
+        out[spin, :, band] = np.bincount(corners.ravel(), (share * size[:, None]).ravel(), minlength=len(levels.mesh.points))
+    return out
