@@ -4,7 +4,7 @@ The sparsity pattern is computed once; for every k the stored entries are multip
 several R added up. No Python loop over blocks, no sum of sparse matrices.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -164,6 +164,28 @@ class BlochMatrix:
             See the notes of the class.
         """
         data = self._data(self.phases(k, gauge)[None], component)[0]
+        return sparse.csr_array((data, self.pattern.indices, self.pattern.indptr), shape=(self.n_orbitals, self.n_orbitals))
+
+    def derivative(self, k: FloatArray, directions: Sequence[int], *, component: int = 0) -> sparse.csr_array:
+        """Derivative of M(k) with respect to Cartesian components of k, in the lattice gauge: sum_R (i R_a) (i R_b) ... exp(ik.R) M(R).
+
+        Parameters
+        ----------
+        k : (3,) array
+            Fractional wave vector.
+        directions : sequence of int
+            One Cartesian direction (0, 1, 2) for each derivative; none gives M(k).
+        component : int
+            Which matrix (spin channel).
+
+        Returns
+        -------
+        csr_array
+            Units of M times Angstrom for each derivative.
+        """
+        R = self.pairs[:, :3] @ self.system.cell
+        weights = self.phases(k) * np.prod(1j * R[:, list(directions)], axis=1)
+        data = self._data(weights[None], component)[0]
         return sparse.csr_array((data, self.pattern.indices, self.pattern.indptr), shape=(self.n_orbitals, self.n_orbitals))
 
     def dense(self, k: FloatArray, *, component: int = 0, gauge: Gauge = "lattice") -> npt.NDArray[np.complex128]:

@@ -36,3 +36,8 @@ ABACUS = Constants("ABACUS 3 (Ry_to_eV 13.605698)", 2 * 13.605698, 0.529177)
 PYSCF = Constants("PySCF 2 (CODATA 2014 energy, CODATA 2010 length)", 27.21138602, 0.52917721092)
 SIESTA_4 = Constants("SIESTA 4", 2 * 13.60580, 0.529177)
 SIESTA_5 = Constants("SIESTA 5 (CODATA 2018)", 2 / 0.0734986443513115789, 1 / 1.88972612462577017)
+
+HBAR = 6.582119569e-16
+"""Reduced Planck constant, eV s (CODATA 2022)."""
+HBAR2_OVER_MASS = CODATA.hartree * CODATA.bohr**2
+"""hbar^2 over the mass of the electron, eV Angstrom^2."""

@@ -122,7 +122,8 @@ def compute_density_matrix(
     UsageError
         If the temperature is not positive.
     """
-    if hamiltonian.n_electrons is None:
+    n_electrons = hamiltonian.n_electrons
+    if n_electrons is None:
         raise DataError("the number of electrons is not known: info.json has no 'occupation', so no states can be filled")
     if not temperature > 0:
         raise UsageError(f"temperature {temperature:g} K: expected a positive number")
@@ -130,7 +131,7 @@ def compute_density_matrix(
     jobs = jobs or Jobs()
     per_level = 2 if hamiltonian.basis.spin == "none" else 1
     energies = compute_spectrum(hamiltonian, k, jobs=replace(jobs, scratch=None)).energies
-    occupation = fill_levels(energies, hamiltonian.n_electrons * len(k) / per_level, temperature)
+    occupation = fill_levels(energies, n_electrons * len(k) / per_level, temperature)
     n_spin = hamiltonian.basis.n_spin
     entries = np.zeros((n_spin, hamiltonian.hamiltonian.entries.shape[1]), complex)
     tasks = k_tasks(k, n_spin)
