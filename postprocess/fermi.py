@@ -14,7 +14,7 @@ from postprocess.mesh import KMesh
 
 SPACING = 0.2
 """Distance of the k-points of the default mesh, 1/Angstrom with 2 pi."""
-SHARPNESS = 1e-9
+SHARPNESS = 1e-11
 """Electrons per electron that may be missing: where fewer change, there is a gap."""
 RESOLUTION = 1e-7
 """eV, to which the edges of a gap are located."""

@@ -159,7 +159,11 @@ def test_which_symmetry_projections_allow():
 
 
 def test_dimension_follows_the_blocks():
-    assert [tuple(n > 1 for n in mesh_divisions(hypercubic(d))) for d in (1, 2, 3)] == [(True, False, False), (True, True, False), (True,) * 3]
+    assert [tuple(n > 1 for n in mesh_divisions(hypercubic(d))) for d in (1, 2, 3)] == [
+        (True, False, False),
+        (True, True, False),
+        (True,) * 3,
+    ]
     for d in (0, 1, 2, 3):
         mesh = make_mesh(hypercubic(max(d, 1)), tuple([4] * d + [1] * (3 - d)), symmetry="none")
         corners, size = simplices(mesh, np.eye(3))

@@ -1,0 +1,118 @@
+"""Fermi levels against those of DFT codes, and by every method on the same structure."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from band_cases import random_model
+from lattice_models import graphene, hypercubic
+
+from deeph import read_folder
+from deeph.errors import DataError
+from deeph.units import KELVIN
+from postprocess.counting import SmearedCount, TetrahedronCount
+from postprocess.dos import compute_dos, compute_mesh_levels
+from postprocess.fermi import compute_fermi_energy, fermi_by_inertia, find_fermi_level
+from postprocess.mesh import make_mesh
+from preprocess.readers import abacus, openmx, siesta
+
+METALS = {"fe_bcc_spin": 0.01, "fe_nc_soc": 0.001, "mini_te_chain_soc": 0.001, "tbg28": 0.01}
+"""OpenMX cases whose level is sharp, and the largest deviation that is found, meV."""
+INSULATORS = ["graphene", "graphene_f", "mos2", "mos2_soc", "bilayer_ab", "si2", "si2_frac_wrap", "h2o", "o2_nc"]
+"""Also semimetals whose mesh misses the touching point: any level between the bands of the mesh is right."""
+
+
+def as_the_code(data):
+    """Count and bracket with the mesh and smearing of the run."""
+    source = data.source
+    mesh = make_mesh(
+        data, tuple(source["k_grid"]), shift=tuple(source["k_shift"]), symmetry="none" if data.basis.spin == "spinor" else "reversal"
+    )
+    levels = compute_mesh_levels(data, mesh)
+    if "electronic_temperature_K" in source:
+        count = SmearedCount(levels, source["electronic_temperature_K"] * KELVIN, "fermi-dirac")
+    else:  # erfc((E - E_F)/width): a standard deviation of width/sqrt(2)
+        count = SmearedCount(levels, source["smearing_width_eV"] / np.sqrt(2), "gaussian")
+    return count, (levels.energies.min() - 5, levels.energies.max() + 5)
+
+
+@pytest.mark.parametrize("case", METALS)
+def test_metals_of_openmx(shared_data, case):
+    data = openmx.read(shared_data / "openmx" / case)
+    found = find_fermi_level(*_arguments(data))
+    assert found.energy == pytest.approx(data.fermi_energy, abs=1e-3 * METALS[case])
+
+
+def _arguments(data):
+    count, bracket = as_the_code(data)
+    return count, data.n_electrons, bracket
+
+
+@pytest.mark.parametrize("case", INSULATORS)
+def test_insulators_of_openmx(shared_data, case):
+    """The stored level is in the gap that is found, and holds all electrons."""
+    data = openmx.read(shared_data / "openmx" / case)
+    count, bracket = as_the_code(data)
+    found = find_fermi_level(count, data.n_electrons, bracket)
+    assert found.low < data.fermi_energy < found.high
+    assert count(np.array([data.fermi_energy]))[:, 0].sum() == pytest.approx(data.n_electrons, abs=1e-8)
+
+
+@pytest.mark.parametrize(("reader", "folder", "deviation"), [(abacus, "abacus/MoS2", 5e-3), (siesta, "siesta/Si", 1e-5)])
+def test_abacus_and_siesta(shared_data, reader, folder, deviation):
+    data = reader.read(shared_data / "peers" / folder)
+    found = find_fermi_level(*_arguments(data))
+    assert found.low < data.fermi_energy < found.high
+    assert found.energy == pytest.approx(data.fermi_energy, abs=deviation)
+
+
+def test_dock_level_of_mote2(shared_data):
+    """Fermi_energy.json of DeepH-dock: half way between the band edges on a mesh that holds K."""
+    data = read_folder(shared_data / "peers" / "deeph-bands" / "MoTe2")
+    assert compute_fermi_energy(data, mesh=(9, 9, 1)) == pytest.approx(data.fermi_energy, abs=1e-9)
+    dos = compute_dos(data, make_mesh(data, (9, 9, 1), symmetry="reversal"), fermi="count")
+    assert dos.fermi_energy == pytest.approx(data.fermi_energy, abs=1e-4)
+    assert dos.counted.high - dos.counted.low == pytest.approx(1.039979, abs=1e-4)
+
+
+def test_every_method_agrees(mini_graphene):
+    """Counts of levels, tetrahedra and narrow Gaussians at the same few k-points."""
+    data = mini_graphene
+    mesh = make_mesh(data, (2, 2, 1), symmetry="none")
+    levels = compute_mesh_levels(data, mesh)
+    n = round(4 * data.n_electrons / 2)
+    edges = np.sort(levels.energies, axis=None)[n - 1 : n + 1]
+    inertia = fermi_by_inertia(data, mesh)
+    assert inertia == pytest.approx((edges.mean(), *edges), abs=1e-6)
+    bracket = (levels.energies.min() - 1, levels.energies.max() + 1)
+    assert find_fermi_level(SmearedCount(levels, 1e-4), data.n_electrons, bracket) == pytest.approx(inertia, abs=2e-3)
+    assert find_fermi_level(TetrahedronCount(levels), data.n_electrons, bracket) == pytest.approx(inertia, abs=1e-3)
+
+
+def test_half_filled_models():
+    for data in (hypercubic(1, n_electrons=1), hypercubic(3, n_electrons=1), graphene(n_electrons=2)):
+        mesh = make_mesh(data, tuple(8 if data.S.pairs[:, a].any() else 1 for a in range(3)), shift=(0.5, 0.5, 0.5))
+        dos = compute_dos(data, mesh)
+        assert dos.counted.energy == pytest.approx(0, abs=1e-4)
+        assert dos.fermi_origin == f"{data.n_electrons} electrons counted"
+
+
+def test_a_metal_is_not_counted_by_inertia():
+    data = hypercubic(2, n_electrons=1)
+    with pytest.raises(DataError, match=r"partly filled at these 1 k-points: this is a metal.*--fermi count"):
+        fermi_by_inertia(data, make_mesh(data, (1, 1, 1)))
+    degenerate = replace(graphene(n_electrons=2.0), H=graphene(0.0).H)
+    with pytest.raises(DataError, match="partly filled"):
+        fermi_by_inertia(degenerate, make_mesh(degenerate, (1, 1, 1)))
+
+
+def test_impossible_numbers_of_electrons():
+    data = random_model(0)
+    mesh = make_mesh(data, (2, 2, 1))
+    with pytest.raises(DataError, match="100 electrons, but the bands hold 20"):
+        compute_dos(replace(data, n_electrons=100.0), mesh)
+    with pytest.raises(DataError, match="number of electrons is not known"):
+        compute_dos(replace(data, n_electrons=None), mesh, fermi="count")
+    with pytest.raises(DataError, match="number of electrons is not known"):
+        fermi_by_inertia(replace(data, n_electrons=None), mesh)
+    assert compute_dos(replace(data, n_electrons=None), mesh).fermi_energy is None
