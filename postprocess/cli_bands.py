@@ -18,7 +18,7 @@ from postprocess.cli_common import (
     to_plain,
 )
 from postprocess.cli_jobs import add_job_options, make_jobs, start_group
-from postprocess.cli_projectors import add_projection_options, choose_projectors
+from postprocess.cli_projectors import add_projection_options, choose_projectors, choose_unfolding
 from postprocess.cli_solver import add_solver_options, check_solver_options, choose_levels
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument(
         "--dos", type=Path, metavar="TABLE", help="draw this density of states, a .h5 or .json of deeph-dos, beside the bands"
     )
+    parser.add_argument("--report", action="store_true", help="also true band edges, effective masses, Fermi velocities, band widths")
     parser.add_argument("--json", action="store_true", help="print the summary as JSON")
     run_command(parser, _body, argv)
 
@@ -95,10 +96,16 @@ def _compute(args: argparse.Namespace, data: "Hamiltonian", jobs: "Jobs", title:
     from dataclasses import replace
 
     from postprocess.bands import compute_bands
+    from postprocess.unfold import folded_path, primitive_system
 
-    path = choose_path(args.path, data.system, args.points)
+    unfolding = choose_unfolding(args, data)
+    if unfolding is None:
+        path = choose_path(args.path, data.system, args.points)
+    else:
+        path = folded_path(choose_path(args.path, primitive_system(data.system, unfolding), args.points), unfolding, data.system)
+    projectors = [*choose_projectors(args, data), *([unfolding] if unfolding else [])]
     levels, fermi, origin = choose_levels(args, data)
-    options: dict[str, Any] = {"projectors": choose_projectors(args, data), "jobs": jobs, "title": title}
+    options: dict[str, Any] = {"projectors": projectors, "jobs": jobs, "title": title}
     bands = compute_bands(data, path, fermi=args.fermi if fermi is None else fermi, solver=levels, **options)
     return bands if levels is None else replace(bands, fermi_energy=fermi, fermi_origin=origin)
 
@@ -111,8 +118,8 @@ def _check_options(args: argparse.Namespace) -> None:
     if args.window and not -inf < args.window[0] < args.window[1] < inf:
         raise UsageError(f"--window {args.window[0]:g} {args.window[1]:g}: expected two energies in eV, the lower one first")
     check_solver_options(args)
-    if (args.fat or args.group or args.function or args.dos) and (args.compare or len(args.folders) > 1):
-        raise UsageError("fat bands and --dos show one folder; leave out --compare and the other folders")
+    if (args.fat or args.group or args.function or args.unfold or args.dos) and (args.compare or len(args.folders) > 1):
+        raise UsageError("fat bands, --unfold and --dos show one folder; leave out --compare and the other folders")
     if args.compare and (args.n_bands or args.project):
         raise UsageError("--compare needs all bands of both folders; leave out --n-bands and --project")
     for file in args.out:
@@ -136,11 +143,14 @@ def _read_dos(path: Path | None) -> "DOS | None":
 def _report(args: argparse.Namespace, data: "list[Hamiltonian]", bands: "list[Bands]") -> None:
     from postprocess.compare_bands import compare_bands
     from postprocess.lattice import special_points
+    from postprocess.report import make_report
 
     results = [compare_bands(bands[0], other) for other in bands[1:]] if args.compare else []
     if args.json:
         record = {
-            "structures": [_record(d, b) for d, b in zip(data, bands, strict=True)],
+            "structures": [
+                _record(d, b) | ({"report": to_plain(make_report(d, b))} if args.report else {}) for d, b in zip(data, bands, strict=True)
+            ],
             "comparisons": [
                 {"reference": bands[0].title, "other": b.title} | to_plain(r) for b, r in zip(bands[1:], results, strict=False)
             ],
@@ -154,6 +164,7 @@ def _report(args: argparse.Namespace, data: "list[Hamiltonian]", bands: "list[Ba
             f"{b.title}: {d.system.formula}, {d.system.n_atoms} atoms, {d.H_bloch.n_orbitals} orbitals, spin {d.basis.spin}, {lattice}",
             f"path         {'-'.join(b.path.labels)}, {len(b.path.k)} k-points, {b.path.ticks[-1]:.4f} 1/Angstrom",
             *describe_bands(b),
+            *(make_report(d, b).describe(b.fermi_energy) if args.report else []),
             "",
         ]
     for other, result in zip(bands[1:], results, strict=False):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from deeph.hamiltonian import Hamiltonian
     from postprocess.projectors import Projector
+    from postprocess.unfold import Unfolding
 
 
 def add_projection_options(parser: argparse.ArgumentParser) -> None:
@@ -36,6 +37,43 @@ def add_projection_options(parser: argparse.ArgumentParser) -> None:
         metavar="FILE:NAME",
         help="your own Python function of the states: valley.py:polarisation",
     )
+    group.add_argument(
+        "--unfold",
+        metavar="FILE|M",
+        help="bands of a supercell on the path of its primitive cell: a structure file, or 9 integers M, supercell = M primitive",
+    )
+    group.add_argument("--unfold-atoms", metavar="ATOMS", help="unfold only these, such as one layer: 1,3,5-8")
+
+
+def choose_unfolding(args: argparse.Namespace, data: "Hamiltonian") -> "Unfolding | None":
+    """How to unfold, if that is asked for.
+
+    Raises
+    ------
+    UsageError, DataError
+        If the primitive cell cannot be understood, or the structure is no supercell of it.
+    """
+    if not args.unfold:
+        return None
+    import numpy as np
+
+    from deeph.errors import UsageError
+    from deeph.system import read_structure
+    from postprocess.unfold import make_unfolding
+
+    if Path(args.unfold).is_file():
+        lattice = read_structure(args.unfold).cell
+    else:
+        numbers = re.findall(r"-?\d+", args.unfold)
+        if len(numbers) != 9 or re.search(r"[^-\d,;\s]", args.unfold):
+            raise UsageError(
+                f"--unfold {args.unfold}: expected a structure file with the primitive cell, or 9 integers such as 3,0,0,0,3,0,0,0,1"
+            )
+        lattice = np.array(numbers, float).reshape(3, 3)
+    atoms = None if args.unfold_atoms is None else parse_group(f"atoms={args.unfold_atoms}")[1]
+    if atoms is not None and max(atoms) >= data.system.n_atoms:
+        raise UsageError(f"--unfold-atoms {args.unfold_atoms}: expected some of 1 to {data.system.n_atoms}")
+    return make_unfolding(data.system, lattice, atoms=atoms)
 
 
 def choose_projectors(args: argparse.Namespace, data: "Hamiltonian") -> "tuple[Projector, ...]":

@@ -22,8 +22,8 @@ from deeph.units import HBAR, HBAR2_OVER_MASS
 from postprocess.levels import Levels
 
 Array = npt.NDArray[Any]
-DEGENERATE = 1e-4
-"""eV; levels so close are one."""
+DEGENERATE = 1e-3
+"""eV; levels so close are one: the noise of a DFT code's integration grid splits degenerate levels by about this."""
 
 
 @dataclass(frozen=True)
