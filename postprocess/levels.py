@@ -104,7 +104,7 @@ def levels_near(pencil: ShiftedPencil, center: float, n: int, *, verify: bool = 
             continue
         low, high = (pencil.count_below(sigma + side * radius, half_gap) for side in (-1, 1))
         if low is None or high is None:
-            return _chosen(found, chosen, None, None)
+            return _confirmed(pencil, center, n, found)
         if inner == high - low:
             below_chosen = int((found.energies[:inner] < found.energies[chosen].min()).sum())
             return _chosen(found, chosen, low + below_chosen, True)
@@ -113,6 +113,18 @@ def levels_near(pencil: ShiftedPencil, center: float, n: int, *, verify: bool = 
         logger.info("%d of %d levels within %.4f eV of %.4f eV found, searching on", inner, high - low, radius, sigma)
         wanted, known = wanted + high - low - inner, found.vectors
     raise DataError(f"the levels near {center:.4f} eV could not be proved complete; ask for another number of them or another centre")
+
+
+def _confirmed(pencil: ShiftedPencil, center: float, n: int, found: Levels) -> Levels:
+    """The n nearest levels where they cannot be counted: searched for outside those found until nothing new appears."""
+    before = np.full(n, np.inf)
+    while True:
+        chosen = np.argsort(np.abs(found.energies - center))[:n]
+        energies = np.sort(found.energies[chosen])
+        if np.abs(energies - before).max() < RESOLUTION:
+            return _chosen(found, chosen, None, None)
+        before = energies
+        _, found = _search(pencil, center, len(found.energies) + 2, found.vectors)
 
 
 def levels_between(pencil: ShiftedPencil, low: float, high: float) -> Levels:

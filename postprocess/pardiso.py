@@ -50,6 +50,14 @@ def is_installed() -> bool:
     return _library() is not None
 
 
+def available_memory() -> float:
+    """Bytes that can be used without swapping; infinite where the system does not tell."""
+    with suppress(OSError, ValueError, StopIteration):
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        return 1024.0 * int(next(line for line in lines if line.startswith("MemAvailable")).split()[1])
+    return float("inf")
+
+
 class Pardiso:
     """One pattern: the symbolic analysis is done once, then matrix after matrix is factored.
 
@@ -72,8 +80,8 @@ class Pardiso:
     Notes
     -----
     Two-by-two pivots (Bunch and Kaufman) are used throughout; without them the factors of large indefinite matrices are worthless. For
-    Hermitian matrices oneMKL then reports no inertia, and can damage the memory when a pivot vanishes (seen with 2026.2), so in double
-    precision they are better factored as real ones of twice the size, see :class:`postprocess.factorization.Doubled`.
+    Hermitian matrices oneMKL then reports no inertia, so in double precision they are factored as real ones of twice the size, see
+    :class:`postprocess.wrapped_factors.Doubled`.
     """
 
     ERRORS: ClassVar[dict[int, str]] = {
@@ -100,9 +108,9 @@ class Pardiso:
         self._kind = HERMITIAN if is_complex else SYMMETRIC
         self._handle = np.zeros(64, np.int64)
         self._iparm = np.zeros(64, self._int)
-        # 10: pivots below 1e-10 of the matrix are replaced. 37: equal rows in blocks, which saves memory and time; only together with the
-        # two-level factorization (24), because otherwise a replaced pivot damages the memory (oneMKL 2026.2)
-        settings = {1: 1, 2: 2, 10: 5 if single else 10, 21: 1, 24: 1, 28: int(single), 35: 1, 37: -99}
+        # 10: vanishing pivots are not replaced, which can damage the memory (oneMKL 2026.2, Hermitian matrices, and real ones without 24);
+        # a shift on a level shows in the solution. 24: two-level factorization. 37: equal rows in blocks, which saves memory and time
+        settings = {1: 1, 2: 2, 10: 30, 21: 1, 24: 1, 28: int(single), 35: 1, 37: -99}
         for place, value in settings.items():
             self._iparm[place - 1] = value
         self._values = np.zeros(0, self._dtype)
@@ -144,7 +152,7 @@ class Pardiso:
         if error not in (-2, -9):
             return ""
         need = self.memory / 2**30
-        return f" (about {need:.1f} GiB needed); use precision='single', or a machine with more memory"
+        return f" (about {need:.1f} GiB needed); factors in single precision (single=True, --single) need half of that"
 
     @property
     def memory(self) -> int:
@@ -158,6 +166,8 @@ class Pardiso:
             self._run(ANALYSE)
             self._analysed = True
             logger.debug("PARDISO: %d orbitals, %s, %.2f GiB", self._n, self._dtype, self.memory / 2**30)
+            if self.memory > available_memory():
+                raise DataError(f"PARDISO, {self._n} orbitals, {self._dtype}: {self.ERRORS[-2]}{self._memory_advice(-2)}")
         self._run(FACTOR)
 
     def solve(self, right: Array) -> Array:

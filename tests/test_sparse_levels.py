@@ -244,3 +244,11 @@ def test_ghost_level_goes_with_the_projection(backend):
     found = levels_near(clean, float(expected[0]), 5)
     assert found.first == 0
     assert np.abs(found.energies - expected[:5]).max() < 1e-3
+
+
+@needs_pardiso
+def test_want_of_memory_is_told_before_it_happens(monkeypatch):
+    monkeypatch.setattr("postprocess.pardiso.available_memory", lambda: 1000.0)
+    H, S = random_pencil(1, 50, 0.3, is_complex=False)
+    with pytest.raises(DataError, match="not enough memory .*--single"):
+        levels_near(Pencil.from_matrices(H, S, backend="pardiso"), 0.0, 5)
