@@ -27,6 +27,9 @@ EPILOG = """examples:
 
 Energies in eV, --window from the Fermi level if it is known. Exit code: 0 done, 1 the data are missing or wrong, 2 wrong usage."""
 
+LARGE = 20000
+"""Orbitals from which on a dense diagonalization is out of the question."""
+
 
 def main(argv: list[str] | None = None) -> None:
     """Entry point of ``deeph-dos``."""
@@ -61,12 +64,16 @@ def _fermi(text: str) -> float | str:
 
 
 def _body(args: argparse.Namespace) -> int:
+    from deeph.errors import UsageError
     from postprocess.mesh import make_mesh, mesh_divisions
     from postprocess.projections import usable_symmetry
 
     group = start_group(args)
     _check_options(args)
     data, predicted = load(args.folder, predicted=args.predicted or None)
+    n = data.H_bloch.n_orbitals
+    if args.method != "kpm" and n > LARGE:
+        raise UsageError(f"{n} orbitals are too many to be diagonalized at every k-point; use --method kpm")
     projections = _projections(args, data)
     symmetry = "none" if args.no_symmetry else usable_symmetry(data, projections)
     divisions = tuple(args.mesh) if args.mesh else mesh_divisions(data, args.k_density)
@@ -164,8 +171,9 @@ def _report(args: argparse.Namespace, data: "Hamiltonian", mesh: "KMesh", dos: "
     else:
         lines.append(f"Fermi level  {dos.fermi_energy:.6f} eV ({dos.fermi_origin})")
     if dos.counted is not None:
-        half, kind = (dos.counted.high - dos.counted.low) / 2, "uncertain by" if dos.errors is not None else "in a gap of twice"
-        spread = f", {kind} {half:.6f} eV" if half > 1e-5 else ""
+        width = dos.counted.high - dos.counted.low
+        kind = f"uncertain by {width / 2:.6f} eV" if dos.errors is not None else f"in the middle of a gap of {width:.6f} eV"
+        spread = f", {kind}" if width > 1e-4 else ""
         lines.append(f"  {dos.n_electrons:g} electrons  {dos.counted.energy:.6f} eV by this density of states{spread}")
     for name, states in record.get("electrons_below_fermi", {}).items():
         lines.append(f"  {name:<12} {' '.join(f'{x:12.6f}' for x in states)} electrons below the Fermi level")

@@ -12,6 +12,8 @@ from deeph.errors import DataError, UsageError
 from deeph.system import System
 from postprocess.dos import DOS
 from postprocess.fermi import FermiInterval
+from postprocess.lattice import periodic_directions
+from postprocess.layers import find_layers
 from postprocess.tables import finished_file
 
 SUFFIXES = (".csv", ".json", ".h5")
@@ -107,7 +109,9 @@ def _write_csv(path: Path, dos: DOS) -> None:
 
 
 def write_map(path: Path, dos: DOS, system: System) -> None:
-    """Write the number of states of each projected atom within the window: a csv with atom, element, x, y, z (Angstrom), states.
+    """Write the number of states of each projected atom within the window: a csv with atom, element, layer, x, y, z (Angstrom), states.
+
+    Layers are counted from 1 where there are layers, see :func:`postprocess.layers.find_layers`, else 0.
 
     Raises
     ------
@@ -118,11 +122,15 @@ def write_map(path: Path, dos: DOS, system: System) -> None:
     atoms = [(names[name], place) for place, name in enumerate(dos.names) if name in names]
     if not atoms:
         raise UsageError(f"{path}: a map shows single atoms, but the projections are {', '.join(dos.names)}; add --projections atom")
+    vacuum = 3 - sum(periodic_directions(system))
+    layers = find_layers(system) + 1 if vacuum == 1 else np.zeros(system.n_atoms, np.int64)
     states = dos.density.sum(axis=(0, 2)) * (dos.energies[1] - dos.energies[0])
     zero = dos.fermi_energy or 0.0
     with finished_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         file.write(f"# {dos.title}: states within {dos.energies[0] - zero:.6f} to {dos.energies[-1] - zero:.6f} eV; {dos.method}\n")
         rows = csv.writer(file)
-        rows.writerow(["atom", "element", "x", "y", "z", "states"])
+        rows.writerow(["atom", "element", "layer", "x", "y", "z", "states"])
         for atom, place in atoms:
-            rows.writerow([atom + 1, system.symbols[atom], *(f"{x:.6f}" for x in system.positions[atom]), f"{states[place]:.9g}"])
+            rows.writerow(
+                [atom + 1, system.symbols[atom], layers[atom], *(f"{x:.6f}" for x in system.positions[atom]), f"{states[place]:.9g}"]
+            )

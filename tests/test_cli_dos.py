@@ -57,7 +57,7 @@ def test_map_of_atoms(folder):
     lines = file.read_text().splitlines()
     assert "states within -3.000000 to 0.000000 eV" in lines[0]
     rows = list(csv.DictReader(lines[1:]))
-    assert [row["element"] for row in rows] == ["C", "C"]
+    assert [(row["element"], row["layer"]) for row in rows] == [("C", "1"), ("C", "1")]
     assert float(rows[0]["states"]) == pytest.approx(float(rows[1]["states"]), rel=1e-3)
 
 
