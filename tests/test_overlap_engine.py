@@ -14,10 +14,10 @@ from scipy.linalg import eigh
 from deeph.conventions import atom_order
 from deeph.errors import DataError
 from deeph.harmonics import gaunt, solid_gradient, solid_harmonics
+from deeph.orbitals import Orbitals, RadialFunction
 from deeph.system import System
 from deeph.units import CODATA, PYSCF
 from preprocess.overlap.gto import read_gto
-from preprocess.overlap.orbitals import Orbitals, RadialFunction
 from preprocess.overlap.pao import parse_contraction, read_pao
 from preprocess.overlap.two_centre import TwoCentre
 from preprocess.readers import openmx, pyscf

@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from deeph.errors import DataError
+from deeph.orbitals import Orbitals
 from deeph.system import SYMBOLS, System
 from preprocess.overlap.gto import read_gto
 from preprocess.overlap.ion import read_ion
 from preprocess.overlap.orb import read_orb
-from preprocess.overlap.orbitals import Orbitals
 from preprocess.overlap.pao import read_pao
 
 EXPECTED = "expected FILE.pao:s2p2d1, FILE.orb, FILE.ion, FILE.ion.xml, FILE.ion.nc, a folder of .pao files, or gto:NAME"

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 
 from deeph.errors import DataError
+from deeph.orbitals import Orbitals, RadialFunction
 from deeph.system import SYMBOLS, FloatArray
 from deeph.units import PYSCF
-from preprocess.overlap.orbitals import Orbitals, RadialFunction
 from preprocess.readers.pyscf.run import orbital_radii
 
 TAIL = 1e-11

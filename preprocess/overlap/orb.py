@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from deeph.errors import DataError
+from deeph.orbitals import Orbitals, RadialFunction
 from deeph.system import NUMBERS
 from deeph.units import ABACUS
-from preprocess.overlap.orbitals import Orbitals, RadialFunction
 
 _SHELLS = re.compile(r"Number of ([SPDFGHI])\s?orbital\s*-+>\s*(\d+)", re.IGNORECASE)
 

@@ -7,9 +7,9 @@ import numpy as np
 from scipy.interpolate import CubicHermiteSpline
 
 from deeph.errors import DataError
+from deeph.orbitals import Orbitals, RadialFunction
 from deeph.system import NUMBERS, FloatArray
 from deeph.units import OPENMX
-from preprocess.overlap.orbitals import Orbitals, RadialFunction
 
 POINTS = 3000
 """Uniform mesh on which the functions are handed on: steps of some 0.001 Angstrom."""

@@ -16,10 +16,10 @@ import numpy as np
 from deeph.basis import Basis
 from deeph.blocks import Array, PairBlocks, block_shapes
 from deeph.harmonics import gaunt, position_coefficients, solid_gradient, solid_harmonics
+from deeph.orbitals import Orbitals
 from deeph.pairs import neighbour_pairs, pair_vectors
 from deeph.system import FloatArray, IntArray, System
 from deeph.units import CODATA
-from preprocess.overlap.orbitals import Orbitals
 from preprocess.overlap.radial import Table, Transform, bessel_transform, two_centre_tables
 
 Operator = Literal["overlap", "kinetic", "position", "gradient"]

@@ -10,6 +10,8 @@ from deeph.blocks import PairBlocks, block_shapes
 from deeph.folders import new_folder
 from deeph.hamiltonian import Hamiltonian
 from deeph.matrix_file import MatrixWriter
+from deeph.orbitals import FILE as ORBITALS
+from deeph.orbitals import write_orbitals
 from deeph.pairs import neighbour_pairs
 from deeph.store import EXTRA_FILES, OVERLAP, POSITION, element_order, write_info, write_poscar
 from deeph.system import SYMBOLS
@@ -35,7 +37,7 @@ def write_overlap(
     n_threads: int = 1,
     overwrite: bool = False,
 ) -> int:
-    """Compute matrices and write them as a structure folder; blocks go to the files as they are made.
+    """Compute matrices and write them as a structure folder, with the orbitals; blocks go to the files as they are made.
 
     Parameters
     ----------
@@ -86,6 +88,7 @@ def write_overlap(
     with new_folder(folder, overwrite=overwrite) as temporary:
         write_poscar(temporary / "POSCAR", system)
         write_info(temporary, description, order)
+        write_orbitals(temporary / ORBITALS, {z: engine.orbitals[z] for z in basis.shells})
         for operator in operators:
             with MatrixWriter(temporary / FILES[operator], pairs, shapes, COMPONENTS[operator], np.float64) as writer:
                 engine.fill(system, operator, writer.blocks, n_threads)
