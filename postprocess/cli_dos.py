@@ -43,7 +43,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--no-symmetry", action="store_true", help="compute every point of the mesh")
     parser.add_argument("--method", choices=("tetrahedron", "gaussian", "kpm"), default="tetrahedron", help="(default: %(default)s)")
     parser.add_argument("--width", type=float, metavar="EV", help="standard deviation of the Gaussians (0.05) or of the kernel (0.1)")
-    parser.add_argument("--window", nargs=2, type=float, metavar=("EMIN", "EMAX"), help="energies, eV from the Fermi level (default: all)")
+    parser.add_argument(
+        "--window", nargs=2, type=float, metavar=("EMIN", "EMAX"), help="energies, eV from the Fermi level (default: -10 10)"
+    )
     parser.add_argument("--points", type=int, default=1001, metavar="N", help="energies in the window (default: %(default)s)")
     parser.add_argument("--projections", default="", metavar="KINDS", help="some of element,shell,atom,layer,spin")
     parser.add_argument("--group", action="append", default=[], metavar="NAME=ATOMS", help="project on atoms, counted from 1: tip=1,3,5-8")
@@ -127,7 +129,8 @@ def _compute(args: argparse.Namespace, data: "Hamiltonian", mesh: "KMesh", proje
     if fermi == "inertia":
         found = fermi_by_inertia(data, mesh)
         fermi, origin = found.energy, f"levels counted at {mesh.index.size} k-points, gap {found.high - found.low:.6f} eV there"
-    low, high = args.window or (None, None)
+    known = args.fermi != "auto" or data.fermi_energy is not None or data.n_electrons is not None
+    low, high = args.window or ((-10.0, 10.0) if known else (None, None))
     window = Window(low, high, args.points)
     if args.method == "kpm":
         settings = KPMSettings(args.width or 0.1, args.vectors, args.single)
@@ -147,13 +150,9 @@ def _summary(data: "Hamiltonian", mesh: "KMesh", dos: "DOS") -> dict[str, Any]:
     }  # fmt: skip
     if dos.counted is not None:
         record["counted"] = dos.counted._asdict()
-    if dos.fermi_energy is not None and dos.energies[0] <= dos.fermi_energy <= dos.energies[-1]:
-        import numpy as np
-
-        below = [[float(np.interp(dos.fermi_energy, dos.energies, c)) for c in spin] for spin in dos.counts]
-        record["electrons_below_fermi"] = {name: [spin[n] for spin in below] for n, name in enumerate(dos.names)}
-        density = [float(np.interp(dos.fermi_energy, dos.energies, spin[0])) for spin in dos.density]
-        record["density_at_fermi"] = density
+    if dos.filled is not None and dos.at_fermi is not None:
+        record["electrons_below_fermi"] = {name: dos.filled[:, n].tolist() for n, name in enumerate(dos.names)}
+        record["density_at_fermi"] = dos.at_fermi[:, 0].tolist()
     return record
 
 

@@ -10,6 +10,7 @@ and the part that belongs to corner c is F with e_c taken twice, over d + 1. In 
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, Protocol
 
 import numpy as np
@@ -60,9 +61,13 @@ class TetrahedronCount:
 
     levels: MeshLevels
 
+    @cached_property
+    def _simplices(self) -> tuple[IntArray, FloatArray]:
+        return simplices(self.levels.mesh, self.levels.reciprocal)
+
     def __call__(self, energies: FloatArray) -> FloatArray:
         """States below energies."""
-        corners, size = simplices(self.levels.mesh, self.levels.reciprocal)
+        corners, size = self._simplices
         return np.stack(
             [
                 sum(
@@ -76,38 +81,40 @@ class TetrahedronCount:
 
 def _count_band(corner: FloatArray, weight: FloatArray, size: FloatArray, grid: FloatArray) -> FloatArray:
     """(n_projections, m) states of one band: corner energies (n, d + 1) and weights (n, d + 1, n_projections) of its simplices."""
-    low, high = np.searchsorted(grid, corner.min(axis=1), side="left"), np.searchsorted(grid, corner.max(axis=1), side="right")
-    full = weight.mean(axis=1) * size[:, None]
+    order = np.argsort(corner, axis=1)
+    corner, weight = np.take_along_axis(corner, order, 1), np.take_along_axis(weight, order[..., None], 1) * size[:, None, None]
+    low, high = np.searchsorted(grid, corner[:, 0], side="left"), np.searchsorted(grid, corner[:, -1], side="right")
+    full = weight.mean(axis=1)
     out = np.stack([np.bincount(high, part, minlength=len(grid) + 1)[:-1].cumsum() for part in full.T])
     inside = np.flatnonzero(high > low)
     for part in _pieces(inside, high[inside] - low[inside]):
         which, place = _ragged(low[part], high[part])
         of = part[which]
         if weight.shape[-1] == 1:  # the total only, the same at all corners
-            out[0] += np.bincount(place, below(np.sort(corner[of]), grid[place]) * full[of, 0], minlength=len(grid))
+            out[0] += np.bincount(place, below(corner[of], grid[place]) * full[of, 0], minlength=len(grid))
             continue
         fractions = _corner_fractions(corner[of], grid[place])
         for p in range(weight.shape[-1]):
-            out[p] += np.bincount(place, np.einsum("nc,nc->n", fractions, weight[of, :, p]) * size[of], minlength=len(grid))
+            out[p] += np.bincount(place, np.einsum("nc,nc->n", fractions, weight[of, :, p]), minlength=len(grid))
     return out
 
 
 def _corner_fractions(corner: FloatArray, energy: FloatArray) -> FloatArray:
-    """(n, d + 1) parts of simplices below (n,) energies that belong to each corner (n, d + 1)."""
+    """(n, d + 1) parts of simplices below (n,) energies that belong to each of their ascending corners (n, d + 1)."""
     n = corner.shape[1]
-    return np.stack([below(np.sort(np.column_stack([corner, corner[:, c]])), energy) / n for c in range(n)], axis=1)
+    return np.stack([below(corner[:, np.sort([*range(n), c])], energy) / n for c in range(n)], axis=1)
 
 
 def below(knots: FloatArray, energy: FloatArray) -> FloatArray:
     """F(E; t_0..t_n) of (m, n + 1) ascending knots at (m,) energies; see the head of this module."""
-    parts = [(energy >= t).astype(float) for t in knots.T]
-    for n in range(1, knots.shape[1]):
-        for i in range(knots.shape[1] - n):
-            first, last = knots[:, i], knots[:, i + n]
-            width = last - first
-            inside = (energy > first) & (energy < last)
-            left = np.where(inside, energy - first, 0.0) / np.where(inside, width, 1.0)
-            parts[i] = np.where(inside, left * parts[i] + (1 - left) * parts[i + 1], energy >= last)
+    t = np.ascontiguousarray(knots.T)
+    parts = [(energy >= knot).astype(float) for knot in t]
+    for n in range(1, len(t)):
+        for i in range(len(t) - n):
+            width = t[i + n] - t[i]
+            left = (energy - t[i]) / np.where(width > 0, width, 1.0)
+            mixed = parts[i + 1] + left * (parts[i] - parts[i + 1])
+            parts[i] = np.where(energy >= t[i + n], 1.0, np.where(energy <= t[i], 0.0, mixed))
     return np.asarray(parts[0])
 
 
@@ -175,12 +182,13 @@ def occupations(levels: MeshLevels, fermi_energy: float, *, corrected: bool = Tr
     d, out = corners.shape[1] - 1, np.zeros_like(levels.energies)
     for spin, band in np.ndindex(levels.energies.shape[0], levels.energies.shape[2]):
         e = levels.energies[spin, corners, band]
+        order = np.argsort(e, axis=1)
+        e, place = np.take_along_axis(e, order, 1), np.take_along_axis(corners, order, 1)
         at = np.full(len(e), fermi_energy)
         share = _corner_fractions(e, at)
         if corrected and d:
-            knots = np.sort(e)
-            width = knots[:, -1] - knots[:, 0]
-            slope = (below(knots[:, :-1], at) - below(knots[:, 1:], at)) * d / np.where(width > 1e-12, width, np.inf)
+            width = e[:, -1] - e[:, 0]
+            slope = (below(e[:, :-1], at) - below(e[:, 1:], at)) * d / np.where(width > 1e-12, width, np.inf)
             share += (slope / (2 * (d + 1) * (d + 2)))[:, None] * (e.sum(axis=1, keepdims=True) - (d + 1) * e)
-        out[spin, :, band] = np.bincount(corners.ravel(), (share * size[:, None]).ravel(), minlength=len(levels.mesh.points))
+        out[spin, :, band] = np.bincount(place.ravel(), (share * size[:, None]).ravel(), minlength=len(levels.mesh.points))
     return out

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 Method = Literal["tetrahedron", "gaussian", "kpm"]
 METHODS = ("tetrahedron", "gaussian", "kpm")
 TOTAL = "total"
+NEAR = 5e-4
+"""Half of the interval, in eV, whose mean is the density at the Fermi level."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,8 @@ class DOS:
         The Fermi level that this density of states gives for the number of electrons.
     n_electrons : float or None
         Electrons per cell.
+    filled, at_fermi : (n_spin, n_projections) array or None
+        Number of states below the Fermi level, and states per eV there.
     errors : (n_spin, n_projections, m) array or None
         Standard errors of ``counts`` where random vectors were used.
     title : str
@@ -68,6 +72,8 @@ class DOS:
     fermi_origin: str = "not known"
     counted: FermiInterval | None = None
     n_electrons: float | None = None
+    filled: FloatArray | None = None
+    at_fermi: FloatArray | None = None
     errors: FloatArray | None = None
     title: str = ""
 
@@ -225,8 +231,14 @@ def assemble(
     if not (counts[:, 0, -1] - counts[:, 0, 0]).any():
         relative = "" if level is None else f" (E_F = {level:.4f} eV)"
         raise DataError(f"no states between {low:.4f} and {high:.4f} eV{relative}; the levels span {bounds[0]:.4f} to {bounds[1]:.4f} eV")
+    filled = at_fermi = None
+    if level is not None:
+        near = count(level + NEAR * np.array([-1.0, 0.0, 1.0]))
+        filled, at_fermi = near[..., 1], (near[..., 2] - near[..., 0]) / (2 * NEAR)
     energies = np.linspace(low, high, window.points)
-    return DOS(energies, density, counts[..., 1::2], tuple(names), method, level, origin, counted, hamiltonian.n_electrons)
+    return DOS(
+        energies, density, counts[..., 1::2], tuple(names), method, level, origin, counted, hamiltonian.n_electrons, filled, at_fermi
+    )
 
 
 def choose_fermi(hamiltonian: Hamiltonian, counted: FermiInterval | None, fermi: float | str | None) -> tuple[float | None, str]:

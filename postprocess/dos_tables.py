@@ -17,7 +17,7 @@ from postprocess.layers import find_layers
 from postprocess.tables import finished_file
 
 SUFFIXES = (".csv", ".json", ".h5")
-ARRAYS = ("energies", "density", "counts", "errors")
+ARRAYS = ("energies", "density", "counts", "filled", "at_fermi", "errors")
 
 
 def write_dos(path: Path, dos: DOS) -> None:
