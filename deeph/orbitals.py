@@ -1,8 +1,8 @@
 """The localized orbitals of one element as every basis file gives them: radial functions times real harmonics.
 
-They are kept in a structure folder as ``orbitals.h5``: a group for each element with the attributes ``source``,
-``k_max`` and, where known, ``pair_radius`` and ``n_electrons``; ``l`` (n_shells); and the tables of all shells one after the other, ``r`` in
-Angstrom and ``values`` in Angstrom^-3/2, shell s from ``bounds[s]`` to ``bounds[s + 1]``.
+They are kept in a structure folder as ``orbitals.h5``: a group for each element with the attributes ``source``, ``k_max`` and, where
+known, ``pair_radius`` and ``n_electrons``; ``l`` (n_shells); and the tables of all shells one after the other, ``r`` in Angstrom and
+``values`` in Angstrom^-3/2, shell s from ``bounds[s]`` to ``bounds[s + 1]``.
 """
 
 from collections.abc import Mapping

@@ -1,0 +1,204 @@
+"""Eigenstates in files and in space, density matrix and Mulliken charges against OpenMX."""
+
+import re
+import subprocess
+import sys
+from dataclasses import replace
+
+import h5py
+import numpy as np
+import pytest
+from band_cases import random_model
+
+from deeph.errors import DataError, UsageError
+from deeph.orbitals import Orbitals, RadialFunction, read_orbitals, write_orbitals
+from deeph.store import write_folder
+from postprocess.charges import compute_density_matrix, fill_levels, mulliken_charges
+from postprocess.eigen import hermitian
+from postprocess.fermi import mesh_points
+from postprocess.kjobs import run_tasks
+from postprocess.realspace import Grid, compute_density, evaluate, write_cube
+from postprocess.spectrum import SpectrumWork, k_tasks
+from postprocess.state_files import read_states, write_states
+from postprocess.states import Dense, States
+
+K = np.array([[0.0, 0, 0], [0.13, -0.27, 0]])
+
+
+@pytest.mark.parametrize(("case", "mesh", "shift"), [("mos2", (9, 9, 1), 0), ("si2", (6, 6, 6), 0.5), ("fe_bcc_spin", (8, 8, 8), 0.5)])
+def test_density_matrix_and_populations_are_those_of_openmx(shared_data, case, mesh, shift):
+    """On OpenMX's own mesh (shifted by half a step for even divisions) at its 300 K."""
+    openmx = pytest.importorskip("preprocess.readers.openmx")
+    folder = shared_data / "openmx" / case
+    data = openmx.read(folder)
+    k = mesh_points(mesh) + shift / np.array(mesh) * (np.array(mesh) > 1)
+    density, fermi = compute_density_matrix(data, k)
+    assert np.abs(density.entries - data.extra["density_matrix"].entries).max() < 2e-5
+    charges = mulliken_charges(data, density)
+    text = (folder / f"{case}.out").read_text()
+    part = text[text.index("Mulliken populations") :]
+    rows = re.findall(r"^\s+\d+\s+[A-Z][a-z]?\s+([\d.]+)\s+([\d.]+)\s+([\d.]+)\s+(-?[\d.]+)\s*$", part, re.MULTILINE)
+    expected = np.array(rows[: data.system.n_atoms], float)
+    assert np.abs(charges[:, 0] - expected[:, 2]).max() < 1e-5
+    assert np.abs(charges[:, 3] - expected[:, 3]).max() < 1e-5
+    if case == "fe_bcc_spin":  # a metal: the level is sharp
+        assert fermi == pytest.approx(data.fermi_energy, abs=1e-4)
+
+
+@pytest.mark.parametrize("spin", ["none", "collinear", "spinor"])
+def test_density_matrix_counts_electrons_and_energy(spin):
+    """Tr rho S is the number of electrons, Tr rho H the sum of the occupied levels, whatever the spin."""
+    data = hermitian(random_model(5, spin=spin))
+    k = mesh_points((3, 3, 1))
+    density, fermi = compute_density_matrix(data, k, temperature=3000)
+    factor = 2 if spin == "none" else 1
+    assert mulliken_charges(data, density)[:, 0].sum() == pytest.approx(6)
+    energies = np.stack([[Dense()(data)(x, s).energies for x in k] for s in range(data.basis.n_spin)])
+    occupation = fill_levels(energies, 6 * len(k) / factor, 3000)
+    assert occupation.fermi_energy == pytest.approx(fermi)
+    band_energy = factor * (occupation(energies) * energies).sum() / len(k)
+    assert factor * np.vdot(density.entries, data.H.entries).real == pytest.approx(band_energy)
+
+
+def test_moments_follow_the_spinors():
+    """A spin-polarized collinear model as spinors, turned by 90 degrees about y: m_z becomes m_x."""
+    collinear = random_model(6, spin="collinear")
+    k = mesh_points((2, 2, 1))
+    along_z = mulliken_charges(collinear, compute_density_matrix(collinear, k)[0])
+    turn = np.array([[1, -1], [1, 1]]) / np.sqrt(2)
+
+    def turned(blocks, _pairs):
+        c, n, rows, columns = blocks.shape
+        split = blocks.reshape(c, n, 2, rows // 2, 2, columns // 2)
+        return np.einsum("st,cntaub,vu->cnsavb", turn, split, turn).reshape(blocks.shape)
+
+    spinor = collinear.to_spinor()
+    spinor = replace(spinor, H=spinor.H.mapped(turned))
+    along_x = mulliken_charges(spinor, compute_density_matrix(spinor, k)[0])
+    assert np.abs(along_z[:, 3]).max() > 0.05
+    assert np.allclose(along_x[:, [0, 1, 2, 3]], along_z[:, [0, 3, 1, 2]], atol=1e-8)
+
+
+def test_what_cannot_be_filled():
+    with pytest.raises(DataError, match="occupation"):
+        compute_density_matrix(replace(random_model(), n_electrons=None), K)
+    with pytest.raises(DataError, match="occupied levels"):
+        compute_density_matrix(replace(random_model(), n_electrons=100.0), K)
+    with pytest.raises(UsageError, match="temperature"):
+        compute_density_matrix(random_model(), K, temperature=0)
+
+
+def solved(data, solver=None, vectors="complex128"):
+    data = hermitian(data)
+    return data, run_tasks(SpectrumWork(data, solver or Dense(), vectors=vectors), k_tasks(K, data.basis.n_spin))
+
+
+@pytest.mark.parametrize("spin", ["none", "collinear", "spinor"])
+@pytest.mark.parametrize("vectors", ["complex64", "complex128"])
+def test_states_in_a_file_solve_the_equation(tmp_path, spin, vectors):
+    data, results = solved(random_model(1, spin=spin), vectors=vectors)
+    write_states(tmp_path / "s.h5", data, K, results, fermi_energy=0.5)
+    found = read_states(tmp_path / "s.h5")
+    assert found["vectors"].dtype == vectors
+    assert found["fermi_energy"] == 0.5
+    assert np.allclose(found["charges"].sum(axis=-1), 1, atol=1e-5)
+    for s, n in np.ndindex(found["energies"].shape[:2]):
+        H, S, C = data.H_bloch.dense(K[n], component=s), data.S_bloch.dense(K[n]), found["vectors"][s, n].T
+        assert np.abs(H @ C - S @ C * found["energies"][s, n]).max() < (1e-5 if vectors == "complex64" else 1e-10)
+
+
+@pytest.mark.parametrize("spin", ["none", "spinor"])
+def test_the_deeph_layout(tmp_path, spin):
+    """(n_k, n_bands, n_spinor, n_orbitals), all up orbitals before all down ones."""
+    data, results = solved(random_model(2, spin=spin))
+    file = tmp_path / "wavefunction_ao.h5"
+    write_states(file, data, K, results, fermi_energy=0.0)
+    found = read_states(file)
+    factor, n = data.basis.spin_factor, data.H_bloch.n_orbitals
+    assert found["eigenvectors"].shape == (2, n, factor, n // factor)
+    assert found["eigenvalues"].shape == (2, n)
+    S = replace(data, H=None, basis=replace(data.basis, spin="none")).S_bloch.dense(K[1])
+    C = found["eigenvectors"][1]
+    assert np.allclose(np.einsum("bsi,ij,csj->bc", C.conj(), S, C), np.eye(n), atol=1e-10)
+    with h5py.File(file) as opened:
+        assert set(opened) == {"efermi", "kpts", "eigenvalues", "eigenvectors"}
+
+
+def test_files_that_cannot_be(tmp_path):
+    data, results = solved(random_model(2, spin="collinear"))
+    with pytest.raises(UsageError, match="two channels"):
+        write_states(tmp_path / "wavefunction_ao.h5", data, K, results)
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "x.h5").write_bytes(b"nothing")
+    for read in (read_states, read_orbitals):
+        with pytest.raises(DataError, match=r"x\.h5"):
+            read(tmp_path / "x.h5")
+
+
+def test_orbitals_are_read_back(tmp_path):
+    r = np.linspace(0, 3, 50)
+    one = Orbitals(6, (RadialFunction(0, r, np.exp(-r)), RadialFunction(1, r[:40], r[:40])), "C-test", n_electrons=4.0)
+    write_orbitals(tmp_path / "orbitals.h5", {6: one})
+    back = read_orbitals(tmp_path / "orbitals.h5")[6]
+    assert (back.ls, back.source, back.n_electrons, back.pair_radius, back.cutoff) == ((0, 1), "C-test", 4.0, None, one.cutoff)
+    assert all(np.array_equal(a.values, b.values) for a, b in zip(one.shells, back.shells, strict=True))
+    assert evaluate(one, np.array([[0, 0, 1.0], [0, 0, 5.0]])).shape == (4, 2)
+    assert np.allclose(evaluate(one, np.array([[0, 0, 5.0]])), 0)
+
+
+@pytest.mark.parametrize(("case", "basis"), [("graphene", ["C6.0.pao:s2p2d1"]), ("mos2_soc", ["Mo7.0.pao:s3p2d2", "S7.0.pao:s2p2d1"])])
+def test_norm_of_densities_on_a_grid(shared_data, tmp_path, case, basis):
+    """The grid sees the overlap: the integral of |psi|^2 is C^dagger S C = 1 with OpenMX's own S, and the sum of pairs is orthogonal."""
+    openmx = pytest.importorskip("preprocess.readers.openmx")
+    from preprocess.overlap.basis_files import read_basis
+
+    data = hermitian(openmx.read(shared_data / "openmx" / case))
+    write_orbitals(tmp_path / "o.h5", read_basis(data.system, [str(shared_data / "openmx" / "PAO" / b) for b in basis]))
+    k = np.array([1 / 3, 1 / 3, 0])
+    n = int(data.n_electrons) // (1 if case == "mos2_soc" else 2)
+    levels = Dense((n - 1, n))(data)(k)
+    states = States(data, k, 0, levels.energies, levels.vectors)
+    grid = Grid.with_spacing(data.system, 0.2)
+    density = compute_density(states, read_orbitals(tmp_path / "o.h5"), grid)
+    assert np.abs(density.sum(axis=(1, 2, 3)) * grid.volume - 1).max() < 1e-4
+    wrong = States(data, k + 0.05, 0, levels.energies, levels.vectors)  # phases of another k
+    assert np.abs(compute_density(wrong, read_orbitals(tmp_path / "o.h5"), grid).sum(axis=(1, 2, 3)) * grid.volume - 1).max() > 1e-3
+    write_cube(tmp_path / "x.cube", grid, density[0], "test")
+    from ase.io.cube import read_cube
+
+    with (tmp_path / "x.cube").open() as file:
+        back = read_cube(file)
+    assert np.allclose(back["atoms"].positions, data.system.positions, atol=1e-4)
+    assert back["data"].shape == grid.shape
+    assert np.allclose(back["data"] / 0.529177210544**3, density[0], atol=1e-5 * density.max())
+    with pytest.raises(DataError, match="same basis"):
+        compute_density(states, {z: Orbitals(z, o.shells[:1], "x") for z, o in read_orbitals(tmp_path / "o.h5").items()}, grid)
+
+
+def command(*arguments, cwd):
+    words = [sys.executable, "-m", "postprocess.cli_states", *map(str, arguments)]
+    return subprocess.run(words, cwd=cwd, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, mini_graphene):
+    out = tmp_path_factory.mktemp("states")
+    write_folder(out / "graphene", mini_graphene)
+    return out
+
+
+def test_command(folder):
+    result = command("graphene", "--k", "K", "1/2,0,0", "--n-bands", 2, "--out", "s.h5", "--precision", "float32", cwd=folder)
+    assert result.returncode == 0, result.stderr
+    assert "k = K (0.333333, 0.333333, 0)" in result.stdout
+    assert "C1 0.5" in result.stdout
+    assert read_states(folder / "s.h5")["vectors"].shape == (1, 2, 2, 8)
+    result = command("graphene", "--charges", "--mesh", 6, 6, 1, "--shift", 0.5, 0.5, 0, cwd=folder)
+    assert result.returncode == 0, result.stderr
+    assert "1 C      4.000000" in result.stdout
+    for options in (["--k", "Q"], ["--out", "s.txt"], ["--charges", "--mesh", 0, 1, 1], ["--cube", "x"], ["-j", 0]):
+        result = command("graphene", *options, cwd=folder)
+        assert result.returncode in (1, 2)
+        assert "Traceback" not in result.stderr
+        assert "deeph-states:" in result.stderr
+    assert sorted(p.name for p in folder.iterdir()) == ["graphene", "s.h5"]
