@@ -14,25 +14,19 @@ if TYPE_CHECKING:
 
 
 def add_projection_options(parser: argparse.ArgumentParser) -> None:
-    """``--fat``, ``--group`` and ``--function``."""
+    """``--projections``, ``--group``, ``--function``, ``--unfold`` and ``--unfold-atoms``."""
     group = parser.add_argument_group("fat bands")
-    group.add_argument(
-        "--fat",
-        nargs="+",
-        default=[],
-        metavar="KIND",
-        help="shares of each element, shell, layer, atom; spin: sx, sy, sz of spinors",
-    )
+    group.add_argument("--projections", default="", metavar="KINDS", help="some of element,shell,atom,layer; spin: sx, sy, sz of spinors")
     group.add_argument(
         "--group",
-        nargs="+",
+        action="append",
         default=[],
         metavar="NAME=ATOMS",
-        help="share of chosen atoms, counted from 1: A=1,3,5-8, or a .toml or .json file with lines such as A = [1, 3, '5-8']",
+        help="project on atoms, counted from 1: A=1,3,5-8; or a .toml or .json file with lines such as A = [1, 3, '5-8']",
     )
     group.add_argument(
         "--function",
-        nargs="+",
+        action="append",
         default=[],
         metavar="FILE:NAME",
         help="your own Python function of the states: valley.py:polarisation",
@@ -78,14 +72,14 @@ def choose_unfolding(args: argparse.Namespace, data: "Hamiltonian") -> "Unfoldin
 
 def choose_projectors(args: argparse.Namespace, data: "Hamiltonian") -> "tuple[Projector, ...]":
     """What the options ask for; UsageError if it is not possible for this structure."""
-    if not (args.fat or args.group or args.function):
+    if not (args.projections or args.group or args.function):
         return ()
     from postprocess.projectors import make_projectors
 
     groups: dict[str, list[int]] = {}
     for text in args.group:
         groups |= read_groups(Path(text)) if Path(text).suffix in (".toml", ".json") else dict([parse_group(text)])
-    return make_projectors(data, args.fat, groups, args.function)
+    return make_projectors(data, [kind.strip() for kind in args.projections.split(",") if kind.strip()], groups, args.function)
 
 
 def parse_group(text: str) -> tuple[str, list[int]]:

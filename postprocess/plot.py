@@ -31,6 +31,8 @@ STYLE = {
     "pdf.fonttype": 42,
 }
 COLOURS = ("#1a1a1a", "#c8321e", "#2b6cb0", "#2f855a", "#b7791f")
+ROOM = 0.92
+"""Part of the axes' width that a legend may take; tick labels still move a little when it is placed."""
 SPIN_COLOURS = ("#c8321e", "#2b6cb0")
 
 
@@ -133,7 +135,7 @@ def fit_legend(ax: "Axes") -> None:
             markerscale=2,
         )
         legend.set_in_layout(False)  # it must not shrink the axes before it fits them
-        room = float(ax.get_window_extent().width / legend.get_window_extent().width)
+        room = ROOM * float(ax.get_window_extent().width / legend.get_window_extent().width)
     legend.set_in_layout(True)
 
 

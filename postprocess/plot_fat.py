@@ -50,7 +50,7 @@ def plot_fat_bands(bands: Bands, *, window: tuple[float, float] | None = None, d
     signed = [name for name, w in bands.weights.items() if name in SIGNED or np.nanmin(w) < NEGATIVE]
     shares = [name for name in bands.weights if name not in signed]
     if not bands.weights and dos is None:
-        raise UsageError(f"{bands.title}: there are no weights for fat bands; compute them with --fat, --group or --function")
+        raise UsageError(f"{bands.title}: there are no weights for fat bands; compute them with --projections, --group or --function")
     ratios = [1.0] * (bool(shares or not signed) + len(signed)) + [0.45] * (dos is not None)
     relative = bands.fermi_energy is not None
     zero = bands.fermi_energy or 0.0

@@ -28,7 +28,8 @@ class Shares:
 
     def __call__(self, states: States) -> Weights:
         """The share of each group in each state; those of a partition add up to 1."""
-        return dict(zip(self.projections.names, self.projections.groups.astype(float) @ states.populations, strict=True))
+        names, groups = self.projections.names, self.projections.groups
+        return {name: states.populations[group].sum(axis=0) for name, group in zip(names, groups, strict=True)}
 
 
 @dataclass(frozen=True)

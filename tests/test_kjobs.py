@@ -122,7 +122,9 @@ def model(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("options", [("--fat", "element"), ("--window", "-0.3", "0.3", "--solver", "superlu")], ids=["dense", "sparse"])
+@pytest.mark.parametrize(
+    "options", [("--projections", "element"), ("--window", "-0.3", "0.3", "--solver", "superlu")], ids=["dense", "sparse"]
+)
 def test_killed_and_called_again(model, options, tmp_path):
     """SIGKILL in the middle: no output file; the same command goes on; the result is bitwise that of an uninterrupted run."""
     run(model, *options, "--out", tmp_path / "whole.h5")

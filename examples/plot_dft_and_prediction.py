@@ -1,0 +1,24 @@
+"""Bands of DFT as lines and of a prediction as dots, with the band errors.
+
+python plot_dft_and_prediction.py data/000 predicted/000 bands.pdf
+"""
+
+import sys
+from pathlib import Path
+
+from deeph import read_folder
+from postprocess.bands import compute_bands, compute_bands_like
+from postprocess.compare_bands import compare_bands
+from postprocess.kpath import make_kpath
+from postprocess.plot import plot_bands, save_figure
+
+dft_folder, predicted_folder, figure = sys.argv[1:]
+dft, predicted = read_folder(dft_folder), read_folder(predicted_folder)
+
+reference = compute_bands(dft, make_kpath(dft.system, n_points=120), title="DFT")
+bands = compute_bands_like(reference, predicted, title="network")
+
+errors = compare_bands(reference, bands)
+print(f"mean absolute error within 2 eV of the Fermi level: {errors.near_fermi.mae:.3f} meV")
+
+save_figure(plot_bands([reference, bands], window=(-3, 3), dots=[False, True]), Path(figure))

@@ -1,0 +1,25 @@
+"""Fat bands by shell, and the density of states beside them on the same energy axis.
+
+python plot_fat_bands.py data/MoS2 fat.pdf
+"""
+
+import sys
+from pathlib import Path
+
+from deeph import read_folder
+from postprocess.bands import compute_bands
+from postprocess.dos import Window, compute_dos
+from postprocess.kpath import make_kpath
+from postprocess.mesh import make_mesh
+from postprocess.plot import save_figure
+from postprocess.plot_fat import plot_fat_bands
+from postprocess.projections import make_projections
+from postprocess.projectors import make_projectors
+
+folder, figure = sys.argv[1:]
+data = read_folder(folder)
+
+bands = compute_bands(data, make_kpath(data.system, n_points=150), projectors=make_projectors(data, ["shell"]))
+dos = compute_dos(data, make_mesh(data), window=Window(-3, 3), projections=make_projections(data, ["shell"]))
+
+save_figure(plot_fat_bands(bands, window=(-3, 3), dos=dos)[0], Path(figure))

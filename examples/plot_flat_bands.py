@@ -1,0 +1,43 @@
+"""Flat bands of a moire cell: the levels nearest the Fermi energy only, coloured by the layer, resumable.
+
+Call it again after an interruption; under ``mpirun -n N`` the k-points are shared.
+
+    python plot_flat_bands.py predicted/moire flat.pdf
+"""
+
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from deeph import read_folder
+from deeph.processes import find_group
+from postprocess.bands import compute_bands
+from postprocess.edges import bandwidths
+from postprocess.kjobs import Jobs
+from postprocess.kpath import make_kpath
+from postprocess.plot import save_figure
+from postprocess.plot_fat import plot_fat_bands
+from postprocess.projectors import make_projectors
+from postprocess.solvers import SomeLevels
+
+folder, figure = sys.argv[1:]
+data = read_folder(folder)
+fermi = data.fermi_energy
+n_bands = min(20, data.H_bloch.n_orbitals)
+
+bands = compute_bands(
+    data,
+    make_kpath(data.system, "KGMK", n_points=21),
+    solver=SomeLevels(n_bands=n_bands, center=fermi),
+    projectors=make_projectors(data, ["layer"]),
+    jobs=(jobs := Jobs(group=find_group(os.environ), scratch=Path(figure).with_suffix(".kpoints"))),
+)
+if jobs.group.rank == 0:
+    for width in bandwidths(bands):
+        if abs(width.center - fermi) < 0.05:
+            print(f"band {width.band + 1}: {1000 * width.width:.2f} meV wide")
+    low, high = np.nanmin(bands.energies) - fermi, np.nanmax(bands.energies) - fermi
+    save_figure(plot_fat_bands(bands, window=(low, high))[0], Path(figure))
+    jobs.finish()

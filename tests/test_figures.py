@@ -1,0 +1,158 @@
+"""Figures and files of bands for other programs, and the scripts in examples/."""
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from band_cases import random_model
+from conftest import ROOT
+
+from deeph.errors import UsageError
+from deeph.store import write_folder
+from postprocess.bands import compute_bands
+from postprocess.dos import DOS
+from postprocess.kpath import make_kpath, read_kpath
+from postprocess.plot import plot_bands, save_figure
+from postprocess.plot_fat import plot_fat_bands
+from postprocess.projectors import make_projectors
+from postprocess.states import Dense
+from postprocess.tables import read_bands
+
+
+def fat(data, *kinds, **options):
+    data = replace(data, fermi_energy=0.0)
+    return compute_bands(data, make_kpath(data.system, "GMK|GK", n_points=30), projectors=make_projectors(data, kinds), **options)
+
+
+def widths(axes):
+    """Of the legend and of the axes, in pixels of the finished figure."""
+    axes.get_figure().draw_without_rendering()
+    return axes.get_legend().get_window_extent().width, axes.get_window_extent().width
+
+
+@pytest.mark.parametrize("length", [5, 30, 90, 300])
+def test_legend_is_not_wider_than_the_axes(length):
+    """A known fault: long folder names pushed the legend over the edges of the figure."""
+    data = random_model(1)
+    bands = compute_bands(data, make_kpath(data.system, "GMKG", n_points=20), fermi=0.0, title="x_" * (length // 2))
+    ax = plot_bands([bands, replace(bands, title="y" * length)])
+    legend, axes = widths(ax)
+    assert legend <= axes
+    assert axes > 100  # and it did not squeeze them
+    text = [t.get_text().replace("\n", "") for t in ax.get_legend().get_texts()]
+    assert text == [bands.title, "y" * length]  # nothing is cut off
+
+
+def test_shares_are_dots_and_spins_are_colours(tmp_path):
+    bands = fat(random_model(1, spin="spinor"), "element", "spin")
+    axes = plot_fat_bands(bands, window=(-1, 1))
+    assert [ax.get_ylabel() for ax in axes if ax.get_ylabel()] == [r"$E - E_\mathrm{F}$ (eV)"]
+    names = [t.get_text() for t in axes[0].get_legend().get_texts()]
+    assert names == ["C", "N"]
+    sizes = axes[0].collections[0].get_sizes()
+    assert sizes.max() <= 14.0 * max(w.max() for w in bands.weights.values()) + 1e-9
+    assert len(axes[0].collections[0].get_offsets()) <= 2 * bands.energies.size
+    assert all(len(ax.collections) for ax in axes[1:])
+    assert len(axes) == 4
+    save_figure(axes[0], tmp_path / "fat.pdf")
+    assert (tmp_path / "fat.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_dos_panel_shares_the_energy_axis():
+    bands = fat(random_model(1, spin="collinear"), "element")
+    energies = np.linspace(-2, 2, 50)
+    density = np.ones((2, 2, 50)) * np.array([2.0, 1.0])[:, None, None]
+    axes = plot_fat_bands(bands, window=(-1, 1), dos=DOS(energies, density, 0 * density, ("total", "C"), "test"))
+    assert axes[-1].get_ylim() == axes[0].get_ylim() == (-1, 1)
+    low, high = axes[-1].get_xlim()
+    assert low == -high
+    with pytest.raises(UsageError, match="--projections"):
+        plot_fat_bands(replace(bands, weights={}))
+
+
+def test_bands_of_a_window_are_drawn_and_read_back(tmp_path):
+    """NaN outside the window, numbers of the first band and weights survive the files."""
+    data = replace(random_model(2), fermi_energy=0.0)
+    bands = compute_bands(
+        data, make_kpath(data.system, "GMKG", n_points=20), solver=Dense((2, 4)), projectors=make_projectors(data, ["element"])
+    )
+    bands.energies[0, 3, 0] = np.nan
+    for name in ("b.h5", "b.json"):
+        bands.save(tmp_path / name)
+        back = read_bands(tmp_path / name)
+        assert np.array_equal(back.energies, bands.energies, equal_nan=True)
+        assert back.first_band == 2
+        assert list(back.weights) == ["C", "N"]
+        assert all(np.array_equal(back.weights[n], bands.weights[n]) for n in back.weights)
+        assert np.array_equal(back.path.reciprocal, data.system.reciprocal)
+    bands.save(tmp_path / "b.csv")
+    head = (tmp_path / "b.csv").read_text().splitlines()[1].split(",")
+    assert head[6:] == ["band3", "band4", "band5", *(f"{e} of band{n}" for e in "CN" for n in (3, 4, 5))]
+    assert plot_fat_bands(bands)[0].get_xlim()[0] == 0
+    with pytest.raises(UsageError, match="same bands at every k"):
+        bands.save(tmp_path / "b.Band")
+    assert not (tmp_path / "b.Band").exists()
+
+
+def test_gnuplot_columns(tmp_path):
+    bands = fat(random_model(2, spin="collinear"), "element")
+    bands.save(tmp_path / "b.dat")
+    text = (tmp_path / "b.dat").read_text()
+    blocks = [b for b in text.split("\n\n\n") if b.strip()]
+    assert len(blocks) == 2 * bands.n_bands  # gnuplot's index
+    table = np.loadtxt(tmp_path / "b.dat")
+    assert table.shape == (bands.energies.size, 4)
+    expected = np.concatenate([bands.energies[s, :, n] for s in range(2) for n in range(bands.n_bands)])
+    assert np.allclose(table[:, 1], expected - bands.fermi_energy, atol=1e-8)
+    assert np.allclose(table[:, 2] + table[:, 3], 1, atol=1e-8)
+    assert text.count("\n\n") >= 2 * bands.n_bands * len(bands.path.segments)
+
+
+@pytest.mark.parametrize("case", ["mini_graphene", "fe_bcc_spin"])
+def test_openmx_band_file_is_that_of_openmx(shared_data, tmp_path, case):
+    """Our file along OpenMX's own path, read by the reader of OpenMX's files, against OpenMX's file."""
+    openmx = pytest.importorskip("preprocess.readers.openmx")
+    folder = shared_data / "openmx" / case
+    data = openmx.read(folder)
+    (tmp_path / f"{case}.scfout").symlink_to(folder / f"{case}.scfout")
+    compute_bands(data, read_kpath(folder / f"{case}.dat", data.system)).save(tmp_path / f"{case}.Band")
+    ours, theirs = openmx.read_bands(tmp_path, data.system), openmx.read_bands(folder, data.system)
+    assert np.abs(ours.k - theirs.k).max() < 1e-12
+    assert np.abs(ours.energies - theirs.energies).max() < 1e-6
+    assert ours.fermi_energy == pytest.approx(theirs.fermi_energy, abs=1e-9)
+    own, other = ((f / f"{case}.Band").read_text().splitlines() for f in (tmp_path, folder))
+    assert len(own) == len(other)
+    assert [float(x) for x in own[1].split()] == pytest.approx([float(x) for x in other[1].split()], abs=1e-9)
+    n_segments = int(other[2])
+    assert [line.split()[0] for line in own[2 : 3 + n_segments]] == [line.split()[0] for line in other[2 : 3 + n_segments]]
+
+
+@pytest.fixture(scope="module")
+def structures(tmp_path_factory, mini_graphene):
+    folder = tmp_path_factory.mktemp("examples")
+    write_folder(folder / "dft", mini_graphene)
+    noise = np.random.default_rng(0).normal(scale=1e-3, size=mini_graphene.H.entries.shape)
+    H = replace(mini_graphene.H, entries=mini_graphene.H.entries + noise).hermitized()
+    write_folder(folder / "pred", replace(mini_graphene, H=H, extra={}), predicted=True)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("script", "folders", "said"),
+    [
+        ("plot_dft_and_prediction.py", ["dft", "pred"], "meV"),
+        ("plot_fat_bands.py", ["dft"], ""),
+        ("plot_flat_bands.py", ["dft"], ""),
+    ],
+)
+def test_examples_run(structures, script, folders, said):
+    words = [sys.executable, ROOT / "examples" / script, *folders, f"{script}.pdf"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    result = subprocess.run(words, cwd=structures, capture_output=True, text=True, check=False, env=environment)
+    assert result.returncode == 0, result.stderr
+    assert said in result.stdout
+    assert (structures / f"{script}.pdf").read_bytes().startswith(b"%PDF")
+    assert not [p for p in structures.iterdir() if "kpoints" in p.name]
