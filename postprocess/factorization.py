@@ -84,12 +84,14 @@ def make_factorization(indptr: Array, indices: Array, dtype: npt.DTypeLike, back
     """
     if backend == "pardiso":
         from postprocess.pardiso import Pardiso
-        from postprocess.wrapped_factors import Doubled, Refined
+        from postprocess.wrapped_factors import Counting, Doubled, Refined
 
-        if np.issubdtype(dtype, np.complexfloating) and not single:
-            return Doubled(indptr, indices, Pardiso)
         plain = Pardiso(indptr, indices, dtype, single=single)
-        return Refined(plain, indptr, indices) if single else plain
+        if single:
+            return Refined(plain, indptr, indices)
+        if np.issubdtype(dtype, np.complexfloating):
+            return Counting(plain, Doubled(indptr, indices, Pardiso))
+        return plain
     if backend == "superlu":
         if single:
             raise UsageError("single-precision factors need PARDISO: pip install 'deeph[sparse]'")

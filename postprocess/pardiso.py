@@ -152,7 +152,9 @@ class Pardiso:
         if error not in (-2, -9):
             return ""
         need = self.memory / 2**30
-        return f" (about {need:.1f} GiB needed); factors in single precision (single=True, --single) need half of that"
+        half = self._dtype in (np.complex128, np.float64)
+        advice = "factors in single precision (single=True, --single) need half of that" if half else "use a machine with more memory"
+        return f" (about {need:.1f} GiB needed, {available_memory() / 2**30:.1f} GiB free); {advice}"
 
     @property
     def memory(self) -> int:

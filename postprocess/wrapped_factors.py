@@ -64,6 +64,42 @@ class Doubled:
         self._real.release()
 
 
+class Counting:
+    """One factorization to solve with and another one, which takes longer, to count with; only one of them is in memory.
+
+    Parameters
+    ----------
+    solver, counter : Factorization
+        Of the same pattern.
+    """
+
+    def __init__(self, solver: Factorization, counter: Factorization) -> None:
+        self.name = solver.name
+        self._solver, self._counter = solver, counter
+        self._last = solver
+
+    def factor(self, values: Array) -> None:
+        """See :class:`Factorization`."""
+        self._counter.release()
+        self._last = self._solver
+        self._solver.factor(values)
+
+    def solve(self, right: Array) -> Array:
+        """See :class:`Factorization`."""
+        return self._last.solve(right)
+
+    def count_negative(self, values: Array, distance: float) -> int | None:
+        """See :class:`Factorization`."""
+        self._solver.release()
+        self._last = self._counter
+        return self._counter.count_negative(values, distance)
+
+    def release(self) -> None:
+        """See :class:`Factorization`."""
+        self._solver.release()
+        self._counter.release()
+
+
 def _ramp(lengths: Array) -> Array:
     """0..n-1 for each length n, one after the other."""
     return np.asarray(np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths))
