@@ -1,11 +1,13 @@
 """Fat bands: partitions add up, symmetric partners share, spins are those of an exact model."""
 
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from band_cases import random_model
+from conftest import ROOT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -106,6 +108,19 @@ def test_a_function_of_the_user(tmp_path, mini_graphene):
             compute_spectrum(hermitian(mini_graphene), K, projectors=[UserFunction.from_text(f"{file}:{name}")])
     with pytest.raises(UsageError, match=r"valley\.py:polarisation"):
         UserFunction.from_text(str(file))
+
+
+def test_the_function_of_the_page(tmp_path, shared_data):
+    """The example of docs/bands.md on the twisted bilayer: one layer against the other."""
+    openmx = pytest.importorskip("preprocess.readers.openmx")
+    data = hermitian(openmx.read(shared_data / "openmx" / "tbg28"))
+    page = (ROOT / "docs" / "bands.md").read_text(encoding="utf-8")
+    code = next(c for c in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "def polarisation" in c)
+    (tmp_path / "mine.py").write_text(code)
+    projectors = make_projectors(data, ["layer"], functions=[f"{tmp_path / 'mine.py'}:polarisation"])
+    found = compute_spectrum(data, K[1:2], projectors=projectors).weights
+    assert np.allclose(found["polarisation"], found["layer 2"] - found["layer 1"], atol=1e-12)
+    assert np.abs(found["polarisation"]).max() > 0.5
 
 
 def test_groups_as_users_write_them(tmp_path):
