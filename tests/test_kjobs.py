@@ -15,7 +15,10 @@ from band_cases import random_model, supercell
 from deeph.errors import DataError
 from deeph.processes import Group
 from deeph.store import write_folder
+from postprocess.eigen import hermitian
 from postprocess.kjobs import Jobs, KTask, fingerprint, run_tasks
+from postprocess.projectors import make_projectors
+from postprocess.solvers import SomeLevels
 from postprocess.spectrum import compute_spectrum
 from postprocess.tables import read_bands
 
@@ -99,6 +102,23 @@ def test_repeated_points_are_computed_once(tmp_path):
     assert len(list(jobs.scratch.glob("*.npz"))) == 4
     assert spectrum.energies.shape[:2] == (2, 3)
     assert np.array_equal(spectrum.energies[:, 0], spectrum.energies[:, 2])
+
+
+def test_bands_of_a_window_keep_their_numbers():
+    """Other levels are in the window at every k; the table puts band n into column n - first_band, weights alike, and NaN elsewhere."""
+    data = hermitian(random_model(4))
+    k = np.array([[0, 0, 0], [0.13, -0.27, 0], [0.4, 0.3, 0]])
+    every, window = spectrum_of(data, k), spectrum_of(data, k, SomeLevels(low=-0.6, high=0.6))
+    inside = (every.energies >= -0.6) & (every.energies <= 0.6)
+    assert len({int(np.argmax(row)) for row in inside[0]}) > 1  # the first one differs from k to k
+    columns = slice(window.first_band, window.first_band + window.energies.shape[2])
+    assert inside.sum() == inside[..., columns].sum() == np.isfinite(window.energies).sum()
+    for found, known in ((window.energies, every.energies), (window.weights["C"], every.weights["C"])):
+        assert np.allclose(found, np.where(inside, known, np.nan)[..., columns], atol=1e-9, equal_nan=True)
+
+
+def spectrum_of(data, k, solver=None):
+    return compute_spectrum(data, k, solver=solver, projectors=make_projectors(data, ["element"]))
 
 
 BANDS = [sys.executable, "-m", "postprocess.cli_bands"]

@@ -13,12 +13,13 @@ from band_cases import random_model
 from deeph.errors import DataError, UsageError
 from deeph.orbitals import Orbitals, RadialFunction, read_orbitals, write_orbitals
 from deeph.store import write_folder
-from postprocess.charges import compute_density_matrix, fill_levels, mulliken_charges
+from postprocess.charges import Occupation, compute_density_matrix, fill_levels, mulliken_charges
 from postprocess.eigen import hermitian
 from postprocess.fermi import mesh_points
 from postprocess.kjobs import run_tasks
+from postprocess.projectors import make_projectors
 from postprocess.realspace import Grid, compute_density, evaluate, write_cube
-from postprocess.spectrum import SpectrumWork, k_tasks
+from postprocess.spectrum import SpectrumWork, compute_spectrum, k_tasks
 from postprocess.state_files import read_states, write_states
 from postprocess.states import Dense, States
 
@@ -77,6 +78,17 @@ def test_moments_follow_the_spinors():
     along_x = mulliken_charges(spinor, compute_density_matrix(spinor, k)[0])
     assert np.abs(along_z[:, 3]).max() > 0.05
     assert np.allclose(along_x[:, [0, 1, 2, 3]], along_z[:, [0, 3, 1, 2]], atol=1e-8)
+
+
+def test_moments_are_the_spins_of_the_occupied_states():
+    data = hermitian(random_model(8, spin="spinor"))
+    k = mesh_points((3, 2, 1))
+    density, fermi = compute_density_matrix(data, k, temperature=2000)
+    spectrum = compute_spectrum(data, k, projectors=make_projectors(data, ["spin"]))
+    f = Occupation(fermi, 2000)(spectrum.energies)
+    expected = [(f * spectrum.weights[name]).sum() / len(k) for name in ("sx", "sy", "sz")]
+    assert np.abs(expected).min() > 1e-3
+    assert mulliken_charges(data, density)[:, 1:].sum(axis=0) == pytest.approx(expected, abs=1e-9)
 
 
 def test_what_cannot_be_filled():
