@@ -15,6 +15,7 @@ from deeph import read_folder
 from deeph.processes import find_group
 from postprocess.bands import compute_bands
 from postprocess.edges import bandwidths
+from postprocess.fermi_count import find_fermi_energy
 from postprocess.kjobs import Jobs
 from postprocess.kpath import make_kpath
 from postprocess.plot import save_figure
@@ -24,12 +25,13 @@ from postprocess.solvers import SomeLevels
 
 folder, figure = sys.argv[1:]
 data = read_folder(folder)
-fermi = data.fermi_energy
+fermi, _ = find_fermi_energy(data, None)  # that of the folder, else by counting the electrons
 n_bands = min(20, data.H_bloch.n_orbitals)
 
 bands = compute_bands(
     data,
     make_kpath(data.system, "KGMK", n_points=21),
+    fermi=fermi,
     solver=SomeLevels(n_bands=n_bands, center=fermi),
     projectors=make_projectors(data, ["layer"]),
     jobs=(jobs := Jobs(group=find_group(os.environ), scratch=Path(figure).with_suffix(".kpoints"))),
