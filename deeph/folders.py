@@ -76,4 +76,7 @@ def _is_running(process: int) -> bool:
         return False
     except PermissionError:  # it exists, of another user
         return True
-    return True
+    try:  # a killed process whose parent has not taken note of it still has its number, in containers for long
+        return Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] not in ("Z", "X")
+    except (OSError, IndexError):  # not Linux
+        return True

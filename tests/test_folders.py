@@ -1,6 +1,10 @@
 """Folders appear complete or not at all, and what killed programs leave is cleared."""
 
+import os
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -50,3 +54,16 @@ def test_leftovers_of_the_dead_are_removed(tmp_path, monkeypatch):
     assert remove_leftovers(tmp_path) == [dead]
     assert sorted(tmp_path.iterdir()) == sorted([living, elsewhere, other])
     assert remove_leftovers(tmp_path / "nowhere") == []
+
+
+def test_a_killed_process_that_nobody_buried_is_dead():
+    """Its number is still taken until its parent asks for its end."""
+    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    assert folders._is_running(process.pid)
+    process.kill()
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    try:
+        assert folders._is_running(process.pid) is (not Path("/proc").is_dir())
+    finally:
+        process.wait()
+    assert not folders._is_running(process.pid)
