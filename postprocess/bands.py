@@ -91,6 +91,8 @@ class Bands:
         Number of the first band among all, counted from 0; not 0 if only a window was computed.
     weights : mapping of label to (n_spin, n_k, n_bands) array
         What the states are made of, see :mod:`postprocess.projectors`.
+    signed : tuple of str
+        Labels of those weights that are no shares but quantities with a sign, such as sz.
     """
 
     energies: FloatArray
@@ -100,6 +102,7 @@ class Bands:
     title: str = ""
     first_band: int = 0
     weights: Mapping[str, FloatArray] = field(default_factory=dict)
+    signed: tuple[str, ...] = ()
 
     @property
     def n_bands(self) -> int:
@@ -174,7 +177,7 @@ def compute_bands(
     hamiltonian = hermitian(hamiltonian)
     spectrum = compute_spectrum(hamiltonian, path.k, solver=solver, projectors=projectors, jobs=jobs)
     level, origin = _fermi_level(hamiltonian, fermi)
-    return Bands(spectrum.energies, path, level, origin, title, spectrum.first_band, spectrum.weights)
+    return Bands(spectrum.energies, path, level, origin, title, spectrum.first_band, spectrum.weights, spectrum.signed)
 
 
 def _fermi_level(hamiltonian: Hamiltonian, fermi: float | str | None) -> tuple[float | None, str]:

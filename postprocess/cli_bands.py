@@ -118,6 +118,8 @@ def _check_options(args: argparse.Namespace) -> None:
     if args.window and not -inf < args.window[0] < args.window[1] < inf:
         raise UsageError(f"--window {args.window[0]:g} {args.window[1]:g}: expected two energies in eV, the lower one first")
     check_solver_options(args)
+    if args.dos and not args.dos.is_file():
+        raise UsageError(f"--dos {args.dos}: there is no such file; deeph-dos writes it")
     if (args.projections or args.group or args.function or args.unfold or args.dos) and (args.compare or len(args.folders) > 1):
         raise UsageError("fat bands, --unfold and --dos show one folder; leave out --compare and the other folders")
     if args.compare and (args.n_bands or args.project):

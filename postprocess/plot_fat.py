@@ -14,9 +14,7 @@ if TYPE_CHECKING:
     from deeph.system import FloatArray
     from postprocess.dos import DOS
 
-SIGNED = ("sx", "sy", "sz")
-NEGATIVE = -0.3
-"""A quantity that goes lower is no Mulliken share but has a sign, such as a polarisation."""
+PAULI = ("sx", "sy", "sz")
 LARGEST_DOT = 14.0
 """Area of the dot of a share of 1, square points."""
 FAT_COLOURS = ("#c8321e", "#2b6cb0", "#2f855a", "#b7791f", "#6b46c1", "#0e7490", "#9d174d", "#4a5568")
@@ -47,8 +45,8 @@ def plot_fat_bands(bands: Bands, *, window: tuple[float, float] | None = None, d
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    signed = [name for name, w in bands.weights.items() if name in SIGNED or np.nanmin(w) < NEGATIVE]
-    shares = [name for name in bands.weights if name not in signed]
+    signed = [name for name in bands.weights if name in bands.signed]
+    shares = [name for name in bands.weights if name not in bands.signed]
     if not bands.weights and dos is None:
         raise UsageError(f"{bands.title}: there are no weights for fat bands; compute them with --projections, --group or --function")
     ratios = [1.0] * (bool(shares or not signed) + len(signed)) + [0.45] * (dos is not None)
@@ -117,7 +115,7 @@ def _draw_signed(ax: "Axes", bands: Bands, name: str, zero: float) -> None:
 
 def signed_text(name: str) -> str:
     """A quantity's name as matplotlib text."""
-    return rf"$\langle\sigma_{name[1]}\rangle$" if name in SIGNED else name
+    return rf"$\langle\sigma_{name[1]}\rangle$" if name in PAULI else name
 
 
 def _draw_dos(ax: "Axes", dos: "DOS", zero: float) -> None:

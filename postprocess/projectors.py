@@ -5,7 +5,7 @@ import importlib.util
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import ClassVar, cast
 
 import numpy as np
 
@@ -17,7 +17,8 @@ from postprocess.states import States, spin_of_orbital
 
 Weights = dict[str, FloatArray]
 Projector = Callable[[States], Weights]
-"""``projector(states) -> {label: (m,) weights}``; sent to worker processes, so it has to be picklable, with a telling repr."""
+"""``projector(states) -> {label: (m,) weights}``; sent to worker processes, so it has to be picklable, with a telling repr. If it has an
+attribute ``signed`` that is true, its weights are no shares but quantities with a sign, which figures show as colours."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,8 @@ class Shares:
 @dataclass(frozen=True)
 class SpinComponents:
     """Expectation values of the Pauli matrices, from -1 to 1."""
+
+    signed: ClassVar[bool] = True
 
     def __call__(self, states: States) -> Weights:
         """Sx, sy and sz of each state."""
@@ -56,6 +59,7 @@ class UserFunction:
         Of the file, so that a resumed computation notices a change.
     """
 
+    signed: ClassVar[bool] = True
     file: str
     name: str
     digest: str

@@ -1,7 +1,7 @@
 """What is computed at each k-point of a path or mesh: energies, and what the states are made of."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, cast
 
@@ -14,8 +14,8 @@ from postprocess.kjobs import Jobs, KTask, Result, Results, fingerprint, run_tas
 from postprocess.projectors import Projector
 from postprocess.states import Dense, SolverFactory, States, StateSolver
 
-WEIGHT = "weight:"
-"""Head of the names of weights among the arrays of a k-point."""
+WEIGHT, SIGNED = "weight:", "signed:"
+"""Heads of the names of shares, and of quantities with a sign, among the arrays of a k-point."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,8 @@ class Spectrum:
         eV, ascending; NaN where a k-point has fewer levels (solvers that find those in a window).
     weights : dict of label to (n_spin, n_k, n_bands) array
         What the projectors gave.
+    signed : tuple of str
+        Labels of those weights that are no shares but quantities with a sign.
     first_band : int
         How many bands lie below the first one.
     largest_residual : float
@@ -36,6 +38,7 @@ class Spectrum:
 
     energies: FloatArray
     weights: dict[str, FloatArray] = field(default_factory=dict)
+    signed: tuple[str, ...] = ()
     first_band: int = 0
     largest_residual: float = float("nan")
 
@@ -73,7 +76,8 @@ class SpectrumWork:
         out: Result = {"energies": levels.energies, "residuals": levels.residuals, "first": np.array(first)}
         states = States(self.hamiltonian, k, task.spin, levels.energies, levels.vectors)
         for projector in self.projectors:
-            out |= {WEIGHT + label: np.asarray(weight, np.float64) for label, weight in projector(states).items()}
+            head = SIGNED if getattr(projector, "signed", False) else WEIGHT
+            out |= {head + label: np.asarray(weight, np.float64) for label, weight in projector(states).items()}
         if self.vectors is not None:
             out["vectors"] = levels.vectors.astype(self.vectors)
         return out
@@ -127,7 +131,7 @@ def compute_spectrum(
         return np.asarray(values[order].reshape(n_spin, n_k, -1))
 
     weights = {label: arranged(weight) for label, weight in spectrum.weights.items()}
-    return Spectrum(arranged(spectrum.energies), weights, spectrum.first_band, spectrum.largest_residual)
+    return replace(spectrum, energies=arranged(spectrum.energies), weights=weights)
 
 
 def collect(results: Results) -> Spectrum:
@@ -154,7 +158,8 @@ def collect(results: Results) -> Spectrum:
                 row[start : start + len(one["energies"])] = one[name]
         return out
 
-    labels = [name for name in next(one for one, n in zip(everything, sizes, strict=True) if n) if name.startswith(WEIGHT)]
-    weights = {name.removeprefix(WEIGHT): side_by_side(name) for name in labels}
+    labels = [name for name in next(one for one, n in zip(everything, sizes, strict=True) if n) if name.startswith((WEIGHT, SIGNED))]
+    weights = {name.partition(":")[2]: side_by_side(name) for name in labels}
+    signed = tuple(name.removeprefix(SIGNED) for name in labels if name.startswith(SIGNED))
     residual = max(float(one["residuals"].max(initial=-1.0)) for one in everything)
-    return Spectrum(side_by_side("energies"), weights, low if counted else 0, residual)
+    return Spectrum(side_by_side("energies"), weights, signed, low if counted else 0, residual)

@@ -38,8 +38,9 @@ def write_bands(path: Path, bands: Bands) -> None:
 
     ``.h5`` and ``.json`` hold ``energies`` (n_spin, n_k, n_bands) in eV, not shifted; ``fermi_energy``, ``fermi_origin``, ``title``; and
     the path: ``k`` (n_k, 3) fractional, ``distances`` and ``ticks`` in 1/Angstrom with 2 pi, ``labels``, ``bounds``; fat bands as
-    ``weights`` (n_labels, n_spin, n_k, n_bands) with ``weight_labels``. A ``.csv`` has a row per spin and k: spin, segment, distance, k1,
-    k2, k3, the energies minus the Fermi level if it is known (the head says so), then the weights. ``.dat`` and ``.Band``: see
+    ``weights`` (n_labels, n_spin, n_k, n_bands) with ``weight_labels``; ``signed`` are those that are no shares. A ``.csv`` has a row per
+    spin and k: spin, segment, distance, k1, k2, k3, the energies minus the Fermi level if it is known (the head says so), then the weights.
+    ``.dat`` and ``.Band``: see
     :mod:`postprocess.band_files`.
 
     Raises
@@ -72,7 +73,9 @@ def read_bands(path: str | Path) -> Bands:
         kpath = KPath(labels=tuple(data["labels"]), **arrays)
         labelled = dict(zip(data.get("weight_labels", ()), weights, strict=True))
         first = data.get("first_band", 0)
-        bands = Bands(energies, kpath, data["fermi_energy"], data["fermi_origin"], data["title"], first, labelled)
+        bands = Bands(
+            energies, kpath, data["fermi_energy"], data["fermi_origin"], data["title"], first, labelled, tuple(data.get("signed", ()))
+        )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path} is not a band structure written by deeph-bands (.json or .h5): {error}") from error
     if bands.energies.ndim != 3 or bands.energies.shape[1] != len(kpath.k):

@@ -57,6 +57,11 @@ def test_shares_are_dots_and_spins_are_colours(tmp_path):
     assert len(axes[0].collections[0].get_offsets()) <= 2 * bands.energies.size
     assert all(len(ax.collections) for ax in axes[1:])
     assert len(axes) == 4
+    bands.weights["C"][0, 0, 0] = -1.5  # a Mulliken share may be so in high states; it stays a share
+    assert len(plot_fat_bands(bands)) == 4
+    for name in ("b.h5", "b.json"):
+        bands.save(tmp_path / name)
+        assert read_bands(tmp_path / name).signed == ("sx", "sy", "sz")
     save_figure(axes[0], tmp_path / "fat.pdf")
     assert (tmp_path / "fat.pdf").read_bytes().startswith(b"%PDF")
 
