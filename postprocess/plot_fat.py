@@ -70,7 +70,7 @@ def plot_fat_bands(bands: Bands, *, window: tuple[float, float] | None = None, d
             ax.set_ylabel("")
         if shares:
             fit_legend(axes[0])
-        if dos is not None and len(dos.names) > 1:
+        if dos is not None and len(dos.names) > 1 and list(dos.names[1:]) != shares:  # else the colours are explained already
             fit_legend(axes[-1])
     return axes
 
