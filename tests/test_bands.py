@@ -54,7 +54,7 @@ def test_MoTe2_fermi_level_from_the_electrons_lies_in_the_gap(shared_data):
 def test_openmx_bands(shared_data, case):
     """The path of the input file, and the energies of OpenMX's .Band file along it."""
     openmx = pytest.importorskip("preprocess.readers.openmx")
-    from preprocess.readers.openmx_band import read_bands as read_openmx_bands
+    from preprocess.readers.openmx.band import read_bands as read_openmx_bands
 
     folder = shared_data / "openmx" / case
     data = openmx.read(folder)
@@ -68,7 +68,7 @@ def test_openmx_bands(shared_data, case):
 def test_twisted_bilayer_at_its_K(shared_data):
     """Our label K finds the Dirac point of the 60-degree cell; K of a 120-degree cell does not."""
     openmx = pytest.importorskip("preprocess.readers.openmx")
-    from preprocess.readers.openmx_band import read_bands as read_openmx_bands
+    from preprocess.readers.openmx.band import read_bands as read_openmx_bands
 
     folder = shared_data / "openmx" / "tbg28"
     data = openmx.read(folder)
