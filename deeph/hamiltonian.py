@@ -90,6 +90,12 @@ class Hamiltonian:
             raise DataError("this structure holds only the overlap; run deeph-infer on it or point to a folder with H")
         return self.H
 
+    @property
+    def n_orbitals(self) -> int:
+        """Dimension of H(k), both spins of a spinor counted."""
+        factor = 1 if self.H is None else self.basis.spin_factor
+        return factor * int(self.basis.n_orbitals(self.system.numbers).sum())
+
     @cached_property
     def _pattern(self) -> BlochPattern:
         blocks = self.S if self.H is None else self.H

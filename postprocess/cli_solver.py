@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def add_solver_options(parser: argparse.ArgumentParser) -> None:
-    """``--n-bands``, ``--center``, ``--solver``, ``--single``, ``--project`` and ``--no-verify``."""
+    """``--n-bands``, ``--center``, ``--solver``, ``--single``, ``--project``, ``--symmetrize`` and ``--no-verify``."""
     group = parser.add_argument_group("large cells")
     group.add_argument("--n-bands", type=int, metavar="N", help="compute only the N levels nearest the centre at each k")
     group.add_argument(
@@ -25,6 +25,13 @@ def add_solver_options(parser: argparse.ArgumentParser) -> None:
         default=0.0,
         metavar="EPS",
         help="leave out combinations of orbitals whose eigenvalue of S(k) is below EPS, e.g. 1e-3: no ghost levels",
+    )
+    group.add_argument(
+        "--symmetrize",
+        type=float,
+        metavar="EV",
+        help="change H by up to so much to make it real at every k by inversion or a half turn, which saves most of the time; 0: never "
+        "(default: only rounding noise)",
     )
     group.add_argument("--no-verify", action="store_true", help="with --n-bands: do not prove by counting that no level is missing")
 
@@ -64,11 +71,13 @@ def choose_levels(args: argparse.Namespace, data: "Hamiltonian") -> "tuple[SomeL
     from postprocess.fermi_count import find_fermi_energy
     from postprocess.solvers import DENSE_LIMIT, SomeLevels
 
-    large = data.H_bloch.n_orbitals > DENSE_LIMIT and args.solver != "dense"
+    large = data.n_orbitals > DENSE_LIMIT and args.solver != "dense"
     partial = args.n_bands or (args.window and (large or args.solver in ("pardiso", "superlu")))
     if not partial and not args.project:
         return None, None, ""
     common = {"solver": args.solver, "single": args.single, "project": args.project, "verify": not args.no_verify}
+    if args.symmetrize is not None:
+        common["symmetrize"] = args.symmetrize
     level, origin = find_fermi_energy(
         data,
         args.fermi,

@@ -121,7 +121,7 @@ def find_fermi_energy(
             "the Fermi level is not known and cannot be counted, because info.json has no 'occupation' (number of valence electrons); "
             "give --fermi EV, or --center EV"
         )
-    if hamiltonian.H_bloch.n_orbitals <= DENSE_LIMIT:
+    if hamiltonian.n_orbitals <= DENSE_LIMIT:
         mesh = regular_mesh(hamiltonian.system)
         origin = f"{hamiltonian.n_electrons:g} electrons on a {mesh[0]} x {mesh[1]} x {mesh[2]} mesh"
         return compute_fermi_energy(hamiltonian, mesh=mesh), origin

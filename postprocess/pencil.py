@@ -111,6 +111,10 @@ class Pencil:
         except SingularError:
             return None
 
+    def orbitals(self, X: Array) -> Array:
+        """(n, m) coefficients of the orbitals of the Hamiltonian from those in which H and S are given here."""
+        return X
+
     def overlap(self) -> "Pencil":
         """The pencil of S and the unit matrix: its levels are the eigenvalues of S. It shares the factorization."""
         unit = self.S.copy()

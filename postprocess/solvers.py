@@ -1,6 +1,6 @@
 """Which solver finds the levels of a Hamiltonian: chosen by size and by what is installed, and reported."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from postprocess.factorization import BACKENDS, best_backend
 from postprocess.levels import Levels, levels_between, levels_near
 from postprocess.overlap_spectrum import Projected, nearly_dependent, not_positive, report_overlap, smallest_overlap
 from postprocess.pencil import BlochPencils
+from postprocess.real_pencils import MAX_VIOLATION, RealPencils, make_pencils
 
 Array = npt.NDArray[Any]
 SOLVERS = ("auto", "dense", *BACKENDS)
@@ -45,6 +46,8 @@ class SomeLevels:
         Leave out the eigenvectors of S(k) with smaller eigenvalues; 0 keeps all.
     verify : bool
         With ``n_bands``: prove by counts that none was missed, at the price of two more factorizations. A window is always proved.
+    symmetrize : float
+        eV; where inversion or a half turn can make H(k) real at every k, elements may be changed by so much for it. 0: never.
     """
 
     low: float = -np.inf
@@ -55,6 +58,7 @@ class SomeLevels:
     single: bool = False
     project: float = 0.0
     verify: bool = True
+    symmetrize: float = MAX_VIOLATION
 
     def __post_init__(self) -> None:
         if self.n_bands is not None and self.n_bands < 1:
@@ -65,6 +69,8 @@ class SomeLevels:
             raise UsageError(f"centre {self.center}: expected an energy in eV")
         if not 0 <= self.project < 1:
             raise UsageError(f"projection below {self.project:g}: eigenvalues of S lie around 1, expected a small number such as 1e-3")
+        if not 0 <= self.symmetrize < np.inf:
+            raise UsageError(f"symmetrize {self.symmetrize:g}: expected an energy in eV, 0 or more")
         if self.solver not in SOLVERS:
             raise UsageError(f"solver {self.solver!r}: expected one of {', '.join(SOLVERS)}")
 
@@ -106,13 +112,16 @@ class LevelSolver:
     """
 
     def __init__(self, hamiltonian: Hamiltonian, selection: SomeLevels) -> None:
-        self.H, self.S = hamiltonian.H_bloch, hamiltonian.S_bloch
-        self.selection = selection
-        self.name = selection.choose(self.H.n_orbitals)
+        self.selection, self.n_orbitals = selection, hamiltonian.n_orbitals
+        self.name = selection.choose(self.n_orbitals)
         single = selection.single and self.name != "dense"
-        self._pencils = None if self.name == "dense" else BlochPencils(hamiltonian, backend=self.name, single=single)
         self._checked = False
-        logger.info("solver: %s%s, %d orbitals", self.name, " in single precision, refined" if single else "", self.H.n_orbitals)
+        logger.info("solver: %s%s, %d orbitals", self.name, " in single precision, refined" if single else "", self.n_orbitals)
+        self._pencils: BlochPencils | RealPencils | None = None
+        if self.name == "dense":
+            self._H, self._S = hamiltonian.H_bloch, hamiltonian.S_bloch
+        else:
+            self._pencils = make_pencils(hamiltonian, backend=self.name, single=single, symmetrize=selection.symmetrize)
 
     def __call__(self, k: FloatArray, spin: int = 0, *, vectors: bool = True) -> Levels:
         """The chosen levels at one k; see :func:`solve_at_k`. The vectors are there in any case."""
@@ -127,20 +136,22 @@ class LevelSolver:
         logger.info("k = %s: %d levels, residual %.1e eV, %s", np.round(k, 6).tolist(), len(levels.energies), worst, proof)
         return levels
 
-    def _sparse(self, pencils: BlochPencils, k: FloatArray, spin: int) -> Levels:
+    def _sparse(self, pencils: BlochPencils | RealPencils, k: FloatArray, spin: int) -> Levels:
         plain, chosen = pencils.at(k, spin), self.selection
-        if not self._checked and self.H.n_orbitals <= CHECKED_LIMIT:
+        if not self._checked and self.n_orbitals <= CHECKED_LIMIT:
             report_overlap(smallest_overlap(plain), k, projected=bool(chosen.project))
             self._checked = True
         pencil = Projected(plain, nearly_dependent(plain, chosen.project)) if chosen.project else plain
         if chosen.n_bands is None:
-            return levels_between(pencil, chosen.low, chosen.high)
-        return levels_near(pencil, chosen.center, chosen.n_bands, verify=chosen.verify)
+            levels = levels_between(pencil, chosen.low, chosen.high)
+        else:
+            levels = levels_near(pencil, chosen.center, chosen.n_bands, verify=chosen.verify)
+        return replace(levels, vectors=plain.orbitals(levels.vectors))
 
     def _dense(self, k: FloatArray, spin: int) -> Levels:
         from scipy.linalg import eigh
 
-        H, S = self.H.dense(k, component=spin), self.S.dense(k)
+        H, S = self._H.dense(k, component=spin), self._S.dense(k)
         weights, Z = eigh(S)
         if weights[0] <= 1e-14:
             raise not_positive(float(weights[0]))
