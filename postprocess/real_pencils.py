@@ -78,5 +78,6 @@ def make_pencils(
         if form.violation <= symmetrize:
             logger.info("real at every k by %s*T: %s (%.1f s)", symmetry.name, seen, time.perf_counter() - start)
             return RealPencils(form, backend=backend, single=single)
+        del form  # gigabytes in a large cell
         logger.info("not used: %s*T, %s; it would make H(k) real if that were below %.1e eV", symmetry.name, seen, symmetrize)
     return BlochPencils(hamiltonian, backend=backend, single=single)
