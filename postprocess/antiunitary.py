@@ -6,16 +6,18 @@ is the parity of the orbital. L_p(j) = L_j, hence A^2 = 1, and there are orbital
 :mod:`postprocess.real_form`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from deeph.basis import Basis
+from deeph.blocks import PairBlocks
 from deeph.rotations import atom_rotation
 from deeph.system import FloatArray, IntArray, System
 
+Array = npt.NDArray[Any]
 OPERATIONS = {"P": (-1, -1, -1), "C2z": (-1, -1, 1), "C2y": (-1, 1, -1), "C2x": (1, -1, -1)}
 """Diagonals of Q, in the order in which they are tried; along these axes orbitals only change sign."""
 ATOM_TOLERANCE = 0.02
@@ -32,6 +34,8 @@ class Antiunitary:
     ----------
     name : str
         "P", "C2x", ...
+    numbers : (n_atoms,) int array
+        Atomic numbers.
     partner : (n_atoms,) int array
         p(j).
     shift : (n_atoms, 3) int array
@@ -41,20 +45,36 @@ class Antiunitary:
     """
 
     name: str
+    numbers: IntArray
     partner: IntArray
     shift: IntArray
     distance: float
 
-    def parities(self, basis: Basis) -> dict[int, FloatArray]:
-        """+1 or -1 for each orbital of each element."""
+    def parities(self, basis: Basis) -> FloatArray:
+        """(n_atoms, most orbitals of an atom) +1 or -1 for each orbital, then zeros."""
         Q = np.diag(np.array(OPERATIONS[self.name], float))
-        return {z: np.rint(np.diagonal(atom_rotation(shells, Q))) for z, shells in basis.shells.items()}
+        signs = {z: np.diagonal(atom_rotation(shells, Q)) for z, shells in basis.shells.items()}
+        table = np.zeros((int(self.numbers.max()) + 1, max(map(len, signs.values()))))
+        for z in np.unique(self.numbers):
+            table[z, : len(signs[int(z)])] = np.rint(signs[int(z)])
+        return np.asarray(table[self.numbers])
 
     def images(self, pairs: IntArray) -> IntArray:
         """(n_pairs, 5) the pair (R', p(i), p(j)) onto which each pair (R, i, j) is mapped."""
         i, j = pairs[:, 3], pairs[:, 4]
         R = self.shift[j] - self.shift[i] - pairs[:, :3]
         return np.column_stack([R, self.partner[i], self.partner[j]])
+
+    def image(self, blocks: PairBlocks, basis: Basis, pairs: IntArray, shapes: IntArray) -> PairBlocks:
+        """The blocks A M A^-1 of a real matrix M on some pairs; where the block that is mapped onto a pair is missing, zero."""
+        table = self.parities(basis)
+
+        def signed(values: Array, pairs: IntArray) -> Array:
+            rows, columns = values.shape[-2:]
+            return np.asarray(values * (table[pairs[:, 3], :rows, None] * table[pairs[:, 4], None, :columns]))
+
+        # g is its own inverse, up to lattice vectors
+        return replace(blocks.on_pattern(self.images(pairs), shapes).mapped(signed), pairs=pairs)
 
 
 def find_antiunitary(system: System, pairs: IntArray) -> Antiunitary | None:
@@ -96,7 +116,7 @@ def _with_centre(system: System, name: str, repeated: npt.NDArray[np.bool_]) -> 
         off = np.linalg.norm(vectors - np.median(vectors, axis=0), axis=1).max()  # the reference atom may be off itself
         involution = (partner[partner] == everyone).all() and (shift[partner] == shift).all()
         if off < ATOM_TOLERANCE and involution and (system.numbers[partner] == system.numbers).all():
-            return Antiunitary(name, partner, shift, float(off))
+            return Antiunitary(name, system.numbers, partner, shift, float(off))
     return None
 
 

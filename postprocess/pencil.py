@@ -12,6 +12,7 @@ from deeph.hamiltonian import Hamiltonian
 from deeph.log import logger
 from deeph.system import FloatArray
 from postprocess.factorization import Factorization, SingularError, best_backend, make_factorization, upper_product
+from postprocess.levels import Levels
 
 Array = npt.NDArray[Any]
 
@@ -111,9 +112,9 @@ class Pencil:
         except SingularError:
             return None
 
-    def orbitals(self, X: Array) -> Array:
-        """(n, m) coefficients of the orbitals of the Hamiltonian from those in which H and S are given here."""
-        return X
+    def as_given(self, levels: Levels) -> Levels:
+        """The levels with vectors in the orbitals of the Hamiltonian, where those of H and S here are others."""
+        return levels
 
     def overlap(self) -> "Pencil":
         """The pencil of S and the unit matrix: its levels are the eigenvalues of S. It shares the factorization."""

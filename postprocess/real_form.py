@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from deeph.blocks import PairBlocks
 from deeph.hamiltonian import Hamiltonian
 from deeph.pairs import find_pairs
 from deeph.system import FloatArray, IntArray
@@ -37,7 +36,9 @@ class RealForm:
 
     Attributes
     ----------
-    violation : float
+    pairs : (n_pairs, 5) int array
+        A quarter of the pairs of atoms; the others follow by Hermiticity and symmetry.
+    violations : (n_pairs,) array
         By how much an element of H, or :data:`ENERGY_SCALE` times one of S, differs from its image at most, eV.
     indptr, indices : int arrays
         Upper triangles in compressed sparse rows.
@@ -52,22 +53,22 @@ class RealForm:
         images = symmetry.images(blocks.pairs)
         pairs = np.concatenate([blocks.pairs, images[find_pairs(blocks.pairs, images) < 0]])
         pairs = pairs[(first[pairs[:, 3]] == pairs[:, 3]) & (first[pairs[:, 4]] >= pairs[:, 3])]  # the rest follows by symmetry
-        parities = symmetry.parities(hamiltonian.basis)
         width = hamiltonian.basis.n_orbitals(system.numbers)
         self._start = np.concatenate([[0], np.cumsum(width)])
-        self._sign = np.concatenate([parities[int(z)] for z in system.numbers])
+        signs = symmetry.parities(hamiltonian.basis)
+        self._sign = signs[signs != 0]
         self._first, self._own_image = first, symmetry.partner == atoms
         self._partner, self._shift = symmetry.partner, symmetry.shift
         self.n = int(self._start[-1])
         self._number_orbitals(width)
 
-        shapes, images = width[pairs[:, 3:]], symmetry.images(pairs)
-        self.violation = 0.0
-        terms = []
+        shapes, terms = width[pairs[:, 3:]], []
+        self.violations = np.zeros(len(pairs))
         for matrix, weight in ((blocks, 1.0), (hamiltonian.S, ENERGY_SCALE)):
-            obedient, violation = _obedient(matrix, pairs, images, shapes, [parities[int(z)] for z in system.numbers])
-            self.violation = max(self.violation, weight * violation)
-            terms.append(obedient)
+            own, image = matrix.on_pattern(pairs, shapes), symmetry.image(matrix, hamiltonian.basis, pairs, shapes)
+            for difference in np.abs(own.entries - image.entries):
+                self.violations = np.maximum(self.violations, weight * np.maximum.reduceat(difference, own.offsets[:-1]))
+            terms.append(replace(own, entries=(own.entries + image.entries) / 2))
         self._arrange(pairs, shapes)
         self._H, self._S = ([self._ordered(component, matrix.offsets) for component in matrix.entries] for matrix in terms)
 
@@ -86,7 +87,7 @@ class RealForm:
         i, j = pairs[pair, 3], pairs[pair, 4]
         target = self._start[self._first[j]] + b
         order = np.argsort(i * self.n + target, kind="stable")
-        self._pairs, self._pair, self._b, i, target = pairs, pair[order], b[order], i[order], target[order]
+        self.pairs, self._pair, self._b, i, target = pairs, pair[order], b[order], i[order], target[order]
         self._stride = shapes[self._pair, 1]
         j = pairs[self._pair, 4]
         self._mirrored = self._first[j] != j
@@ -116,7 +117,7 @@ class RealForm:
     def matrices(self, k: FloatArray, spin: int = 0) -> tuple[sparse.csr_array, sparse.csr_array]:
         """Upper triangles of H(k) and S(k) at a fractional k."""
         phase = self._phase(k)
-        weight = np.exp(2j * np.pi * (self._pairs[:, :3] @ k)) * phase[self._pairs[:, 4]] * phase[self._pairs[:, 3]].conj()
+        weight = np.exp(2j * np.pi * (self.pairs[:, :3] @ k)) * phase[self.pairs[:, 4]] * phase[self.pairs[:, 3]].conj()
         columns = weight[self._pair] * self._norm
         plain = np.stack([columns.real, -columns.imag, columns.imag, columns.real])
         mirrored = np.stack([columns.real, columns.imag, columns.imag, -columns.real]) * self._column_sign
@@ -153,19 +154,3 @@ class RealForm:
         C = np.where(mirrored[:, None], self._sign[:, None] * C[source].conj(), C)
         C *= (self._phase(k)[atom] * np.where(self._own_image[atom], 1.0, np.sqrt(0.5)))[:, None]
         return np.asarray(C)
-
-
-def _obedient(blocks: PairBlocks, pairs: IntArray, images: IntArray, shapes: IntArray, signs: list[FloatArray]) -> tuple[PairBlocks, float]:
-    """The mean of some blocks and their images, and the largest difference; a missing block is zero."""
-    table = np.zeros((len(signs), max(map(len, signs))))
-    for atom, sign in enumerate(signs):
-        table[atom, : len(sign)] = sign
-
-    def signed(values: Array, pairs: IntArray) -> Array:
-        rows, columns = values.shape[-2:]
-        return np.asarray(values * table[pairs[:, 3], :rows, None] * table[pairs[:, 4], None, :columns])
-
-    own = blocks.on_pattern(pairs, shapes)
-    image = blocks.on_pattern(images, shapes).mapped(signed).entries
-    violation = float(np.abs(own.entries - image).max(initial=0.0))
-    return replace(own, entries=(own.entries + image) / 2), violation

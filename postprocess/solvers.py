@@ -1,6 +1,6 @@
 """Which solver finds the levels of a Hamiltonian: chosen by size and by what is installed, and reported."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -146,7 +146,7 @@ class LevelSolver:
             levels = levels_between(pencil, chosen.low, chosen.high)
         else:
             levels = levels_near(pencil, chosen.center, chosen.n_bands, verify=chosen.verify)
-        return replace(levels, vectors=plain.orbitals(levels.vectors))
+        return plain.as_given(levels)
 
     def _dense(self, k: FloatArray, spin: int) -> Levels:
         from scipy.linalg import eigh
