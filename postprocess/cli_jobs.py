@@ -45,4 +45,4 @@ def make_jobs(args: argparse.Namespace, group: "Group", files: Sequence[Path], n
     from postprocess.kjobs import Jobs
 
     scratch = files[0].with_name(f".{files[0].name}.{number}.kpoints") if files else None
-    return Jobs(args.jobs, group, scratch)
+    return Jobs(args.jobs, group, scratch, together=getattr(args, "solver", None) == "slepc")

@@ -52,11 +52,14 @@ class Jobs:
     scratch : Path or None
         Folder for the results of single k-points, which an interrupted run leaves behind and the next one of the same work picks up;
         None keeps them in memory.
+    together : bool
+        All MPI ranks work on each k-point together (SLEPc) and the first one has the result; else each has k-points of its own.
     """
 
     n_workers: int = 1
     group: Group = field(default_factory=Group)
     scratch: Path | None = None
+    together: bool = False
 
     def finish(self) -> None:
         """Remove the single results, once what was made of them is safe."""
@@ -109,7 +112,7 @@ def run_tasks(work: Work, tasks: Sequence[KTask], jobs: Jobs | None = None, *, i
     jobs = jobs or Jobs()
     group, scratch = jobs.group, jobs.scratch
     left = group.by_first(lambda: _left(len(tasks), scratch, identity))
-    own = left[group.rank :: group.size]
+    own = left if jobs.together else left[group.rank :: group.size]
     memory: dict[int, Result] = {}
     error: DeephError | None = None
     try:
@@ -178,7 +181,9 @@ def _computed(work: Work, tasks: Sequence[KTask], own: list[int], jobs: Jobs) ->
     with progress:
         if jobs.n_workers <= 1 or len(own) <= 1:
             for number in own:
-                yield number, _keep(work(tasks[number]), number, jobs.scratch)
+                result = work(tasks[number])
+                if not jobs.together or jobs.group.rank == 0:
+                    yield number, _keep(result, number, jobs.scratch)
                 progress.update()
             return
         share_cores(jobs.n_workers)

@@ -120,8 +120,9 @@ def compute_spectrum(
     n_spin, n_k = hamiltonian.basis.n_spin, len(k)
     all_tasks = k_tasks(k, n_spin)
     tasks = list(dict.fromkeys(all_tasks))  # corners of a path occur twice
-    work = SpectrumWork(hamiltonian, solver or Dense(), tuple(projectors))
     jobs = jobs or Jobs()
+    seen = () if jobs.together and jobs.group.rank else tuple(projectors)  # only the first of them has the states
+    work = SpectrumWork(hamiltonian, solver or Dense(), seen)
     identity = fingerprint(hamiltonian, tasks, work.solver, work.projectors) if jobs.scratch else ""
     spectrum = collect(run_tasks(work, tasks, jobs, identity=identity))
     place = {task: n for n, task in enumerate(tasks)}
