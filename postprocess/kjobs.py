@@ -140,20 +140,20 @@ def _left(n: int, scratch: Path | None, identity: str) -> list[int]:
     """What is not done yet; the scratch folder is made if there is none."""
     if scratch is None:
         return list(range(n))
-    mark = scratch / "job.json"
+    mark, same = scratch / "job.json", False
     if scratch.is_dir() and mark.is_file():
         try:
             same = json.loads(mark.read_text(encoding="utf-8")) == {"identity": identity, "n": n}
         except ValueError:
             same = False
-        if not same:
+        if not same and any(map(_is_whole, scratch.glob("*.npz"))):
             raise DataError(
                 f"{scratch} keeps the k-points of an unfinished computation with other data, another path or other options. Call that "
                 "command again to finish it, remove the folder, or name another output"
             )
         for leftover in scratch.glob(".*.part"):
             leftover.unlink(missing_ok=True)
-    else:
+    if not mark.is_file() or not same:  # also where another computation has finished nothing
         scratch.mkdir(exist_ok=True)
         temporary = scratch / ".job.json.part"
         temporary.write_text(json.dumps({"identity": identity, "n": n}), encoding="utf-8")

@@ -66,6 +66,18 @@ def test_what_was_done_is_not_done_again(tmp_path, monkeypatch):
         run_tasks(square, TASKS, jobs, identity="b")
 
 
+def test_another_computation_that_finished_nothing_is_not_in_the_way(tmp_path):
+    jobs = Jobs(scratch=tmp_path / "scratch")
+
+    def fail(_task):
+        raise DataError("not enough memory")
+
+    with pytest.raises(DataError, match="memory"):
+        run_tasks(fail, TASKS, jobs, identity="in double precision")
+    results = run_tasks(square, TASKS, jobs, identity="in single precision")
+    assert [r["energies"][0] for r in results] == [task.k[0] ** 2 for task in TASKS]
+
+
 def test_a_process_that_dies_is_reported_and_the_others_results_are_kept(tmp_path):
     jobs = Jobs(2, scratch=tmp_path / "scratch")
     with pytest.raises(DataError, match="died, perhaps for want of memory"):
