@@ -184,6 +184,7 @@ def test_other_options_do_not_go_on_with_what_was_left(model, tmp_path):
     scratch = tmp_path / ".bands.h5.0.kpoints"
     scratch.mkdir()
     (scratch / "job.json").write_text('{"identity": "other", "n": 3}')
+    np.savez(scratch / "000002.npz", energies=[0.0])
     words, options = command(model, "--out", tmp_path / "bands.h5")
     result = subprocess.run(words, **options, check=False)
     assert result.returncode == 1
