@@ -13,6 +13,7 @@ from postprocess.fermi import compute_fermi_energy, regular_mesh
 from postprocess.levels import ShiftedPencil, levels_near
 from postprocess.overlap_spectrum import Projected, nearly_dependent
 from postprocess.pencil import BlochPencils
+from postprocess.real_pencils import RealPencils, make_pencils
 from postprocess.solvers import DENSE_LIMIT
 
 STORED = "stored with the data"
@@ -58,7 +59,7 @@ def fermi_by_counts(
     guess : float, optional
         eV; every count costs a factorization, and a good guess saves most of them.
     backend, single
-        See :class:`postprocess.pencil.BlochPencils`.
+        See :func:`postprocess.real_pencils.make_pencils`.
     project : float
         Leave out the eigenvectors of S(k) with smaller eigenvalues.
 
@@ -72,7 +73,8 @@ def fermi_by_counts(
     n_electrons, hamiltonian = hamiltonian.n_electrons, hermitian(hamiltonian)
     k = np.zeros((1, 3)) if k is None else np.asarray(k, float).reshape(-1, 3)
     points = [(x, spin) for spin in range(hamiltonian.basis.n_spin) for x in k]
-    counter = _Counter(BlochPencils(hamiltonian, backend=backend, single=single), points, project)
+    make = make_pencils if (2 * k % 1).any() else BlochPencils  # where all matrices are real anyway, these are smaller
+    counter = _Counter(make(hamiltonian, backend=backend, single=single), points, project)
     n_filled = round(n_electrons * len(k) / (2 if hamiltonian.basis.spin == "none" else 1))
     if not 0 < n_filled < counter.n_levels:
         raise DataError(
@@ -133,7 +135,7 @@ def find_fermi_energy(
 class _Counter:
     """Counts and levels, summed over k and spin."""
 
-    def __init__(self, pencils: BlochPencils, points: list[tuple[FloatArray, int]], project: float) -> None:
+    def __init__(self, pencils: BlochPencils | RealPencils, points: list[tuple[FloatArray, int]], project: float) -> None:
         self.pencils, self.points, self.threshold = pencils, points, project
         self.n_levels = len(points) * pencils.n
 

@@ -19,6 +19,7 @@ from deeph.system import System
 from postprocess import antiunitary
 from postprocess.antiunitary import find_antiunitary
 from postprocess.eigen import hermitian
+from postprocess.fermi_count import fermi_by_counts
 from postprocess.levels import levels_between, levels_near
 from postprocess.pencil import BlochPencils
 from postprocess.real_form import RealForm
@@ -178,6 +179,15 @@ def test_through_the_solver_with_vectors_and_a_log_line(turned, caplog):
     assert "real at every k" not in caplog.text
     with pytest.raises(UsageError, match="symmetrize"):
         SomeLevels(symmetrize=-1.0)
+
+
+def test_fermi_level_by_counts_at_general_k(turned, caplog):
+    caplog.set_level(logging.INFO, logger="deeph")
+    k = np.array([[0.1, 0.2, 0.0], [-0.3, 0.15, 0.0]])
+    found = fermi_by_counts(replace(turned, n_electrons=112.0), k, guess=-3.0)
+    assert "real at every k" in caplog.text
+    levels = np.sort(np.concatenate([eigh(turned.H_bloch.dense(x), turned.S_bloch.dense(x), eigvals_only=True) for x in k]))
+    assert np.abs([found.homo - levels[111], found.lumo - levels[112]]).max() < 1e-9
 
 
 def noisy(data, size):
