@@ -17,11 +17,11 @@ from scipy.sparse.linalg import eigsh
 
 from deeph import Hamiltonian
 from deeph.store import read_folder
-from postprocess.eigen import hermitian
-from postprocess.levels import levels_near
-from postprocess.pardiso import is_installed
-from postprocess.pencil import BlochPencils, Pencil
-from postprocess.solvers import SomeLevels, solve_at_k
+from postprocess.eigen.dense import hermitian
+from postprocess.eigen.levels import levels_near
+from postprocess.eigen.pardiso import is_installed
+from postprocess.eigen.pencil import BlochPencils, Pencil
+from postprocess.eigen.solvers import SomeLevels, solve_at_k
 
 LIMITS = {"dense": 5000, "eigsh": 12000, "superlu": 12000, "pardiso": 10**9}
 

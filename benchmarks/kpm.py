@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from deeph import read_folder
-from postprocess.kpm import KPMOperator, local_moments, trace_moments
-from postprocess.pencil import BlochPencils, Pencil
+from postprocess.density.kpm import KPMOperator, local_moments, trace_moments
+from postprocess.eigen.pencil import BlochPencils, Pencil
 
 
 def report(text: str, start: float) -> None:

@@ -24,7 +24,7 @@ SIZES = (1, 3, 6, 12, 20, 30)
 
 def run(structure: Path, basis: str, out: Path, threads: str) -> tuple[float, float, float]:
     """CPU seconds, wall seconds and peak memory in GiB of one command."""
-    command = [sys.executable, "-m", "preprocess.cli_overlap", str(structure), "--basis", basis, str(out), "--threads", threads]
+    command = [sys.executable, "-m", "preprocess.cli.overlap", str(structure), "--basis", basis, str(out), "--threads", threads]
     start = time.monotonic()
     process = os.posix_spawn(sys.executable, command, {**os.environ, "OMP_NUM_THREADS": "1"})
     _, status, usage = os.wait4(process, 0)

@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 
 from deeph import read_folder
-from postprocess.bands import compute_bands, compute_bands_like
-from postprocess.compare_bands import compare_bands
-from postprocess.kpath import make_kpath
-from postprocess.plot import plot_bands, save_figure
+from postprocess.bands.bands import compute_bands, compute_bands_like
+from postprocess.bands.kpath import make_kpath
+from postprocess.compare.bands import compare_bands
+from postprocess.output.plot import plot_bands, save_figure
 
 dft_folder, predicted_folder, figure = sys.argv[1:]
 dft, predicted = read_folder(dft_folder), read_folder(predicted_folder)

@@ -7,14 +7,14 @@ import sys
 from pathlib import Path
 
 from deeph import read_folder
-from postprocess.bands import compute_bands
-from postprocess.dos import Window, compute_dos
-from postprocess.kpath import make_kpath
-from postprocess.mesh import make_mesh
-from postprocess.plot import save_figure
-from postprocess.plot_fat import plot_fat_bands
-from postprocess.projections import make_projections
-from postprocess.projectors import make_projectors
+from postprocess.bands.bands import compute_bands
+from postprocess.bands.kpath import make_kpath
+from postprocess.density.dos import Window, compute_dos
+from postprocess.density.mesh import make_mesh
+from postprocess.output.plot import save_figure
+from postprocess.output.plot_fat import plot_fat_bands
+from postprocess.states.projections import make_projections
+from postprocess.states.projectors import make_projectors
 
 folder, figure = sys.argv[1:]
 data = read_folder(folder)

@@ -13,15 +13,15 @@ import numpy as np
 
 from deeph import read_folder
 from deeph.processes import find_group
-from postprocess.bands import compute_bands
-from postprocess.edges import bandwidths
-from postprocess.fermi_count import find_fermi_energy
-from postprocess.kjobs import Jobs
-from postprocess.kpath import make_kpath
-from postprocess.plot import save_figure
-from postprocess.plot_fat import plot_fat_bands
-from postprocess.projectors import make_projectors
-from postprocess.solvers import SomeLevels
+from postprocess.bands.bands import compute_bands
+from postprocess.bands.edges import bandwidths
+from postprocess.bands.kpath import make_kpath
+from postprocess.density.fermi_count import find_fermi_energy
+from postprocess.eigen.kjobs import Jobs
+from postprocess.eigen.solvers import SomeLevels
+from postprocess.output.plot import save_figure
+from postprocess.output.plot_fat import plot_fat_bands
+from postprocess.states.projectors import make_projectors
 
 folder, figure = sys.argv[1:]
 data = read_folder(folder)

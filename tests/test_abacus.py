@@ -67,7 +67,7 @@ def test_eigenvalues_of_the_code(mos2: Hamiltonian, peers: Path) -> None:
 
 
 def test_command_line(peers: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "preprocess.cli", peers / "MoS2", tmp_path / "data", "--verify", "bands"]
+    command = [sys.executable, "-m", "preprocess.cli.preprocess", peers / "MoS2", tmp_path / "data", "--verify", "bands"]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "bands of istate.info to 3e-07 eV" in done.stdout

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from deeph.errors import DataError
 from deeph.hamiltonian import Hamiltonian
 from deeph.system import System
-from preprocess.cli import main
+from preprocess.cli.preprocess import main
 from preprocess.readers import abacus, detect
 from preprocess.readers.abacus import bands as abacus_bands
 from preprocess.verify import eigenvalues, k_mesh, verify
@@ -150,7 +150,7 @@ def test_eigenvalues_of_every_spin(tmp_path: Path, spin: str, name: str) -> None
                 lines += [f" spin={s + 1} k-point={n + 1}/{len(k)} Cartesian={one[0]:.8f} {one[1]:.8f} {one[2]:.8f} (299 plane wave)"]
                 lines += [f" {b + 1} {e:.15f} 0.0" for b, e in enumerate(one_spin[n])] + [""]
     (out / name).write_text("\n".join(lines) + "\n")
-    command = [sys.executable, "-m", "preprocess.cli", tmp_path / "run", tmp_path / "data", "--verify", "bands", "--positions"]
+    command = [sys.executable, "-m", "preprocess.cli.preprocess", tmp_path / "run", tmp_path / "data", "--verify", "bands", "--positions"]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"bands of {name}" in done.stdout

@@ -15,11 +15,11 @@ from deeph.errors import DataError, UsageError
 from deeph.hamiltonian import Hamiltonian
 from deeph.store import read_folder
 from deeph.system import System
-from postprocess.bands import compute_bands, share_fermi_energy
-from postprocess.eigen import compute_energies, hermitian, solve_dense
-from postprocess.fermi import compute_fermi_energy
-from postprocess.kpath import make_kpath, read_kpath
-from postprocess.tables import read_bands
+from postprocess.bands.bands import compute_bands, share_fermi_energy
+from postprocess.bands.kpath import make_kpath, read_kpath
+from postprocess.density.fermi import compute_fermi_energy
+from postprocess.eigen.dense import compute_energies, hermitian, solve_dense
+from postprocess.output.tables import read_bands
 
 K = np.array([[0, 0, 0], [0.5, 0, 0], [0.13, -0.27, 0], [1 / 3, 1 / 3, 0]])
 SPINS = ("none", "collinear", "spinor")
@@ -270,7 +270,7 @@ def test_damaged_table(tmp_path, content):
 
 
 def test_figure():
-    from postprocess.plot import plot_bands
+    from postprocess.output.plot import plot_bands
 
     data = random_model(10, spin="collinear")
     path = make_kpath(data.system, "GMK|GK'", n_points=30)

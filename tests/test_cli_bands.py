@@ -14,12 +14,12 @@ import pytest
 from band_cases import random_model
 
 from deeph.store import write_folder
-from postprocess.tables import read_bands
+from postprocess.output.tables import read_bands
 
 
 def run(*arguments, command="bands", cwd=None):
     return subprocess.run(
-        [sys.executable, "-m", f"postprocess.cli_{command}", *map(str, arguments)], capture_output=True, text=True, cwd=cwd, check=False
+        [sys.executable, "-m", f"postprocess.cli.{command}", *map(str, arguments)], capture_output=True, text=True, cwd=cwd, check=False
     )
 
 
@@ -151,7 +151,7 @@ def test_help_is_immediate(command):
         return time.perf_counter() - start
 
     assert min(seconds() for _ in range(3)) < 1.0
-    code = f"import sys, postprocess.cli_{command}; print({{'numpy', 'scipy', 'h5py', 'matplotlib', 'ase'}} & set(sys.modules))"
+    code = f"import sys, postprocess.cli.{command}; print({{'numpy', 'scipy', 'h5py', 'matplotlib', 'ase'}} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "set()"
 
 

@@ -8,8 +8,8 @@ import pytest
 from band_cases import random_model
 
 import deeph
-from postprocess.cli_dos import main
-from postprocess.dos_tables import read_dos
+from postprocess.cli.dos import main
+from postprocess.output.dos_tables import read_dos
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from preprocess.readers import abacus, openmx, siesta
 
 def overlap(*arguments, code=0):
     """Run the command; its output, or its message if it fails."""
-    command = [sys.executable, "-m", "preprocess.cli_overlap", *map(str, arguments)]
+    command = [sys.executable, "-m", "preprocess.cli.overlap", *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == code, done.stderr
     assert "Traceback" not in done.stderr

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 from deeph.store import read_poscar
-from preprocess.cli_structures import main
+from preprocess.cli.structures import main
 from preprocess.structures.distances import shortest_distances
 from preprocess.structures.layers import find_layers, layer_gaps
 
 
 def structures(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "preprocess.cli_structures", *map(str, arguments)]
+    command = [sys.executable, "-m", "preprocess.cli.structures", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, cwd=cwd, check=False)
 
 

@@ -15,10 +15,10 @@ from deeph.hamiltonian import Hamiltonian
 from deeph.pairs import is_onsite
 from deeph.store import read_folder
 from deeph.system import System
-from postprocess.bands import compute_bands, compute_bands_like
-from postprocess.compare import compare_hamiltonians
-from postprocess.compare_bands import compare_bands
-from postprocess.kpath import make_kpath
+from postprocess.bands.bands import compute_bands, compute_bands_like
+from postprocess.bands.kpath import make_kpath
+from postprocess.compare.bands import compare_bands
+from postprocess.compare.matrices import compare_hamiltonians
 
 SPINS = ("none", "collinear", "spinor")
 

@@ -77,7 +77,7 @@ def swap_p(folder: Path) -> None:
 )
 def test_one_message_and_nothing_written(sound, tmp_path, damage, words):
     damage(sound)
-    command = [sys.executable, "-m", "preprocess.cli", "runs", "data"]
+    command = [sys.executable, "-m", "preprocess.cli.preprocess", "runs", "data"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 1, done.stdout
     assert "Traceback" not in done.stdout + done.stderr
@@ -91,7 +91,7 @@ def test_legacy_folder_without_overlap(mini_graphene, tmp_path):
     write_legacy(tmp_path / "runs" / "one", mini_graphene)
     (tmp_path / "runs" / "one" / "overlaps.h5").unlink()
     shutil.copytree(tmp_path / "runs" / "one", tmp_path / "runs" / "two")
-    command = [sys.executable, "-m", "preprocess.cli", "runs", "data", "-j", "2"]
+    command = [sys.executable, "-m", "preprocess.cli.preprocess", "runs", "data", "-j", "2"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stdout.count("overlaps.h5 is missing") == 2

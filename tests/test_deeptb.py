@@ -13,7 +13,7 @@ from deeph.errors import DataError
 from deeph.pairs import half_pairs, is_onsite
 from deeph.store import read_folder
 from deeph.system import SYMBOLS
-from preprocess.cli import main
+from preprocess.cli.preprocess import main
 from preprocess.discover import find_runs
 from preprocess.readers import deeptb, detect
 from preprocess.verify import check_bands, eigenvalues

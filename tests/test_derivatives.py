@@ -10,9 +10,9 @@ from deeph.errors import DataError
 from deeph.hamiltonian import Hamiltonian
 from deeph.system import System
 from deeph.units import HBAR2_OVER_MASS
-from postprocess.derivatives import BandPoint
-from postprocess.eigen import compute_energies, hermitian
-from postprocess.states import Dense
+from postprocess.bands.derivatives import BandPoint
+from postprocess.eigen.dense import compute_energies, hermitian
+from postprocess.states.states import Dense
 
 
 def point(data, k, band, spin=0, **options):

@@ -11,11 +11,11 @@ from scipy.special import ellipk
 
 from deeph import read_folder
 from deeph.errors import DataError, UsageError
-from postprocess.counting import SmearedCount, TetrahedronCount, below, occupations
-from postprocess.dos import Window, compute_dos, compute_mesh_levels
-from postprocess.dos_tables import read_dos
-from postprocess.mesh import make_mesh, mesh_divisions, simplices
-from postprocess.projections import make_projections, usable_symmetry
+from postprocess.density.counting import SmearedCount, TetrahedronCount, below, occupations
+from postprocess.density.dos import Window, compute_dos, compute_mesh_levels
+from postprocess.density.mesh import make_mesh, mesh_divisions, simplices
+from postprocess.output.dos_tables import read_dos
+from postprocess.states.projections import make_projections, usable_symmetry
 
 
 def tetrahedra(data, divisions, **options):

@@ -23,7 +23,7 @@ from deeph.training.checkpoint import load_model
 from deeph.training.evaluate import EVALUATION, baseline_alone, evaluate
 from deeph.training.loss import compute_loss
 from deeph.training.metrics import summarize
-from postprocess.compare import compare_hamiltonians
+from postprocess.compare.matrices import compare_hamiltonians
 
 
 @pytest.fixture(scope="module")

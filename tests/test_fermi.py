@@ -10,10 +10,10 @@ from lattice_models import graphene, hypercubic
 from deeph import read_folder
 from deeph.errors import DataError
 from deeph.units import KELVIN
-from postprocess.counting import SmearedCount, TetrahedronCount
-from postprocess.dos import compute_dos, compute_mesh_levels
-from postprocess.fermi import compute_fermi_energy, fermi_by_inertia, find_fermi_level
-from postprocess.mesh import make_mesh
+from postprocess.density.counting import SmearedCount, TetrahedronCount
+from postprocess.density.dos import compute_dos, compute_mesh_levels
+from postprocess.density.fermi import compute_fermi_energy, fermi_by_inertia, find_fermi_level
+from postprocess.density.mesh import make_mesh
 from preprocess.readers import abacus, openmx, siesta
 
 METALS = {"fe_bcc_spin": 0.01, "fe_nc_soc": 0.001, "mini_te_chain_soc": 0.001, "tbg28": 0.01}

@@ -12,14 +12,14 @@ from conftest import ROOT
 
 from deeph.errors import UsageError
 from deeph.store import write_folder
-from postprocess.bands import compute_bands
-from postprocess.dos import DOS
-from postprocess.kpath import make_kpath, read_kpath
-from postprocess.plot import plot_bands, save_figure
-from postprocess.plot_fat import plot_fat_bands
-from postprocess.projectors import make_projectors
-from postprocess.states import Dense
-from postprocess.tables import read_bands
+from postprocess.bands.bands import compute_bands
+from postprocess.bands.kpath import make_kpath, read_kpath
+from postprocess.density.dos import DOS
+from postprocess.output.plot import plot_bands, save_figure
+from postprocess.output.plot_fat import plot_fat_bands
+from postprocess.output.tables import read_bands
+from postprocess.states.projectors import make_projectors
+from postprocess.states.states import Dense
 
 
 def fat(data, *kinds, **options):

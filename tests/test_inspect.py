@@ -199,7 +199,7 @@ def model_bytes(tmp_path_factory) -> bytes:
 
 def test_a_model_file_without_torch(model_bytes, tmp_path):
     (tmp_path / "model.safetensors").write_bytes(model_bytes)
-    code = "import sys; from preprocess.cli_inspect import main\ntry: main()\nfinally: assert 'torch' not in sys.modules"
+    code = "import sys; from preprocess.cli.inspect import main\ntry: main()\nfinally: assert 'torch' not in sys.modules"
     done = subprocess.run([sys.executable, "-c", code, tmp_path, "--json"], capture_output=True, text=True, check=True)
     (report,) = json.loads(done.stdout)
     assert report["kind"] == "deeph-model, version 1"
@@ -231,7 +231,7 @@ def test_json_has_no_nan_and_all_numbers():
 
 def test_exit_codes(dataset, tmp_path):
     def run(*arguments) -> subprocess.CompletedProcess[str]:
-        return subprocess.run([sys.executable, "-m", "preprocess.cli_inspect", *arguments], capture_output=True, text=True, check=False)
+        return subprocess.run([sys.executable, "-m", "preprocess.cli.inspect", *arguments], capture_output=True, text=True, check=False)
 
     done = run(dataset, dataset / "1")
     assert (done.returncode, done.stderr) == (0, "")

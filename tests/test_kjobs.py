@@ -14,12 +14,12 @@ from band_cases import random_model, supercell
 from deeph.errors import DataError
 from deeph.processes import Group
 from deeph.store import write_folder
-from postprocess.eigen import hermitian
-from postprocess.kjobs import Jobs, KTask, fingerprint, run_tasks
-from postprocess.projectors import make_projectors
-from postprocess.solvers import SomeLevels
-from postprocess.spectrum import compute_spectrum
-from postprocess.tables import read_bands
+from postprocess.eigen.dense import hermitian
+from postprocess.eigen.kjobs import Jobs, KTask, fingerprint, run_tasks
+from postprocess.eigen.solvers import SomeLevels
+from postprocess.eigen.spectrum import compute_spectrum
+from postprocess.output.tables import read_bands
+from postprocess.states.projectors import make_projectors
 
 TASKS = [KTask(0, (x, 0.0, 0.0)) for x in (0.0, 0.1, 0.2, 0.3)]
 
@@ -132,7 +132,7 @@ def spectrum_of(data, k, solver=None):
     return compute_spectrum(data, k, solver=solver, projectors=make_projectors(data, ["element"]))
 
 
-BANDS = [sys.executable, "-m", "postprocess.cli_bands"]
+BANDS = [sys.executable, "-m", "postprocess.cli.bands"]
 
 
 def command(folder, *arguments, start=()):

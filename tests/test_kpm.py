@@ -6,16 +6,16 @@ from band_cases import random_model, supercell
 from lattice_models import changed_basis, graphene
 
 from deeph.errors import DataError, UsageError
-from postprocess.cholesky import PardisoCholesky, SuperLUCholesky
-from postprocess.dos import Window, compute_mesh_levels
-from postprocess.eigen import compute_energies
-from postprocess.kpm import KPMOperator, Moments, local_moments, moments_for, trace_moments
-from postprocess.kpm_dos import KPMSettings, compute_kpm_dos, compute_moments
-from postprocess.mesh import make_mesh
-from postprocess.pardiso import is_installed
-from postprocess.pencil import BlochPencils
-from postprocess.projections import make_projections
-from postprocess.states import Dense
+from postprocess.density.dos import Window, compute_mesh_levels
+from postprocess.density.kpm import KPMOperator, Moments, local_moments, moments_for, trace_moments
+from postprocess.density.kpm_dos import KPMSettings, compute_kpm_dos, compute_moments
+from postprocess.density.mesh import make_mesh
+from postprocess.eigen.cholesky import PardisoCholesky, SuperLUCholesky
+from postprocess.eigen.dense import compute_energies
+from postprocess.eigen.pardiso import is_installed
+from postprocess.eigen.pencil import BlochPencils
+from postprocess.states.projections import make_projections
+from postprocess.states.states import Dense
 from preprocess.readers import openmx
 
 POINTS = [np.zeros(3), np.array([0.21, 0.13, 0.0])]

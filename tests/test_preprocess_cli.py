@@ -29,7 +29,7 @@ from preprocess.verify import eigenvalues
 
 
 def preprocess(*arguments: object, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "preprocess.cli", *map(str, arguments)]
+    command = [sys.executable, "-m", "preprocess.cli.preprocess", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env={**os.environ, **environment}, check=False)
 
 
@@ -131,7 +131,8 @@ def test_existing_folders_of_another_kind_are_left_alone(runs, tmp_path):
 
 def test_help_imports_nothing_heavy():
     """What makes --help slow is numpy, scipy and h5py; times are left to the benchmarks, because test machines are busy."""
-    code = "import sys, preprocess.cli as cli; cli.parser().format_help(); print(*{'numpy', 'scipy', 'h5py', 'torch'} & set(sys.modules))"
+    code = "import sys; from preprocess.cli.preprocess import parser; parser().format_help(); "
+    code += "print(*{'numpy', 'scipy', 'h5py', 'torch'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == ""
 
 
@@ -152,7 +153,7 @@ def test_one_process_two_workers_and_mpirun_write_the_same_bytes(runs, tmp_path,
         (runs / "graphene" / "mini_graphene.scfout").write_bytes(b"nonsense")
     one = preprocess("runs", "one", "--positions", cwd=tmp_path)
     two = preprocess("runs", "two", "--positions", "-j", 2, cwd=tmp_path)
-    command = [*mpirun, sys.executable, "-m", "preprocess.cli", "runs", "mpi", "--positions"]
+    command = [*mpirun, sys.executable, "-m", "preprocess.cli.preprocess", "runs", "mpi", "--positions"]
     mpi = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
     assert [one.returncode, two.returncode, bool(mpi.returncode)] == [damaged, damaged, damaged], mpi.stdout + mpi.stderr
     rows = [[line.split()[:2] for line in done.stdout.splitlines()] for done in (one, two, mpi)]
@@ -249,7 +250,7 @@ def test_a_killed_command_leaves_nothing_half_done_and_is_resumed(runs, tmp_path
     for n in range(60):
         (runs / "many" / f"{n}").mkdir(parents=True)
         (runs / "many" / f"{n}" / "a.scfout").symlink_to(runs / "graphene" / "mini_graphene.scfout")
-    command = [sys.executable, "-m", "preprocess.cli", "runs/many", "data", "-j", "2"]
+    command = [sys.executable, "-m", "preprocess.cli.preprocess", "runs/many", "data", "-j", "2"]
     whole = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     wait_until(lambda: (tmp_path / "data").is_dir() and len(list((tmp_path / "data").iterdir())) > 3)
     workers = Path(f"/proc/{whole.pid}/task/{whole.pid}/children").read_text().split()

@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 
 from deeph.errors import DataError, UsageError
 from deeph.system import System
-from postprocess.bands import compute_bands
-from postprocess.cli_projectors import parse_group, read_groups
-from postprocess.eigen import hermitian
-from postprocess.kpath import make_kpath
-from postprocess.layers import find_layers
-from postprocess.projectors import UserFunction, make_projectors
-from postprocess.spectrum import compute_spectrum
+from postprocess.bands.bands import compute_bands
+from postprocess.bands.kpath import make_kpath
+from postprocess.cli.projectors import parse_group, read_groups
+from postprocess.eigen.dense import hermitian
+from postprocess.eigen.spectrum import compute_spectrum
+from postprocess.states.layers import find_layers
+from postprocess.states.projectors import UserFunction, make_projectors
 
 K = np.array([[0.0, 0, 0], [0.13, -0.27, 0], [1 / 3, 1 / 3, 0]])
 

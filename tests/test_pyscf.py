@@ -63,7 +63,7 @@ def test_constants_are_those_of_pyscf(hbn):
 
 
 def test_command_line(tmp_path):
-    command = [sys.executable, "-m", "preprocess.cli", RUN.parent / RUN.name, tmp_path / "out", "--verify", "bands"]
+    command = [sys.executable, "-m", "preprocess.cli.preprocess", RUN.parent / RUN.name, tmp_path / "out", "--verify", "bands"]
     out = subprocess.run(command, capture_output=True, text=True, check=False)
     assert out.returncode == 0, out.stderr
     assert "1 ok, 0 failed" in out.stdout

@@ -47,7 +47,7 @@ k_mesh = [1, 1, 2]
 
 
 def command(*arguments):
-    return [sys.executable, "-m", "preprocess.cli_pyscf", *map(str, arguments)]
+    return [sys.executable, "-m", "preprocess.cli.pyscf", *map(str, arguments)]
 
 
 def run(*arguments, cwd):

@@ -16,15 +16,15 @@ from deeph.hamiltonian import Hamiltonian
 from deeph.pairs import is_onsite, neighbour_pairs, pair_vectors
 from deeph.rotations import atom_rotation, bond_rotations
 from deeph.system import System
-from postprocess import antiunitary
-from postprocess.antiunitary import find_antiunitary
-from postprocess.eigen import hermitian
-from postprocess.fermi_count import fermi_by_counts
-from postprocess.levels import levels_between, levels_near
-from postprocess.pencil import BlochPencils
-from postprocess.real_form import RealForm
-from postprocess.real_pencils import MAX_VIOLATION, RealPencils, make_pencils
-from postprocess.solvers import SomeLevels, solve_at_k
+from postprocess.density.fermi_count import fermi_by_counts
+from postprocess.eigen import antiunitary
+from postprocess.eigen.antiunitary import find_antiunitary
+from postprocess.eigen.dense import hermitian
+from postprocess.eigen.levels import levels_between, levels_near
+from postprocess.eigen.pencil import BlochPencils
+from postprocess.eigen.real_form import RealForm
+from postprocess.eigen.real_pencils import MAX_VIOLATION, RealPencils, make_pencils
+from postprocess.eigen.solvers import SomeLevels, solve_at_k
 from preprocess.structures.monolayer import graphene
 from preprocess.structures.twist import twisted
 

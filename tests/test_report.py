@@ -14,13 +14,13 @@ from deeph.errors import DataError
 from deeph.hamiltonian import Hamiltonian
 from deeph.store import write_folder
 from deeph.system import System
-from postprocess.bands import compute_bands
-from postprocess.cli_bands import main
-from postprocess.connect import connect_bands
-from postprocess.edges import bandwidths
-from postprocess.kpath import make_kpath
-from postprocess.report import make_report
-from postprocess.states import Dense
+from postprocess.bands.bands import compute_bands
+from postprocess.bands.connect import connect_bands
+from postprocess.bands.edges import bandwidths
+from postprocess.bands.kpath import make_kpath
+from postprocess.bands.report import make_report
+from postprocess.cli.bands import main
+from postprocess.states.states import Dense
 
 
 def ladder(onsite=0.0, shift=0, s=0.2):
@@ -60,7 +60,7 @@ def test_crossings_without_symmetry_in_a_random_crystal():
 
 
 def test_a_changing_number_of_levels_is_refused():
-    from postprocess.solvers import SomeLevels
+    from postprocess.eigen.solvers import SomeLevels
 
     with pytest.raises(DataError, match="same number"):
         connect_bands(random_model(), make_kpath(random_model().system, "GMKG", n_points=20), solver=SomeLevels(low=-0.3, high=0.3))

@@ -28,7 +28,7 @@ from deeph.errors import DataError
 from deeph.pairs import find_pairs, is_onsite, pair_vectors
 from deeph.store import read_folder
 from deeph.units import KELVIN, SIESTA_4, SIESTA_5
-from preprocess.cli import main
+from preprocess.cli.preprocess import main
 from preprocess.readers import candidates
 from preprocess.readers.siesta import reader as siesta
 from preprocess.readers.siesta.bands import read_bands, read_line_bands, read_mesh_bands

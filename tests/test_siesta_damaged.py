@@ -9,7 +9,7 @@ import pytest
 from siesta_files import model, rows_of, write_texts, written
 
 from deeph.errors import DataError
-from preprocess.cli import main
+from preprocess.cli.preprocess import main
 from preprocess.readers.siesta import reader as siesta
 
 

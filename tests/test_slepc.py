@@ -20,12 +20,12 @@ from conftest import ROOT
 
 from deeph.errors import UsageError
 from deeph.store import read_folder, write_folder
-from postprocess.cli_solver import check_solver_options
-from postprocess.kjobs import Jobs, KTask, run_tasks
-from postprocess.pardiso import is_installed
-from postprocess.slepc import SlepcLevels
-from postprocess.solvers import SomeLevels, solve_at_k
-from postprocess.tables import read_bands
+from postprocess.cli.solver import check_solver_options
+from postprocess.eigen.kjobs import Jobs, KTask, run_tasks
+from postprocess.eigen.pardiso import is_installed
+from postprocess.eigen.slepc import SlepcLevels
+from postprocess.eigen.solvers import SomeLevels, solve_at_k
+from postprocess.output.tables import read_bands
 
 GENERAL, EDGE = (0.13, -0.27, 0.0), (0.5, 0.0, 0.0)
 CODE = """
@@ -33,8 +33,8 @@ import json, sys
 import numpy as np
 from deeph.errors import DeephError
 from deeph.store import read_folder
-from postprocess.eigen import hermitian
-from postprocess.slepc import SlepcLevels, load_slepc
+from postprocess.eigen.dense import hermitian
+from postprocess.eigen.slepc import SlepcLevels, load_slepc
 
 data = hermitian(read_folder(sys.argv[1]))
 PETSc, _ = load_slepc()
@@ -156,7 +156,7 @@ def test_out_of_core_and_too_many_bands(slepc, tmp_path):
 
 def test_bands_are_written_by_the_first_rank_and_resumed(slepc, tmp_path):
     write_folder(tmp_path / "data", replace(supercell(random_model(3), (3, 2, 1)), fermi_energy=0.0))
-    words = ["-m", "postprocess.cli_bands", "data", "--points", "7", "--solver", "slepc", "--n-bands", "6", "--projections", "element"]
+    words = ["-m", "postprocess.cli.bands", "data", "--points", "7", "--solver", "slepc", "--n-bands", "6", "--projections", "element"]
     slepc([*words, "--out", "two.h5"], 2, tmp_path)
     assert not list(tmp_path.glob(".*kpoints"))
     slepc([*words, "--out", "one.h5"], 1, tmp_path)

@@ -12,13 +12,13 @@ from test_cli_bands import run
 
 from deeph.errors import DataError, UsageError
 from deeph.store import read_folder, write_folder
-from postprocess.bands import compute_bands
-from postprocess.factorization import best_backend
-from postprocess.fermi import compute_fermi_energy, mesh_points
-from postprocess.fermi_count import fermi_by_counts, find_fermi_energy
-from postprocess.kpath import make_kpath
-from postprocess.solvers import SomeLevels, solve_at_k
-from postprocess.tables import read_bands
+from postprocess.bands.bands import compute_bands
+from postprocess.bands.kpath import make_kpath
+from postprocess.density.fermi import compute_fermi_energy, mesh_points
+from postprocess.density.fermi_count import fermi_by_counts, find_fermi_energy
+from postprocess.eigen.factorization import best_backend
+from postprocess.eigen.solvers import SomeLevels, solve_at_k
+from postprocess.output.tables import read_bands
 
 K = np.array([0.13, -0.27, 0.0])
 
@@ -112,7 +112,7 @@ def test_fermi_level_by_counts(spin):
 
 
 def test_fermi_level_by_counts_starts_anywhere(monkeypatch):
-    monkeypatch.setattr("postprocess.fermi_count.CLOSE", 0)
+    monkeypatch.setattr("postprocess.density.fermi_count.CLOSE", 0)
     data = replace(supercell(random_model(4), (3, 3, 1)), n_electrons=60.0)
     expected = compute_fermi_energy(data, mesh=(1, 1, 1))
     for guess in (None, -1000.0, 3.0, 1e4):

@@ -9,11 +9,11 @@ from scipy import sparse
 from scipy.linalg import eigh
 
 from deeph.errors import DataError, UsageError
-from postprocess.eigen import hermitian
-from postprocess.levels import levels_between, levels_near
-from postprocess.overlap_spectrum import Projected, nearly_dependent, smallest_overlap
-from postprocess.pardiso import is_installed
-from postprocess.pencil import BlochPencils, Pencil
+from postprocess.eigen.dense import hermitian
+from postprocess.eigen.levels import levels_between, levels_near
+from postprocess.eigen.overlap_spectrum import Projected, nearly_dependent, smallest_overlap
+from postprocess.eigen.pardiso import is_installed
+from postprocess.eigen.pencil import BlochPencils, Pencil
 
 needs_pardiso = pytest.mark.skipif(not is_installed(), reason="PARDISO is not installed (pip install mkl)")
 PARDISO = pytest.param("pardiso", marks=needs_pardiso)
@@ -145,7 +145,7 @@ def test_random_pencils(seed, n, density, is_complex, on_level):
 
 def test_a_missed_level_is_noticed_and_found(monkeypatch):
     """A search that loses a level on the first attempt: the counts see it, and the search goes on."""
-    from postprocess import levels
+    from postprocess.eigen import levels
 
     data = supercell(random_model(6), (3, 3, 1))
     pencil, expected = BlochPencils(data, backend="superlu").at(K[0]), reference(data, K[0])
@@ -172,7 +172,7 @@ def test_a_missed_level_is_noticed_and_found(monkeypatch):
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_large_window_is_cut_in_slices(backend, monkeypatch):
-    monkeypatch.setattr("postprocess.levels.MAX_SLICE", 10)
+    monkeypatch.setattr("postprocess.eigen.levels.MAX_SLICE", 10)
     data = supercell(random_model(7), (3, 3, 1))
     expected = reference(data, K[2])
     window = levels_between(BlochPencils(data, backend=backend).at(K[2]), expected[0] - 1, expected[-1] + 1)
@@ -248,7 +248,7 @@ def test_ghost_level_goes_with_the_projection(backend):
 
 @needs_pardiso
 def test_want_of_memory_is_told_before_it_happens(monkeypatch):
-    monkeypatch.setattr("postprocess.pardiso.available_memory", lambda: 1000.0)
+    monkeypatch.setattr("postprocess.eigen.pardiso.available_memory", lambda: 1000.0)
     H, S = random_pencil(1, 50, 0.3, is_complex=False)
-    with pytest.raises(DataError, match="not enough memory .*--single"):
+    with pytest.raises(DataError, match=r"not enough memory .*--single"):
         levels_near(Pencil.from_matrices(H, S, backend="pardiso"), 0.0, 5)

@@ -13,15 +13,15 @@ from band_cases import random_model
 from deeph.errors import DataError, UsageError
 from deeph.orbitals import Orbitals, RadialFunction, read_orbitals, write_orbitals
 from deeph.store import write_folder
-from postprocess.charges import Occupation, compute_density_matrix, fill_levels, mulliken_charges
-from postprocess.eigen import hermitian
-from postprocess.fermi import mesh_points
-from postprocess.kjobs import run_tasks
-from postprocess.projectors import make_projectors
-from postprocess.realspace import Grid, compute_density, evaluate, write_cube
-from postprocess.spectrum import SpectrumWork, compute_spectrum, k_tasks
-from postprocess.state_files import read_states, write_states
-from postprocess.states import Dense, States
+from postprocess.density.fermi import mesh_points
+from postprocess.eigen.dense import hermitian
+from postprocess.eigen.kjobs import run_tasks
+from postprocess.eigen.spectrum import SpectrumWork, compute_spectrum, k_tasks
+from postprocess.output.state_files import read_states, write_states
+from postprocess.states.charges import Occupation, compute_density_matrix, fill_levels, mulliken_charges
+from postprocess.states.projectors import make_projectors
+from postprocess.states.realspace import Grid, compute_density, evaluate, write_cube
+from postprocess.states.states import Dense, States
 
 K = np.array([[0.0, 0, 0], [0.13, -0.27, 0]])
 
@@ -188,7 +188,7 @@ def test_norm_of_densities_on_a_grid(shared_data, tmp_path, case, basis):
 
 
 def command(*arguments, cwd):
-    words = [sys.executable, "-m", "postprocess.cli_states", *map(str, arguments)]
+    words = [sys.executable, "-m", "postprocess.cli.states", *map(str, arguments)]
     return subprocess.run(words, cwd=cwd, capture_output=True, text=True, check=False)
 
 

@@ -1,0 +1,1 @@
+"""Band structures along paths, and what is read off them."""

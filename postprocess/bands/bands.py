@@ -1,0 +1,228 @@
+"""Band structures: energies along a path, their Fermi level, gap and band edges."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from deeph.hamiltonian import Hamiltonian
+from deeph.system import FloatArray
+from postprocess.bands.kpath import KPath
+from postprocess.density.fermi import compute_fermi_energy, regular_mesh
+from postprocess.eigen.dense import hermitian
+from postprocess.eigen.kjobs import Jobs
+from postprocess.eigen.spectrum import compute_spectrum
+from postprocess.states.projectors import Projector
+from postprocess.states.states import SolverFactory
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+STORED = "stored with the data"
+"""Origin of a Fermi level that came with the folder."""
+
+
+@dataclass(frozen=True)
+class BandEdge:
+    """A valence band maximum or conduction band minimum on a path.
+
+    Attributes
+    ----------
+    energy : float
+        eV, on the energy zero of H.
+    spin, band : int
+        Channel and band, counted from 0.
+    k : (3,) array
+        Fractional wave vector.
+    """
+
+    energy: float
+    spin: int
+    band: int
+    k: FloatArray
+
+
+@dataclass(frozen=True)
+class Gap:
+    """What separates occupied from empty bands **on the path**; the true extrema may lie elsewhere.
+
+    Attributes
+    ----------
+    vbm, cbm : BandEdge
+        Highest level at or below the Fermi energy, lowest level above it.
+    is_metal : bool
+        Whether a band crosses the Fermi energy.
+    """
+
+    vbm: BandEdge
+    cbm: BandEdge
+    is_metal: bool
+
+    @property
+    def width(self) -> float:
+        """Gap in eV; 0 for a metal."""
+        return 0.0 if self.is_metal else self.cbm.energy - self.vbm.energy
+
+    @property
+    def is_direct(self) -> bool:
+        """Whether both edges lie at the same k."""
+        return bool(np.allclose(self.vbm.k, self.cbm.k, rtol=0, atol=1e-6))
+
+
+@dataclass(frozen=True)
+class Bands:
+    """Energies along a path.
+
+    Attributes
+    ----------
+    energies : (n_spin, n_k, n_bands) array
+        eV, ascending, on the energy zero of H (not shifted); NaN where a band lies outside the window that was computed.
+    path : KPath
+        Where they were computed.
+    fermi_energy : float or None
+        eV, on the same zero.
+    fermi_origin : str
+        Where the Fermi level comes from.
+    title : str
+        Name for legends and tables.
+    first_band : int
+        Number of the first band among all, counted from 0; not 0 if only a window was computed.
+    weights : mapping of label to (n_spin, n_k, n_bands) array
+        What the states are made of, see :mod:`postprocess.states.projectors`.
+    signed : tuple of str
+        Labels of those weights that are no shares but quantities with a sign, such as sz.
+    """
+
+    energies: FloatArray
+    path: KPath
+    fermi_energy: float | None = None
+    fermi_origin: str = "not known"
+    title: str = ""
+    first_band: int = 0
+    weights: Mapping[str, FloatArray] = field(default_factory=dict)
+    signed: tuple[str, ...] = ()
+
+    @property
+    def n_bands(self) -> int:
+        """Number of bands per spin channel."""
+        return int(self.energies.shape[2])
+
+    @property
+    def gap(self) -> Gap | None:
+        """Band edges on the path; None without a Fermi level, or when all bands lie on one side of it."""
+        if self.fermi_energy is None:
+            return None
+        below, above = self.energies <= self.fermi_energy, self.energies > self.fermi_energy  # NaN is neither
+        if not (above.any() and below.any()):
+            return None
+        vbm = self._edge(int(np.argmax(np.where(below, self.energies, -np.inf))))
+        cbm = self._edge(int(np.argmin(np.where(above, self.energies, np.inf))))
+        crossing = below.any(axis=1) & above.any(axis=1)
+        return Gap(vbm, cbm, bool(crossing.any()))
+
+    def _edge(self, place: int) -> BandEdge:
+        spin, k, band = (int(n) for n in np.unravel_index(place, self.energies.shape))
+        return BandEdge(float(self.energies[spin, k, band]), spin, self.first_band + band, self.path.k[k])
+
+    def save(self, path: str | Path) -> None:
+        """Write a table: ``.csv``, ``.json`` or ``.h5``; see :mod:`postprocess.output.tables`."""
+        from postprocess.output.tables import write_bands
+
+        write_bands(Path(path), self)
+
+    def plot(self, **options: Any) -> "Axes":
+        """Draw the bands; options of :func:`postprocess.output.plot.plot_bands`."""
+        from postprocess.output.plot import plot_bands
+
+        return plot_bands([self], **options)
+
+
+def compute_bands(
+    hamiltonian: Hamiltonian,
+    path: KPath,
+    *,
+    fermi: float | str | None = None,
+    solver: SolverFactory | None = None,
+    projectors: Sequence[Projector] = (),
+    jobs: Jobs | None = None,
+    title: str = "",
+) -> Bands:
+    """Band structure along a path.
+
+    Parameters
+    ----------
+    hamiltonian : Hamiltonian
+        With H.
+    path : KPath
+        See :func:`postprocess.bands.kpath.make_kpath`.
+    fermi : float or "count", optional
+        The Fermi level in eV, or "count" to fill levels with the known number of electrons. By default that of the data, else
+        from the number of electrons, else none.
+    solver : SolverFactory, optional
+        By default all bands by LAPACK.
+    projectors : sequence of Projector
+        For fat bands, see :func:`postprocess.states.projectors.make_projectors`.
+    jobs : Jobs, optional
+        Processes that share the k-points, see :class:`postprocess.eigen.kjobs.Jobs`.
+    title : str
+        Name for legends and tables.
+
+    Raises
+    ------
+    DataError
+        If there is no H, S(k) is not positive definite, or "count" is asked for without the number of electrons.
+    """
+    hamiltonian = hermitian(hamiltonian)
+    spectrum = compute_spectrum(hamiltonian, path.k, solver=solver, projectors=projectors, jobs=jobs)
+    level, origin = _fermi_level(hamiltonian, fermi)
+    return Bands(spectrum.energies, path, level, origin, title, spectrum.first_band, spectrum.weights, spectrum.signed)
+
+
+def _fermi_level(hamiltonian: Hamiltonian, fermi: float | str | None) -> tuple[float | None, str]:
+    """The Fermi level and where it comes from."""
+    if isinstance(fermi, int | float):
+        return float(fermi), "given"
+    if fermi is None and hamiltonian.fermi_energy is not None:
+        return hamiltonian.fermi_energy, STORED
+    if fermi is None and hamiltonian.n_electrons is None:
+        return None, "not known"
+    mesh = regular_mesh(hamiltonian.system)
+    level = compute_fermi_energy(hamiltonian, mesh=mesh)  # an unknown number of electrons ends here
+    return level, f"{hamiltonian.n_electrons:g} electrons on a {mesh[0]} x {mesh[1]} x {mesh[2]} mesh"
+
+
+def compute_bands_like(
+    reference: Bands,
+    hamiltonian: Hamiltonian,
+    *,
+    fermi: float | str | None = None,
+    **options: Any,
+) -> Bands:
+    """Band structure on the path of a reference, to be compared with it.
+
+    A Fermi level in a gap or on a coarse mesh is not sharp, so levels of different origin must not be set equal: unless ``fermi`` is
+    given, or both data sets bring a stored level, the reference's level is used for both, on the common energy zero of H.
+
+    Parameters
+    ----------
+    reference : Bands
+        Its path, and its Fermi level.
+    hamiltonian, fermi, **options
+        As for :func:`compute_bands`.
+    """
+    both_stored = reference.fermi_origin == STORED and hamiltonian.fermi_energy is not None
+    if fermi is not None or both_stored or reference.fermi_energy is None:
+        return compute_bands(hamiltonian, reference.path, fermi=fermi, **options)
+    bands = compute_bands(hamiltonian, reference.path, fermi=reference.fermi_energy, **options)
+    return replace(bands, fermi_origin=f"taken from {reference.title}")
+
+
+def share_fermi_energy(bands: list[Bands]) -> list[Bands]:
+    """Give those without a Fermi level the one of the first that has it: right for predictions on the energy zero of their DFT data."""
+    known = next((b for b in bands if b.fermi_energy is not None), None)
+    if known is None:
+        return bands
+    origin = f"taken from {known.title}"
+    return [b if b.fermi_energy is not None else replace(b, fermi_energy=known.fermi_energy, fermi_origin=origin) for b in bands]

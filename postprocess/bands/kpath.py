@@ -1,0 +1,236 @@
+"""Paths through the Brillouin zone: from labels, coordinates, or a file of another code."""
+
+import re
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from deeph.errors import DataError, UsageError
+from deeph.log import logger
+from deeph.system import FloatArray, IntArray, System
+from postprocess.bands.lattice import SpecialPoints, special_points
+
+
+class Segment(NamedTuple):
+    """A straight line between two k-points, sampled with both ends."""
+
+    start: FloatArray
+    stop: FloatArray
+    n_points: int
+    start_label: str
+    stop_label: str
+
+
+@dataclass(frozen=True)
+class KPath:
+    """Sampled lines between k-points.
+
+    Each segment holds both its ends, so a corner of the path occurs twice, as in the band files of OpenMX and DeepH.
+
+    Attributes
+    ----------
+    k : (n_k, 3) array
+        Fractional wave vectors.
+    distances : (n_k,) array
+        Length along the path, 1/Angstrom **with** 2 pi (a slope dE/dk is hbar v). It does not advance across a break.
+    ticks : (n_ticks,) array
+        Where the corners lie, in the same unit.
+    labels : tuple of str
+        Name of each corner, ``"G"`` for Gamma, ``"K|U"`` where the path breaks.
+    bounds : (n_segments + 1,) int array
+        Segment s holds the points ``bounds[s]`` to ``bounds[s + 1] - 1``.
+    reciprocal : (3, 3) array or None
+        Reciprocal vectors in rows with 2 pi, 1/Angstrom, to which ``k`` refers.
+    """
+
+    k: FloatArray
+    distances: FloatArray
+    ticks: FloatArray
+    labels: tuple[str, ...]
+    bounds: IntArray
+    reciprocal: FloatArray | None = None
+
+    @property
+    def segments(self) -> list[slice]:
+        """The points of each segment; draw one line per segment."""
+        return [slice(a, b) for a, b in pairwise(self.bounds.tolist())]
+
+    @classmethod
+    def from_segments(cls, system: System, segments: list[Segment]) -> "KPath":
+        """Sample segments one after the other.
+
+        Parameters
+        ----------
+        system : System
+            Its reciprocal vectors give the distances.
+        segments : list of Segment
+            At least one, each with at least two points.
+
+        Raises
+        ------
+        UsageError
+            If there is no segment, or one has fewer than two points or no length.
+        """
+        if not segments:
+            raise UsageError("a k-path needs at least two k-points, for example GMKG")
+        k, distances, ticks, labels, total = [], [], [0.0], [segments[0].start_label], 0.0
+        for number, s in enumerate(segments, 1):
+            if s.n_points < 2:
+                raise UsageError(f"segment {number} ({s.start_label}-{s.stop_label}) has {s.n_points} k-points; expected at least 2")
+            length = float(np.linalg.norm((s.stop - s.start) @ system.reciprocal))
+            if length < 1e-8:
+                raise UsageError(f"segment {number} ({s.start_label}-{s.stop_label}) starts and ends at the same k-point")
+            if number > 1 and not np.allclose(s.start, segments[number - 2].stop, rtol=0, atol=1e-6):
+                labels[-1] = f"{labels[-1]}|{s.start_label}"
+            k.append(np.linspace(s.start, s.stop, s.n_points))
+            distances.append(total + np.linspace(0, length, s.n_points))
+            total += length
+            ticks.append(total)
+            labels.append(s.stop_label)
+        bounds = np.concatenate([[0], np.cumsum([s.n_points for s in segments])])
+        return cls(np.concatenate(k), np.concatenate(distances), np.array(ticks), tuple(labels), bounds, system.reciprocal)
+
+
+def make_kpath(system: System, text: str | None = None, *, n_points: int = 120) -> KPath:
+    """A path from labels and coordinates.
+
+    Parameters
+    ----------
+    system : System
+        Labels are resolved from its lattice, see :func:`postprocess.bands.lattice.special_points`.
+    text : str, optional
+        ``"GMKG"`` or ``"G-M-K-G"``; a bar or comma breaks the path (``"GMK|GA"``); coordinates as ``"G M=1/2,0,0 K=1/3,1/3,0"``.
+        By default the usual path of the lattice.
+    n_points : int
+        Points of the whole path, shared among the segments by their length.
+
+    Raises
+    ------
+    UsageError
+        If a label is unknown to this lattice, a coordinate is not a number, or ``n_points`` is below 2.
+    """
+    if n_points < 2:
+        raise UsageError(f"{n_points} k-points asked for; expected at least 2")
+    candidates = special_points(system)
+    if text is None and candidates[0].lattice == "molecule":
+        raise UsageError("the structure is a molecule in a box, so there is no band path; give coordinates such as '0,0,0 1/2,0,0'")
+    runs = _resolve(_parse(candidates[0].path if text is None else text), candidates)
+    lines = [(a, b) for run in runs for a, b in pairwise(run)]
+    lengths = np.array([np.linalg.norm((b[1] - a[1]) @ system.reciprocal) for a, b in lines])
+    counts = np.maximum(2, np.rint(n_points * lengths / max(lengths.sum(), 1e-12))) if lines else lengths
+    segments = [Segment(a[1], b[1], int(n), a[0], b[0]) for (a, b), n in zip(lines, counts, strict=True)]
+    return KPath.from_segments(system, segments)
+
+
+def _parse(text: str) -> list[list[tuple[str, FloatArray | None]]]:
+    """Continuous runs of (label, k); k is None where the lattice has to tell."""
+    runs: list[list[tuple[str, FloatArray | None]]] = [[]]
+    for word in text.replace("|", " , ").split():
+        name, equals, numbers = word.rpartition("=")
+        if equals or re.match(r"[-+.\d]", word):
+            runs[-1].append((_label(name or numbers), _coordinates(numbers, word)))
+            continue
+        for part in re.findall(r"GAMMA|Gamma|gamma|[A-Za-zΓ][\d']*|[^-]", word):
+            if part == ",":
+                runs.append([])
+            else:
+                runs[-1].append((_label(part), None))
+    if any(len(run) < 2 for run in runs):
+        raise UsageError(f"the path {text!r} needs at least two k-points before and after each break, for example GMKG")
+    return runs
+
+
+def _resolve(runs: list[list[tuple[str, FloatArray | None]]], candidates: tuple[SpecialPoints, ...]) -> list[list[tuple[str, FloatArray]]]:
+    """Fill in the coordinates of the labels, all from the first lattice that knows every one of them."""
+    wanted = {name for run in runs for name, k in run if k is None}
+    for lattice in candidates:
+        if wanted <= lattice.points.keys():
+            break
+    else:
+        name = min(wanted - candidates[0].points.keys())
+        offered = "; ".join(f"{c.lattice} lattice: {c.describe()}" for c in candidates)
+        raise UsageError(f"{name!r} is not a k-point of this structure ({offered}); use these or give coordinates, e.g. {name}=1/2,0,0")
+    if wanted - {"G"} and lattice is not candidates[-1]:
+        logger.warning(
+            "the cell is a strained %s lattice (exactly: %s); the path uses %s", lattice.lattice, candidates[-1].lattice, lattice.describe()
+        )
+    return [[(name, lattice.points[name] if k is None else k) for name, k in run] for run in runs]
+
+
+def _label(name: str) -> str:
+    return "G" if name.strip("\\").upper() in ("G", "GAMMA", "Γ") else name
+
+
+def _coordinates(numbers: str, word: str) -> FloatArray:
+    try:
+        k = np.array([float(Fraction(x)) for x in numbers.split(",")])
+    except (ValueError, ZeroDivisionError):
+        k = np.zeros(0)
+    if k.shape != (3,):
+        raise UsageError(f"{word!r} in the path: expected three fractional coordinates such as K=1/3,1/3,0")
+    return k
+
+
+def read_kpath(file: str | Path, system: System) -> KPath:
+    """A path from a DeepH ``K_PATH`` file or from the ``Band.kpath`` block of an OpenMX input.
+
+    Both hold a line ``n  k1 k2 k3  k1 k2 k3  LABEL LABEL`` per segment.
+
+    Parameters
+    ----------
+    file : path
+        The file.
+    system : System
+        The structure; a label that contradicts its lattice is reported, the coordinates of the file count.
+
+    Raises
+    ------
+    DataError
+        If the file is missing or a line cannot be understood.
+    """
+    file = Path(file)
+    try:
+        lines = list(enumerate(file.read_text(encoding="utf-8").splitlines(), 1))
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"the k-path file {file} could not be read: {error}") from error
+    marks = [n for n, line in lines if re.match(r"\s*<?band\.kpath>?\s*$", line, re.IGNORECASE)]
+    if any(line.strip().lower().startswith("<band.kpath.unitcell") for _, line in lines):
+        raise DataError(f"{file}: its k-path refers to another cell (Band.KPath.UnitCell); give the path in the cell of the structure")
+    if len(marks) == 2:
+        lines = lines[marks[0] : marks[1] - 1]
+    segments = [_read_segment(line, f"{file}, line {n}") for n, line in lines if line.split("#", maxsplit=1)[0].strip()]
+    if not segments:
+        raise DataError(f"{file} holds no k-path; expected lines such as '20 0 0 0 0.5 0 0 G M' (K_PATH or an OpenMX input)")
+    _warn_wrong_labels(file, segments, system)
+    return KPath.from_segments(system, segments)
+
+
+def _warn_wrong_labels(file: Path, segments: list[Segment], system: System) -> None:
+    """Say so where a label such as K stands at coordinates that are K of another cell (60 and 120 degrees are easily confused)."""
+    known = special_points(system)[0]
+    corners = {s.start_label: s.start for s in segments} | {s.stop_label: s.stop for s in segments}
+    for label in corners.keys() & known.points.keys():
+        found, expected = _shortest(corners[label], system), _shortest(known.points[label], system)
+        if abs(found - expected) > 0.05 * max(found, expected):
+            at = np.round(corners[label], 4).tolist()
+            logger.warning("%s: %s at %s is not that point of this %s lattice: %s", file, label, at, known.lattice, known.describe())
+
+
+def _read_segment(line: str, where: str) -> Segment:
+    words = line.split("#", maxsplit=1)[0].split()
+    try:
+        n, numbers = int(words[0]), np.array([float(x) for x in words[1:7]])
+        start_label, stop_label = words[7:9]
+    except (ValueError, IndexError) as error:
+        raise DataError(f"{where}: {line.strip()!r} is not a path segment; expected 'n  k1 k2 k3  k1 k2 k3  LABEL LABEL'") from error
+    return Segment(numbers[:3], numbers[3:], n, _label(start_label), _label(stop_label))
+
+
+def _shortest(k: FloatArray | tuple[float, ...], system: System) -> float:
+    """Length of the shortest vector equivalent to k, 1/Angstrom."""
+    G = np.stack(np.meshgrid(*[np.arange(-2, 3)] * 3, indexing="ij"), -1).reshape(-1, 3)
+    return float(np.linalg.norm((np.asarray(k) - np.rint(k) + G) @ system.reciprocal, axis=1).min())

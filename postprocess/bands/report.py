@@ -1,0 +1,99 @@
+"""``deeph-bands --report``: gap, true band edges with masses, Fermi velocities and band widths, as text or JSON."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from deeph.hamiltonian import Hamiltonian
+from deeph.system import FloatArray
+from postprocess.bands.bands import Bands
+from postprocess.bands.edges import BandWidth, Crossing, EdgeReport, bandwidths, find_crossings, true_edge
+from postprocess.eigen.dense import hermitian
+from postprocess.eigen.solvers import DENSE_LIMIT
+
+NEAR = 2
+"""Bands on either side of the Fermi level whose widths are shown."""
+MANY = 6
+"""Crossings of the Fermi level that are listed one by one."""
+
+
+@dataclass(frozen=True)
+class BandReport:
+    """What follows from a band structure.
+
+    Attributes
+    ----------
+    gap : float or None
+        Between the true edges, eV; None for a metal.
+    is_direct : bool or None
+        Whether both edges lie at one k.
+    vbm, cbm : EdgeReport or None
+        True band edges near those of the path; None for metals, and for cells too large for dense matrices.
+    crossings : list of Crossing
+        Of the Fermi level on the path; empty for cells too large for dense matrices.
+    widths : list of BandWidth
+        Of all bands known along the whole path.
+    """
+
+    gap: float | None
+    is_direct: bool | None
+    vbm: EdgeReport | None
+    cbm: EdgeReport | None
+    crossings: list[Crossing]
+    widths: list[BandWidth]
+
+    def describe(self, fermi_energy: float | None) -> list[str]:
+        """Lines of text; energies from the Fermi level."""
+        zero = fermi_energy or 0.0
+        lines = []
+        if self.gap is not None:
+            lines.append(
+                f"true gap     {self.gap:.6f} eV, {'direct' if self.is_direct else 'indirect'}, between the extrema near those of the path"
+            )
+        for name, edge in (("valence band maximum   ", self.vbm), ("conduction band minimum", self.cbm)):
+            if edge is not None:
+                lines += [f"  {name}  {edge.energy - zero:+.6f} eV  at k = ({_k(edge.k)}){_degenerate(edge)}", *_masses(edge)]
+        speeds = sorted(c.velocity / 1e6 for c in self.crossings)
+        if len(speeds) > MANY:
+            lines.append(f"Fermi velocities {speeds[0]:.4f} to {speeds[-1]:.4f} x 10^6 m/s along the path, {len(speeds)} crossings")
+        else:
+            where = [f"along the path at k = ({_k(c.k)}), band {c.band + 1}" for c in self.crossings]
+            lines += [f"Fermi velocity {c.velocity / 1e6:.4f} x 10^6 m/s {at}" for c, at in zip(self.crossings, where, strict=True)]
+        if fermi_energy is not None:
+            near = sorted(self.widths, key=lambda w: abs(w.center - zero))[: 2 * NEAR]
+            lines += [
+                f"band {w.band + 1:<5} {w.low - zero:+.6f} to {w.high - zero:+.6f} eV, {1000 * w.width:.3f} meV wide"
+                for w in sorted(near, key=lambda w: (w.spin, w.band))
+            ]
+        return lines
+
+
+def _k(k: FloatArray) -> str:
+    return ", ".join(f"{x:.4f}" for x in np.round(k, 6) + 0.0)
+
+
+def _degenerate(edge: EdgeReport) -> str:
+    return f", {edge.degeneracy} levels" if edge.degeneracy > 1 else ""
+
+
+def _masses(edge: EdgeReport) -> list[str]:
+    if edge.masses is None or edge.axes is None:
+        return ["    no effective mass: bands cross linearly"]
+    return [
+        f"    mass {', '.join(f'{m:+.4f}' for m in masses)} m_e along ({', '.join(f'{x:.3f}' for x in axis)})"
+        for masses, axis in zip(edge.masses, edge.axes, strict=True)
+    ]
+
+
+def make_report(hamiltonian: Hamiltonian, bands: Bands) -> BandReport:
+    """Numbers of a band structure; edges, masses and velocities for cells that dense matrices can do."""
+    hamiltonian, gap, widths = hermitian(hamiltonian), bands.gap, bandwidths(bands)
+    if hamiltonian.H_bloch.n_orbitals > DENSE_LIMIT:
+        return BandReport(None if gap is None or gap.is_metal else gap.width, None, None, None, [], widths)
+    crossings = find_crossings(hamiltonian, bands)
+    if gap is None or gap.is_metal:
+        return BandReport(None, None, None, None, crossings, widths)
+    vbm, cbm = true_edge(hamiltonian, gap.vbm, highest=True), true_edge(hamiltonian, gap.cbm, highest=False)
+    difference = vbm.k - cbm.k
+    direct = bool(np.allclose(difference, np.rint(difference), rtol=0, atol=1e-3))
+    return BandReport(cbm.energy - vbm.energy, direct, vbm, cbm, crossings, widths)

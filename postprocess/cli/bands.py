@@ -1,0 +1,213 @@
+"""``deeph-bands``: band structures of structure folders, as tables and figures."""
+
+import argparse
+import json
+import sys
+from math import inf
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from deeph.cli.common import make_parser, run_command
+from postprocess.cli.common import (
+    add_path_options,
+    choose_path,
+    describe_band_comparison,
+    describe_bands,
+    folder_titles,
+    load,
+    to_plain,
+)
+from postprocess.cli.jobs import add_job_options, make_jobs, start_group
+from postprocess.cli.projectors import add_projection_options, choose_projectors, choose_unfolding
+from postprocess.cli.solver import add_solver_options, check_solver_options, choose_levels
+
+if TYPE_CHECKING:
+    from deeph.hamiltonian import Hamiltonian
+    from postprocess.bands.bands import Bands
+    from postprocess.density.dos import DOS
+    from postprocess.eigen.kjobs import Jobs
+
+EPILOG = """examples:
+  deeph-bands data/MoS2                                   the usual path of the lattice, summary on the screen
+  deeph-bands data/MoS2 --path GMKG --window -3 3 --out bands.pdf bands.h5
+  deeph-bands predicted/MoS2 --compare data/MoS2 --out bands.pdf
+  deeph-bands data/MoS2 --path "G M=1/2,0,0 | K=1/3,1/3,0 G"      a bar breaks the path
+  deeph-bands data/MoS2 --path K_PATH                     a K_PATH file, or an OpenMX input with Band.kpath
+  deeph-bands moire --path KGMK --points 20 --n-bands 30 --fermi -3.6 --out bands.h5     a large cell: 30 bands at the Fermi level
+
+Distances are in 1/Angstrom with 2 pi, energies in eV. Exit code: 0 done, 1 the data are missing or wrong, 2 wrong usage."""
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Entry point of ``deeph-bands``."""
+    parser = make_parser("deeph-bands", "Band structures from Hamiltonians in structure folders.", EPILOG)
+    parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="structure folder; several are drawn in one figure")
+    add_path_options(parser, "path such as GMKG, or a file holding one (default: the usual path of the lattice)")
+    parser.add_argument(
+        "--window",
+        nargs=2,
+        type=float,
+        metavar=("EMIN", "EMAX"),
+        help="energies shown, eV from the Fermi level; in cells too large for dense matrices only these are computed",
+    )
+    add_projection_options(parser)
+    add_solver_options(parser)
+    add_job_options(parser)
+    parser.add_argument("--compare", type=Path, metavar="OTHER", help="reference folder: drawn as lines, band errors are reported")
+    parser.add_argument("--predicted", action="store_true", help="read hamiltonian_pred.h5 in FOLDER even if there is a hamiltonian.h5")
+    parser.add_argument("--out", nargs="+", type=Path, default=[], metavar="FILE", help="pdf png svg, h5 json csv dat Band")
+    parser.add_argument(
+        "--dos", type=Path, metavar="TABLE", help="draw this density of states, a .h5 or .json of deeph-dos, beside the bands"
+    )
+    parser.add_argument("--report", action="store_true", help="also true band edges, effective masses, Fermi velocities, band widths")
+    parser.add_argument("--json", action="store_true", help="print the summary as JSON")
+    run_command(parser, _body, argv)
+
+
+def _body(args: argparse.Namespace) -> int:
+    from postprocess.bands.bands import Bands, compute_bands_like, share_fermi_energy
+
+    _check_options(args)
+    group = start_group(args)
+    reference = [args.compare] if args.compare else []
+    titles = folder_titles([*reference, *args.folders])
+    loaded = [load(folder) for folder in reference] + [load(folder, predicted=args.predicted or None) for folder in args.folders]
+    jobs = [make_jobs(args, group, args.out, number) for number in range(len(loaded))]
+    bands: list[Bands] = []
+    for title, (data, predicted), job in zip(titles, loaded, jobs, strict=True):
+        name = f"{title} (predicted)" if predicted else title
+        if bands and args.compare:
+            bands.append(compute_bands_like(bands[0], data, fermi=args.fermi, jobs=job, title=name))
+        else:
+            bands.append(_compute(args, data, job, name))
+    if group.rank > 0:
+        return 0
+    if len(bands) > 1:
+        bands = share_fermi_energy(bands)
+    _report(args, [data for data, _ in loaded], bands)
+    _write(args, bands, [predicted for _, predicted in loaded])
+    for job in jobs:
+        job.finish()
+    return 0
+
+
+def _compute(args: argparse.Namespace, data: "Hamiltonian", jobs: "Jobs", title: str) -> "Bands":
+    """All bands where dense matrices will do and nothing else is asked for, else those of the window or nearest the centre."""
+    from dataclasses import replace
+
+    from postprocess.bands.bands import compute_bands
+    from postprocess.bands.unfold import folded_path, primitive_system
+
+    unfolding = choose_unfolding(args, data)
+    if unfolding is None:
+        path = choose_path(args.path, data.system, args.points)
+    else:
+        path = folded_path(choose_path(args.path, primitive_system(data.system, unfolding), args.points), unfolding, data.system)
+    projectors = [*choose_projectors(args, data), *([unfolding] if unfolding else [])]
+    levels, fermi, origin = choose_levels(args, data)
+    options: dict[str, Any] = {"projectors": projectors, "jobs": jobs, "title": title}
+    bands = compute_bands(data, path, fermi=args.fermi if fermi is None else fermi, solver=levels, **options)
+    return bands if levels is None else replace(bands, fermi_energy=fermi, fermi_origin=origin)
+
+
+def _check_options(args: argparse.Namespace) -> None:
+    """Find wrong options before anything is computed."""
+    from deeph.errors import UsageError
+    from postprocess.output import plot, tables
+
+    if args.window and not -inf < args.window[0] < args.window[1] < inf:
+        raise UsageError(f"--window {args.window[0]:g} {args.window[1]:g}: expected two energies in eV, the lower one first")
+    check_solver_options(args)
+    if args.dos and not args.dos.is_file():
+        raise UsageError(f"--dos {args.dos}: there is no such file; deeph-dos writes it")
+    if (args.projections or args.group or args.function or args.unfold or args.dos) and (args.compare or len(args.folders) > 1):
+        raise UsageError("fat bands, --unfold and --dos show one folder; leave out --compare and the other folders")
+    if args.compare and (args.n_bands or args.project):
+        raise UsageError("--compare needs all bands of both folders; leave out --n-bands and --project")
+    for file in args.out:
+        if file.suffix not in plot.SUFFIXES + tables.SUFFIXES:
+            figures, numbers = ", ".join(plot.SUFFIXES), ", ".join(tables.SUFFIXES)
+            raise UsageError(f"--out {file}: expected a name ending in {figures} (figure) or {numbers} (table)")
+        if not file.absolute().parent.is_dir():
+            raise UsageError(f"--out {file}: the folder {file.parent} does not exist")
+        if file.suffix in tables.SUFFIXES and len(args.folders) > 1:
+            raise UsageError(f"--out {file}: a table holds one band structure, but {len(args.folders)} folders were given")
+
+
+def _read_dos(path: Path | None) -> "DOS | None":
+    if path is None:
+        return None
+    from postprocess.output.dos_tables import read_dos
+
+    return read_dos(path)
+
+
+def _report(args: argparse.Namespace, data: "list[Hamiltonian]", bands: "list[Bands]") -> None:
+    from postprocess.bands.lattice import special_points
+    from postprocess.bands.report import make_report
+    from postprocess.compare.bands import compare_bands
+
+    results = [compare_bands(bands[0], other) for other in bands[1:]] if args.compare else []
+    if args.json:
+        record = {
+            "structures": [
+                _record(d, b) | ({"report": to_plain(make_report(d, b))} if args.report else {}) for d, b in zip(data, bands, strict=True)
+            ],
+            "comparisons": [
+                {"reference": bands[0].title, "other": b.title} | to_plain(r) for b, r in zip(bands[1:], results, strict=False)
+            ],
+        }
+        sys.stdout.write(json.dumps(record, indent=1) + "\n")
+        return
+    lines: list[str] = []
+    for d, b in zip(data, bands, strict=True):
+        lattice = special_points(d.system)[0].lattice
+        lines += [
+            f"{b.title}: {d.system.formula}, {d.system.n_atoms} atoms, {d.H_bloch.n_orbitals} orbitals, spin {d.basis.spin}, {lattice}",
+            f"path         {'-'.join(b.path.labels)}, {len(b.path.k)} k-points, {b.path.ticks[-1]:.4f} 1/Angstrom",
+            *describe_bands(b),
+            *(make_report(d, b).describe(b.fermi_energy) if args.report else []),
+            "",
+        ]
+    for other, result in zip(bands[1:], results, strict=False):
+        lines += [f"{other.title} against {bands[0].title}", *describe_band_comparison(result), ""]
+    sys.stdout.write("\n".join(lines[:-1]) + "\n")
+
+
+def _record(data: "Hamiltonian", bands: "Bands") -> dict[str, Any]:
+    gap = bands.gap
+    return {
+        "title": bands.title,
+        "formula": data.system.formula,
+        "n_atoms": data.system.n_atoms,
+        "n_bands": bands.n_bands,
+        "first_band": bands.first_band,
+        "spin": data.basis.spin,
+        "path": {"labels": list(bands.path.labels), "ticks": bands.path.ticks.tolist(), "n_k": len(bands.path.k)},
+        "fermi_energy": bands.fermi_energy,
+        "fermi_origin": bands.fermi_origin,
+        "gap": None if gap is None else {"width": gap.width, "is_direct": gap.is_direct} | to_plain(gap),
+    }
+
+
+def _write(args: argparse.Namespace, bands: "list[Bands]", predicted: list[bool]) -> None:
+    from deeph.log import logger
+    from postprocess.output.plot import SUFFIXES, plot_bands, save_figure
+    from postprocess.output.plot_fat import plot_fat_bands
+
+    dots = [p and len(bands) > 1 for p in predicted]
+    if args.compare:
+        dots = [False] + [True] * (len(bands) - 1)
+    window = tuple(args.window) if args.window else None
+    for file in args.out:
+        if file.suffix in SUFFIXES and (bands[-1].weights or args.dos):
+            save_figure(plot_fat_bands(bands[-1], window=window, dos=_read_dos(args.dos))[0], file)
+        elif file.suffix in SUFFIXES:
+            save_figure(plot_bands(bands, window=window, dots=dots), file)
+        else:
+            bands[-1].save(file)
+        logger.info("wrote %s", file)
+
+
+if __name__ == "__main__":
+    main()

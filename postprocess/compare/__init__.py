@@ -1,0 +1,1 @@
+"""Two Hamiltonians against each other: matrices and bands."""

@@ -1,0 +1,89 @@
+"""Errors of one Hamiltonian against another, entry by entry."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from deeph.blocks import PairBlocks, block_shapes
+from deeph.difference import Errors, Table, sum_errors
+from deeph.errors import DataError
+from deeph.hamiltonian import Hamiltonian
+from deeph.pairs import find_pairs
+from postprocess.compare.match import aligned
+
+
+@dataclass(frozen=True)
+class MatrixComparison:
+    """How far H is from a reference.
+
+    Attributes
+    ----------
+    raw : Errors
+        H - H_ref as it stands.
+    projected : Errors
+        H - H_ref - mu S: without the common energy zero, which changes no band structure.
+    energy_zero : float
+        mu = <H - H_ref, S>/<S, S>, meV.
+    by_site, by_elements, by_distance, by_shells : dict of str to Errors
+        Parts of the projected error: on-site and off-site blocks, element pairs, bins of 1 Angstrom (off-site only), pairs of shells.
+    overlap_difference : float
+        Largest difference of the two overlaps, 1.
+    only_reference, only_other : tuple of int and float
+        Number of blocks that only one of the two has, and the largest entry of H in them, meV; they are compared with zero.
+    """
+
+    raw: Errors
+    projected: Errors
+    energy_zero: float
+    by_site: Table
+    by_elements: Table
+    by_distance: Table
+    by_shells: Table
+    overlap_difference: float
+    only_reference: tuple[int, float]
+    only_other: tuple[int, float]
+
+
+def compare_hamiltonians(reference: Hamiltonian, other: Hamiltonian) -> MatrixComparison:
+    """Compare two Hamiltonians of the same structure in the same basis.
+
+    Parameters
+    ----------
+    reference, other : Hamiltonian
+        Atom order, the cell in which an atom is placed, and the patterns may differ.
+
+    Raises
+    ------
+    DataError
+        If H is missing, or structure, shells or spin differ.
+    """
+    other = aligned(reference, other)
+    system, basis, H_ref, H = reference.system, reference.basis, reference.hamiltonian, other.hamiltonian
+    if not H_ref.n_pairs:
+        raise DataError("the reference holds no blocks at all")
+    new = find_pairs(H_ref.pairs, H.pairs) < 0
+    lost = find_pairs(H.pairs, H_ref.pairs) < 0
+    pairs = np.concatenate([H_ref.pairs, H.pairs[new]])
+    shapes, shapes_S = (block_shapes(basis, system.numbers, pairs, spin=spin) for spin in (True, False))
+    S = reference.S.on_pattern(pairs, shapes_S)
+    overlap = S.entries - other.S.on_pattern(pairs, shapes_S).entries
+    difference = PairBlocks(pairs, shapes, 1e3 * (H.on_pattern(pairs, shapes).entries - H_ref.on_pattern(pairs, shapes).entries))
+    sums, mu = sum_errors(system, basis, difference, S)
+    return MatrixComparison(
+        raw=sums.table("total")["raw"],
+        projected=sums.table("total")["projected"],
+        energy_zero=mu,
+        by_site=sums.table("by_site"),
+        by_elements=sums.table("by_elements"),
+        by_distance=sums.table("by_distance"),
+        by_shells=sums.table("by_shells"),
+        overlap_difference=float(np.abs(overlap).max(initial=0.0)),
+        only_reference=_largest(H_ref, lost),
+        only_other=_largest(H, new),
+    )
+
+
+def _largest(H: PairBlocks, members: npt.NDArray[np.bool_]) -> tuple[int, float]:
+    chosen = H.selected(np.flatnonzero(members))
+    return chosen.n_pairs, 1e3 * float(np.abs(chosen.entries).max(initial=0.0))

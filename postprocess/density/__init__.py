@@ -1,0 +1,1 @@
+"""Densities of states, Fermi levels, the kernel polynomial method."""

@@ -1,0 +1,198 @@
+"""Regular meshes of k-points, reduced by the symmetries that the bands show, and their division into simplices."""
+
+from dataclasses import dataclass
+from itertools import permutations, product
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from deeph.errors import UsageError
+from deeph.hamiltonian import Hamiltonian
+from deeph.system import FloatArray, IntArray, System
+from postprocess.eigen.dense import compute_energies
+
+Divisions = tuple[int, int, int]
+Symmetry = Literal["all", "reversal", "none"]
+IDENTITY = np.eye(3, dtype=int)
+DENSITY = 10.0
+"""Points of the default mesh per 1/Angstrom (with 2 pi)."""
+SAME_ENERGY = 1e-4
+"""eV; levels at two k-points related by a symmetry may differ by so much, the noise of a DFT code's integration grid."""
+GENERIC = np.array([[0.1273, 0.0781, 0.0419], [0.2911, -0.1637, 0.3583]])
+"""Two k-points without symmetry."""
+
+
+@dataclass(frozen=True)
+class KMesh:
+    """A mesh k = (n + shift) / divisions and its points that symmetry does not relate.
+
+    Attributes
+    ----------
+    divisions : tuple of 3 int
+        Points along the reciprocal vectors.
+    shift : tuple of 3 float
+        In units of a step.
+    points : (n_k, 3) array
+        Fractional; one of each star.
+    weights : (n_k,) array
+        Fraction of the mesh that each stands for.
+    index : (n1, n2, n3) int array
+        Which of ``points`` has the levels of each mesh point.
+    """
+
+    divisions: Divisions
+    shift: tuple[float, float, float]
+    points: FloatArray
+    weights: FloatArray
+    index: IntArray
+
+    @property
+    def dimension(self) -> int:
+        """Number of directions with more than one point."""
+        return sum(n > 1 for n in self.divisions)
+
+
+def coupled_directions(hamiltonian: Hamiltonian) -> npt.NDArray[np.bool_]:
+    """(3,) along which lattice vectors some block connects different cells, so that bands can disperse."""
+    return np.asarray(hamiltonian.S.pairs[:, :3].any(axis=0))
+
+
+def mesh_divisions(hamiltonian: Hamiltonian, density: float = DENSITY) -> Divisions:
+    """Divisions for so many points per 1/Angstrom (with 2 pi); one along directions without coupling.
+
+    Raises
+    ------
+    UsageError
+        If the density is not a positive number.
+    """
+    if not 0 < density < 1e4:
+        raise UsageError(f"k-density {density:g}: expected a positive number of points per 1/Angstrom, such as {DENSITY:g}")
+    lengths = np.linalg.norm(hamiltonian.system.reciprocal, axis=1)
+    a, b, c = np.where(coupled_directions(hamiltonian), np.maximum(1, np.ceil(lengths * density - 1e-6)), 1).astype(int).tolist()
+    return a, b, c
+
+
+def make_mesh(
+    hamiltonian: Hamiltonian,
+    divisions: Divisions | None = None,
+    *,
+    shift: tuple[float, float, float] = (0.0, 0.0, 0.0),
+    symmetry: Symmetry = "all",
+) -> KMesh:
+    """A mesh for one structure.
+
+    Parameters
+    ----------
+    hamiltonian : Hamiltonian
+        With H.
+    divisions : tuple of 3 int, optional
+        By default :func:`mesh_divisions`.
+    shift : tuple of 3 float
+        In units of a step; 0 puts a point at Gamma, 0.5 half a step beside it.
+    symmetry : {"all", "reversal", "none"}
+        Which points with the same levels are left out: all (see :func:`band_symmetries`), only -k beside k, or none.
+
+    Raises
+    ------
+    UsageError
+        If the divisions are not three positive numbers.
+    """
+    n = divisions or mesh_divisions(hamiltonian)
+    if len(n) != 3 or min(n) < 1 or not np.isfinite(shift).all():
+        raise UsageError(f"k mesh {' '.join(map(str, n))}: expected three positive numbers, such as 12 12 1 for a slab in x and y")
+    if symmetry == "none" or max(n) == 1:
+        return reduced_mesh(n, shift, IDENTITY[None])
+    candidates = np.stack([IDENTITY, -IDENTITY])
+    if symmetry == "all":
+        whole = lattice_symmetries(hamiltonian.system)
+        if np.prod(n) > 4 * len(whole):  # trying costs a diagonalization for each
+            candidates = whole
+    return reduced_mesh(n, shift, band_symmetries(hamiltonian, candidates))
+
+
+def reduced_mesh(divisions: Divisions, shift: tuple[float, float, float], operations: IntArray) -> KMesh:
+    """The mesh with one point of each orbit under operations k -> W k; those that do not map the mesh to itself are left out.
+
+    Parameters
+    ----------
+    divisions, shift
+        See :class:`KMesh`.
+    operations : (n, 3, 3) int array
+        On fractional k.
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    n = np.array(divisions)
+    whole = np.stack(np.meshgrid(*map(np.arange, divisions), indexing="ij"), -1).reshape(-1, 3)
+    k = (whole + np.array(shift)) / n
+    everyone, images = np.arange(len(k)), [np.arange(len(k))]
+    for W in operations:
+        place = (k @ W.T) * n - shift
+        if np.abs(place - np.rint(place)).max() < 1e-6:
+            images.append(np.ravel_multi_index(tuple((np.rint(place).astype(int) % n).T), divisions))
+    row, column = np.tile(everyone, len(images)), np.concatenate(images)
+    _, label = connected_components(coo_array((np.ones(len(row), bool), (row, column)), shape=(len(k), len(k))), directed=False)
+    _, first, index, count = np.unique(label, return_index=True, return_inverse=True, return_counts=True)
+    return KMesh(divisions, shift, k[first], count / len(k), index.reshape(divisions))
+
+
+def lattice_symmetries(system: System) -> IntArray:
+    """(n, 3, 3) integer matrices W, acting on fractional k, that keep all lengths of the reciprocal lattice (to 0.1 %)."""
+    W = np.array(list(product((-1, 0, 1), repeat=9))).reshape(-1, 3, 3)
+    W = W[np.abs(np.rint(np.linalg.det(W))) == 1]
+    metric = system.reciprocal @ system.reciprocal.T
+    turned = np.swapaxes(W, 1, 2) @ metric @ W
+    scale = np.sqrt(np.outer(metric.diagonal(), metric.diagonal()))
+    return np.asarray(W[(np.abs(turned - metric) < 1e-3 * scale).all(axis=(1, 2))])
+
+
+def band_symmetries(hamiltonian: Hamiltonian, candidates: IntArray) -> IntArray:
+    """Those operations k -> W k that leave the levels at two generic k-points unchanged.
+
+    Judging by the levels needs no knowledge of spins, magnetic order or noise in the atomic positions, and never uses a symmetry that the
+    structure has but H lacks (integration grids of DFT codes break some by several meV).
+
+    Parameters
+    ----------
+    hamiltonian : Hamiltonian
+        With H.
+    candidates : (n, 3, 3) int array
+        Such as :func:`lattice_symmetries`; k -> -k is what time reversal gives.
+    """
+    for k in GENERIC:
+        levels = compute_energies(hamiltonian, np.vstack([k, candidates @ k]))
+        candidates = candidates[(np.abs(levels[:, 1:] - levels[:, :1]) < SAME_ENERGY).all(axis=(0, 2))]
+    return candidates
+
+
+def simplices(mesh: KMesh, reciprocal: FloatArray) -> tuple[IntArray, FloatArray]:
+    """Tetrahedra, triangles or intervals that fill the mesh, cut along the shortest diagonal of its cells.
+
+    Parameters
+    ----------
+    mesh : KMesh
+        Of dimension d.
+    reciprocal : (3, 3) array
+        Reciprocal vectors in rows.
+
+    Returns
+    -------
+    (n, d + 1) int array
+        Corners as places in ``mesh.points``, sorted; equal ones are merged.
+    (n,) array
+        Fraction of the zone that each stands for.
+    """
+    axes = [a for a in range(3) if mesh.divisions[a] > 1]
+    steps = [reciprocal[a] / mesh.divisions[a] for a in axes]
+    signs = min(product((1, -1), repeat=len(axes)), key=lambda s: float(np.linalg.norm(np.array(s) @ np.array(steps))) if s else 0.0)
+    corners = []
+    for order in permutations(range(len(axes))):
+        offset, path = np.zeros(3, int), [mesh.index.ravel()]
+        for step in order:
+            offset[axes[step]] = signs[step]
+            path.append(np.roll(mesh.index, tuple(-offset), axis=(0, 1, 2)).ravel())
+        corners.append(np.stack(path, axis=-1))
+    found, counts = np.unique(np.sort(np.concatenate(corners), axis=1), axis=0, return_counts=True)
+    return found, counts / counts.sum()

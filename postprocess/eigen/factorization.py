@@ -1,0 +1,124 @@
+"""Sparse factorization of Hermitian matrices on a fixed pattern: what the eigensolver needs, and which libraries give it."""
+
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from deeph.errors import DataError, UsageError
+
+Array = npt.NDArray[Any]
+BACKENDS = ("pardiso", "superlu")
+"""In order of preference."""
+
+
+class SingularError(DataError):
+    """The shift lies on a level: the matrix is singular to working precision."""
+
+
+class Factorization(Protocol):
+    """LDL^H of one Hermitian matrix after another, all with the same pattern.
+
+    Attributes
+    ----------
+    name : str
+        For messages.
+    """
+
+    name: str
+
+    def factor(self, values: Array) -> None:
+        """Factor the matrix with these upper-triangle values; replaces the previous one.
+
+        Raises
+        ------
+        SingularError
+            If the matrix is singular to working precision.
+        DataError
+            If the memory does not suffice.
+        """
+
+    def solve(self, right: Array) -> Array:
+        """(n, m) solution of K X = right."""
+
+    def count_negative(self, values: Array, distance: float) -> int | None:
+        """Number of negative eigenvalues (Sylvester's law of inertia) of the matrix with these values, which is factored for it.
+
+        Afterwards :meth:`solve` belongs to this matrix.
+
+        Parameters
+        ----------
+        values : array
+            Upper triangle.
+        distance : float
+            Eigenvalues of the matrix closer to zero than this need not be counted right.
+
+        Returns
+        -------
+        int or None
+            None if the factorization cannot tell.
+        """
+
+    def release(self) -> None:
+        """Give the memory back; the object can factor again."""
+
+
+def make_factorization(indptr: Array, indices: Array, dtype: npt.DTypeLike, backend: str, *, single: bool = False) -> Factorization:
+    """A factorization for one pattern.
+
+    Parameters
+    ----------
+    indptr, indices : int arrays
+        Upper triangle in compressed sparse rows, columns sorted, every diagonal element present.
+    dtype : float64 or complex128
+        Real symmetric or complex Hermitian.
+    backend : {"pardiso", "superlu"}
+        The library.
+    single : bool
+        Factor in single precision; the solution is refined to double precision (PARDISO only).
+
+    Raises
+    ------
+    UsageError
+        If the library is not installed.
+    """
+    if backend == "pardiso":
+        from postprocess.eigen.pardiso import Pardiso
+        from postprocess.eigen.wrapped_factors import Counting, Doubled, Refined
+
+        plain = Pardiso(indptr, indices, dtype, single=single)
+        if single:
+            return Refined(plain, indptr, indices)
+        if np.issubdtype(dtype, np.complexfloating):
+            return Counting(plain, Doubled(indptr, indices, Pardiso))
+        return plain
+    if backend == "superlu":
+        if single:
+            raise UsageError("single-precision factors need PARDISO: pip install 'deeph[sparse]'")
+        from postprocess.eigen.superlu import SuperLU
+
+        return SuperLU(indptr, indices)
+    raise UsageError(f"solver {backend!r}: expected one of {', '.join(BACKENDS)}")
+
+
+def best_backend() -> str:
+    """The first of the installed libraries."""
+    from postprocess.eigen.pardiso import is_installed
+
+    return "pardiso" if is_installed() else "superlu"
+
+
+def upper_product(upper: Any, X: Array) -> Array:
+    """K X of a Hermitian K from its upper triangle (``scipy.sparse.csr_array``), without a second copy of the matrix."""
+    below = (upper.T @ X.conj()).conj() if np.iscomplexobj(upper.data) else upper.T @ X
+    diagonal = upper.diagonal()
+    return np.asarray(upper @ X + below - (diagonal if X.ndim == 1 else diagonal[:, None]) * X)
+
+
+def backward_error(factorization: "Factorization", upper: Any) -> float:
+    """Size of the matrix that must be added to K to make a computed solution exact: |K x - b| / |x|, in the unit of K."""
+    b = np.random.default_rng(0).normal(size=(upper.shape[0], 1)).astype(upper.dtype)
+    x = factorization.solve(b)
+    if not np.isfinite(x).all():
+        return np.inf
+    return float(np.linalg.norm(upper_product(upper, x) - b) / np.linalg.norm(x))

@@ -1,0 +1,169 @@
+"""Levels of cells that outgrow one machine: SLEPc's Krylov-Schur and MUMPS, all MPI ranks together on one k-point.
+
+H(k) and S(k) are distributed by rows of atoms; nothing but the eigenvectors asked for ever lies in one rank. In a real build of PETSc a
+Hermitian matrix A + iB is solved as the real symmetric one of twice the size, whose elements a + ib are 2 x 2 blocks [[a, -b], [b, a]]: the
+factor takes the memory of the complex LU factor that MUMPS would make, and its inertia counts the levels.
+"""
+
+import sys
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from deeph.bloch import BlochMatrix
+from deeph.errors import DataError, UsageError
+from deeph.hamiltonian import Hamiltonian
+from deeph.log import logger
+from deeph.pairs import is_onsite
+from deeph.system import FloatArray
+from postprocess.eigen.levels import Levels
+from postprocess.eigen.slepc_pencil import SlepcPencil, levels_between, levels_near
+
+Array = npt.NDArray[Any]
+HINT = (
+    "install builds that belong to the same MPI as mpirun: conda install -c conda-forge slepc4py 'slepc=*=complex*' mumps-mpi, or Debian's "
+    "python3-slepc4py; see docs/cluster.md"
+)
+
+
+@dataclass(frozen=True)
+class SlepcLevels:
+    """The levels in a window, or those nearest an energy: a factory of solvers, as :class:`postprocess.eigen.solvers.SomeLevels`.
+
+    Attributes
+    ----------
+    low, high : float
+        The window in eV, on the energy zero of H.
+    n_bands : int or None
+        Instead: so many levels nearest ``center``.
+    center : float
+        eV.
+    verify : bool
+        With ``n_bands``: prove by counts that none was missed, at the price of two more factorizations.
+    compress : float
+        Block-low-rank factors: parts below this threshold are dropped (MUMPS, CNTL(7)); 0 keeps exact factors.
+    out_of_core : Path or None
+        Folder, on a disk of each node, that holds the factors instead of the memory.
+    """
+
+    low: float = -np.inf
+    high: float = np.inf
+    n_bands: int | None = None
+    center: float = 0.0
+    verify: bool = True
+    compress: float = 0.0
+    out_of_core: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.n_bands is not None and self.n_bands < 1:
+            raise UsageError(f"{self.n_bands} bands asked for: expected at least one")
+        if self.n_bands is None and not -np.inf < self.low < self.high < np.inf:
+            raise UsageError(f"window {self.low:g} to {self.high:g} eV: expected two energies, the lower one first")
+        if not 0 <= self.compress < 1:
+            raise UsageError(f"factors compressed to {self.compress:g}: expected a small number such as 1e-8")
+        if self.out_of_core is not None and not self.out_of_core.is_dir():
+            raise UsageError(f"{self.out_of_core}: expected a folder for the factors, with much free space")
+
+    def __call__(self, hamiltonian: Hamiltonian) -> "SlepcSolver":
+        """The solver of one Hamiltonian with Hermitian matrices; every MPI rank has to make one.
+
+        Raises
+        ------
+        UsageError
+            If slepc4py is not installed, has no MUMPS, or more bands are asked for than there are.
+        """
+        return SlepcSolver(hamiltonian, self)
+
+
+def load_slepc() -> tuple[Any, Any]:
+    """The modules ``petsc4py.PETSc`` and ``slepc4py.SLEPc``.
+
+    Raises
+    ------
+    UsageError
+        If they are missing or were built without MUMPS.
+    """
+    try:
+        import slepc4py
+
+        slepc4py.init(sys.argv[:1])
+        from petsc4py import PETSc
+        from slepc4py import SLEPc
+    except (ImportError, RuntimeError) as error:
+        raise UsageError(f"the solver slepc needs slepc4py and petsc4py ({error}); {HINT}") from error
+    PETSc.Sys.pushErrorHandler("ignore")  # failures come as exceptions
+    if not PETSc.Sys.hasExternalPackage("mumps"):
+        raise UsageError(f"this PETSc was built without MUMPS, which factors the matrices; {HINT}")
+    return PETSc, SLEPc
+
+
+class SlepcSolver:
+    """Chosen levels of one Hamiltonian at any k; a call is made by all MPI ranks together.
+
+    Parameters
+    ----------
+    hamiltonian : Hamiltonian
+        With Hermitian H and S, the same in all ranks.
+    selection : SlepcLevels
+        What to find, and how.
+    """
+
+    def __init__(self, hamiltonian: Hamiltonian, selection: SlepcLevels) -> None:
+        self.selection = selection
+        self._modules = load_slepc()
+        PETSc = self._modules[0]
+        self._rank, size = PETSc.COMM_WORLD.rank, PETSc.COMM_WORLD.size
+        self._hamiltonian = hamiltonian
+        widths = hamiltonian.basis.n_orbitals(hamiltonian.system.numbers) * hamiltonian.basis.spin_factor
+        start = np.concatenate([[0], np.cumsum(widths)])
+        bounds = np.searchsorted(start, np.linspace(0, start[-1], size + 1)[:-1]).tolist()
+        self._atoms = [*bounds, len(widths)][self._rank : self._rank + 2]
+        self._rows = slice(int(start[self._atoms[0]]), int(start[self._atoms[1]]))
+        self.n = int(start[-1])
+        if (selection.n_bands or 0) > self.n:
+            raise UsageError(f"{selection.n_bands} bands asked for, but there are {self.n} orbitals")
+        kind = "complex" if np.issubdtype(PETSc.ScalarType, np.complexfloating) else "real"
+        version = ".".join(map(str, PETSc.Sys.getVersion()))
+        logger.info("solver: slepc (PETSc %s, %s) on %d processes, %d orbitals", version, kind, size, self.n)
+
+    @cached_property
+    def _own(self) -> tuple[BlochMatrix, BlochMatrix]:
+        """H and S with the blocks of the own rows, and the on-site blocks of the others, which tell how many orbitals they have."""
+        data = self._hamiltonian
+        spinor = data.basis.spin == "spinor"
+        pairs = data.S.pairs
+        which = np.flatnonzero(((pairs[:, 3] >= self._atoms[0]) & (pairs[:, 3] < self._atoms[1])) | is_onsite(pairs))
+        S = data.S.selected(which)
+        H = BlochMatrix(data.system, data.hamiltonian.selected(which))
+        return H, BlochMatrix(data.system, S.to_spinor() if spinor else S, H.pattern)
+
+    def __call__(self, k: FloatArray, spin: int = 0, *, vectors: bool = True) -> Levels:
+        """The chosen levels at one k; the vectors in the first rank only, (0, m) in the others.
+
+        Raises
+        ------
+        DataError
+            If the iteration does not converge, S(k) is not positive definite, or the memory does not suffice.
+        """
+        del vectors  # ranks may differ in that, but have to act together
+        k, chosen = np.asarray(k, float), self.selection
+        H, S = (bloch.csr(k, component=component)[self._rows] for bloch, component in zip(self._own, (spin, 0), strict=True))
+        place = f"k = ({', '.join(f'{x:.6g}' for x in k)})"
+        try:
+            pencil = SlepcPencil(self._modules, H, S, compress=chosen.compress, out_of_core=chosen.out_of_core)
+            if chosen.n_bands is None:
+                levels = levels_between(pencil, chosen.low, chosen.high)
+            else:
+                levels = levels_near(pencil, chosen.center, chosen.n_bands, verify=chosen.verify)
+        except DataError as error:
+            raise type(error)(f"{place}: {error}") from error
+        proof = "counts prove that none is missing" if levels.complete else "not proved that none is missing"
+        logger.info("%s: %d levels, residual %.1e eV, %s", place, len(levels.energies), levels.residuals.max(initial=0.0), proof)
+        logger.info("%s", pencil.describe_memory())
+        levels = replace(levels, vectors=pencil.to_first(levels.vectors))
+        pencil.release()
+        return levels

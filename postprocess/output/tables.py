@@ -1,0 +1,147 @@
+"""Band structures in files: json and h5 to be read back, csv, gnuplot and OpenMX's ``.Band`` for other programs."""
+
+import csv
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from deeph.errors import DataError, UsageError
+from postprocess.bands.bands import Bands
+from postprocess.bands.kpath import KPath
+
+SUFFIXES = (".csv", ".json", ".h5", ".dat", ".Band")
+
+
+@contextmanager
+def finished_file(path: Path) -> Iterator[Path]:
+    """A temporary name with the same suffix; it is renamed to ``path`` when the block ends without an error."""
+    if not path.absolute().parent.is_dir():
+        raise UsageError(f"{path}: the folder {path.absolute().parent} does not exist")
+    temporary = path.with_name(f".{os.getpid()}.{path.name}")
+    try:
+        yield temporary
+        temporary.replace(path)
+    except OSError as error:
+        raise DataError(f"{path} could not be written: {error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_bands(path: Path, bands: Bands) -> None:
+    """Write a band structure; the suffix tells the format.
+
+    ``.h5`` and ``.json`` hold ``energies`` (n_spin, n_k, n_bands) in eV, not shifted; ``fermi_energy``, ``fermi_origin``, ``title``; and
+    the path: ``k`` (n_k, 3) fractional, ``distances`` and ``ticks`` in 1/Angstrom with 2 pi, ``labels``, ``bounds``; fat bands as
+    ``weights`` (n_labels, n_spin, n_k, n_bands) with ``weight_labels``; ``signed`` are those that are no shares. A ``.csv`` has a row per
+    spin and k: spin, segment, distance, k1, k2, k3, the energies minus the Fermi level if it is known (the head says so), then the weights.
+    ``.dat`` and ``.Band``: see
+    :mod:`postprocess.output.band_files`.
+
+    Raises
+    ------
+    UsageError
+        If the suffix is another one.
+    """
+    from postprocess.output.band_files import write_gnuplot, write_openmx
+
+    writer = {".csv": _write_csv, ".json": _write_json, ".h5": _write_h5, ".dat": write_gnuplot, ".Band": write_openmx}.get(path.suffix)
+    if writer is None:
+        raise UsageError(f"{path}: cannot write bands as {path.suffix or 'a file without suffix'}; expected {', '.join(SUFFIXES)}")
+    with finished_file(path) as temporary:
+        writer(temporary, bands)
+
+
+def read_bands(path: str | Path) -> Bands:
+    """Read what :func:`write_bands` wrote as ``.h5`` or ``.json``.
+
+    Raises
+    ------
+    DataError
+        If the file is missing, damaged, or of another kind.
+    """
+    path = Path(path)
+    try:
+        data = _load_h5(path) if path.suffix == ".h5" else json.loads(path.read_text(encoding="utf-8"))
+        arrays: dict[str, Any] = {name: np.array(data[name], dtype) for name, dtype in _ARRAYS.items() if data.get(name) is not None}
+        energies, weights = arrays.pop("energies"), arrays.pop("weights", ())
+        kpath = KPath(labels=tuple(data["labels"]), **arrays)
+        labelled = dict(zip(data.get("weight_labels", ()), weights, strict=True))
+        first = data.get("first_band", 0)
+        bands = Bands(
+            energies, kpath, data["fermi_energy"], data["fermi_origin"], data["title"], first, labelled, tuple(data.get("signed", ()))
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path} is not a band structure written by deeph-bands (.json or .h5): {error}") from error
+    if bands.energies.ndim != 3 or bands.energies.shape[1] != len(kpath.k):
+        raise DataError(f"{path}: energies {bands.energies.shape} for {len(kpath.k)} k-points; expected (n_spin, n_k, n_bands)")
+    return bands
+
+
+_ARRAYS: dict[str, type] = {
+    "energies": float, "k": float, "distances": float, "ticks": float, "bounds": np.int64, "reciprocal": float, "weights": float
+}  # fmt: skip
+
+
+def _record(bands: Bands) -> dict[str, Any]:
+    flat = {f.name: getattr(bands, f.name) for f in fields(bands) if f.name not in ("path", "weights")}
+    if bands.weights:
+        flat |= {"weights": np.stack(list(bands.weights.values())), "weight_labels": tuple(bands.weights)}
+    return flat | asdict(bands.path)
+
+
+def _write_json(path: Path, bands: Bands) -> None:
+    path.write_text(json.dumps({name: _without_nan(value) for name, value in _record(bands).items()}) + "\n", encoding="utf-8")
+
+
+def _without_nan(value: Any) -> Any:
+    """Arrays as lists, NaN (not a JSON number) as null, which numpy reads as NaN."""
+    if not isinstance(value, np.ndarray):
+        return value
+    out = value.astype(object)
+    out[np.isnan(value)] = None
+    return out.tolist()
+
+
+def _write_h5(path: Path, bands: Bands) -> None:
+    import h5py
+
+    with h5py.File(path, "w") as file:
+        for name, value in _record(bands).items():
+            if isinstance(value, np.ndarray):
+                file[name] = value
+            elif value is not None:
+                file.attrs[name] = list(value) if isinstance(value, tuple) else value
+
+
+def _load_h5(path: Path) -> dict[str, Any]:
+    import h5py
+
+    with h5py.File(path, "r") as file:
+        return {"fermi_energy": None} | {name: d[()] for name, d in file.items()} | {n: _plain(a) for n, a in file.attrs.items()}
+
+
+def _plain(value: Any) -> Any:
+    return value.tolist() if isinstance(value, np.ndarray | np.generic) else value
+
+
+def _write_csv(path: Path, bands: Bands) -> None:
+    zero = bands.fermi_energy or 0.0
+    reference = "absolute energies, Fermi level not known" if bands.fermi_energy is None else f"E - E_F, E_F = {zero:.9f}"
+    with path.open("w", newline="", encoding="utf-8") as file:
+        file.write(f"# {bands.title}: {reference}, eV; distance in 1/Angstrom with 2 pi; k fractional\n")
+        rows = csv.writer(file)
+        numbers = [bands.first_band + n for n in range(1, bands.n_bands + 1)]
+        columns = [f"{label}{name}{n}" for label, name in [("", "band"), *((w, " of band") for w in bands.weights)] for n in numbers]
+        rows.writerow(["spin", "segment", "distance", "k1", "k2", "k3", *columns])
+        for spin, energies in enumerate(bands.energies):
+            for segment, points in enumerate(bands.path.segments):
+                for n in range(points.start, points.stop):
+                    shares = [x for weight in bands.weights.values() for x in weight[spin, n]]
+                    values = (bands.path.distances[n], *bands.path.k[n], *(energies[n] - zero), *shares)
+                    rows.writerow([spin, segment, *(f"{x:.9f}" for x in values)])

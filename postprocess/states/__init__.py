@@ -1,0 +1,1 @@
+"""Eigenstates: projections, charges, real space."""
