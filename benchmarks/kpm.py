@@ -36,8 +36,8 @@ def read_pencil(folder: Path) -> tuple[Pencil, np.ndarray, np.ndarray]:
     pencils = BlochPencils(data, single=True)
     del data
     pencil = pencils.at(np.zeros(3))
-    pencil.H, pencil.S = pencil.H.astype(np.float32), pencil.S.astype(np.float32)
-    return pencil, orbitals, positions
+    half = Pencil(pencil.H.astype(np.float32), pencil.S.astype(np.float32), pencil.factorization)
+    return half, orbitals, positions
 
 
 def _first_pz(shells: tuple[int, ...]) -> int:

@@ -6,7 +6,7 @@
 import os
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import h5py
 import numpy as np
@@ -15,6 +15,9 @@ import numpy.typing as npt
 from deeph.blocks import PairBlocks
 from deeph.errors import DataError
 from deeph.system import IntArray
+
+MAPPED = 2**27
+"""Bytes from which on a matrix is not copied from its file into memory."""
 
 
 def read_matrix(path: Path, n_atoms: int) -> PairBlocks:
@@ -30,7 +33,7 @@ def read_matrix(path: Path, n_atoms: int) -> PairBlocks:
     try:
         with h5py.File(path, "r") as file:
             pairs, shapes = file["atom_pairs"][:], file["chunk_shapes"][:]
-            boundaries, entries = file["chunk_boundaries"][:], file["entries"][:]
+            boundaries, entries = file["chunk_boundaries"][:], _entries(file["entries"], path)
     except (OSError, KeyError, ValueError, TypeError) as error:
         raise DataError(f"{path} is not a complete matrix file (atom_pairs, chunk_shapes, chunk_boundaries, entries): {error}") from error
     kinds = [values.dtype.kind for values in (pairs, shapes, boundaries, entries)]
@@ -56,6 +59,14 @@ def read_matrix(path: Path, n_atoms: int) -> PairBlocks:
         R1, R2, R3, i, j = pairs[np.searchsorted(boundaries, int(np.argmin(finite)), side="right") - 1].tolist()
         raise DataError(f"{path}: NaN or infinite value in block R = {R1} {R2} {R3}, i = {i}, j = {j}")
     return blocks
+
+
+def _entries(data: h5py.Dataset, path: Path) -> npt.NDArray[Any]:
+    """Numbers of a large matrix stay in the file: the system reads what is used, shares it among processes, and can drop it again."""
+    offset = data.id.get_offset()  # None if compressed
+    if data.nbytes < MAPPED or offset is None or path.stat().st_size < offset + data.nbytes:
+        return np.asarray(data[:])
+    return np.memmap(path, data.dtype, "r", offset, data.shape)
 
 
 def write_matrix(path: Path, blocks: PairBlocks) -> None:

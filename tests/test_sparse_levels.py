@@ -252,3 +252,22 @@ def test_want_of_memory_is_told_before_it_happens(monkeypatch):
     H, S = random_pencil(1, 50, 0.3, is_complex=False)
     with pytest.raises(DataError, match=r"not enough memory .*--single"):
         levels_near(Pencil.from_matrices(H, S, backend="pardiso"), 0.0, 5)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("k", K[[0, 2]])
+def test_shifts_replace_each_other(backend, k):
+    """H - sigma S is written over H, and still H is known after any number of shifts; an older pencil keeps its matrices."""
+    data = hermitian(random_model(5))
+    pencils = BlochPencils(data, backend=backend)
+    pencil, H = pencils.at(k), data.H_bloch.dense(k)
+    X = np.random.default_rng(1).normal(size=(len(H), 3))
+    for sigma in (0.3, -2.0, 0.0, 7.1):
+        pencil.factor(sigma)
+        assert np.abs(pencil.apply_H(X) - H @ X).max() < 1e-12
+        assert np.abs(pencil.H.toarray() - np.triu(H)).max() < 1e-13
+        assert np.abs((H - sigma * data.S_bloch.dense(k)) @ pencil.solve(X.astype(pencil.dtype)) - X).max() < 1e-8
+    pencils.at(K[1]).factor(0.1)
+    assert np.abs(pencil.apply_H(X) - H @ X).max() < 1e-12
+    pencil.factor(0.3)
+    assert np.abs((H - 0.3 * data.S_bloch.dense(k)) @ pencil.solve(X.astype(pencil.dtype)) - X).max() < 1e-8

@@ -251,3 +251,23 @@ def test_read_matrix_of_something_else(tmp_path):
     (tmp_path / "x.h5").write_bytes(b"not HDF5 at all")
     with pytest.raises(DataError, match=r"x\.h5"):
         read_matrix(tmp_path / "x.h5", 1)
+
+
+def test_large_matrices_stay_in_their_file(tmp_path, monkeypatch):
+    """The same numbers, wherever they lie; compressed ones and cut-off files are not mapped."""
+    blocks = sample().S
+    write_matrix(tmp_path / "m.h5", blocks)
+    monkeypatch.setattr("deeph.matrix_file.MAPPED", 0)
+    mapped = read_matrix(tmp_path / "m.h5", 3)
+    assert isinstance(mapped.entries.base, np.memmap) or isinstance(mapped.entries, np.memmap)
+    assert np.array_equal(mapped.entries, blocks.entries)
+    with h5py.File(tmp_path / "m.h5", "a") as file:
+        del file["entries"]
+        file.create_dataset("entries", data=blocks.entries[0], compression="gzip")
+    assert np.array_equal(read_matrix(tmp_path / "m.h5", 3).entries, blocks.entries)
+    write_matrix(tmp_path / "m.h5", blocks)
+    size = (tmp_path / "m.h5").stat().st_size
+    with (tmp_path / "m.h5").open("rb+") as file:
+        file.truncate(size - 8)
+    with pytest.raises(DataError, match=r"m\.h5"):
+        read_matrix(tmp_path / "m.h5", 3)

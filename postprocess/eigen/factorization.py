@@ -59,8 +59,11 @@ class Factorization(Protocol):
             None if the factorization cannot tell.
         """
 
+    def forget(self) -> None:
+        """Give the memory of the factor and of its matrix back; the symbolic analysis is kept."""
+
     def release(self) -> None:
-        """Give the memory back; the object can factor again."""
+        """Give all memory back; the object can factor again."""
 
 
 def make_factorization(indptr: Array, indices: Array, dtype: npt.DTypeLike, backend: str, *, single: bool = False) -> Factorization:

@@ -24,7 +24,7 @@ SYMMETRIC, HERMITIAN = -2, -4
 LARGEST_NARROW = 10**8
 """Elements of the upper triangle from which on the integers have 64 bits, because those of the factor can overflow 32."""
 ZERO_PIVOT = -4
-ANALYSE, FACTOR, SOLVE, RELEASE = 11, 22, 33, -1
+ANALYSE, FACTOR, SOLVE, FORGET, RELEASE = 11, 22, 33, 0, -1
 
 
 @cache
@@ -188,6 +188,12 @@ class Pardiso:
             return None
         upper = sparse.csr_array((values, self._indices, self._indptr), shape=(self._n, self._n))
         return int(self._iparm[22]) if backward_error(self, upper) < 0.1 * distance else None
+
+    def forget(self) -> None:
+        """See :class:`postprocess.eigen.factorization.Factorization`."""
+        if self._analysed:
+            self._run(FORGET)
+        self._values = np.zeros(0, self._dtype)
 
     def release(self) -> None:
         """See :class:`postprocess.eigen.factorization.Factorization`."""

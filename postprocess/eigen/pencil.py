@@ -15,6 +15,8 @@ from postprocess.eigen.factorization import Factorization, SingularError, best_b
 from postprocess.eigen.levels import Levels
 
 Array = npt.NDArray[Any]
+PIECE = 2**20
+"""Elements that are shifted at once."""
 
 
 class Pencil:
@@ -23,7 +25,8 @@ class Pencil:
     Parameters
     ----------
     H, S : csr_array
-        Upper triangles on the same pattern; H in eV.
+        Upper triangles on the same pattern; H in eV. H is taken over: H - sigma S is written in its place, because in a large cell each
+        further matrix is a gigabyte.
     factorization : Factorization
         For that pattern; pencils at different k share it, so only the last one factored can solve.
 
@@ -38,7 +41,7 @@ class Pencil:
     """
 
     def __init__(self, H: sparse.csr_array, S: sparse.csr_array, factorization: Factorization) -> None:
-        self.H, self.S = H, S
+        self.S, self._shifted, self._sigma = S, H, 0.0
         self.factorization = factorization
         self.n = int(H.shape[0])
         self.dtype = np.result_type(H.dtype, S.dtype)
@@ -71,6 +74,11 @@ class Pencil:
         return cls(H, S, make_factorization(H.indptr, H.indices, dtype, backend or best_backend(), single=single))
 
     @property
+    def H(self) -> sparse.csr_array:
+        """Upper triangle of H: a copy once the pencil was shifted."""
+        return self._shifted if self._sigma == 0 else sparse.csr_array(self._shifted + self._sigma * self.S)
+
+    @property
     def n_levels(self) -> int:
         """How many levels there are."""
         return self.n
@@ -81,7 +89,8 @@ class Pencil:
 
     def apply_H(self, X: Array) -> Array:
         """(n, m) H X."""
-        return upper_product(self.H, X)
+        HX: Array = upper_product(self._shifted, X)
+        return HX if self._sigma == 0 else np.asarray(HX + self._sigma * self.apply_S(X))
 
     def apply_S(self, X: Array) -> Array:
         """(n, m) S X."""
@@ -90,7 +99,7 @@ class Pencil:
     def factor(self, sigma: float) -> None:
         """Prepare :meth:`solve` for the shift sigma in eV."""
         self.n_factored += 1
-        self.factorization.factor(self.H.data - sigma * self.S.data)
+        self.factorization.factor(self._shift(sigma))
 
     def solve(self, right: Array) -> Array:
         """(n, m) (H - sigma S)^-1 right for the sigma factored last."""
@@ -108,9 +117,17 @@ class Pencil:
         """
         self.n_factored += 1
         try:
-            return self.factorization.count_negative(self.H.data - sigma * self.S.data, distance)
+            return self.factorization.count_negative(self._shift(sigma), distance)
         except SingularError:
             return None
+
+    def _shift(self, sigma: float) -> Array:
+        """Values of H - sigma S, written over those of the last shift piece by piece."""
+        values, step = np.asarray(self._shifted.data), sigma - self._sigma
+        for start in range(0, len(values), PIECE):
+            values[start : start + PIECE] -= step * self.S.data[start : start + PIECE]
+        self._sigma = sigma
+        return values
 
     def as_given(self, levels: Levels) -> Levels:
         """The levels with vectors in the orbitals of the Hamiltonian, where those of H and S here are others."""
@@ -120,7 +137,7 @@ class Pencil:
         """The pencil of S and the unit matrix: its levels are the eigenvalues of S. It shares the factorization."""
         unit = self.S.copy()
         unit.data = (self.S.indices == np.repeat(np.arange(self.n), np.diff(self.S.indptr))).astype(self.dtype)
-        return Pencil(self.S, unit, self.factorization)
+        return Pencil(self.S.copy(), unit, self.factorization)
 
 
 def _on(pattern: sparse.csr_array, M: sparse.csr_array) -> sparse.csr_array:
@@ -163,7 +180,9 @@ class BlochPencils:
         self._factorizations: dict[np.dtype[Any], Factorization] = {}
 
     def at(self, k: FloatArray, spin: int = 0) -> Pencil:
-        """The pencil at a fractional k: real where all phases are real and H is, complex elsewhere."""
+        """The pencil at a fractional k, real where all phases and H are; those made before cannot solve any more."""
+        for factorization in self._factorizations.values():
+            factorization.forget()
         H, S = self._upper(self._H, k, spin), self._upper(self._S, k, 0)
         dtype = np.dtype(np.result_type(H.dtype, S.dtype, np.float64))
         H, S = H.astype(dtype, copy=False), S.astype(dtype, copy=False)

@@ -96,7 +96,8 @@ class RealPencils:
         self.factorization = make_factorization(form.indptr, form.indices, np.float64, backend or best_backend(), single=single)
 
     def at(self, k: FloatArray, spin: int = 0) -> RealPencil:
-        """The pencil at a fractional k."""
+        """The pencil at a fractional k; those made before cannot solve any more."""
+        self.factorization.forget()
         return RealPencil(self, np.asarray(k, float), spin)
 
 

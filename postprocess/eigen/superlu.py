@@ -70,6 +70,10 @@ class SuperLU:
         trusted = bool((self._lu.perm_r == self._lu.perm_c).all()) and backward_error(self, self._upper(values)) < 0.1 * distance
         return int((self._lu.U.diagonal().real < 0).sum()) if trusted else None
 
+    def forget(self) -> None:
+        """See :class:`Factorization`."""
+        self._lu = None
+
     def release(self) -> None:
         """See :class:`Factorization`."""
         self._lu = None

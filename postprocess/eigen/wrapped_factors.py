@@ -59,6 +59,10 @@ class Doubled:
         count = self._real.count_negative(self._values(values), distance)
         return None if count is None or count % 2 else count // 2
 
+    def forget(self) -> None:
+        """See :class:`Factorization`."""
+        self._real.forget()
+
     def release(self) -> None:
         """See :class:`Factorization`."""
         self._real.release()
@@ -93,6 +97,11 @@ class Counting:
         self._solver.release()
         self._last = self._counter
         return self._counter.count_negative(values, distance)
+
+    def forget(self) -> None:
+        """See :class:`Factorization`."""
+        self._solver.forget()
+        self._counter.forget()
 
     def release(self) -> None:
         """See :class:`Factorization`."""
@@ -174,6 +183,11 @@ class Refined:
         """See :class:`Factorization`; counted with the inexact factor."""
         self._upper = self._matrix(values)
         return self._inexact.count_negative(values, distance)
+
+    def forget(self) -> None:
+        """See :class:`Factorization`."""
+        self._upper = None
+        self._inexact.forget()
 
     def release(self) -> None:
         """See :class:`Factorization`."""
