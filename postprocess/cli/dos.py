@@ -171,7 +171,7 @@ def _report(args: argparse.Namespace, data: "Hamiltonian", mesh: "KMesh", dos: "
         lines.append(f"Fermi level  {dos.fermi_energy:.6f} eV ({dos.fermi_origin})")
     if dos.counted is not None:
         width = dos.counted.high - dos.counted.low
-        random = f"+- {width / 2:.3f} eV by the random vectors, far more in or near a gap; --fermi inertia counts the levels"
+        random = f"+- {width / 2:.3f} eV by random vectors and width of the kernel; --fermi inertia counts the levels"
         kind = random if dos.errors is not None else f"in the middle of a gap of {width:.6f} eV"
         spread = f", {kind}" if width > 1e-4 else ""
         lines.append(f"  {dos.n_electrons:g} electrons  {dos.counted.energy:.6f} eV by this density of states{spread}")

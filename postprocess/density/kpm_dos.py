@@ -74,6 +74,14 @@ class KPMCount:
         ]
         return np.asarray(np.sqrt(np.sum(variances, axis=1)))
 
+    def kernel_errors(self, energies: FloatArray) -> FloatArray:
+        """(n_spin, m) by how much the total changes with half of the moments, which is more than what the kernel's width leaves open.
+
+        A density that varies slowly is smeared by its second derivative times the width squared, so a third of the change would do.
+        """
+        fewer = [[replace(m, values=m.values[..., : m.values.shape[-1] // 2]) for m in traces] for traces in self.traces]
+        return np.asarray(np.abs((self(energies) - replace(self, traces=fewer)(energies))[:, 0]))
+
     @property
     def bounds(self) -> tuple[float, float]:
         """Energies that enclose all levels."""
@@ -140,7 +148,8 @@ def compute_kpm_dos(
     hamiltonian, mesh, settings, projections
         As for :func:`compute_moments`.
     window, fermi
-        As for :func:`postprocess.density.dos.compute_dos`. The interval of the counted Fermi level is what the standard error leaves open.
+        As for :func:`postprocess.density.dos.compute_dos`. The interval of the counted Fermi level is what the standard error of the random
+        vectors and the width of the kernel leave open.
 
     Raises
     ------
@@ -153,7 +162,9 @@ def compute_kpm_dos(
     error = 0.0
     if hamiltonian.n_electrons is not None and settings.n_vectors > 1:
         near = assemble(hamiltonian, count, count.bounds, window=Window(points=2), fermi="count").counted
-        error = float(np.nan_to_num(np.linalg.norm(count.errors(np.array([near.energy]))))) if near else 0.0
+        if near is not None:
+            at = np.array([near.energy])
+            error = float(np.hypot(np.linalg.norm(count.errors(at)), count.kernel_errors(at).sum()))
     n_moments = count.traces[0][0].values.shape[-1]
     size = " x ".join(map(str, mesh.divisions))
     method = f"kernel polynomials, {n_moments} moments (width {settings.width:g} eV), {settings.n_vectors} random vectors, {size} mesh"
