@@ -50,7 +50,7 @@ def connect_bands(
         If the number of levels changes along the path.
     """
     hamiltonian = hermitian(hamiltonian)
-    work = SpectrumWork(hamiltonian, solver or Dense(), vectors="complex128")
+    work = SpectrumWork(hamiltonian, solver or Dense(device=jobs.device if jobs else "cpu"), vectors="complex128")
     tasks = [task for task in k_tasks(path.k, hamiltonian.basis.n_spin) if task.spin == spin]
     results = run_tasks(work, tasks, jobs)
     levels = [len(one["energies"]) for one in results]

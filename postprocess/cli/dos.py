@@ -96,6 +96,8 @@ def _check_options(args: argparse.Namespace) -> None:
     from deeph.errors import UsageError
     from postprocess.output import dos_tables, plot
 
+    if args.device != "cpu" and args.method == "kpm":
+        raise UsageError("--device is for dense matrices, not for --method kpm")
     if args.single and args.method != "kpm":
         raise UsageError("--single belongs to --method kpm")
     if args.width is not None and args.method == "tetrahedron":

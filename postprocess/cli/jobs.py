@@ -12,10 +12,11 @@ if TYPE_CHECKING:
 
 
 def add_job_options(parser: argparse.ArgumentParser) -> None:
-    """``-j``."""
+    """``-j`` and ``--device``."""
     parser.add_argument(
         "-j", "--jobs", type=int, default=1, metavar="N", help="k-points at a time, each in a process of its own (default 1); or use mpirun"
     )
+    parser.add_argument("--device", default="cpu", help="for dense matrices: a torch device such as cuda (default: cpu, by LAPACK)")
 
 
 def start_group(args: argparse.Namespace) -> "Group":
@@ -45,4 +46,4 @@ def make_jobs(args: argparse.Namespace, group: "Group", files: Sequence[Path], n
     from postprocess.eigen.kjobs import Jobs
 
     scratch = files[0].with_name(f".{files[0].name}.{number}.kpoints") if files else None
-    return Jobs(args.jobs, group, scratch, together=getattr(args, "solver", None) == "slepc")
+    return Jobs(args.jobs, group, scratch, together=getattr(args, "solver", None) == "slepc", device=args.device)

@@ -64,6 +64,8 @@ def check_solver_options(args: argparse.Namespace) -> None:
         raise UsageError(f"--n-bands {args.n_bands}: expected at least one")
     if args.solver in SPARSE and not (args.n_bands or args.window):
         raise UsageError(f"--solver {args.solver} computes some levels, not all; add --window EMIN EMAX or --n-bands N")
+    if args.device != "cpu" and (args.solver in SPARSE or args.n_bands or args.project):
+        raise UsageError(f"--device {args.device} computes all levels with dense matrices: leave out --n-bands, --project and --solver")
     if args.single and args.solver not in ("auto", "pardiso"):
         raise UsageError(f"--single needs PARDISO, not --solver {args.solver}")
     if args.solver != "slepc" and (args.compress is not None or args.out_of_core is not None):
@@ -83,7 +85,7 @@ def choose_levels(args: argparse.Namespace, data: "Hamiltonian") -> "tuple[Solve
     from postprocess.density.fermi_count import find_fermi_energy
     from postprocess.eigen.solvers import DENSE_LIMIT, SomeLevels
 
-    large = data.n_orbitals > DENSE_LIMIT and args.solver != "dense"
+    large = data.n_orbitals > DENSE_LIMIT and args.solver != "dense" and args.device == "cpu"
     partial = args.n_bands or (args.window and (large or args.solver in SPARSE))
     if not partial and not args.project:
         return None, None, ""

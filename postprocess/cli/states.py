@@ -128,7 +128,7 @@ def _states(args: argparse.Namespace, data: "Hamiltonian", group: "Group") -> in
     levels, fermi, _ = choose_levels(args, data)
     fermi = fermi if fermi is not None else args.fermi if args.fermi is not None else data.fermi_energy
     data = hermitian(data)
-    work = SpectrumWork(data, levels or Dense(), vectors=PRECISIONS[args.precision])
+    work = SpectrumWork(data, levels or Dense(device=args.device), vectors=PRECISIONS[args.precision])
     tasks = k_tasks(k, data.basis.n_spin)
     jobs = make_jobs(args, group, [args.out] if args.out else [])
     results = run_tasks(work, tasks, jobs, identity=fingerprint(data, tasks, work.solver, work.vectors) if args.out else "")

@@ -118,12 +118,12 @@ def compute_mesh_levels(
     projections : Projections, optional
         Groups of orbitals.
     jobs : Jobs, optional
-        How the k-points are shared.
+        How the k-points are shared, and where they are computed.
     """
     hamiltonian = hermitian(hamiltonian)
     n_spin = hamiltonian.basis.n_spin
     tasks = [KTask(spin, (float(k[0]), float(k[1]), float(k[2]))) for spin in range(n_spin) for k in mesh.points]
-    work = _MeshWork(hamiltonian, projections or Projections())
+    work = _MeshWork(hamiltonian, projections or Projections(), Dense(device=jobs.device if jobs else "cpu"))
     identity = fingerprint(hamiltonian, tasks, work.projections.names) if jobs and jobs.scratch else ""
     results = run_tasks(work, tasks, jobs, identity=identity)
     arrays = {name: np.stack([r[name] for r in results]) for name in ("energies", "shares")}
@@ -139,10 +139,11 @@ class _MeshWork:
 
     hamiltonian: Hamiltonian
     projections: Projections
+    solver: Dense
 
     def __call__(self, task: KTask) -> Result:
         k, wanted = np.array(task.k), bool(self.projections.names)
-        levels = Dense()(self.hamiltonian)(k, task.spin, vectors=wanted)
+        levels = self.solver(self.hamiltonian)(k, task.spin, vectors=wanted)
         shares = np.zeros((len(levels.energies), 0))
         if wanted:
             states = States(self.hamiltonian, k, task.spin, levels.energies, levels.vectors)

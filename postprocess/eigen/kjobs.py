@@ -54,12 +54,15 @@ class Jobs:
         None keeps them in memory.
     together : bool
         All MPI ranks work on each k-point together (SLEPc) and the first one has the result; else each has k-points of its own.
+    device : str
+        For dense matrices: "cpu" (LAPACK), or a device of torch such as "cuda".
     """
 
     n_workers: int = 1
     group: Group = field(default_factory=Group)
     scratch: Path | None = None
     together: bool = False
+    device: str = "cpu"
 
     def finish(self) -> None:
         """Remove the single results, once what was made of them is safe."""

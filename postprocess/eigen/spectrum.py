@@ -106,7 +106,7 @@ def compute_spectrum(
     k : (n_k, 3) array
         Fractional.
     solver : SolverFactory, optional
-        By default all levels by LAPACK.
+        By default all levels with dense matrices.
     projectors : sequence of Projector
         See :func:`postprocess.states.projectors.make_projectors`.
     jobs : Jobs, optional
@@ -122,7 +122,7 @@ def compute_spectrum(
     tasks = list(dict.fromkeys(all_tasks))  # corners of a path occur twice
     jobs = jobs or Jobs()
     seen = () if jobs.together and jobs.group.rank else tuple(projectors)  # only the first of them has the states
-    work = SpectrumWork(hamiltonian, solver or Dense(), seen)
+    work = SpectrumWork(hamiltonian, solver or Dense(device=jobs.device), seen)
     identity = fingerprint(hamiltonian, tasks, work.solver, work.projectors) if jobs.scratch else ""
     spectrum = collect(run_tasks(work, tasks, jobs, identity=identity))
     place = {task: n for n, task in enumerate(tasks)}

@@ -74,10 +74,11 @@ class _DensityWork:
     hamiltonian: Hamiltonian
     occupation: Occupation
     share: float
+    solver: Dense
 
     def __call__(self, task: KTask) -> Result:
         k = np.array(task.k)
-        levels = Dense()(self.hamiltonian)(k, task.spin)
+        levels = self.solver(self.hamiltonian)(k, task.spin)
         f = self.occupation(levels.energies)
         C = levels.vectors[:, f > 1e-14]
         rho = (C * (f[f > 1e-14] * self.share)) @ C.conj().T
@@ -106,7 +107,7 @@ def compute_density_matrix(
     temperature : float
         Of the Fermi-Dirac occupation, Kelvin.
     jobs : Jobs, optional
-        Processes that share the k-points.
+        Processes that share the k-points, and where they are computed.
 
     Returns
     -------
@@ -135,7 +136,7 @@ def compute_density_matrix(
     n_spin = hamiltonian.basis.n_spin
     entries = np.zeros((n_spin, hamiltonian.hamiltonian.entries.shape[1]), complex)
     tasks = k_tasks(k, n_spin)
-    work = _DensityWork(hamiltonian, occupation, 1 / len(k))
+    work = _DensityWork(hamiltonian, occupation, 1 / len(k), Dense(device=jobs.device))
     for task, result in zip(tasks, run_tasks(work, tasks, replace(jobs, scratch=None)), strict=True):
         entries[task.spin] += result["entries"]
     keep = entries if hamiltonian.basis.spin == "spinor" else entries.real

@@ -12,6 +12,7 @@ from deeph.eigenvalues import solve_at_k, solve_states_at_k
 from deeph.errors import DataError, UsageError
 from deeph.hamiltonian import Hamiltonian
 from deeph.system import FloatArray, IntArray
+from postprocess.eigen.dense_torch import check_device, solve_states_on
 from postprocess.eigen.levels import Levels
 
 Array = npt.NDArray[Any]
@@ -30,46 +31,56 @@ SolverFactory = Callable[[Hamiltonian], StateSolver]
 
 @dataclass(frozen=True)
 class Dense:
-    """All states, or a range of them, by LAPACK.
+    """All states, or a range of them, by LAPACK or on a graphics processor.
 
     Attributes
     ----------
     bands : (first, last) or None
         Counted from 0, both included.
+    device : str
+        "cpu" (LAPACK), or a device of torch such as "cuda".
     """
 
     bands: tuple[int, int] | None = None
+    device: str = "cpu"
 
     def __call__(self, hamiltonian: Hamiltonian) -> "DenseSolver":
-        """The solver of one Hamiltonian; UsageError if there are no such bands."""
+        """The solver of one Hamiltonian; UsageError if there are no such bands, or no such device."""
         n = hamiltonian.H_bloch.n_orbitals
         if self.bands is not None and not 0 <= self.bands[0] <= self.bands[1] < n:
             raise UsageError(f"bands {self.bands[0]} to {self.bands[1]}: expected an ascending range within 0 to {n - 1}")
-        return DenseSolver(hamiltonian, self.bands)
+        if self.device != "cpu":
+            check_device(self.device)
+        return DenseSolver(hamiltonian, self.bands, self.device)
 
 
 @dataclass(frozen=True)
 class DenseSolver:
-    """LAPACK for one Hamiltonian; errors as for :func:`deeph.eigenvalues.solve_at_k`, and DataError if the memory does not suffice."""
+    """All states of one Hamiltonian; errors as for :func:`deeph.eigenvalues.solve_at_k`, and DataError if the memory does not suffice."""
 
     hamiltonian: Hamiltonian
     bands: tuple[int, int] | None = None
+    device: str = "cpu"
 
     def __call__(self, k: FloatArray, spin: int = 0, *, vectors: bool = True) -> Levels:
         """Levels at one k."""
         n, first = self.hamiltonian.H_bloch.n_orbitals, self.bands[0] if self.bands else 0
         try:
             h, s = self.hamiltonian.H_bloch.dense(k, component=spin), self.hamiltonian.S_bloch.dense(k)
-            if not vectors:
-                energies = solve_at_k(h, s, k, self.bands)
+            energies, C = self._solved(h, s, k, vectors=vectors)
+            if C is None:
                 return Levels(energies, np.zeros((n, 0)), np.zeros(len(energies)), first, True)
-            energies, C = solve_states_at_k(h, s, k, self.bands)
             SC = s @ C
             residuals = np.linalg.norm(h @ C - SC * energies, axis=0) / np.linalg.norm(SC, axis=0)
         except MemoryError as error:
             need = (7 if vectors else 5) * 16 * n**2 / 2**30
             raise DataError(f"diagonalizing {n} orbitals needs about {need:.0f} GiB of memory, which is not available") from error
         return Levels(energies, C, residuals, first, True)
+
+    def _solved(self, h: Array, s: Array, k: FloatArray, *, vectors: bool) -> tuple[FloatArray, Array | None]:
+        if self.device != "cpu":
+            return solve_states_on(self.device, h, s, k, self.bands, vectors=vectors)
+        return solve_states_at_k(h, s, k, self.bands) if vectors else (solve_at_k(h, s, k, self.bands), None)
 
 
 @dataclass(frozen=True)
