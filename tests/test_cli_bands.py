@@ -11,7 +11,7 @@ from dataclasses import replace
 import h5py
 import numpy as np
 import pytest
-from band_cases import random_model
+from band_cases import random_model, supercell
 
 from deeph.store import write_folder
 from postprocess.output.tables import read_bands
@@ -50,6 +50,25 @@ def test_figure_tables_and_summary(folders):
     with (folders / "b.csv").open() as file:
         assert len(list(csv.reader(file))) == 2 + len(bands.path.k)
     assert not [p for p in folders.iterdir() if p.name.startswith(".")]
+
+
+def test_connected_bands_carry_their_weights(folders):
+    """The same levels with the same shares at every k, in another order."""
+    write_folder(folders / "folded", supercell(replace(random_model(1), fermi_energy=0.0), (2, 1, 1)))  # folded bands cross
+    tables = []
+    for name, option in (("sorted.h5", []), ("connected.h5", ["--connect"])):
+        result = run("folded", "--points", 60, "--projections", "atom", *option, "--out", name, cwd=folders)
+        assert result.returncode == 0, result.stderr
+        tables.append(read_bands(folders / name))
+    ascending, connected = tables
+    order = np.argsort(connected.energies, axis=-1)
+    assert (order != np.arange(connected.n_bands)).any()
+    assert np.take_along_axis(connected.energies, order, axis=-1) == pytest.approx(ascending.energies, abs=1e-12)
+    for label, weight in connected.weights.items():
+        assert np.take_along_axis(weight, order, axis=-1) == pytest.approx(ascending.weights[label], abs=1e-8)
+    refused = run("pred", "--compare", "dft", "--connect", cwd=folders)
+    assert refused.returncode == 2
+    assert "leave out --connect" in refused.stderr
 
 
 def test_prediction_against_dft(folders):

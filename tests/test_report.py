@@ -15,7 +15,7 @@ from deeph.hamiltonian import Hamiltonian
 from deeph.store import write_folder
 from deeph.system import System
 from postprocess.bands.bands import compute_bands
-from postprocess.bands.connect import connect_bands
+from postprocess.bands.connect import compute_connected
 from postprocess.bands.edges import bandwidths
 from postprocess.bands.kpath import make_kpath
 from postprocess.bands.report import make_report
@@ -43,17 +43,17 @@ def test_bands_are_followed_through_a_crossing(shift):
     data = ladder(shift=shift)
     path = make_kpath(data.system, "0,0,0 1/2,0,0", n_points=41)
     c = np.cos(2 * np.pi * path.k[:, 0])
-    energies, order = connect_bands(data, path)
-    assert np.allclose(energies, np.stack([-2 * c / (1 + 0.4 * c), 2 * c / (1 - 0.4 * c)], axis=1), atol=1e-9)
-    assert (order[0] != order[-1]).all()
-    assert (connect_bands(ladder(0.3, shift), path)[1] == [0, 1]).all()  # an avoided crossing is none
+    spectrum, order = compute_connected(data, path)
+    assert np.allclose(spectrum.energies[0], np.stack([-2 * c / (1 + 0.4 * c), 2 * c / (1 - 0.4 * c)], axis=1), atol=1e-9)
+    assert (order[0, 0] != order[0, -1]).all()
+    assert (compute_connected(ladder(0.3, shift), path)[1] == [0, 1]).all()  # an avoided crossing is none
 
 
 def test_crossings_without_symmetry_in_a_random_crystal():
     """Along a fine path connected bands have continuous slopes: their second differences are smaller than those of sorted bands."""
     data = random_model(11)
     path = make_kpath(data.system, "0.11,0.02,0 0.83,0.61,0", n_points=300)
-    connected = connect_bands(data, path)[0]
+    connected = compute_bands(data, path, connect=True).energies[0]
     ordered = compute_bands(data, path).energies[0]
     assert np.allclose(np.sort(connected, axis=1), ordered, rtol=0, atol=1e-10)
     assert np.abs(np.diff(connected, 2, axis=0)).max() <= np.abs(np.diff(ordered, 2, axis=0)).max() + 1e-12
@@ -63,7 +63,7 @@ def test_a_changing_number_of_levels_is_refused():
     from postprocess.eigen.solvers import SomeLevels
 
     with pytest.raises(DataError, match="same number"):
-        connect_bands(random_model(), make_kpath(random_model().system, "GMKG", n_points=20), solver=SomeLevels(low=-0.3, high=0.3))
+        compute_connected(random_model(), make_kpath(random_model().system, "GMKG", n_points=20), solver=SomeLevels(low=-0.3, high=0.3))
 
 
 def test_widths_of_the_chain():

@@ -9,6 +9,7 @@ import numpy as np
 
 from deeph.hamiltonian import Hamiltonian
 from deeph.system import FloatArray
+from postprocess.bands.connect import compute_connected
 from postprocess.bands.kpath import KPath
 from postprocess.density.fermi import compute_fermi_energy, regular_mesh
 from postprocess.eigen.dense import hermitian
@@ -78,7 +79,7 @@ class Bands:
     Attributes
     ----------
     energies : (n_spin, n_k, n_bands) array
-        eV, ascending, on the energy zero of H (not shifted); NaN where a band lies outside the window that was computed.
+        eV on the energy zero of H (not shifted), ascending unless bands were connected; NaN where a band leaves the window.
     path : KPath
         Where they were computed.
     fermi_energy : float or None
@@ -148,6 +149,7 @@ def compute_bands(
     projectors: Sequence[Projector] = (),
     jobs: Jobs | None = None,
     title: str = "",
+    connect: bool = False,
 ) -> Bands:
     """Band structure along a path.
 
@@ -168,6 +170,8 @@ def compute_bands(
         Processes that share the k-points, see :class:`postprocess.eigen.kjobs.Jobs`.
     title : str
         Name for legends and tables.
+    connect : bool
+        Follow each band through its crossings instead of numbering the levels of each k, see :mod:`postprocess.bands.connect`.
 
     Raises
     ------
@@ -175,7 +179,8 @@ def compute_bands(
         If there is no H, S(k) is not positive definite, or "count" is asked for without the number of electrons.
     """
     hamiltonian = hermitian(hamiltonian)
-    spectrum = compute_spectrum(hamiltonian, path.k, solver=solver, projectors=projectors, jobs=jobs)
+    options: dict[str, Any] = {"solver": solver, "projectors": projectors, "jobs": jobs}
+    spectrum = compute_connected(hamiltonian, path, **options)[0] if connect else compute_spectrum(hamiltonian, path.k, **options)
     level, origin = _fermi_level(hamiltonian, fermi)
     return Bands(spectrum.energies, path, level, origin, title, spectrum.first_band, spectrum.weights, spectrum.signed)
 

@@ -1,5 +1,7 @@
 """Bands followed through their crossings by the overlap of states at neighbouring k."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,69 +11,80 @@ from deeph.errors import DataError
 from deeph.hamiltonian import Hamiltonian
 from deeph.system import FloatArray, IntArray
 from postprocess.bands.kpath import KPath
-from postprocess.eigen.dense import hermitian
-from postprocess.eigen.kjobs import Jobs, run_tasks
-from postprocess.eigen.spectrum import SpectrumWork, k_tasks
-from postprocess.states.states import Dense, SolverFactory, atom_of_orbital
+from postprocess.eigen.kjobs import Jobs, Results
+from postprocess.eigen.spectrum import Spectrum, arranged, run_spectrum
+from postprocess.states.projectors import Projector
+from postprocess.states.states import SolverFactory, atom_of_orbital
 
 Array = npt.NDArray[Any]
 DEGENERATE = 1e-5
 """eV; states so close may be mixed arbitrarily by the solver, and are turned to fit those of the k-point before."""
 
 
-def connect_bands(
-    hamiltonian: Hamiltonian, path: KPath, *, spin: int = 0, solver: SolverFactory | None = None, jobs: Jobs | None = None
-) -> tuple[FloatArray, IntArray]:
-    """Energies along a path, column by column one band that keeps its character.
+def compute_connected(
+    hamiltonian: Hamiltonian,
+    path: KPath,
+    *,
+    solver: SolverFactory | None = None,
+    projectors: Sequence[Projector] = (),
+    jobs: Jobs | None = None,
+) -> tuple[Spectrum, IntArray]:
+    """Levels along a path, column by column one band that keeps its character.
 
     The overlap of the periodic parts, C_k^dagger S C_k' in the atomic gauge with S half way between, decides which state continues which.
 
     Parameters
     ----------
     hamiltonian : Hamiltonian
-        With H.
+        With Hermitian H and S, see :func:`postprocess.eigen.dense.hermitian`.
     path : KPath
         With steps so small that states change little between them; across a break the bands start anew, ascending.
-    spin : int
-        Channel.
-    solver, jobs
+    solver, projectors, jobs
         As for :func:`postprocess.eigen.spectrum.compute_spectrum`; the same number of levels at every k.
 
     Returns
     -------
-    energies : (n_k, n_bands) array
-        eV.
-    order : (n_k, n_bands) int array
-        ``energies[k] = ascending[k, order[k]]``.
+    spectrum : Spectrum
+        Band by band.
+    order : (n_spin, n_k, n_bands) int array
+        ``energies[spin, k] = ascending[spin, k, order[spin, k]]``.
 
     Raises
     ------
     DataError
         If the number of levels changes along the path.
     """
-    hamiltonian = hermitian(hamiltonian)
-    work = SpectrumWork(hamiltonian, solver or Dense(device=jobs.device if jobs else "cpu"), vectors="complex128")
-    tasks = [task for task in k_tasks(path.k, hamiltonian.basis.n_spin) if task.spin == spin]
-    results = run_tasks(work, tasks, jobs)
+    results, place = run_spectrum(hamiltonian, path.k, solver=solver, projectors=projectors, jobs=jobs, vectors="complex128")
     levels = [len(one["energies"]) for one in results]
     if len(set(levels)) > 1:
         raise DataError(f"from {min(levels)} to {max(levels)} levels along the path; bands are connected among the same number at every k")
-    ascending = np.array([one["energies"] for one in results])
-    order = np.tile(np.arange(levels[0]), (len(levels), 1))
+    ascending = arranged(results, place)
+    if ascending.energies.shape[-1] > levels[0]:
+        raise DataError("the levels at different k-points are not the same bands; bands are connected among the same ones at every k")
+    order = np.stack([_order(hamiltonian, path, results, of_spin) for of_spin in place])
+    weights = {label: np.take_along_axis(weight, order, axis=-1) for label, weight in ascending.weights.items()}
+    return replace(ascending, energies=np.take_along_axis(ascending.energies, order, axis=-1), weights=weights), order
+
+
+def _order(hamiltonian: Hamiltonian, path: KPath, results: Results, place: IntArray) -> IntArray:
+    """(n_k, n_bands) which of the ascending levels continues each band."""
     tau = hamiltonian.system.fractional[atom_of_orbital(hamiltonian)]
 
-    def smooth(number: int) -> Array:
-        return np.asarray(np.exp(-2j * np.pi * (tau @ path.k[number]))[:, None] * results[number]["vectors"])
+    def level(n: int) -> tuple[FloatArray, Array]:
+        one = results[int(place[n])]
+        return one["energies"], np.asarray(np.exp(-2j * np.pi * (tau @ path.k[n]))[:, None] * one["vectors"])
 
     corners = set(path.bounds[1:-1].tolist())
-    before = smooth(0)
-    for n in range(1, len(levels)):
+    energies, before = level(0)
+    order = np.tile(np.arange(len(energies)), (len(path.k), 1))
+    for n in range(1, len(path.k)):
+        energies, after = level(n)
         if n in corners and not np.allclose(path.k[n], path.k[n - 1], rtol=0, atol=1e-9):
-            before = smooth(n)
+            before = after
             continue
         S = hamiltonian.S_bloch.csr((path.k[n] + path.k[n - 1]) / 2, gauge="atomic")
-        order[n], before = _continued(before, smooth(n), S, ascending[n])
-    return np.take_along_axis(ascending, order, axis=1), order
+        order[n], before = _continued(before, after, S, energies)
+    return order
 
 
 def _continued(before: Array, after: Array, S: Any, energies: FloatArray) -> tuple[IntArray, Array]:

@@ -59,6 +59,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument(
         "--dos", type=Path, metavar="TABLE", help="draw this density of states, a .h5 or .json of deeph-dos, beside the bands"
     )
+    parser.add_argument("--connect", action="store_true", help="follow each band through crossings by the overlap of its states")
     parser.add_argument("--report", action="store_true", help="also true band edges, effective masses, Fermi velocities, band widths")
     parser.add_argument("--json", action="store_true", help="print the summary as JSON")
     run_command(parser, _body, argv)
@@ -105,7 +106,7 @@ def _compute(args: argparse.Namespace, data: "Hamiltonian", jobs: "Jobs", title:
         path = folded_path(choose_path(args.path, primitive_system(data.system, unfolding), args.points), unfolding, data.system)
     projectors = [*choose_projectors(args, data), *([unfolding] if unfolding else [])]
     levels, fermi, origin = choose_levels(args, data)
-    options: dict[str, Any] = {"projectors": projectors, "jobs": jobs, "title": title}
+    options: dict[str, Any] = {"projectors": projectors, "jobs": jobs, "title": title, "connect": args.connect}
     bands = compute_bands(data, path, fermi=args.fermi if fermi is None else fermi, solver=levels, **options)
     return bands if levels is None else replace(bands, fermi_energy=fermi, fermi_origin=origin)
 
@@ -124,6 +125,8 @@ def _check_options(args: argparse.Namespace) -> None:
         raise UsageError("fat bands, --unfold and --dos show one folder; leave out --compare and the other folders")
     if args.compare and (args.n_bands or args.project):
         raise UsageError("--compare needs all bands of both folders; leave out --n-bands and --project")
+    if args.compare and args.connect:
+        raise UsageError("--compare compares levels in ascending order; leave out --connect")
     for file in args.out:
         if file.suffix not in plot.SUFFIXES + tables.SUFFIXES:
             figures, numbers = ", ".join(plot.SUFFIXES), ", ".join(tables.SUFFIXES)

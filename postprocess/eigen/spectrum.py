@@ -9,7 +9,7 @@ import numpy as np
 
 from deeph.errors import DataError
 from deeph.hamiltonian import Hamiltonian
-from deeph.system import FloatArray
+from deeph.system import FloatArray, IntArray
 from postprocess.eigen.kjobs import Jobs, KTask, Result, Results, fingerprint, run_tasks
 from postprocess.states.projectors import Projector
 from postprocess.states.states import Dense, SolverFactory, States, StateSolver
@@ -117,22 +117,51 @@ def compute_spectrum(
     DataError
         As the solver, the projectors and :func:`postprocess.eigen.kjobs.run_tasks`.
     """
-    n_spin, n_k = hamiltonian.basis.n_spin, len(k)
+    return arranged(*run_spectrum(hamiltonian, k, solver=solver, projectors=projectors, jobs=jobs))
+
+
+def run_spectrum(
+    hamiltonian: Hamiltonian,
+    k: FloatArray,
+    *,
+    solver: SolverFactory | None = None,
+    projectors: Sequence[Projector] = (),
+    jobs: Jobs | None = None,
+    vectors: str | None = None,
+) -> tuple[Results, IntArray]:
+    """What :func:`compute_spectrum` finds at the distinct k-points, and which of the results belongs to each point of each spin.
+
+    Parameters
+    ----------
+    hamiltonian, k, solver, projectors, jobs
+        As for :func:`compute_spectrum`.
+    vectors : dtype name, optional
+        Keep the states, see :class:`SpectrumWork`.
+
+    Returns
+    -------
+    results : Results
+        See :meth:`SpectrumWork.__call__`.
+    place : (n_spin, n_k) int array
+        Into the results.
+    """
+    n_spin = hamiltonian.basis.n_spin
     all_tasks = k_tasks(k, n_spin)
     tasks = list(dict.fromkeys(all_tasks))  # corners of a path occur twice
     jobs = jobs or Jobs()
     seen = () if jobs.together and jobs.group.rank else tuple(projectors)  # only the first of them has the states
-    work = SpectrumWork(hamiltonian, solver or Dense(device=jobs.device), seen)
-    identity = fingerprint(hamiltonian, tasks, work.solver, work.projectors) if jobs.scratch else ""
-    spectrum = collect(run_tasks(work, tasks, jobs, identity=identity))
+    work = SpectrumWork(hamiltonian, solver or Dense(device=jobs.device), seen, vectors)
+    options = (work.solver, work.projectors, *([vectors] if vectors else []))
+    results = run_tasks(work, tasks, jobs, identity=fingerprint(hamiltonian, tasks, *options) if jobs.scratch else "")
     place = {task: n for n, task in enumerate(tasks)}
-    order = np.array([place[task] for task in all_tasks])
+    return results, np.array([place[task] for task in all_tasks]).reshape(n_spin, -1)
 
-    def arranged(values: FloatArray) -> FloatArray:
-        return np.asarray(values[order].reshape(n_spin, n_k, -1))
 
-    weights = {label: arranged(weight) for label, weight in spectrum.weights.items()}
-    return replace(spectrum, energies=arranged(spectrum.energies), weights=weights)
+def arranged(results: Results, place: IntArray) -> Spectrum:
+    """The results at the points they belong to."""
+    spectrum = collect(results)
+    weights = {label: weight[place] for label, weight in spectrum.weights.items()}
+    return replace(spectrum, energies=spectrum.energies[place], weights=weights)
 
 
 def collect(results: Results) -> Spectrum:
