@@ -3,6 +3,7 @@
 ``atom_pairs`` (n, 5), ``chunk_shapes`` (n, 2), ``chunk_boundaries`` (n + 1) and ``entries``: blocks are row-major and concatenated.
 """
 
+import mmap
 import os
 from pathlib import Path
 from types import TracebackType
@@ -67,6 +68,15 @@ def _entries(data: h5py.Dataset, path: Path) -> npt.NDArray[Any]:
     if data.nbytes < MAPPED or offset is None or path.stat().st_size < offset + data.nbytes:
         return np.asarray(data[:])
     return np.memmap(path, data.dtype, "r", offset, data.shape)
+
+
+def drop_pages(blocks: PairBlocks) -> None:
+    """Give back the memory of numbers that lie in a file; they are read again when they are used again."""
+    owner: Any = blocks.entries
+    while isinstance(owner, np.ndarray):
+        owner = owner.base
+    if isinstance(owner, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        owner.madvise(mmap.MADV_DONTNEED)
 
 
 def write_matrix(path: Path, blocks: PairBlocks) -> None:

@@ -3,6 +3,7 @@
 import json
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -12,8 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import deeph
+from deeph.blocks import PairBlocks
 from deeph.errors import DataError
-from deeph.matrix_file import MatrixWriter, read_matrix, write_matrix
+from deeph.matrix_file import MatrixWriter, drop_pages, read_matrix, write_matrix
 from deeph.store import find_folders
 
 MATRICES = ["overlap.h5", "hamiltonian.h5"]
@@ -261,6 +263,9 @@ def test_large_matrices_stay_in_their_file(tmp_path, monkeypatch):
     mapped = read_matrix(tmp_path / "m.h5", 3)
     assert isinstance(mapped.entries.base, np.memmap) or isinstance(mapped.entries, np.memmap)
     assert np.array_equal(mapped.entries, blocks.entries)
+    drop_pages(mapped)
+    assert np.array_equal(mapped.entries, blocks.entries)
+    drop_pages(blocks)  # in memory: nothing to do
     with h5py.File(tmp_path / "m.h5", "a") as file:
         del file["entries"]
         file.create_dataset("entries", data=blocks.entries[0], compression="gzip")
@@ -271,3 +276,19 @@ def test_large_matrices_stay_in_their_file(tmp_path, monkeypatch):
         file.truncate(size - 8)
     with pytest.raises(DataError, match=r"m\.h5"):
         read_matrix(tmp_path / "m.h5", 3)
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps").is_file(), reason="the system does not tell how much of a file is in memory")
+def test_pages_of_large_matrices_are_dropped(tmp_path, monkeypatch):
+    def resident():
+        parts = Path("/proc/self/smaps").read_text(encoding="utf-8").split("large.h5")
+        return sum(int(part.split("Rss:")[1].split()[0]) for part in parts[1:])
+
+    pairs = np.array([[0, 0, 0, 0, 0]])
+    write_matrix(tmp_path / "large.h5", PairBlocks(pairs, np.array([[1000, 1000]]), np.ones((1, 10**6))))
+    monkeypatch.setattr("deeph.matrix_file.MAPPED", 0)
+    blocks = read_matrix(tmp_path / "large.h5", 1)
+    assert resident() > 7000  # kB
+    drop_pages(blocks)
+    assert resident() < 100
+    assert blocks.entries.sum() == 1e6

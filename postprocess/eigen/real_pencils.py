@@ -9,6 +9,7 @@ from deeph.bloch import BlochMatrix
 from deeph.blocks import PairBlocks
 from deeph.hamiltonian import Hamiltonian
 from deeph.log import logger
+from deeph.matrix_file import drop_pages
 from deeph.pairs import reversed_pairs
 from deeph.system import FloatArray, IntArray
 from postprocess.eigen.antiunitary import Antiunitary, find_antiunitary
@@ -116,6 +117,14 @@ def make_pencils(
         eV; the symmetry is used if no element of H, or ten times one of S, differs from its image by more. Differences above the default
         are taken into account in the end, see :meth:`RealPencil.as_given`.
     """
+    pencils = _real_pencils(hamiltonian, backend, symmetrize, single=single) or BlochPencils(hamiltonian, backend=backend, single=single)
+    for blocks in (hamiltonian.hamiltonian, hamiltonian.S):
+        drop_pages(blocks)  # the pencils have the numbers in an order of their own
+    return pencils
+
+
+def _real_pencils(hamiltonian: Hamiltonian, backend: str | None, symmetrize: float, *, single: bool) -> RealPencils | None:
+    """Real ones, if there is a symmetry that allows them."""
     start = time.perf_counter()
     H = hamiltonian.hamiltonian
     spin_orbit = hamiltonian.basis.spin == "spinor" or np.iscomplexobj(H.entries)
@@ -129,6 +138,5 @@ def make_pencils(
             broken = form.pairs[form.violations > MAX_VIOLATION]
             deviation = Deviation(hamiltonian, symmetry, broken) if len(broken) else None
             return RealPencils(form, deviation, backend=backend, single=single)
-        del form  # gigabytes in a large cell
         logger.info("not used: %s*T, %s; it would make H(k) real if that were below %.1e eV", symmetry.name, seen, symmetrize)
-    return BlochPencils(hamiltonian, backend=backend, single=single)
+    return None
