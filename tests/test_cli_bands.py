@@ -71,6 +71,18 @@ def test_connected_bands_carry_their_weights(folders):
     assert "leave out --connect" in refused.stderr
 
 
+@pytest.mark.parametrize(("command", "advice"), [("bands", "--n-bands N"), ("states", "--n-bands N"), ("dos", "use --method kpm")])
+def test_large_cells_are_not_started_without_being_told_how(folders, command, advice, monkeypatch, capsys):
+    from importlib import import_module
+
+    monkeypatch.setattr("postprocess.eigen.solvers.DENSE_LARGEST", 9)
+    with pytest.raises(SystemExit) as done:
+        import_module(f"postprocess.cli.{command}").main([str(folders / "dft"), *(["--k", "0,0,0"] if command == "states" else [])])
+    assert done.value.code == 2
+    assert "10 orbitals are too many" in (error := capsys.readouterr().err)
+    assert advice in error
+
+
 def test_prediction_against_dft(folders):
     result = run("pred", "--compare", "dft", "--points", 30, "--json", "--out", "b.png", cwd=folders)
     assert result.returncode == 0, result.stderr

@@ -27,9 +27,6 @@ EPILOG = """examples:
 
 Energies in eV, --window from the Fermi level if it is known. Exit code: 0 done, 1 the data are missing or wrong, 2 wrong usage."""
 
-LARGE = 20000
-"""Orbitals from which on a dense diagonalization is out of the question."""
-
 
 def main(argv: list[str] | None = None) -> None:
     """Entry point of ``deeph-dos``."""
@@ -68,14 +65,14 @@ def _fermi(text: str) -> float | str:
 def _body(args: argparse.Namespace) -> int:
     from deeph.errors import UsageError
     from postprocess.density.mesh import make_mesh, mesh_divisions
+    from postprocess.eigen.solvers import DENSE_LARGEST
     from postprocess.states.projections import usable_symmetry
 
     group = start_group(args)
     _check_options(args)
     data, predicted = load(args.folder, predicted=args.predicted or None)
-    n = data.H_bloch.n_orbitals
-    if args.method != "kpm" and n > LARGE:
-        raise UsageError(f"{n} orbitals are too many to be diagonalized at every k-point; use --method kpm")
+    if args.method != "kpm" and data.n_orbitals > DENSE_LARGEST:
+        raise UsageError(f"{data.n_orbitals} orbitals are too many to be diagonalized at every k-point; use --method kpm")
     projections = _projections(args, data)
     symmetry = "none" if args.no_symmetry else usable_symmetry(data, projections)
     divisions = tuple(args.mesh) if args.mesh else mesh_divisions(data, args.k_density)

@@ -82,11 +82,17 @@ def choose_levels(args: argparse.Namespace, data: "Hamiltonian") -> "tuple[Solve
     UsageError, DataError
         If an energy is measured from a Fermi level that is not known.
     """
+    from deeph.errors import UsageError
     from postprocess.density.fermi_count import find_fermi_energy
-    from postprocess.eigen.solvers import DENSE_LIMIT, SomeLevels
+    from postprocess.eigen.solvers import DENSE_LARGEST, DENSE_LIMIT, SomeLevels
 
     large = data.n_orbitals > DENSE_LIMIT and args.solver != "dense" and args.device == "cpu"
     partial = args.n_bands or (args.window and (large or args.solver in SPARSE))
+    if not partial and data.n_orbitals > DENSE_LARGEST and args.solver != "dense" and args.device == "cpu":
+        raise UsageError(
+            f"{data.n_orbitals} orbitals are too many to compute all bands; add --n-bands N (the N bands nearest the Fermi level, or "
+            "--center) or --window EMIN EMAX"
+        )
     if not partial and not args.project:
         return None, None, ""
     if args.solver == "slepc":

@@ -20,6 +20,8 @@ Array = npt.NDArray[Any]
 SOLVERS = ("auto", "dense", *BACKENDS)
 DENSE_LIMIT = 2500
 """Orbitals up to which LAPACK is as fast as anything."""
+DENSE_LARGEST = 20000
+"""Orbitals up to which all levels are computed without being told how: hours and some 30 GiB for each k-point."""
 DENSE_SHARE = 0.2
 """Share of all levels from which on LAPACK is faster."""
 CHECKED_LIMIT = 20000
