@@ -1,5 +1,7 @@
 """Densities of states against exact models, the convergence of the methods, and what must not change them."""
 
+from dataclasses import replace
+
 import h5py
 import numpy as np
 import pytest
@@ -220,3 +222,32 @@ def test_wrong_questions_get_clear_answers():
         compute_dos(data, mesh, method="gaussian", width=0.0)
     with pytest.raises(UsageError, match="numbers from 1 to 3"):
         make_projections(data, (), {"tip": [7]})
+
+
+def test_default_mesh_holds_the_special_points(shared_data):
+    """Band edges often lie there: the gap of MoS2 at K, the Dirac point of graphene."""
+    from postprocess.bands.lattice import special_points
+    from preprocess.readers import openmx
+
+    data = openmx.read(shared_data / "openmx" / "mos2")
+    divisions = np.array(mesh_divisions(data))
+    assert divisions.tolist() == [24, 24, 1]
+    for k in special_points(data.system)[0].points.values():
+        assert k * divisions == pytest.approx((k * divisions).round(), abs=1e-9)
+    counted = compute_dos(data, make_mesh(data), fermi="count").counted
+    assert counted.high - counted.low == pytest.approx(1.7654, abs=1e-4)  # Newton's method from the path finds 1.765399
+    assert mesh_divisions(data, 10.0)[0] == 23  # what is asked for is not changed
+    square = random_model(3)
+    assert max(mesh_divisions(square)) >= max(mesh_divisions(square, 10.0))
+
+
+def test_gap_between_gaussians_is_that_of_the_levels(shared_data):
+    """Not the space that their tails leave."""
+    data = read_folder(shared_data / "peers" / "deeph-bands" / "MoTe2")
+    mesh = make_mesh(data, (12, 12, 1))
+    sharp, wide = (compute_dos(data, mesh, method=m, width=0.04, fermi="count").counted for m in ("tetrahedron", "gaussian"))
+    assert (wide.low, wide.high) == pytest.approx((sharp.low, sharp.high), abs=1e-4)
+    assert wide.low < wide.energy < wide.high
+    chain = replace(hypercubic(1), n_electrons=1.0)
+    metal = compute_dos(chain, make_mesh(chain, (30, 1, 1)), method="gaussian", width=0.1, fermi="count").counted
+    assert metal.low == metal.energy == metal.high

@@ -35,7 +35,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--predicted", action="store_true", help="read hamiltonian_pred.h5 even if there is a hamiltonian.h5")
     mesh = parser.add_argument_group("k mesh").add_mutually_exclusive_group()
     mesh.add_argument("--mesh", nargs=3, type=int, metavar="N", help="k-points along the three reciprocal vectors")
-    mesh.add_argument("--k-density", type=float, default=10.0, metavar="D", help="k-points per 1/Angstrom with 2 pi (default: %(default)g)")
+    mesh.add_argument(
+        "--k-density", type=float, metavar="D", help="k-points per 1/Angstrom with 2 pi (default: 10, and special points on the mesh)"
+    )
     parser.add_argument("--shift", nargs=3, type=float, default=[0.0, 0.0, 0.0], metavar="S", help="of the mesh, in steps (default: 0 0 0)")
     parser.add_argument("--no-symmetry", action="store_true", help="compute every point of the mesh")
     parser.add_argument("--method", choices=("tetrahedron", "gaussian", "kpm"), default="tetrahedron", help="(default: %(default)s)")
@@ -156,6 +158,8 @@ def _summary(data: "Hamiltonian", mesh: "KMesh", dos: "DOS") -> dict[str, Any]:
 
 
 def _report(args: argparse.Namespace, data: "Hamiltonian", mesh: "KMesh", dos: "DOS") -> None:
+    import numpy as np
+
     record = _summary(data, mesh, dos)
     if args.json:
         sys.stdout.write(json.dumps(record, indent=1) + "\n")
@@ -169,13 +173,17 @@ def _report(args: argparse.Namespace, data: "Hamiltonian", mesh: "KMesh", dos: "
     else:
         lines.append(f"Fermi level  {dos.fermi_energy:.6f} eV ({dos.fermi_origin})")
     if dos.counted is not None:
-        width = dos.counted.high - dos.counted.low
-        random = f"+- {width / 2:.3f} eV by random vectors and width of the kernel; --fermi inertia counts the levels"
-        kind = random if dos.errors is not None else f"in the middle of a gap of {width:.6f} eV"
-        spread = f", {kind}" if width > 1e-4 else ""
-        lines.append(f"  {dos.n_electrons:g} electrons  {dos.counted.energy:.6f} eV by this density of states{spread}")
+        level, low, high = dos.counted
+        spread = f", in a gap of {high - low:.6f} eV on this mesh" if high - low > 1e-4 else ""
+        value = f"{level:.6f} eV by this density of states{spread}"
+        if dos.errors is not None:
+            value = f"{level:.3f} eV by this density of states, {low:.3f} to {high:.3f} eV with its errors; --fermi inertia counts levels"
+        lines.append(f"  {dos.n_electrons:g} electrons  {value}")
     for name, states in record.get("electrons_below_fermi", {}).items():
-        lines.append(f"  {name:<12} {' '.join(f'{x:12.6f}' for x in states)} electrons below the Fermi level")
+        error = ""
+        if dos.errors is not None and dos.fermi_energy is not None and name == dos.names[0]:
+            error = " +- " + " ".join(f"{np.interp(dos.fermi_energy, dos.energies, spin[0]):.2f}" for spin in dos.errors)
+        lines.append(f"  {name:<12} {' '.join(f'{x:12.6f}' for x in states)}{error} electrons below the Fermi level")
     if "density_at_fermi" in record:
         lines.append(f"  at the Fermi level {' '.join(f'{x:.6f}' for x in record['density_at_fermi'])} states/eV")
     sys.stdout.write("\n".join(lines) + "\n")

@@ -1,7 +1,7 @@
 """Densities of states: total and projected, on k meshes or by the kernel polynomial method."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -11,7 +11,7 @@ from deeph.errors import DataError, UsageError
 from deeph.hamiltonian import Hamiltonian
 from deeph.system import FloatArray
 from postprocess.density.counting import MeshLevels, SmearedCount, StateCount, TetrahedronCount
-from postprocess.density.fermi import FermiInterval, find_fermi_level
+from postprocess.density.fermi import FermiInterval, find_fermi_level, mesh_gap
 from postprocess.density.mesh import KMesh
 from postprocess.eigen.dense import hermitian
 from postprocess.eigen.kjobs import Jobs, KTask, Result, fingerprint, run_tasks
@@ -205,7 +205,10 @@ def compute_dos(
     reach = 9 * width if method == "gaussian" else 1e-3
     bounds = (float(levels.energies.min()) - reach, float(levels.energies.max()) + reach)
     names = (TOTAL, *(projections.names if projections else ()))
-    return assemble(hamiltonian, count, bounds, names=names, method=text, window=window or Window(), fermi=fermi)
+    dos = assemble(hamiltonian, count, bounds, names=names, method=text, window=window or Window(), fermi=fermi)
+    if method == "gaussian" and dos.counted is not None:  # between the tails of the Gaussians is less than the gap
+        dos = replace(dos, counted=mesh_gap(levels, dos.counted.energy))
+    return dos
 
 
 def assemble(

@@ -8,7 +8,7 @@ from deeph.errors import DataError
 from deeph.hamiltonian import Hamiltonian
 from deeph.system import FloatArray, System
 from postprocess.bands.lattice import periodic_directions
-from postprocess.density.counting import StateCount
+from postprocess.density.counting import MeshLevels, StateCount
 from postprocess.density.mesh import KMesh
 from postprocess.eigen.dense import Solver, compute_energies
 
@@ -80,7 +80,7 @@ class FermiInterval(NamedTuple):
     Attributes
     ----------
     energy : float
-        Half way between the two others.
+        Half way between the two others, unless the count is uncertain.
     low, high : float
         Ends of the gap of an insulator; equal for a metal; with an uncertain count, what it leaves open.
     """
@@ -102,7 +102,7 @@ def find_fermi_level(count: StateCount, n_electrons: float, bracket: tuple[float
     bracket : (low, high)
         Energies below and above all levels, eV.
     error : float
-        Standard deviation of the count, in electrons.
+        By how many electrons the count may be wrong.
 
     Raises
     ------
@@ -110,12 +110,20 @@ def find_fermi_level(count: StateCount, n_electrons: float, bracket: tuple[float
         If there are more electrons than the levels hold, or none.
     """
     total = float(count(np.array(bracket))[:, 0].sum(axis=0)[1])
-    slack = max(error, SHARPNESS * n_electrons)
-    if not 0 < n_electrons < total - slack:
+    sharp = SHARPNESS * n_electrons
+    if not 0 < n_electrons < total - sharp:
         raise _does_not_fit(n_electrons, total)
-    low = _crossing(count, n_electrons - slack, bracket)
-    high = _crossing(count, n_electrons + slack, bracket)
-    return FermiInterval((low + high) / 2, low, high)
+    low, high = (_crossing(count, n_electrons + side * max(error, sharp), bracket) for side in (-1, 1))
+    return FermiInterval(_crossing(count, n_electrons, bracket) if error > sharp else (low + high) / 2, low, high)
+
+
+def mesh_gap(levels: MeshLevels, energy: float) -> FermiInterval:
+    """An energy with the gap around it: the highest level below and the lowest above it, if equally many lie below it at every k-point."""
+    below = levels.energies < energy
+    n_below = below.sum(axis=-1)
+    if not below.any() or below.all() or (n_below != n_below[:, :1]).any():
+        return FermiInterval(energy, energy, energy)
+    return FermiInterval(energy, float(levels.energies[below].max()), float(levels.energies[~below].min()))
 
 
 def _crossing(count: StateCount, wanted: float, bracket: tuple[float, float]) -> float:

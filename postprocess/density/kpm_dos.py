@@ -148,8 +148,8 @@ def compute_kpm_dos(
     hamiltonian, mesh, settings, projections
         As for :func:`compute_moments`.
     window, fermi
-        As for :func:`postprocess.density.dos.compute_dos`. The interval of the counted Fermi level is what the standard error of the random
-        vectors and the width of the kernel leave open.
+        As for :func:`postprocess.density.dos.compute_dos`. The interval of the counted Fermi level is what twice the standard error of the
+        random vectors and the width of the kernel leave open.
 
     Raises
     ------
@@ -164,7 +164,7 @@ def compute_kpm_dos(
         near = assemble(hamiltonian, count, count.bounds, window=Window(points=2), fermi="count").counted
         if near is not None:
             at = np.array([near.energy])
-            error = float(np.hypot(np.linalg.norm(count.errors(at)), count.kernel_errors(at).sum()))
+            error = float(np.hypot(2 * np.linalg.norm(count.errors(at)), count.kernel_errors(at).sum()))
     n_moments = count.traces[0][0].values.shape[-1]
     size = " x ".join(map(str, mesh.divisions))
     method = f"kernel polynomials, {n_moments} moments (width {settings.width:g} eV), {settings.n_vectors} random vectors, {size} mesh"

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from itertools import permutations, product
+from math import lcm
 from typing import Literal
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy.typing as npt
 from deeph.errors import UsageError
 from deeph.hamiltonian import Hamiltonian
 from deeph.system import FloatArray, IntArray, System
+from postprocess.bands.lattice import special_points
 from postprocess.eigen.dense import compute_energies
 
 Divisions = tuple[int, int, int]
@@ -58,19 +60,34 @@ def coupled_directions(hamiltonian: Hamiltonian) -> npt.NDArray[np.bool_]:
     return np.asarray(hamiltonian.S.pairs[:, :3].any(axis=0))
 
 
-def mesh_divisions(hamiltonian: Hamiltonian, density: float = DENSITY) -> Divisions:
+def mesh_divisions(hamiltonian: Hamiltonian, density: float | None = None) -> Divisions:
     """Divisions for so many points per 1/Angstrom (with 2 pi); one along directions without coupling.
+
+    By default :data:`DENSITY`, and more if that puts the special points of the lattice on the mesh, where band edges often lie: multiples
+    of 6 in a hexagonal plane (K has thirds, M halves), even numbers elsewhere.
 
     Raises
     ------
     UsageError
         If the density is not a positive number.
     """
+    if density is None:
+        special = np.array(list(special_points(hamiltonian.system)[0].points.values()))
+        steps = [lcm(*(d for d in (2, 3) if _holds(special[:, axis], d))) for axis in range(3)]
+        n = (-(-n // step) * step if n > 1 else 1 for n, step in zip(mesh_divisions(hamiltonian, DENSITY), steps, strict=True))
+        a, b, c = n
+        return a, b, c
     if not 0 < density < 1e4:
         raise UsageError(f"k-density {density:g}: expected a positive number of points per 1/Angstrom, such as {DENSITY:g}")
     lengths = np.linalg.norm(hamiltonian.system.reciprocal, axis=1)
     a, b, c = np.where(coupled_directions(hamiltonian), np.maximum(1, np.ceil(lengths * density - 1e-6)), 1).astype(int).tolist()
     return a, b, c
+
+
+def _holds(coordinates: FloatArray, denominator: int) -> bool:
+    """Whether one of some fractional coordinates is a multiple of 1/denominator, but no whole number."""
+    parts = coordinates * denominator
+    return bool(((np.abs(parts - parts.round()) < 1e-6) & (np.abs(coordinates - coordinates.round()) > 1e-6)).any())
 
 
 def make_mesh(
