@@ -192,7 +192,7 @@ def test_mos2_with_spin_orbit(shared_data, tmp_path):
     result = run("000", "--path", "GMKG", "--points", 30, "--out", "b.h5", "--json", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     record = json.loads(result.stdout)["structures"][0]
-    assert record["gap"]["vbm"]["band"] == 25  # 26 valence electrons
+    assert record["gap"]["vbm"]["band"] == 26  # 26 valence electrons, counted from 1
     assert 1.3 < record["gap"]["width"] < 1.9
     bands = read_bands(tmp_path / "b.h5")
     pairs = bands.energies[0, :, 24:26]

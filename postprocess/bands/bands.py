@@ -14,9 +14,9 @@ from postprocess.bands.kpath import KPath
 from postprocess.density.fermi import compute_fermi_energy, regular_mesh
 from postprocess.eigen.dense import hermitian
 from postprocess.eigen.kjobs import Jobs
-from postprocess.eigen.spectrum import compute_spectrum
+from postprocess.eigen.spectrum import compute_spectrum, describe_solver
 from postprocess.states.projectors import Projector
-from postprocess.states.states import SolverFactory
+from postprocess.states.states import Dense, SolverFactory
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -73,6 +73,14 @@ class Gap:
 
 
 @dataclass(frozen=True)
+class DirectGap:
+    """The smallest gap at one k of the path: its width in eV, and the fractional k."""
+
+    width: float
+    k: FloatArray
+
+
+@dataclass(frozen=True)
 class Bands:
     """Energies along a path.
 
@@ -94,6 +102,10 @@ class Bands:
         What the states are made of, see :mod:`postprocess.states.projectors`.
     signed : tuple of str
         Labels of those weights that are no shares but quantities with a sign, such as sz.
+    counted : bool
+        Whether the levels below the first band were counted; else the bands are numbered from the lowest one found at each k.
+    solver : str
+        How the levels were found: solver, number of orbitals, largest residual, whether they are complete.
     """
 
     energies: FloatArray
@@ -104,6 +116,8 @@ class Bands:
     first_band: int = 0
     weights: Mapping[str, FloatArray] = field(default_factory=dict)
     signed: tuple[str, ...] = ()
+    counted: bool = True
+    solver: str = ""
 
     @property
     def n_bands(self) -> int:
@@ -112,8 +126,8 @@ class Bands:
 
     @property
     def gap(self) -> Gap | None:
-        """Band edges on the path; None without a Fermi level, or when all bands lie on one side of it."""
-        if self.fermi_energy is None:
+        """Band edges on the path; None without a Fermi level, when all bands lie on one side of it, or if they are not counted."""
+        if self.fermi_energy is None or not self.counted:
             return None
         below, above = self.energies <= self.fermi_energy, self.energies > self.fermi_energy  # NaN is neither
         if not (above.any() and below.any()):
@@ -122,6 +136,16 @@ class Bands:
         cbm = self._edge(int(np.argmin(np.where(above, self.energies, np.inf))))
         crossing = below.any(axis=1) & above.any(axis=1)
         return Gap(vbm, cbm, bool(crossing.any()))
+
+    @property
+    def direct_gap(self) -> DirectGap | None:
+        """The smallest distance between levels below and above the Fermi level at one k of the path; None if there are none."""
+        if self.fermi_energy is None or not self.counted:
+            return None
+        below = np.where(self.energies <= self.fermi_energy, self.energies, -np.inf).max(axis=(0, 2))
+        above = np.where(self.energies > self.fermi_energy, self.energies, np.inf).min(axis=(0, 2))
+        k = int(np.argmin(above - below))
+        return DirectGap(float(above[k] - below[k]), self.path.k[k]) if np.isfinite(above[k] - below[k]) else None
 
     def _edge(self, place: int) -> BandEdge:
         spin, k, band = (int(n) for n in np.unravel_index(place, self.energies.shape))
@@ -182,7 +206,9 @@ def compute_bands(
     options: dict[str, Any] = {"solver": solver, "projectors": projectors, "jobs": jobs}
     spectrum = compute_connected(hamiltonian, path, **options)[0] if connect else compute_spectrum(hamiltonian, path.k, **options)
     level, origin = _fermi_level(hamiltonian, fermi)
-    return Bands(spectrum.energies, path, level, origin, title, spectrum.first_band, spectrum.weights, spectrum.signed)
+    found = Bands(spectrum.energies, path, level, origin, title, spectrum.first_band, spectrum.weights, spectrum.signed, spectrum.counted)
+    how = describe_solver(solver or Dense(device=jobs.device if jobs else "cpu"), hamiltonian.n_orbitals)
+    return replace(found, solver=f"{how}, {spectrum.describe()}")
 
 
 def _fermi_level(hamiltonian: Hamiltonian, fermi: float | str | None) -> tuple[float | None, str]:

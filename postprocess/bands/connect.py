@@ -54,7 +54,14 @@ def compute_connected(
     DataError
         If the number of levels changes along the path.
     """
+    jobs = jobs or Jobs()
     results, place = run_spectrum(hamiltonian, path.k, solver=solver, projectors=projectors, jobs=jobs, vectors="complex128")
+    with jobs.useful():
+        return _connected(hamiltonian, path, results, place)
+
+
+def _connected(hamiltonian: Hamiltonian, path: KPath, results: Results, place: IntArray) -> tuple[Spectrum, IntArray]:
+    """What is found at the k-points of a path, in the order of the bands."""
     levels = [len(one["energies"]) for one in results]
     if len(set(levels)) > 1:
         raise DataError(f"from {min(levels)} to {max(levels)} levels along the path; bands are connected among the same number at every k")

@@ -140,7 +140,7 @@ def find_crossings(hamiltonian: Hamiltonian, bands: Bands) -> list[Crossing]:
 
     Between two k-points the place is found by bisection; a touching point (Dirac point at a corner) counts once.
     """
-    if bands.fermi_energy is None:
+    if bands.fermi_energy is None or not bands.counted:
         return []
     solve, out = Dense()(hamiltonian), []
     for spin, energies in enumerate(bands.energies - bands.fermi_energy):

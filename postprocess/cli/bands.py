@@ -14,6 +14,7 @@ from postprocess.cli.common import (
     describe_band_comparison,
     describe_bands,
     folder_titles,
+    from_one,
     load,
     to_plain,
 )
@@ -85,6 +86,7 @@ def _body(args: argparse.Namespace) -> int:
         return 0
     if len(bands) > 1:
         bands = share_fermi_energy(bands)
+    _check_window(args, bands, jobs)
     _report(args, [data for data, _ in loaded], bands)
     _write(args, bands, [predicted for _, predicted in loaded])
     for job in jobs:
@@ -109,6 +111,25 @@ def _compute(args: argparse.Namespace, data: "Hamiltonian", jobs: "Jobs", title:
     options: dict[str, Any] = {"projectors": projectors, "jobs": jobs, "title": title, "connect": args.connect}
     bands = compute_bands(data, path, fermi=args.fermi if fermi is None else fermi, solver=levels, **options)
     return bands if levels is None else replace(bands, fermi_energy=fermi, fermi_origin=origin)
+
+
+def _check_window(args: argparse.Namespace, bands: "list[Bands]", jobs: "list[Jobs]") -> None:
+    """An empty figure is no result: DataError if no level lies in the window."""
+    import numpy as np
+
+    from deeph.errors import DataError
+
+    if not args.window:
+        return
+    low, high = args.window
+    energies = np.concatenate([(b.energies - (b.fermi_energy or 0.0)).ravel() for b in bands])
+    if not ((energies >= low) & (energies <= high)).any():
+        for job in jobs:
+            job.finish()
+        raise DataError(
+            f"--window {low:g} {high:g}: no level lies there on this path; the bands computed go from {np.nanmin(energies):.3f} to "
+            f"{np.nanmax(energies):.3f} eV" + " from the Fermi level" * (bands[0].fermi_energy is not None)
+        )
 
 
 def _check_options(args: argparse.Namespace) -> None:
@@ -154,7 +175,8 @@ def _report(args: argparse.Namespace, data: "list[Hamiltonian]", bands: "list[Ba
     if args.json:
         record = {
             "structures": [
-                _record(d, b) | ({"report": to_plain(make_report(d, b))} if args.report else {}) for d, b in zip(data, bands, strict=True)
+                from_one(_record(d, b) | ({"report": to_plain(make_report(d, b))} if args.report else {}))
+                for d, b in zip(data, bands, strict=True)
             ],
             "comparisons": [
                 {"reference": bands[0].title, "other": b.title} | to_plain(r) for b, r in zip(bands[1:], results, strict=False)
@@ -168,7 +190,7 @@ def _report(args: argparse.Namespace, data: "list[Hamiltonian]", bands: "list[Ba
         lines += [
             f"{b.title}: {d.system.formula}, {d.system.n_atoms} atoms, {d.H_bloch.n_orbitals} orbitals, spin {d.basis.spin}, {lattice}",
             f"path         {'-'.join(b.path.labels)}, {len(b.path.k)} k-points, {b.path.ticks[-1]:.4f} 1/Angstrom",
-            *describe_bands(b),
+            *describe_bands(b, d.n_orbitals),
             *(make_report(d, b).describe(b.fermi_energy) if args.report else []),
             "",
         ]
@@ -185,11 +207,14 @@ def _record(data: "Hamiltonian", bands: "Bands") -> dict[str, Any]:
         "n_atoms": data.system.n_atoms,
         "n_bands": bands.n_bands,
         "first_band": bands.first_band,
+        "n_orbitals": data.n_orbitals,
+        "solver": bands.solver,
         "spin": data.basis.spin,
         "path": {"labels": list(bands.path.labels), "ticks": bands.path.ticks.tolist(), "n_k": len(bands.path.k)},
         "fermi_energy": bands.fermi_energy,
         "fermi_origin": bands.fermi_origin,
         "gap": None if gap is None else {"width": gap.width, "is_direct": gap.is_direct} | to_plain(gap),
+        "direct_gap": to_plain(bands.direct_gap),
     }
 
 

@@ -18,7 +18,7 @@ def add_path_options(parser: argparse.ArgumentParser, path_help: str) -> None:
     """``--path``, ``--points`` and ``--fermi``."""
     parser.add_argument("--path", metavar="LABELS|FILE", help=path_help)
     parser.add_argument(
-        "--points", type=int, default=120, metavar="N", help="k-points of the whole path, not of a file (default: %(default)s)"
+        "--points", type=int, metavar="N", help="k-points of the whole path, not of a file (default: every 0.02 1/Angstrom, 100 to 600)"
     )
     parser.add_argument(
         "--fermi", type=parse_fermi, metavar="EV|count", help="Fermi level in eV, or 'count' to fill levels with the number of electrons"
@@ -59,7 +59,7 @@ def load(folder: Path, *, predicted: bool | None = None) -> "tuple[Hamiltonian, 
     return data, bool(predicted) or not (folder / HAMILTONIAN).is_file()
 
 
-def choose_path(text: str | None, system: "System", n_points: int) -> "KPath":
+def choose_path(text: str | None, system: "System", n_points: int | None) -> "KPath":
     """A path from a file if there is one of that name, else from labels."""
     from deeph.errors import UsageError
     from postprocess.bands.kpath import make_kpath, read_kpath
@@ -77,21 +77,31 @@ def folder_titles(folders: list[Path]) -> list[str]:
     return [name if names.count(name) == 1 else str(folder) for name, folder in zip(names, folders, strict=True)]
 
 
-def describe_bands(bands: "Bands") -> list[str]:
-    """Fermi level, gap and band edges as lines of text."""
+def describe_bands(bands: "Bands", n_orbitals: int) -> list[str]:
+    """Solver, Fermi level, gap and band edges as lines of text; ``n_orbitals`` is the number of all bands."""
+    first, last = bands.first_band + 1, bands.first_band + bands.n_bands
+    numbers = f"levels of bands {first} to {last}" if bands.counted else f"{bands.n_bands} levels at a k"
+    partial = f"only {numbers} of {n_orbitals} were computed" if bands.n_bands < n_orbitals else ""
+    lines = [f"solver       {bands.solver}"] if bands.solver else []
     if bands.fermi_energy is None:
-        return ["Fermi level  not known (no fermi_energy_eV, no occupation in info.json): energies are absolute"]
-    lines = [f"Fermi level  {bands.fermi_energy:.6f} eV ({bands.fermi_origin})"]
+        return [*lines, "Fermi level  not known (no fermi_energy_eV, no occupation in info.json): energies are absolute"]
+    lines.append(f"Fermi level  {bands.fermi_energy:.6f} eV ({bands.fermi_origin})")
     gap = bands.gap
+    if not bands.counted:
+        return [*lines, f"gap          not known: {partial}, and the levels below them were not counted"]
     if gap is None:
         side = "below" if (bands.energies <= bands.fermi_energy).any() else "above"
+        if partial:
+            return [*lines, f"gap          not known: {partial}; they lie {side} the Fermi level, which says nothing about a gap"]
         return [*lines, f"gap          none: all bands lie {side} the Fermi level"]
     if gap.is_metal:
         lines.append("gap          none: bands cross the Fermi level on this path")
     else:
         kind = "direct" if gap.is_direct else "indirect"
-        lines.append(f"gap          {gap.width:.6f} eV, {kind}, on this path")
-    of = f" of {bands.n_bands}" if bands.first_band == 0 else ""
+        lines.append(f"gap          {gap.width:.6f} eV, {kind}, on this path" + f" ({partial})" * bool(partial))
+        if not gap.is_direct and (direct := bands.direct_gap):
+            lines.append(f"  smallest direct gap      {direct.width:.6f} eV  at k = ({', '.join(f'{x:.4f}' for x in direct.k + 0.0)})")
+    of = f" of {n_orbitals}"
     for name, edge in (("highest level below E_F", gap.vbm), ("lowest level above E_F ", gap.cbm)):
         k = ", ".join(f"{x:.4f}" for x in edge.k + 0.0)
         spin = f", spin {('up', 'down')[edge.spin]}" if len(bands.energies) > 1 else ""
@@ -124,6 +134,13 @@ def describe_band_comparison(result: "BandComparison") -> list[str]:
         ERROR_HEAD,
         *(describe_errors(name, errors) for name, errors in rows),
     ]
+
+
+def from_one(value: Any) -> Any:
+    """What :func:`to_plain` gives, with bands counted from 1 as in the text."""
+    if isinstance(value, dict):
+        return {key: item + 1 if key in ("band", "first_band") else from_one(item) for key, item in value.items()}
+    return [from_one(item) for item in value] if isinstance(value, list) else value
 
 
 def to_plain(value: Any) -> Any:

@@ -11,6 +11,7 @@ import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
@@ -68,6 +69,19 @@ class Jobs:
         """Remove the single results, once what was made of them is safe."""
         if self.scratch is not None and self.group.rank == 0:
             shutil.rmtree(self.scratch, ignore_errors=True)
+
+    @contextmanager
+    def useful(self) -> Iterator[None]:
+        """Where something is made of the finished results of all k-points: if that is impossible, they are removed.
+
+        They would only stand in the way of the other options that the error asks for. All MPI ranks have to come here.
+        """
+        try:
+            yield
+        except DeephError:
+            self.group.gathered([])  # others may still read them
+            self.finish()
+            raise
 
 
 class Results(Sequence[Result]):
@@ -157,14 +171,24 @@ def _left(n: int, scratch: Path | None, identity: str) -> list[int]:
         for leftover in scratch.glob(".*.part"):
             leftover.unlink(missing_ok=True)
     if not mark.is_file() or not same:  # also where another computation has finished nothing
-        scratch.mkdir(exist_ok=True)
-        temporary = scratch / ".job.json.part"
-        temporary.write_text(json.dumps({"identity": identity, "n": n}), encoding="utf-8")
-        temporary.replace(mark)
+        _write_mark(mark, json.dumps({"identity": identity, "n": n}))
     left = [number for number in range(n) if not _is_whole(_part(scratch, number))]
     if len(left) < n:
         logger.info("%d of %d k-points were computed before; going on with the others", n - len(left), n)
     return left
+
+
+def _write_mark(mark: Path, text: str) -> None:
+    temporary = mark.with_name(f".{mark.name}.part")
+    try:
+        mark.parent.mkdir(exist_ok=True)
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(mark)
+    except OSError as error:
+        raise DataError(
+            f"{mark.parent}: the folder that keeps finished k-points beside the output cannot be written: {error.strerror}. Name an output "
+            "in a folder where you may write"
+        ) from error
 
 
 def _part(scratch: Path, number: int) -> Path:

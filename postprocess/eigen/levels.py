@@ -45,7 +45,7 @@ class Levels:
     vectors : (n, m) array
         Coefficients, c^dagger S c = 1.
     residuals : (m,) array
-        |H c - E S c| / |S c|, eV.
+        |H c - E S c| / |S c|, eV; NaN where there are no vectors.
     first : int or None
         How many levels lie below the first one; None if not known.
     complete : bool or None

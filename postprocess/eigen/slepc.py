@@ -68,6 +68,10 @@ class SlepcLevels:
         if self.out_of_core is not None and not self.out_of_core.is_dir():
             raise UsageError(f"{self.out_of_core}: expected a folder for the factors, with much free space")
 
+    def describe(self, n_orbitals: int) -> str:
+        """What solves a problem of some size."""
+        return f"slepc, {n_orbitals} orbitals"
+
     def __call__(self, hamiltonian: Hamiltonian) -> "SlepcSolver":
         """The solver of one Hamiltonian with Hermitian matrices; every MPI rank has to make one.
 

@@ -1,5 +1,6 @@
 """Which solver finds the levels of a Hamiltonian: chosen by size and by what is installed, and reported."""
 
+import logging
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,6 +81,12 @@ class SomeLevels:
         """The solver for one Hamiltonian with Hermitian matrices."""
         return LevelSolver(hamiltonian, self)
 
+    def describe(self, n_orbitals: int) -> str:
+        """What solves a problem of some size."""
+        name = self.choose(n_orbitals)
+        name, single = ("dense matrices (LAPACK)", "") if name == "dense" else (name, " in single precision, refined" * self.single)
+        return f"{name}{single}, {n_orbitals} orbitals"
+
     def choose(self, n_orbitals: int) -> str:
         """The name of the solver for a problem of some size.
 
@@ -118,7 +125,7 @@ class LevelSolver:
         self.name = selection.choose(self.n_orbitals)
         single = selection.single and self.name != "dense"
         self._checked = False
-        logger.info("solver: %s%s, %d orbitals", self.name, " in single precision, refined" if single else "", self.n_orbitals)
+        logger.info("solver: %s", selection.describe(self.n_orbitals))
         self._pencils: BlochPencils | RealPencils | None = None
         if self.name == "dense":
             self._H, self._S = hamiltonian.H_bloch, hamiltonian.S_bloch
@@ -135,7 +142,8 @@ class LevelSolver:
             raise type(error)(f"k = ({', '.join(f'{x:.6g}' for x in k)}): {error}") from error
         worst = levels.residuals.max(initial=0.0)
         proof = "counts prove that none is missing" if levels.complete else "not proved that none is missing"
-        logger.info("k = %s: %d levels, residual %.1e eV, %s", np.round(k, 6).tolist(), len(levels.energies), worst, proof)
+        progress = logging.DEBUG if self._pencils is None else logging.INFO  # small cells have many k-points a second
+        logger.log(progress, "k = %s: %d levels, residual %.1e eV, %s", np.round(k, 6).tolist(), len(levels.energies), worst, proof)
         return levels
 
     def _sparse(self, pencils: BlochPencils | RealPencils, k: FloatArray, spin: int) -> Levels:

@@ -32,15 +32,26 @@ class Spectrum:
         Labels of those weights that are no shares but quantities with a sign.
     first_band : int
         How many bands lie below the first one.
+    counted : bool
+        Whether the levels below were counted at every k; else column n holds the n-th level found at each k, which may be another band.
     largest_residual : float
         |H c - E S c| / |S c|, eV; NaN where it was not computed.
+    complete : bool
+        Whether it is certain that no level is missing between the first and the last at each k.
     """
 
     energies: FloatArray
     weights: dict[str, FloatArray] = field(default_factory=dict)
     signed: tuple[str, ...] = ()
     first_band: int = 0
+    counted: bool = True
     largest_residual: float = float("nan")
+    complete: bool = True
+
+    def describe(self) -> str:
+        """Largest residual, if it is known, and whether the levels are complete."""
+        residual = "" if np.isnan(self.largest_residual) else f"largest residual {self.largest_residual:.1e} eV, "
+        return residual + ("no level is missing" if self.complete else "not proved that no level is missing")
 
 
 @dataclass(frozen=True)
@@ -69,11 +80,12 @@ class SpectrumWork:
         return self.solver(self.hamiltonian)
 
     def __call__(self, task: KTask) -> Result:
-        """The arrays of one k-point: energies, residuals, first, weights, vectors."""
+        """The arrays of one k-point: energies, residuals, first, complete, weights, vectors."""
         k = np.array(task.k)
         levels = self._solve(k, task.spin, vectors=bool(self.projectors) or self.vectors is not None)
         first = -1 if levels.first is None else levels.first
         out: Result = {"energies": levels.energies, "residuals": levels.residuals, "first": np.array(first)}
+        out["complete"] = np.array(levels.complete is True)
         states = States(self.hamiltonian, k, task.spin, levels.energies, levels.vectors)
         for projector in self.projectors:
             head = SIGNED if getattr(projector, "signed", False) else WEIGHT
@@ -81,6 +93,12 @@ class SpectrumWork:
         if self.vectors is not None:
             out["vectors"] = levels.vectors.astype(self.vectors)
         return out
+
+
+def describe_solver(solver: SolverFactory, n_orbitals: int) -> str:
+    """Name of a solver and the size of its problem."""
+    describe = getattr(solver, "describe", None)  # another factory, of a user, may have none
+    return str(describe(n_orbitals)) if describe else f"{solver}, {n_orbitals} orbitals"
 
 
 def k_tasks(k: FloatArray, n_spin: int) -> list[KTask]:
@@ -117,7 +135,10 @@ def compute_spectrum(
     DataError
         As the solver, the projectors and :func:`postprocess.eigen.kjobs.run_tasks`.
     """
-    return arranged(*run_spectrum(hamiltonian, k, solver=solver, projectors=projectors, jobs=jobs))
+    jobs = jobs or Jobs()
+    results, place = run_spectrum(hamiltonian, k, solver=solver, projectors=projectors, jobs=jobs)
+    with jobs.useful():
+        return arranged(results, place)
 
 
 def run_spectrum(
@@ -174,8 +195,7 @@ def collect(results: Results) -> Spectrum:
     """
     everything: list[dict[str, Any]] = [{name: a for name, a in one.items() if name != "vectors"} for one in results]
     sizes = np.array([len(one["energies"]) for one in everything])
-    if not sizes.any():
-        raise DataError("no level was found at any k-point: choose a wider window, or another energy")
+    check_found(sizes)
     counted = all(int(one["first"]) >= 0 for one in everything)
     first = np.array([int(one["first"]) for one in everything]) if counted else np.zeros(len(sizes), np.int64)
     low = int(first[sizes > 0].min())
@@ -191,5 +211,12 @@ def collect(results: Results) -> Spectrum:
     labels = [name for name in next(one for one, n in zip(everything, sizes, strict=True) if n) if name.startswith((WEIGHT, SIGNED))]
     weights = {name.partition(":")[2]: side_by_side(name) for name in labels}
     signed = tuple(name.removeprefix(SIGNED) for name in labels if name.startswith(SIGNED))
-    residual = max(float(one["residuals"].max(initial=-1.0)) for one in everything)
-    return Spectrum(side_by_side("energies"), weights, signed, low if counted else 0, residual)
+    residual = float(np.concatenate([one["residuals"] for one in everything]).max())
+    complete = all(bool(one.get("complete", False)) for one in everything)
+    return Spectrum(side_by_side("energies"), weights, signed, low if counted else 0, counted, residual, complete)
+
+
+def check_found(sizes: IntArray) -> None:
+    """DataError if no level was found at any k, from the numbers of those found."""
+    if not sizes.any():
+        raise DataError("no level was found at any k-point: choose a wider window, or another energy")

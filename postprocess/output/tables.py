@@ -73,9 +73,9 @@ def read_bands(path: str | Path) -> Bands:
         kpath = KPath(labels=tuple(data["labels"]), **arrays)
         labelled = dict(zip(data.get("weight_labels", ()), weights, strict=True))
         first = data.get("first_band", 0)
-        bands = Bands(
-            energies, kpath, data["fermi_energy"], data["fermi_origin"], data["title"], first, labelled, tuple(data.get("signed", ()))
-        )
+        later = {name: data[name] for name in ("counted", "solver") if name in data}  # files of earlier versions have none
+        level, origin, signed = data["fermi_energy"], data["fermi_origin"], tuple(data.get("signed", ()))
+        bands = Bands(energies, kpath, level, origin, data["title"], first, labelled, signed, **later)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path} is not a band structure written by deeph-bands (.json or .h5): {error}") from error
     if bands.energies.ndim != 3 or bands.energies.shape[1] != len(kpath.k):

@@ -53,6 +53,10 @@ class Dense:
             check_device(self.device)
         return DenseSolver(hamiltonian, self.bands, self.device)
 
+    def describe(self, n_orbitals: int) -> str:
+        """What solves a problem of some size."""
+        return f"dense matrices ({'LAPACK' if self.device == 'cpu' else self.device}), {n_orbitals} orbitals"
+
 
 @dataclass(frozen=True)
 class DenseSolver:
@@ -69,7 +73,7 @@ class DenseSolver:
             h, s = self.hamiltonian.H_bloch.dense(k, component=spin), self.hamiltonian.S_bloch.dense(k)
             energies, C = self._solved(h, s, k, vectors=vectors)
             if C is None:
-                return Levels(energies, np.zeros((n, 0)), np.zeros(len(energies)), first, True)
+                return Levels(energies, np.zeros((n, 0)), np.full(len(energies), np.nan), first, True)
             SC = s @ C
             residuals = np.linalg.norm(h @ C - SC * energies, axis=0) / np.linalg.norm(SC, axis=0)
         except MemoryError as error:
