@@ -7,18 +7,30 @@ import sys
 from pathlib import Path
 
 from deeph import read_folder
+from deeph.errors import DeephError
 from postprocess.bands.bands import compute_bands, compute_bands_like
 from postprocess.bands.kpath import make_kpath
 from postprocess.compare.bands import compare_bands
 from postprocess.output.plot import plot_bands, save_figure
 
-dft_folder, predicted_folder, figure = sys.argv[1:]
-dft, predicted = read_folder(dft_folder), read_folder(predicted_folder)
 
-reference = compute_bands(dft, make_kpath(dft.system, n_points=120), title="DFT")
-bands = compute_bands_like(reference, predicted, title="network")
+def main(dft_folder: str, predicted_folder: str, figure: str) -> None:
+    """Compute both, compare them, and draw them."""
+    dft, predicted = read_folder(dft_folder), read_folder(predicted_folder)
 
-errors = compare_bands(reference, bands)
-print(f"mean absolute error within 2 eV of the Fermi level: {errors.near_fermi.mae:.3f} meV")
+    reference = compute_bands(dft, make_kpath(dft.system, n_points=120), title="DFT")
+    bands = compute_bands_like(reference, predicted, title="network")
 
-save_figure(plot_bands([reference, bands], window=(-3, 3), dots=[False, True]), Path(figure))
+    errors = compare_bands(reference, bands)
+    print(f"mean absolute error within 2 eV of the Fermi level: {errors.near_fermi.mae:.3f} meV")
+
+    save_figure(plot_bands([reference, bands], window=(-3, 3), dots=[False, True]), Path(figure))
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 4:
+        sys.exit(__doc__)
+    try:
+        main(*sys.argv[1:])
+    except DeephError as error:
+        sys.exit(str(error))

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from deeph import read_folder
+from deeph.errors import DeephError
 from postprocess.bands.bands import compute_bands
 from postprocess.bands.kpath import make_kpath
 from postprocess.density.dos import Window, compute_dos
@@ -16,10 +17,21 @@ from postprocess.output.plot_fat import plot_fat_bands
 from postprocess.states.projections import make_projections
 from postprocess.states.projectors import make_projectors
 
-folder, figure = sys.argv[1:]
-data = read_folder(folder)
 
-bands = compute_bands(data, make_kpath(data.system, n_points=150), projectors=make_projectors(data, ["shell"]))
-dos = compute_dos(data, make_mesh(data), window=Window(-3, 3), projections=make_projections(data, ["shell"]))
+def main(folder: str, figure: str) -> None:
+    """Compute the bands and the density of states, and draw them."""
+    data = read_folder(folder)
 
-save_figure(plot_fat_bands(bands, window=(-3, 3), dos=dos)[0], Path(figure))
+    bands = compute_bands(data, make_kpath(data.system, n_points=150), projectors=make_projectors(data, ["shell"]))
+    dos = compute_dos(data, make_mesh(data), window=Window(-3, 3), projections=make_projections(data, ["shell"]))
+
+    save_figure(plot_fat_bands(bands, window=(-3, 3), dos=dos)[0], Path(figure))
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        sys.exit(__doc__)
+    try:
+        main(*sys.argv[1:])
+    except DeephError as error:
+        sys.exit(str(error))

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from deeph import read_folder
+from deeph.errors import DeephError
 from deeph.processes import find_group
 from postprocess.bands.bands import compute_bands
 from postprocess.bands.edges import bandwidths
@@ -23,23 +24,34 @@ from postprocess.output.plot import save_figure
 from postprocess.output.plot_fat import plot_fat_bands
 from postprocess.states.projectors import make_projectors
 
-folder, figure = sys.argv[1:]
-data = read_folder(folder)
-fermi, _ = find_fermi_energy(data, None)  # that of the folder, else by counting the electrons
-n_bands = min(20, data.H_bloch.n_orbitals)
 
-bands = compute_bands(
-    data,
-    make_kpath(data.system, "KGMK", n_points=21),
-    fermi=fermi,
-    solver=SomeLevels(n_bands=n_bands, center=fermi),
-    projectors=make_projectors(data, ["layer"]),
-    jobs=(jobs := Jobs(group=find_group(os.environ), scratch=Path(figure).with_suffix(".kpoints"))),
-)
-if jobs.group.rank == 0:
-    for width in bandwidths(bands):
-        if abs(width.center - fermi) < 0.05:
-            print(f"band {width.band + 1}: {1000 * width.width:.2f} meV wide")
-    low, high = np.nanmin(bands.energies) - fermi, np.nanmax(bands.energies) - fermi
-    save_figure(plot_fat_bands(bands, window=(low, high))[0], Path(figure))
-    jobs.finish()
+def main(folder: str, figure: str) -> None:
+    """Compute the bands, print the widths of the flat ones, and draw all of them."""
+    data = read_folder(folder)
+    fermi, _ = find_fermi_energy(data, None)  # that of the folder, else by counting the electrons
+    n_bands = min(20, data.H_bloch.n_orbitals)
+
+    bands = compute_bands(
+        data,
+        make_kpath(data.system, "KGMK", n_points=21),
+        fermi=fermi,
+        solver=SomeLevels(n_bands=n_bands, center=fermi),
+        projectors=make_projectors(data, ["layer"]),
+        jobs=(jobs := Jobs(group=find_group(os.environ), scratch=Path(figure).with_suffix(".kpoints"))),
+    )
+    if jobs.group.rank == 0:
+        for width in bandwidths(bands):
+            if abs(width.center - fermi) < 0.05:
+                print(f"band {width.band + 1}: {1000 * width.width:.2f} meV wide")
+        low, high = np.nanmin(bands.energies) - fermi, np.nanmax(bands.energies) - fermi
+        save_figure(plot_fat_bands(bands, window=(low, high))[0], Path(figure))
+        jobs.finish()
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        sys.exit(__doc__)
+    try:
+        main(*sys.argv[1:])
+    except DeephError as error:
+        sys.exit(str(error))

@@ -10,6 +10,7 @@ from deeph.hamiltonian import Hamiltonian
 from deeph.system import FloatArray
 from postprocess.bands.bands import BandEdge, Bands
 from postprocess.bands.derivatives import BandPoint
+from postprocess.bands.directions import named_directions
 from postprocess.bands.lattice import periodic_directions
 from postprocess.states.states import Dense, StateSolver
 
@@ -17,6 +18,8 @@ LARGEST_STEP = 0.05
 """1/Angstrom; of the search for a band edge."""
 FLAT = 1e-6
 """eV Angstrom; a slope that is none."""
+ISOTROPIC = 0.05
+"""Relative difference of inverse masses that does not tell directions, or levels, apart."""
 AT_CROSSING = 0.01
 """eV; levels so close to the Fermi level at a k where bands touch form one group (a Dirac point of noisy data)."""
 
@@ -54,9 +57,11 @@ class EdgeReport:
     degeneracy : int
         Levels that meet there.
     masses : list of lists of float, or None
-        Effective masses in m_e of the levels that meet there, for each principal axis; None where bands cross linearly.
+        Effective masses in m_e of the levels that meet there, the heaviest first, for each direction; None where bands cross linearly.
     axes : list of (3,) lists or None
-        Cartesian directions of the axes (of the mean over the levels), one for each direction in which bands disperse.
+        Cartesian unit vectors of the directions: the principal axes of one anisotropic mass tensor, else the lattice's own.
+    names : list of str or None
+        Of the lattice's directions, see :func:`postprocess.bands.directions.named_directions`; None for principal axes.
     """
 
     energy: float
@@ -64,6 +69,7 @@ class EdgeReport:
     degeneracy: int
     masses: list[list[float]] | None
     axes: list[list[float]] | None
+    names: list[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -127,12 +133,20 @@ def _plane(hamiltonian: Hamiltonian) -> FloatArray:
 
 
 def _described(point: BandPoint, plane: FloatArray) -> EdgeReport:
+    """Masses along the principal axes if they mean something: a tensor that all levels share, and that is not isotropic."""
     k = point.k - np.floor(point.k + 0.5 - 1e-9)
     try:
-        axes = np.linalg.eigh(plane @ point.inverse_mass @ plane.T)[1].T @ plane
+        inverse, vectors = np.linalg.eigh(plane @ point.inverse_mass @ plane.T)
     except DataError:
         return EdgeReport(point.energy, k, len(point.group), None, None)
-    return EdgeReport(point.energy, k, len(point.group), [point.masses(axis).tolist() for axis in axes], axes.tolist())
+    axes, names = vectors.T @ plane, None
+    axes *= np.sign(axes[np.arange(len(axes)), np.abs(axes).argmax(axis=1)])[:, None]
+    warped = any(np.ptp(1 / point.masses(axis)) > ISOTROPIC * np.abs(inverse).max() for axis in axes)
+    if warped or np.ptp(inverse) < ISOTROPIC * np.abs(inverse).max():
+        named = named_directions(point.hamiltonian.system)
+        names, axes = list(named), np.array(list(named.values())).reshape(-1, 3)
+    masses = [sorted(point.masses(axis).tolist(), key=abs, reverse=True) for axis in axes]
+    return EdgeReport(point.energy, k, len(point.group), masses, axes.tolist(), names)
 
 
 def find_crossings(hamiltonian: Hamiltonian, bands: Bands) -> list[Crossing]:

@@ -4,15 +4,21 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from deeph.errors import DataError
 from deeph.hamiltonian import Hamiltonian
+from deeph.log import logger
 from deeph.system import FloatArray
-from postprocess.bands.bands import Bands
+from postprocess.bands.bands import STORED, Bands
 from postprocess.bands.edges import BandWidth, Crossing, EdgeReport, bandwidths, find_crossings, true_edge
+from postprocess.density.dos import Window, compute_dos
+from postprocess.density.mesh import make_mesh
 from postprocess.eigen.dense import hermitian
 from postprocess.eigen.solvers import DENSE_LIMIT
 
 NEAR = 2
 """Bands on either side of the Fermi level whose widths are shown."""
+NOTED = 5e-3
+"""eV; a stored Fermi level so far from the counted one is pointed out: another mesh, temperature, or H."""
 MANY = 6
 """Crossings of the Fermi level that are listed one by one."""
 
@@ -33,6 +39,9 @@ class BandReport:
         Of the Fermi level on the path; empty for cells too large for dense matrices.
     widths : list of BandWidth
         Of all bands known along the whole path.
+    counted_fermi : float or None
+        The Fermi level that the number of electrons gives on the default mesh of ``deeph-dos``, eV, if the stored one is another
+        (more than 5 meV outside the levels between which it may lie).
     """
 
     gap: float | None
@@ -41,11 +50,18 @@ class BandReport:
     cbm: EdgeReport | None
     crossings: list[Crossing]
     widths: list[BandWidth]
+    counted_fermi: float | None = None
 
     def describe(self, fermi_energy: float | None) -> list[str]:
         """Lines of text; energies from the Fermi level."""
         zero = fermi_energy or 0.0
         lines = []
+        if self.counted_fermi is not None and fermi_energy is not None:
+            difference = 1000 * (self.counted_fermi - fermi_energy)
+            lines.append(
+                f"counted      {self.counted_fermi:.6f} eV is the Fermi level that the number of electrons gives, {difference:+.1f} meV "
+                "from the stored one (--fermi takes another)"
+            )
         if self.gap is not None:
             lines.append(
                 f"true gap     {self.gap:.6f} eV, {'direct' if self.is_direct else 'indirect'}, between the extrema near those of the path"
@@ -53,23 +69,29 @@ class BandReport:
         for name, edge in (("valence band maximum   ", self.vbm), ("conduction band minimum", self.cbm)):
             if edge is not None:
                 lines += [f"  {name}  {edge.energy - zero:+.6f} eV  at k = ({_k(edge.k)}){_degenerate(edge)}", *_masses(edge)]
+        collinear = any(w.spin for w in self.widths)
         speeds = sorted(c.velocity / 1e6 for c in self.crossings)
         if len(speeds) > MANY:
             lines.append(f"Fermi velocities {speeds[0]:.4f} to {speeds[-1]:.4f} x 10^6 m/s along the path, {len(speeds)} crossings")
         else:
-            where = [f"along the path at k = ({_k(c.k)}), band {c.band + 1}" for c in self.crossings]
+            where = [f"along the path at k = ({_k(c.k)}), band {c.band + 1}{_spin(c.spin, collinear)}" for c in self.crossings]
             lines += [f"Fermi velocity {c.velocity / 1e6:.4f} x 10^6 m/s {at}" for c, at in zip(self.crossings, where, strict=True)]
         if fermi_energy is not None:
             near = sorted(self.widths, key=lambda w: abs(w.center - zero))[: 2 * NEAR]
-            lines += [
-                f"band {w.band + 1:<5} {w.low - zero:+.6f} to {w.high - zero:+.6f} eV, {1000 * w.width:.3f} meV wide"
-                for w in sorted(near, key=lambda w: (w.spin, w.band))
-            ]
+            for w in sorted(near, key=lambda w: (w.spin, w.band)):
+                name = f"{w.band + 1}{_spin(w.spin, collinear)}"
+                lines.append(
+                    f"band {name:<{15 if collinear else 5}} {w.low - zero:+.6f} to {w.high - zero:+.6f} eV, {1000 * w.width:.3f} meV wide"
+                )
         return lines
 
 
 def _k(k: FloatArray) -> str:
     return ", ".join(f"{x:.4f}" for x in np.round(k, 6) + 0.0)
+
+
+def _spin(spin: int, collinear: bool) -> str:
+    return f", spin {('up', 'down')[spin]}" if collinear else ""
 
 
 def _degenerate(edge: EdgeReport) -> str:
@@ -79,10 +101,8 @@ def _degenerate(edge: EdgeReport) -> str:
 def _masses(edge: EdgeReport) -> list[str]:
     if edge.masses is None or edge.axes is None:
         return ["    no effective mass: bands cross linearly"]
-    return [
-        f"    mass {', '.join(f'{m:+.4f}' for m in masses)} m_e along ({', '.join(f'{x:.3f}' for x in axis)})"
-        for masses, axis in zip(edge.masses, edge.axes, strict=True)
-    ]
+    names = edge.names or [f"({', '.join(f'{x:.3f}' for x in np.round(axis, 6) + 0.0)})" for axis in edge.axes]
+    return [f"    mass {', '.join(f'{m:+.4f}' for m in masses)} m_e along {name}" for masses, name in zip(edge.masses, names, strict=True)]
 
 
 def make_report(hamiltonian: Hamiltonian, bands: Bands) -> BandReport:
@@ -90,10 +110,24 @@ def make_report(hamiltonian: Hamiltonian, bands: Bands) -> BandReport:
     hamiltonian, gap, widths = hermitian(hamiltonian), bands.gap, bandwidths(bands)
     if hamiltonian.H_bloch.n_orbitals > DENSE_LIMIT:
         return BandReport(None if gap is None or gap.is_metal else gap.width, None, None, None, [], widths)
-    crossings = find_crossings(hamiltonian, bands)
+    crossings, counted = find_crossings(hamiltonian, bands), _other_fermi_energy(hamiltonian, bands)
     if gap is None or gap.is_metal:
-        return BandReport(None, None, None, None, crossings, widths)
+        return BandReport(None, None, None, None, crossings, widths, counted)
     vbm, cbm = true_edge(hamiltonian, gap.vbm, highest=True), true_edge(hamiltonian, gap.cbm, highest=False)
     difference = vbm.k - cbm.k
     direct = bool(np.allclose(difference, np.rint(difference), rtol=0, atol=1e-3))
-    return BandReport(cbm.energy - vbm.energy, direct, vbm, cbm, crossings, widths)
+    return BandReport(cbm.energy - vbm.energy, direct, vbm, cbm, crossings, widths, counted)
+
+
+def _other_fermi_energy(hamiltonian: Hamiltonian, bands: Bands) -> float | None:
+    """The counted Fermi level where the stored one is not it; an insulator's may lie anywhere in the gap."""
+    if bands.fermi_origin != STORED or bands.fermi_energy is None or hamiltonian.n_electrons is None:
+        return None
+    try:
+        counted = compute_dos(hamiltonian, make_mesh(hamiltonian), window=Window(-1.0, 1.0, 3)).counted
+    except DataError as error:
+        logger.warning("the Fermi level could not be counted: %s", error)
+        return None
+    if counted is None or counted.low - NOTED <= bands.fermi_energy <= counted.high + NOTED:
+        return None
+    return counted.energy

@@ -74,8 +74,12 @@ def check_solver_options(args: argparse.Namespace) -> None:
         raise UsageError("--solver slepc works on one k-point after the other and without --project, --symmetrize and -j; use mpirun")
 
 
-def choose_levels(args: argparse.Namespace, data: "Hamiltonian") -> "tuple[SolverFactory | None, float | None, str]":
+def choose_levels(
+    args: argparse.Namespace, data: "Hamiltonian", *, window_selects: bool = False
+) -> "tuple[SolverFactory | None, float | None, str]":
     """What to compute: None for all levels by dense matrices; and the Fermi level, with its origin, if it was needed for that.
+
+    A window always selects the levels of large cells; in small ones, where all levels cost no more, only with ``window_selects``.
 
     Raises
     ------
@@ -87,7 +91,7 @@ def choose_levels(args: argparse.Namespace, data: "Hamiltonian") -> "tuple[Solve
     from postprocess.eigen.solvers import DENSE_LARGEST, DENSE_LIMIT, SomeLevels
 
     large = data.n_orbitals > DENSE_LIMIT and args.solver != "dense" and args.device == "cpu"
-    partial = args.n_bands or (args.window and (large or args.solver in SPARSE))
+    partial = args.n_bands or (args.window and (large or window_selects or args.solver in SPARSE))
     if not partial and data.n_orbitals > DENSE_LARGEST and args.solver != "dense" and args.device == "cpu":
         raise UsageError(
             f"{data.n_orbitals} orbitals are too many to compute all bands; add --n-bands N (the N bands nearest the Fermi level, or "

@@ -3,6 +3,7 @@
 import argparse
 import sys
 from fractions import Fraction
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +14,10 @@ from postprocess.cli.solver import add_solver_options, check_solver_options, cho
 
 if TYPE_CHECKING:
     from deeph.hamiltonian import Hamiltonian
+    from deeph.orbitals import Orbitals
     from deeph.processes import Group
     from deeph.system import FloatArray, System
-    from postprocess.eigen.kjobs import Results
+    from postprocess.eigen.kjobs import Jobs, Results
     from postprocess.eigen.spectrum import SpectrumWork
 
 EPILOG = """examples:
@@ -57,11 +59,33 @@ def _body(args: argparse.Namespace) -> int:
     from deeph.errors import UsageError
 
     check_solver_options(args)
+    _check_options(args)
     if args.out and (args.out.suffix != ".h5" or not args.out.absolute().parent.is_dir()):
         raise UsageError(f"--out {args.out}: expected a name ending in .h5 in an existing folder")
     group = start_group(args)
     data, _ = load(args.folder, predicted=args.predicted or None)
     return _charges(args, data, group) if args.charges else _states(args, data, group)
+
+
+def _check_options(args: argparse.Namespace) -> None:
+    """Find what contradicts itself or is missing before anything is computed."""
+    from deeph.errors import DataError, UsageError
+    from deeph.orbitals import FILE
+
+    if args.window and not -inf < args.window[0] < args.window[1] < inf:
+        raise UsageError(f"--window {args.window[0]:g} {args.window[1]:g}: expected two energies in eV, the lower one first")
+    if args.window and args.n_bands:
+        raise UsageError("--window and --n-bands both select states: leave out one of them")
+    if args.window and args.device != "cpu":
+        raise UsageError(f"--device {args.device} computes all levels with dense matrices: leave out --window")
+    if args.cube and not Path(args.cube).absolute().parent.is_dir():
+        raise UsageError(f"--cube {args.cube}: the folder {Path(args.cube).parent} does not exist")
+    file = args.orbitals or args.folder / FILE
+    if args.cube and args.folder.is_dir() and not file.is_file():
+        raise DataError(
+            f"{file}: there is no such file. --cube needs the radial functions of the basis; deeph-overlap writes them beside the overlap: "
+            f"'deeph-overlap {args.folder / 'POSCAR'} --basis FILES NEW_FOLDER', then --orbitals NEW_FOLDER/{FILE}"
+        )
 
 
 def _charges(args: argparse.Namespace, data: "Hamiltonian", group: "Group") -> int:
@@ -117,31 +141,56 @@ def parse_k(text: str, system: "System") -> "FloatArray":
 def _states(args: argparse.Namespace, data: "Hamiltonian", group: "Group") -> int:
     import numpy as np
 
-    from deeph.log import logger
     from postprocess.eigen.dense import hermitian
     from postprocess.eigen.kjobs import fingerprint, run_tasks
-    from postprocess.eigen.spectrum import SpectrumWork, k_tasks
-    from postprocess.output.state_files import PRECISIONS, write_states
+    from postprocess.eigen.spectrum import SpectrumWork, collect, describe_solver, k_tasks
+    from postprocess.output.state_files import PRECISIONS
     from postprocess.states.states import Dense
 
     k = np.array([parse_k(text, data.system) for text in args.k])
-    levels, fermi, _ = choose_levels(args, data)
+    orbitals = _read_orbitals(args, data) if args.cube else {}
+    levels, fermi, _ = choose_levels(args, data, window_selects=True)
     fermi = fermi if fermi is not None else args.fermi if args.fermi is not None else data.fermi_energy
     data = hermitian(data)
     work = SpectrumWork(data, levels or Dense(device=args.device), vectors=PRECISIONS[args.precision])
     tasks = k_tasks(k, data.basis.n_spin)
     jobs = make_jobs(args, group, [args.out] if args.out else [])
     results = run_tasks(work, tasks, jobs, identity=fingerprint(data, tasks, work.solver, work.vectors) if args.out else "")
+    with jobs.useful():
+        found = collect(results)
     if group.rank > 0:
         return 0
+    sys.stdout.write(f"solver: {describe_solver(work.solver, data.n_orbitals)}, {found.describe()}\n")
     _list(work, args.k, tasks, results, fermi)
     if args.cube:
-        _write_cubes(args, data, tasks, results)
+        _write_cubes(args, data, tasks, results, orbitals)
     if args.out:
-        write_states(args.out, data, k, results, fermi_energy=fermi)
-        logger.info("wrote %s", args.out)
-        jobs.finish()
+        _write_states(args.out, data, k, results, fermi, jobs)
     return 0
+
+
+def _write_states(path: Path, data: "Hamiltonian", k: "FloatArray", results: "Results", fermi: float | None, jobs: "Jobs") -> None:
+    from deeph.errors import UsageError
+    from deeph.log import logger
+    from postprocess.output.state_files import write_states
+
+    try:
+        write_states(path, data, k, results, fermi_energy=fermi)
+    except UsageError:  # this file cannot hold these states, whose results would be in the way of others
+        jobs.finish()
+        raise
+    logger.info("wrote %s", path)
+    jobs.finish()
+
+
+def _read_orbitals(args: argparse.Namespace, data: "Hamiltonian") -> "dict[int, Orbitals]":
+    """The radial functions for --cube, those of the basis of H."""
+    from deeph.orbitals import FILE, read_orbitals
+    from postprocess.states.realspace import check_orbitals
+
+    orbitals = read_orbitals(args.orbitals or args.folder / FILE)
+    check_orbitals(orbitals, data.basis)
+    return orbitals
 
 
 def _list(work: "SpectrumWork", names: list[str], tasks: list[Any], results: "Results", fermi: float | None) -> None:
@@ -155,8 +204,11 @@ def _list(work: "SpectrumWork", names: list[str], tasks: list[Any], results: "Re
     lines = [f"{data.system.formula}: energies " + ("absolute" if fermi is None else f"from E_F = {fermi:.6f} eV")]
     for number, (task, one) in enumerate(zip(tasks, results, strict=True)):
         spin = f", spin {('up', 'down')[task.spin]}" if data.basis.n_spin > 1 else ""
-        lines.append(f"k = {names[number % len(names)]} ({', '.join(f'{x:.6g}' for x in task.k)}){spin}")
         states = States(data, np.array(task.k), task.spin, one["energies"], one["vectors"])
+        n_states = len(states.energies)
+        near = f"the {LISTED} of {n_states} states nearest {'zero' if fermi is None else 'E_F'}"
+        shown = near if n_states > LISTED else f"{n_states} state{'s' * (n_states != 1)}"
+        lines.append(f"k = {names[number % len(names)]} ({', '.join(f'{x:.6g}' for x in task.k)}){spin}: {shown}")
         shares = np.zeros((data.system.n_atoms, len(states.energies)))
         np.add.at(shares, atom, states.populations)
         for n in np.sort(np.argsort(np.abs(states.energies - (fermi or 0.0)), kind="stable")[:LISTED]):
@@ -167,15 +219,16 @@ def _list(work: "SpectrumWork", names: list[str], tasks: list[Any], results: "Re
     sys.stdout.write("\n".join(lines) + "\n")
 
 
-def _write_cubes(args: argparse.Namespace, data: "Hamiltonian", tasks: list[Any], results: "Results") -> None:
+def _write_cubes(
+    args: argparse.Namespace, data: "Hamiltonian", tasks: list[Any], results: "Results", orbitals: "dict[int, Orbitals]"
+) -> None:
     import numpy as np
 
     from deeph.log import logger
-    from deeph.orbitals import FILE, read_orbitals
     from postprocess.states.realspace import Grid, compute_density, write_cube
     from postprocess.states.states import States
 
-    orbitals, grid, number = read_orbitals(args.orbitals or args.folder / FILE), Grid.with_spacing(data.system, args.spacing), 0
+    grid, number = Grid.with_spacing(data.system, args.spacing), 0
     for task, one in zip(tasks, results, strict=True):
         states = States(data, np.array(task.k), task.spin, one["energies"], one["vectors"])
         for n, density in enumerate(compute_density(states, orbitals, grid)):

@@ -54,7 +54,7 @@ def write_states(path: Path, hamiltonian: Hamiltonian, k: FloatArray, results: R
         n_bands, dtype = max(sizes), results[0]["vectors"].dtype
         energies = file.create_dataset("energies", (*shape, n_bands), float, fillvalue=np.nan)
         vectors = file.create_dataset("vectors", (*shape, n_bands, hamiltonian.H_bloch.n_orbitals), dtype)
-        charges = file.create_dataset("charges", (*shape, n_bands, hamiltonian.system.n_atoms), np.float32)
+        charges = file.create_dataset("charges", (*shape, n_bands, hamiltonian.system.n_atoms), np.empty(0, dtype).real.dtype)
         first = file.create_dataset("first", shape, int)
         atom = atom_of_orbital(hamiltonian)
         file["k"], file["atom_of_orbital"], file["spin_of_orbital"] = k, atom, spin_of_orbital(hamiltonian)

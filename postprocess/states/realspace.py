@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from deeph.basis import Basis
 from deeph.errors import DataError, UsageError
 from deeph.harmonics import solid_harmonics
 from deeph.orbitals import Orbitals
@@ -75,10 +76,7 @@ def compute_density(states: States, orbitals: Mapping[int, Orbitals], grid: Grid
         If the orbitals are not those of the basis, or the grid is too large.
     """
     basis, system = states.hamiltonian.basis, states.hamiltonian.system
-    for z, ls in basis.shells.items():
-        given = orbitals[z].ls if z in orbitals else None
-        if given != ls:
-            raise DataError(f"orbitals of {SYMBOLS[z]}: shells {given}, but the basis of H has {ls}; expected the same basis")
+    check_orbitals(orbitals, basis)
     n_points, m, n_spinor = int(np.prod(grid.shape)), states.C.shape[1], basis.spin_factor
     if n_points * m * n_spinor > LARGEST_GRID:
         raise DataError(f"{m} states on {n_points} grid points take too much memory; choose fewer states or a larger spacing")
@@ -92,6 +90,16 @@ def compute_density(states: States, orbitals: Mapping[int, Orbitals], grid: Grid
         for component, C in zip(psi, rows, strict=True):
             np.add.at(component, place, phase * (phi @ C))
     return np.asarray((np.abs(psi) ** 2).sum(axis=0).T.reshape(m, *grid.shape))
+
+
+def check_orbitals(orbitals: Mapping[int, Orbitals], basis: Basis) -> None:
+    """DataError if the orbitals are not those of the basis."""
+    for z, ls in basis.shells.items():
+        if z not in orbitals:
+            found = ", ".join(SYMBOLS[n] for n in orbitals) or "nothing"
+            raise DataError(f"the file of orbitals holds {found}, but no {SYMBOLS[z]}; expected the basis that H was computed with")
+        if orbitals[z].ls != ls:
+            raise DataError(f"orbitals of {SYMBOLS[z]}: shells {orbitals[z].ls}, but the basis of H has {ls}; expected the same basis")
 
 
 def evaluate(orbitals: Orbitals, vectors: FloatArray) -> FloatArray:
