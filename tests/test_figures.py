@@ -14,8 +14,7 @@ from deeph.errors import UsageError
 from deeph.store import write_folder
 from postprocess.bands.bands import compute_bands
 from postprocess.bands.kpath import make_kpath, read_kpath
-from postprocess.density.dos import DOS
-from postprocess.output.plot import plot_bands, save_figure
+from postprocess.output.plot import plot_bands
 from postprocess.output.plot_fat import plot_fat_bands
 from postprocess.output.tables import read_bands
 from postprocess.states.projectors import make_projectors
@@ -44,38 +43,6 @@ def test_legend_is_not_wider_than_the_axes(length):
     assert axes > 100  # and it did not squeeze them
     text = [t.get_text().replace("\n", "") for t in ax.get_legend().get_texts()]
     assert text == [bands.title, "y" * length]  # nothing is cut off
-
-
-def test_shares_are_dots_and_spins_are_colours(tmp_path):
-    bands = fat(random_model(1, spin="spinor"), "element", "spin")
-    axes = plot_fat_bands(bands, window=(-1, 1))
-    assert [ax.get_ylabel() for ax in axes if ax.get_ylabel()] == [r"$E - E_\mathrm{F}$ (eV)"]
-    names = [t.get_text() for t in axes[0].get_legend().get_texts()]
-    assert names == ["C", "N"]
-    sizes = axes[0].collections[0].get_sizes()
-    assert sizes.max() <= 14.0 * max(w.max() for w in bands.weights.values()) + 1e-9
-    assert len(axes[0].collections[0].get_offsets()) <= 2 * bands.energies.size
-    assert all(len(ax.collections) for ax in axes[1:])
-    assert len(axes) == 4
-    bands.weights["C"][0, 0, 0] = -1.5  # a Mulliken share may be so in high states; it stays a share
-    assert len(plot_fat_bands(bands)) == 4
-    for name in ("b.h5", "b.json"):
-        bands.save(tmp_path / name)
-        assert read_bands(tmp_path / name).signed == ("sx", "sy", "sz")
-    save_figure(axes[0], tmp_path / "fat.pdf")
-    assert (tmp_path / "fat.pdf").read_bytes().startswith(b"%PDF")
-
-
-def test_dos_panel_shares_the_energy_axis():
-    bands = fat(random_model(1, spin="collinear"), "element")
-    energies = np.linspace(-2, 2, 50)
-    density = np.ones((2, 2, 50)) * np.array([2.0, 1.0])[:, None, None]
-    axes = plot_fat_bands(bands, window=(-1, 1), dos=DOS(energies, density, 0 * density, ("total", "C"), "test"))
-    assert axes[-1].get_ylim() == axes[0].get_ylim() == (-1, 1)
-    low, high = axes[-1].get_xlim()
-    assert low == -high
-    with pytest.raises(UsageError, match="--projections"):
-        plot_fat_bands(replace(bands, weights={}))
 
 
 def test_bands_of_a_window_are_drawn_and_read_back(tmp_path):

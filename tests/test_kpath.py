@@ -111,10 +111,10 @@ def test_forms_of_the_same_path():
     assert np.array_equal(expected.distances[expected.bounds[:-1]], expected.ticks[:-1])
 
 
-@given(st.integers(2, 200))
+@given(st.integers(6, 200))
 def test_sampling(n_points):
     path = make_kpath(one_atom(HEX120), "GMK|GK'", n_points=n_points)
-    assert abs(len(path.k) - n_points) <= 2 * len(path.segments)
+    assert len(path.k) == n_points
     assert path.labels == ("G", "M", "K|G", "K'")
     assert (np.diff(path.distances) >= 0).all()
     for points in path.segments:
@@ -140,9 +140,28 @@ def test_wrong_paths(text, message):
         make_kpath(one_atom(HEX120), text)
 
 
-def test_too_few_points():
-    with pytest.raises(UsageError, match="0 k-points"):
-        make_kpath(one_atom(HEX120), "GMK", n_points=0)
+@pytest.mark.parametrize("n_points", [-1, 0, 3])
+def test_too_few_points(n_points):
+    with pytest.raises(UsageError, match=f"{n_points} k-points .* 2 segments.* at least 4"):
+        make_kpath(one_atom(HEX120), "GMK", n_points=n_points)
+
+
+def test_the_longest_step_is_as_short_as_possible():
+    """One point more on any other segment, taken from a longer step, would be better; so no step may allow that."""
+    path = make_kpath(one_atom(FCC), n_points=40)
+    assert len(path.k) == 40
+    lengths, counts = np.diff(path.ticks), np.diff(path.bounds)
+    steps = lengths / (counts - 1)
+    for n in np.flatnonzero(counts > 2):
+        assert lengths[n] / (counts[n] - 2) >= steps.max() - 1e-12
+
+
+@pytest.mark.parametrize(("scale", "expected"), [(1.0, 202), (0.5, 403), (0.1, 600), (2.2, 100)])
+def test_the_usual_number_of_points_grows_with_the_path(scale, expected):
+    path = make_kpath(one_atom(HEX120 * np.array([scale, scale, 1])), "GMKG")
+    assert len(path.k) == expected
+    if scale in (1.0, 0.5):
+        assert np.diff(path.distances).max() < 0.0205
 
 
 def test_molecule_has_no_default_path():

@@ -71,6 +71,22 @@ def test_what_does_not_fit_is_refused():
         make_unfolding(big, np.diag([4, 1, 1]))
 
 
+@pytest.mark.parametrize("vacuum", [1.0, 1.2])
+def test_a_turned_primitive_cell_is_refused_with_the_matrix_that_fits(vacuum):
+    """Also the mirrored cell, or the other height of the vacuum: what is said has to be what works."""
+    small = random_model(5)
+    big = supercell(small, (3, 2, 1))
+    angle = 0.3
+    turn = np.array([[np.cos(angle), np.sin(angle), 0], [-np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
+    with pytest.raises(UsageError, match=r"no supercell.*expected integers.*orientation.*--unfold=([-\d,]+)$") as caught:
+        make_unfolding(big.system, small.system.cell @ turn * np.array([1, 1, vacuum]))
+    matrix = np.array(str(caught.value).rpartition("=")[2].split(","), int).reshape(3, 3)
+    weights = unfolded(big, make_unfolding(big.system, matrix))[1]
+    assert np.abs(weights - np.rint(weights)).max() < 1e-9
+    with pytest.raises(UsageError, match="no turn of the primitive cell fits"):
+        make_unfolding(big.system, small.system.cell @ turn * np.array([1.1, 1.1, 1]))
+
+
 def test_twisted_bilayer_unfolded_on_each_layer(shared_data):
     """7 graphene cells a layer; the strong weights lie on the bands of graphene, whose sigma bottom is at -19.6 eV, and form the cone."""
     openmx = pytest.importorskip("preprocess.readers.openmx")

@@ -14,6 +14,11 @@ from deeph.log import logger
 from deeph.system import FloatArray, IntArray, System
 from postprocess.bands.lattice import SpecialPoints, special_points
 
+SPACING = 0.02
+"""Usual distance of k-points, 1/Angstrom with 2 pi: steep bands that cross within it look as if they did so in a point."""
+FEWEST, MOST = 100, 600
+"""Usual numbers of k-points of the shortest and the longest paths."""
+
 
 class Segment(NamedTuple):
     """A straight line between two k-points, sampled with both ends."""
@@ -95,7 +100,7 @@ class KPath:
         return cls(np.concatenate(k), np.concatenate(distances), np.array(ticks), tuple(labels), bounds, system.reciprocal)
 
 
-def make_kpath(system: System, text: str | None = None, *, n_points: int = 120) -> KPath:
+def make_kpath(system: System, text: str | None = None, *, n_points: int | None = None) -> KPath:
     """A path from labels and coordinates.
 
     Parameters
@@ -105,25 +110,38 @@ def make_kpath(system: System, text: str | None = None, *, n_points: int = 120) 
     text : str, optional
         ``"GMKG"`` or ``"G-M-K-G"``; a bar or comma breaks the path (``"GMK|GA"``); coordinates as ``"G M=1/2,0,0 K=1/3,1/3,0"``.
         By default the usual path of the lattice.
-    n_points : int
-        Points of the whole path, shared among the segments by their length.
+    n_points : int, optional
+        Points of the whole path, both ends of every segment counted, shared among the segments by their length. By default one
+        for every :data:`SPACING`, but :data:`FEWEST` to :data:`MOST`.
 
     Raises
     ------
     UsageError
-        If a label is unknown to this lattice, a coordinate is not a number, or ``n_points`` is below 2.
+        If a label is unknown to this lattice, a coordinate is not a number, or ``n_points`` is below two for each segment.
     """
-    if n_points < 2:
-        raise UsageError(f"{n_points} k-points asked for; expected at least 2")
     candidates = special_points(system)
     if text is None and candidates[0].lattice == "molecule":
         raise UsageError("the structure is a molecule in a box, so there is no band path; give coordinates such as '0,0,0 1/2,0,0'")
     runs = _resolve(_parse(candidates[0].path if text is None else text), candidates)
     lines = [(a, b) for run in runs for a, b in pairwise(run)]
     lengths = np.array([np.linalg.norm((b[1] - a[1]) @ system.reciprocal) for a, b in lines])
-    counts = np.maximum(2, np.rint(n_points * lengths / max(lengths.sum(), 1e-12))) if lines else lengths
+    if n_points is None:
+        n_points = max(2 * len(lines), int(np.clip(np.ceil(lengths.sum() / SPACING), FEWEST, MOST)))
+    counts = _share(n_points, lengths)
     segments = [Segment(a[1], b[1], int(n), a[0], b[0]) for (a, b), n in zip(lines, counts, strict=True)]
     return KPath.from_segments(system, segments)
+
+
+def _share(n_points: int, lengths: FloatArray) -> IntArray:
+    """Points of each segment, ``n_points`` together, so that the longest step of the path is as short as possible."""
+    if n_points < 2 * len(lengths):
+        raise UsageError(
+            f"{n_points} k-points for a path of {len(lengths)} segments: each holds both its ends, so it needs at least {2 * len(lengths)}"
+        )
+    counts = np.full(len(lengths), 2)
+    for _ in range(n_points - counts.sum()):
+        counts[np.argmax(lengths / (counts - 1))] += 1
+    return counts
 
 
 def _parse(text: str) -> list[list[tuple[str, FloatArray | None]]]:

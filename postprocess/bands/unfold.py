@@ -9,6 +9,7 @@ number of orbitals of the primitive cell.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 
@@ -16,9 +17,12 @@ from deeph.errors import DataError, UsageError
 from deeph.hamiltonian import Hamiltonian
 from deeph.system import FloatArray, IntArray, System
 from postprocess.bands.kpath import KPath
+from postprocess.bands.lattice import periodic_directions
 from postprocess.states.projectors import Weights
 from postprocess.states.states import States, atom_of_orbital
 
+UNFOLDED = "unfolded"
+"""Label of the weights."""
 TOLERANCE = 0.6
 """Angstrom an atom may be away from its place in the primitive lattice."""
 
@@ -42,7 +46,7 @@ class Unfolding:
     matrix: IntArray
     site: IntArray
     cell: IntArray
-    name: str = "unfolded"
+    name: str = UNFOLDED
 
     @property
     def n_cells(self) -> int:
@@ -75,7 +79,7 @@ class Unfolding:
 
 
 def make_unfolding(
-    system: System, primitive: FloatArray, *, atoms: Sequence[int] | None = None, name: str = "unfolded", tolerance: float = TOLERANCE
+    system: System, primitive: FloatArray, *, atoms: Sequence[int] | None = None, name: str = UNFOLDED, tolerance: float = TOLERANCE
 ) -> Unfolding:
     """Find the primitive atom and cell of each atom.
 
@@ -100,10 +104,12 @@ def make_unfolding(
         If the atoms do not fill the primitive cells evenly.
     """
     lattice = np.asarray(primitive, float)
-    matrix = _integer_matrix(system, lattice)
     chosen = np.arange(system.n_atoms) if atoms is None else np.asarray(atoms, int)
     if not len(chosen):
         raise UsageError("no atoms to unfold")
+    matrix = _integer_matrix(system, lattice)
+    if matrix is None:
+        raise UsageError(_why_no_supercell(system, lattice, chosen, tolerance))
     vectors = np.linalg.solve(matrix.astype(float), system.cell)
     fractional = np.linalg.solve(vectors.T, system.positions.T).T
     site, cell = np.full(system.n_atoms, -1), np.zeros((system.n_atoms, 3), np.int64)
@@ -128,8 +134,8 @@ def make_unfolding(
     return out
 
 
-def _integer_matrix(system: System, lattice: FloatArray) -> IntArray:
-    """M with supercell = M @ primitive, from M itself or from the primitive vectors."""
+def _integer_matrix(system: System, lattice: FloatArray) -> IntArray | None:
+    """M with supercell = M @ primitive, from M itself or from the primitive vectors; None if there is none."""
     if lattice.shape != (3, 3) or abs(np.linalg.det(lattice)) < 1e-6:
         raise UsageError("the primitive lattice needs three independent vectors")
     whole = np.rint(lattice)
@@ -138,8 +144,46 @@ def _integer_matrix(system: System, lattice: FloatArray) -> IntArray:
     matrix = system.cell @ np.linalg.inv(lattice)
     whole = np.rint(matrix)
     if np.abs(matrix - whole).max() > 0.02 or abs(np.linalg.det(whole)) < 0.5:
-        raise UsageError(f"the cell is no supercell of the primitive lattice: in its vectors it reads {np.round(matrix, 3).tolist()}")
+        return None
     return whole.astype(np.int64)
+
+
+def _why_no_supercell(system: System, lattice: FloatArray, atoms: IntArray, tolerance: float) -> str:
+    """What does not fit, and M if it would fit after a turn of the primitive cell."""
+    reads = np.round(system.cell @ np.linalg.inv(lattice), 3).tolist()
+    seen = f"the cell is no supercell of the primitive lattice: in its vectors it reads {reads}, expected integers. "
+    fitting: dict[tuple[int, ...], int] = {}
+    for matrix in _turned(system, lattice):
+        try:
+            fitting[tuple(matrix.ravel().tolist())] = int(make_unfolding(system, matrix, atoms=atoms, tolerance=tolerance).site.max())
+        except DataError:
+            continue
+    if fitting:
+        best = min(fitting, key=lambda m: (fitting[m], sum(np.abs(m)), sum(np.array(m) < 0), m))
+        return (
+            f"{seen}Its orientation or its vacuum is another one; instead of it, give the matrix M (supercell = M primitive): "
+            f"--unfold={','.join(map(str, best))}"
+        )
+    return (
+        f"{seen}Both cells must have the same orientation, strain and vacuum, and no turn of the primitive cell fits the atoms "
+        "(of a twisted bilayer, unfold one layer: --unfold-atoms); or give M (supercell = M primitive) as 9 integers"
+    )
+
+
+def _turned(system: System, lattice: FloatArray) -> list[IntArray]:
+    """Every M for which M @ primitive has the lengths and angles of the cell (the vacuum aside): only a rotation is left between them."""
+    lengths = np.linalg.norm(system.cell, axis=1)
+    vacuum = ~np.array(periodic_directions(system))
+    lattice = np.where(vacuum[:, None], lattice * (lengths / np.linalg.norm(lattice, axis=1))[:, None], lattice)
+    reach = np.floor(1.02 * lengths.max() * np.linalg.norm(np.linalg.inv(lattice), axis=0)).astype(int)
+    steps = np.stack(np.meshgrid(*[np.arange(-n, n + 1) for n in reach], indexing="ij"), -1).reshape(-1, 3)
+    size = np.linalg.norm(steps @ lattice, axis=1)
+    candidates = [steps[np.abs(size - length) < 0.02 * length] for length in lengths]
+    metric, scale = system.cell @ system.cell.T, np.outer(lengths, lengths)
+    hand = np.sign(np.linalg.det(system.cell) * np.linalg.det(lattice))
+    matrices = [np.array(rows) for rows in product(*candidates)]
+    turned = [(m, m @ lattice) for m in matrices if np.linalg.det(m) * hand > 0.5]
+    return [m for m, vectors in turned if (np.abs(vectors @ vectors.T - metric) < 0.02 * scale).all()]
 
 
 def _inside(cells: IntArray, matrix: IntArray) -> IntArray:

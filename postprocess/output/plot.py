@@ -34,6 +34,20 @@ COLOURS = ("#1a1a1a", "#c8321e", "#2b6cb0", "#2f855a", "#b7791f")
 ROOM = 0.92
 """Part of the axes' width that a legend may take; tick labels still move a little when it is placed."""
 SPIN_COLOURS = ("#c8321e", "#2b6cb0")
+SPIN_NAMES = ("up", "down")
+GROUP_COLOURS = ("#e8590c", "#1c7ed6", "#2f9e44", "#9c36b5", "#e6b800", "#0c8599", "#a61e4d", "#868e96")
+MIDDLE = "#303030"
+"""Zero on the scale between the first two group colours: as dark as a line has to be on white paper."""
+
+
+def group_colours(n: int) -> list[str]:
+    """As many different colours as there are groups of orbitals."""
+    import matplotlib as mpl
+    from matplotlib.colors import to_hex
+
+    if n <= len(GROUP_COLOURS):
+        return list(GROUP_COLOURS[:n])
+    return [to_hex(colour) for colour in mpl.colormaps["turbo"](np.linspace(0.02, 0.98, n))]
 
 
 def plot_bands(
@@ -84,6 +98,7 @@ def plot_bands(
             ax.set_ylim(*(window or (-3.0, 3.0)))
         if len(bands) > 1 or len(bands[0].energies) > 1:
             fit_legend(ax)
+        fit_ticks(ax)
     return ax
 
 
@@ -91,7 +106,7 @@ def _draw(ax: "Axes", bands: Bands, zero: float, number: int, *, dots: bool) -> 
     n_spin = len(bands.energies)
     for spin, energies in enumerate(bands.energies):
         colour = SPIN_COLOURS[spin] if n_spin > 1 and number < 1 else COLOURS[max(number, 0) % len(COLOURS)]
-        name = " ".join([bands.title] * (number >= 0) + [("up", "down")[spin]] * (n_spin > 1))
+        name = " ".join([bands.title] * (number >= 0) + [SPIN_NAMES[spin]] * (n_spin > 1))
         style: dict[str, Any] = {"color": colour, "lw": 1.0, "ls": "-" if spin == 0 or number < 1 else "--"}
         if dots:
             style = {"color": colour, "ls": "", "marker": "o", "ms": 1.5, "mew": 0, "zorder": 3}
@@ -113,11 +128,24 @@ def decorate(ax: "Axes", path: KPath, *, relative: bool) -> None:
     ax.set_ylabel(r"$E - E_\mathrm{F}$ (eV)" if relative else "$E$ (eV)")
 
 
-def fit_legend(ax: "Axes") -> None:
+def fit_ticks(ax: "Axes") -> None:
+    """Corners whose names would touch their left neighbour's get them one line lower; last of all, when the axes have their width."""
+    cast("Figure", ax.get_figure(root=True)).draw_without_rendering()
+    right = -np.inf
+    texts = []
+    for label in ax.get_xticklabels():
+        box = label.get_window_extent()
+        low = box.x0 < right + 0.2 * box.height  # a fifth of the height of a letter
+        texts.append(("\n" if low else "") + label.get_text())
+        right = -np.inf if low else box.x1
+    ax.set_xticks(ax.get_xticks(), texts)
+
+
+def fit_legend(ax: "Axes", title: str | None = None) -> None:
     """A legend above the axes and not wider than they are: in fewer columns, or with long names broken into lines."""
     handles, labels = ax.get_legend_handles_labels()
     cast("Figure", ax.get_figure(root=True)).draw_without_rendering()
-    room, columns, width = 0.0, 4, max(len(label) for label in labels)
+    room, columns, width = 0.0, 4, max((len(label) for label in labels), default=0)
     while room < 1 and (columns > 1 or width > 8):
         if columns > 1:
             columns -= 1
@@ -131,6 +159,8 @@ def fit_legend(ax: "Axes") -> None:
             bbox_to_anchor=(0.5, 1.0),
             ncols=columns,
             fontsize="small",
+            title=title,
+            title_fontsize="small",
             borderaxespad=0.2,
             markerscale=2,
         )
