@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -14,6 +15,9 @@ import pytest
 from band_cases import random_model, supercell
 
 from deeph.store import write_folder
+from postprocess.bands.bands import Bands
+from postprocess.bands.kpath import KPath
+from postprocess.cli.common import describe_bands
 from postprocess.output.tables import read_bands
 
 
@@ -81,6 +85,58 @@ def test_large_cells_are_not_started_without_being_told_how(folders, command, ad
     assert done.value.code == 2
     assert "10 orbitals are too many" in (error := capsys.readouterr().err)
     assert advice in error
+
+
+def test_a_window_without_levels_is_an_error_and_leaves_nothing(folders):
+    """Dense matrices draw nothing, a sparse solver finds nothing; the same output can then have a wider window."""
+    before = sorted(folders.iterdir())
+    for options, message in (([], "no level lies there on this path"), (["--solver", "superlu"], "no level was found")):
+        result = run("dft", "--points", 8, "--window", 500, 600, *options, "--out", "e.png", "e.h5", cwd=folders)
+        assert result.returncode == 1
+        assert message in result.stderr
+        assert not result.stdout
+        assert sorted(folders.iterdir()) == before
+    result = run("dft", "--points", 8, "--window", -1, 1, "--solver", "superlu", "--out", "e.png", cwd=folders)
+    assert result.returncode == 0, result.stderr
+
+
+def test_what_cannot_be_connected_is_not_in_the_way(folders):
+    window = ["dft", "--points", 20, "--window", -0.3, 0.3, "--solver", "superlu", "--out", "e.h5"]
+    result = run(*window, "--connect", cwd=folders)
+    assert "same number at every k" in result.stderr
+    assert run(*window, cwd=folders).returncode == 0
+
+
+def test_folders_that_cannot_be_written(folders):
+    (folders / "taken.png").mkdir()
+    for name in ("x" * 246 + ".png", "taken.png"):  # no name for the folder of k-points, no place for the figure
+        result = run("dft", "--points", 8, "--out", name, cwd=folders)
+        assert result.returncode == 1
+        assert "written" in result.stderr
+        assert "unexpected" not in result.stderr
+        assert not (folders / "error.log").exists()
+
+
+def test_a_part_of_the_bands_says_nothing_about_the_gap(folders):
+    text = run("dft", "--points", 8, "--center", -50, "--n-bands", 2, cwd=folders).stdout
+    assert "gap          not known: only levels of bands 1 to 2 of 10 were computed; they lie below the Fermi level" in text
+    assert re.search(r"solver       dense matrices \(LAPACK\), 10 orbitals, largest residual .*e-1\d eV, no level is missing", text)
+    assert "solver       dense matrices (LAPACK), 10 orbitals, no level is missing" in run("dft", "--points", 8, cwd=folders).stdout
+    unproved = run("dft", "--points", 8, "--n-bands", 3, "--solver", "superlu", "--no-verify", "--out", "b.h5", cwd=folders).stdout
+    assert "not proved that no level is missing" in unproved
+    assert "gap          not known: only 3 levels at a k of 10 were computed, and the levels below them were not counted" in unproved
+    assert read_bands(folders / "b.h5").solver in unproved
+    assert not read_bands(folders / "b.h5").counted
+
+
+def test_an_indirect_gap_comes_with_the_smallest_direct_one():
+    path = KPath(np.array([[0, 0, 0], [0.25, 0, 0], [0.5, 0, 0]]), np.arange(3.0), ("G", "X"), np.array([0.0, 2]), np.array([0, 3]))
+    bands = Bands(np.array([[[-1.0, 4], [-2, 1.5], [-3, 1]]]), path, 0.0)
+    lines = describe_bands(bands, 2)
+    assert any("2.000000 eV, indirect" in line for line in lines)
+    assert any("smallest direct gap      3.500000 eV  at k = (0.2500, 0.0000, 0.0000)" in line for line in lines)
+    part = describe_bands(replace(bands, first_band=2), 6)
+    assert any("on this path (only levels of bands 3 to 4 of 6 were computed)" in line for line in part)
 
 
 def test_prediction_against_dft(folders):

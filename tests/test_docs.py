@@ -56,6 +56,17 @@ def test_links_lead_somewhere(page):
         assert target.startswith("https://") or (page.parent / target).exists(), f"{page.name}: {target}"
 
 
+@pytest.mark.parametrize("script", sorted((ROOT / "examples").glob("*.py")), ids=lambda p: p.stem)
+def test_examples_say_what_they_need(script, tmp_path):
+    """No arguments: how to call it; a missing folder: one line."""
+    usage = subprocess.run([sys.executable, script], capture_output=True, text=True, cwd=tmp_path, check=False)
+    arguments = re.search(rf"python {script.name} (.*)", usage.stderr)[1].split()
+    missing = subprocess.run([sys.executable, script, *arguments], capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert (usage.returncode, missing.returncode) == (1, 1)
+    assert missing.stderr.count("\n") == 1
+    assert "is not a structure folder" in missing.stderr
+
+
 def test_python_of_the_readme_runs(tmp_path, monkeypatch):
     """On the structure the README talks about: read, H(k), a block."""
     import deeph

@@ -84,6 +84,21 @@ def test_a_process_that_dies_is_reported_and_the_others_results_are_kept(tmp_pat
     assert len(run_tasks(square, TASKS, jobs)) == len(TASKS)
 
 
+def test_results_of_which_nothing_can_be_made_are_removed(tmp_path):
+    """A window without levels: the wider one that the error advises has to be possible."""
+    jobs = Jobs(scratch=tmp_path / "scratch")
+    with pytest.raises(DataError, match="no level"):
+        compute_spectrum(random_model(2), np.zeros((2, 3)), solver=SomeLevels(low=500, high=600), jobs=jobs)
+    assert not jobs.scratch.exists()
+    assert np.isfinite(compute_spectrum(random_model(2), np.zeros((2, 3)), solver=SomeLevels(low=-9, high=9), jobs=jobs).energies).all()
+
+
+def test_residuals_are_those_of_vectors_or_not_known():
+    data = hermitian(random_model(2))
+    assert np.isnan(compute_spectrum(data, np.zeros((1, 3))).largest_residual)
+    assert 0 < spectrum_of(data, np.zeros((1, 3))).largest_residual < 1e-10
+
+
 def test_an_error_in_one_rank_is_raised_in_all():
     class Second:
         """What the second of two ranks sees; the first has failed."""

@@ -14,12 +14,17 @@ from deeph.errors import DataError
 from deeph.hamiltonian import Hamiltonian
 from deeph.store import write_folder
 from deeph.system import System
-from postprocess.bands.bands import compute_bands
+from deeph.units import HBAR2_OVER_MASS
+from postprocess.bands.bands import BandEdge, compute_bands
 from postprocess.bands.connect import compute_connected
-from postprocess.bands.edges import bandwidths
+from postprocess.bands.directions import named_directions
+from postprocess.bands.edges import bandwidths, true_edge
 from postprocess.bands.kpath import make_kpath
 from postprocess.bands.report import make_report
 from postprocess.cli.bands import main
+from postprocess.density.dos import compute_dos
+from postprocess.density.mesh import make_mesh
+from postprocess.eigen.dense import compute_energies, hermitian
 from postprocess.states.states import Dense
 
 
@@ -87,6 +92,77 @@ def test_true_edges_of_silicon(shared_data):
     assert sorted(np.abs(np.round(report.cbm.k, 2)).tolist()) == pytest.approx([0, 0.42, 0.42], abs=0.011)
     masses = sorted(m for axis in report.cbm.masses for m in axis)
     assert masses == pytest.approx([0.188, 0.188, 0.86], rel=0.03)
+
+
+def test_heavy_and_light_holes_of_silicon_are_those_of_its_bands(shared_data):
+    """Along [100], [110], [111] of the cubic lattice, against second differences of the three bands."""
+    openmx = pytest.importorskip("preprocess.readers.openmx")
+    data = hermitian(openmx.read(shared_data / "openmx" / "si2"))
+    vbm = make_report(data, compute_bands(data, make_kpath(data.system, "XGL", n_points=30))).vbm
+    assert vbm.names == ["[100]", "[110]", "[111]"]
+    assert vbm.masses[0][:2] == pytest.approx([-0.266, -0.266], abs=0.01)  # heavy, twice without spin-orbit coupling
+    assert vbm.masses[0][2] == pytest.approx(-0.175, abs=0.01)  # light
+    h, to_fractional = 0.03, np.linalg.inv(data.system.reciprocal)
+    for axis, masses in zip(vbm.axes, vbm.masses, strict=True):
+        step = h * np.array(axis) @ to_fractional
+        top, side = compute_energies(data, np.array([np.zeros(3), step]))[0, :, 1:4]
+        curvature = 2 * (np.sort(side) - top.mean()) / h**2
+        assert np.sort(1 / np.array(masses)) == pytest.approx(curvature / HBAR2_OVER_MASS, rel=0.05, abs=0.1)
+
+
+@pytest.mark.parametrize("kind", ["sc", "bcc", "fcc"])
+def test_named_directions_of_cubic_lattices_in_any_cell(kind):
+    """Primitive vectors turned, and replaced by others of the same lattice."""
+    primitive = {"sc": np.eye(3), "bcc": (1 - 2 * np.eye(3)) / 2, "fcc": (1 - np.eye(3)) / 2}[kind]
+    turn = np.linalg.qr(np.random.default_rng(3).normal(size=(3, 3)))[0]
+    cell = np.array([[1, 0, 0], [1, 1, 0], [0, 0, 1]]) @ primitive * 4 @ turn
+    found = named_directions(System(cell, np.zeros((1, 3)), np.array([14])))
+    back = {name: np.sort(np.abs(turn @ u)) for name, u in found.items()}
+    assert back["[100]"] == pytest.approx([0, 0, 1], abs=1e-9)
+    assert back["[110]"] == pytest.approx(np.array([0, 1, 1]) / np.sqrt(2), abs=1e-9)
+    assert back["[111]"] == pytest.approx(np.ones(3) / np.sqrt(3), abs=1e-9)
+
+
+def test_named_directions_of_other_lattices():
+    hexagonal = named_directions(random_model().system)
+    assert list(hexagonal) == ["G-M", "G-K"]
+    assert hexagonal["G-M"] @ hexagonal["G-K"] == pytest.approx(np.cos(np.pi / 6))
+    tetragonal = named_directions(System(np.diag([2, 2, 4.0]), np.zeros((1, 3)), np.array([14])))
+    assert list(tetragonal) == ["b1", "b2", "b3"]
+    assert named_directions(System(20 * np.eye(3), np.zeros((1, 3)), np.array([14]))) == {}
+
+
+def test_isotropic_and_anisotropic_edges():
+    """C3 makes the tensor of MoS2 at K isotropic; that of a random crystal has axes of its own."""
+    data = replace(random_model(5), fermi_energy=0.0)
+    edge = true_edge(data, BandEdge(0.0, 0, 0, np.zeros(3)), highest=False)
+    assert edge.names is None
+    assert len(edge.axes) == 2
+    assert np.dot(*edge.axes) == pytest.approx(0, abs=1e-9)
+    assert np.abs(edge.axes).max(axis=1) == pytest.approx(np.max(edge.axes, axis=1))  # the largest component is positive
+
+
+def test_report_names_the_spin_channel():
+    data = replace(random_model(2, spin="collinear"), fermi_energy=0.0)
+    lines = make_report(data, compute_bands(data, make_kpath(data.system, "GMKG", n_points=20))).describe(0.0)
+    assert any("spin up" in line and "wide" in line for line in lines)
+    assert any("spin down" in line and "wide" in line for line in lines)
+    assert all("spin" in line for line in lines if line.startswith(("Fermi velocity ", "band ")))
+    data = replace(random_model(2), fermi_energy=0.0)
+    assert not any("spin" in line for line in make_report(data, compute_bands(data, make_kpath(data.system, "GMKG"))).describe(0.0))
+
+
+def test_a_stored_fermi_level_that_the_electrons_do_not_reach_is_pointed_out():
+    data = random_model(2)
+    counted = compute_dos(hermitian(data), make_mesh(hermitian(data))).counted
+    path = make_kpath(data.system, "GMKG", n_points=20)
+    for stored, noted in ((counted.energy, False), (counted.high + 0.1, True)):
+        with_level = replace(data, fermi_energy=stored)
+        report = make_report(with_level, compute_bands(with_level, path))
+        assert report.counted_fermi == (pytest.approx(counted.energy) if noted else None)
+        assert any("meV from the stored one" in line for line in report.describe(stored)) == noted
+    given = make_report(data, compute_bands(data, path, fermi=counted.high + 0.1))
+    assert given.counted_fermi is None  # what the user chose is not questioned
 
 
 def test_fermi_velocity_in_the_report_of_graphene(shared_data, tmp_path, capsys):

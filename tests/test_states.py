@@ -100,6 +100,51 @@ def test_what_cannot_be_filled():
         compute_density_matrix(random_model(), K, temperature=0)
 
 
+def test_a_window_selects_states_in_small_cells(folder):
+    result = command("graphene", "--k", "G", "K", "--window", -10, 2, "--out", "window.h5", cwd=folder)
+    assert result.returncode == 0, result.stderr
+    found = read_states(folder / "window.h5")
+    (folder / "window.h5").unlink()
+    energies = found["energies"] - found["fermi_energy"]
+    assert 0 < np.isfinite(energies).sum() < 16
+    assert np.nanmin(energies) >= -10
+    assert np.nanmax(energies) <= 2
+    assert result.stdout.startswith("solver: dense matrices (LAPACK), 8 orbitals, largest residual ")
+
+
+def test_how_many_states_are_listed(folder, monkeypatch, capsys):
+    from postprocess.cli import states
+
+    monkeypatch.setattr(states, "LISTED", 3)
+    with pytest.raises(SystemExit):
+        states.main([str(folder / "graphene"), "--k", "G"])
+    text = capsys.readouterr().out
+    assert "k = G (0, 0, 0): the 3 of 8 states nearest E_F" in text
+    assert text.count("  band ") == 3
+
+
+def test_orbitals_are_looked_for_first(folder):
+    """Before states are computed: no file, another element."""
+    result = command("graphene", "--cube", "x", cwd=folder)
+    assert result.returncode == 1
+    assert "graphene/orbitals.h5: there is no such file. --cube needs the radial functions" in result.stderr
+    r = np.linspace(0, 3, 20)
+    write_orbitals(folder / "b.h5", {5: Orbitals(5, (RadialFunction(0, r, r),), "B-test")})
+    result = command("graphene", "--cube", "x", "--orbitals", "b.h5", cwd=folder)
+    (folder / "b.h5").unlink()
+    assert result.returncode == 1
+    assert "the file of orbitals holds B, but no C" in result.stderr
+    assert not result.stdout
+
+
+def test_states_that_a_file_cannot_hold_are_not_in_the_way(tmp_path):
+    write_folder(tmp_path / "data", random_model(2, spin="collinear"))
+    result = command("data", "--out", "wavefunction_ao.h5", cwd=tmp_path)
+    assert result.returncode == 2
+    assert "two channels" in result.stderr
+    assert [p.name for p in tmp_path.iterdir()] == ["data"]
+
+
 def solved(data, solver=None, vectors="complex128"):
     data = hermitian(data)
     return data, run_tasks(SpectrumWork(data, solver or Dense(), vectors=vectors), k_tasks(K, data.basis.n_spin))
@@ -113,7 +158,8 @@ def test_states_in_a_file_solve_the_equation(tmp_path, spin, vectors):
     found = read_states(tmp_path / "s.h5")
     assert found["vectors"].dtype == vectors
     assert found["fermi_energy"] == 0.5
-    assert np.allclose(found["charges"].sum(axis=-1), 1, atol=1e-5)
+    assert found["charges"].dtype == ("float32" if vectors == "complex64" else "float64")
+    assert np.allclose(found["charges"].sum(axis=-1), 1, atol=1e-5 if vectors == "complex64" else 1e-12)
     for s, n in np.ndindex(found["energies"].shape[:2]):
         H, S, C = data.H_bloch.dense(K[n], component=s), data.S_bloch.dense(K[n]), found["vectors"][s, n].T
         assert np.abs(H @ C - S @ C * found["energies"][s, n]).max() < (1e-5 if vectors == "complex64" else 1e-10)
@@ -208,9 +254,11 @@ def test_command(folder):
     result = command("graphene", "--charges", "--mesh", 6, 6, 1, "--shift", 0.5, 0.5, 0, cwd=folder)
     assert result.returncode == 0, result.stderr
     assert "1 C      4.000000" in result.stdout
-    for options in (["--k", "Q"], ["--out", "s.txt"], ["--charges", "--mesh", 0, 1, 1], ["--cube", "x"], ["-j", 0]):
+    wrong = (["--k", "Q"], ["--out", "s.txt"], ["--charges", "--mesh", 0, 1, 1], ["-j", 0], ["--window", 1, 0], ["--cube", "no/x"])
+    for options in (*wrong, ["--window", 0, 1, "--n-bands", 2], ["--window", 500, 600, "--out", "w.h5"]):
         result = command("graphene", *options, cwd=folder)
         assert result.returncode in (1, 2)
         assert "Traceback" not in result.stderr
         assert "deeph-states:" in result.stderr
+        assert not result.stdout
     assert sorted(p.name for p in folder.iterdir()) == ["graphene", "s.h5"]
