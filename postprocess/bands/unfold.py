@@ -155,9 +155,10 @@ def _why_no_supercell(system: System, lattice: FloatArray, atoms: IntArray, tole
     fitting: dict[tuple[int, ...], int] = {}
     for matrix in _turned(system, lattice):
         try:
-            fitting[tuple(matrix.ravel().tolist())] = int(make_unfolding(system, matrix, atoms=atoms, tolerance=tolerance).site.max())
+            found = make_unfolding(system, matrix.astype(float), atoms=atoms.tolist(), tolerance=tolerance)
         except DataError:
             continue
+        fitting[tuple(matrix.ravel().tolist())] = int(found.site.max())
     if fitting:
         best = min(fitting, key=lambda m: (fitting[m], sum(np.abs(m)), sum(np.array(m) < 0), m))
         return (
