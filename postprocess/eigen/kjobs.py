@@ -157,6 +157,17 @@ def _left(n: int, scratch: Path | None, identity: str) -> list[int]:
     """What is not done yet; the scratch folder is made if there is none."""
     if scratch is None:
         return list(range(n))
+    try:
+        return _left_in(scratch, n, identity)
+    except OSError as error:
+        raise DataError(
+            f"{scratch}: the folder that keeps finished k-points beside the output cannot be written: {error.strerror}. Name an output "
+            "in a folder where you may write"
+        ) from error
+
+
+def _left_in(scratch: Path, n: int, identity: str) -> list[int]:
+    """What is not done yet; OSError if the folder cannot be used."""
     mark, same = scratch / "job.json", False
     if scratch.is_dir() and mark.is_file():
         try:
@@ -171,24 +182,14 @@ def _left(n: int, scratch: Path | None, identity: str) -> list[int]:
         for leftover in scratch.glob(".*.part"):
             leftover.unlink(missing_ok=True)
     if not mark.is_file() or not same:  # also where another computation has finished nothing
-        _write_mark(mark, json.dumps({"identity": identity, "n": n}))
+        scratch.mkdir(exist_ok=True)
+        temporary = scratch / ".job.json.part"
+        temporary.write_text(json.dumps({"identity": identity, "n": n}), encoding="utf-8")
+        temporary.replace(mark)
     left = [number for number in range(n) if not _is_whole(_part(scratch, number))]
     if len(left) < n:
         logger.info("%d of %d k-points were computed before; going on with the others", n - len(left), n)
     return left
-
-
-def _write_mark(mark: Path, text: str) -> None:
-    temporary = mark.with_name(f".{mark.name}.part")
-    try:
-        mark.parent.mkdir(exist_ok=True)
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(mark)
-    except OSError as error:
-        raise DataError(
-            f"{mark.parent}: the folder that keeps finished k-points beside the output cannot be written: {error.strerror}. Name an output "
-            "in a folder where you may write"
-        ) from error
 
 
 def _part(scratch: Path, number: int) -> Path:
