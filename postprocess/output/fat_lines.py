@@ -23,8 +23,8 @@ SMALLEST = 0.01
 """Shares below are not drawn."""
 DEGENERATE = 1e-4
 """Levels closer than this, in eV, are one degenerate level for spectral weights."""
-RESOLUTION = 1 / 2000
-"""Of the height of the figure: levels that are closer cannot be told apart there, 0.1 points."""
+RESOLUTION = 1 / 500
+"""Of the height of the figure: of levels that are closer, 0.4 points, the line of one covers that of the other."""
 WHOLE = 1e-3
 """How far from 1 the shares of a partition may add up to."""
 
@@ -60,13 +60,17 @@ def average_degenerate(energies: "FloatArray", weights: "FloatArray", *, within:
     energies, weights : (n_spin, n_k, n_bands) array
         In any order along the bands.
     within : float
-        Neighbours that are closer, eV, belong to one level.
+        Levels no further apart, eV, belong together.
     add : bool
         The sum instead of the mean, for spectral weights.
     """
     order = np.argsort(energies, axis=-1)
-    steps = np.diff(np.take_along_axis(energies, order, -1), axis=-1)
-    new = np.concatenate([np.ones_like(order[..., :1], bool), ~(steps < within)], axis=-1)
+    ascending = np.take_along_axis(energies, order, -1)
+    new = np.ones(energies.shape, bool)
+    first = ascending[..., 0]
+    for n in range(1, energies.shape[-1]):
+        new[..., n] = ~(ascending[..., n] - first < within)  # also where there is no level
+        first = np.where(new[..., n], ascending[..., n], first)
     level = np.cumsum(new.ravel()) - 1
     sums = np.bincount(level, np.take_along_axis(weights, order, -1).ravel())
     values = sums if add else sums / np.bincount(level)

@@ -33,6 +33,8 @@ STYLE = {
 COLOURS = ("#1a1a1a", "#c8321e", "#2b6cb0", "#2f855a", "#b7791f")
 ROOM = 0.92
 """Part of the axes' width that a legend may take; tick labels still move a little when it is placed."""
+DOTS = 60
+"""About so many along a path that has more points: dots side by side would hide the lines they are compared with."""
 SPIN_COLOURS = ("#c8321e", "#2b6cb0")
 SPIN_NAMES = ("up", "down")
 GROUP_COLOURS = ("#e8590c", "#1c7ed6", "#2f9e44", "#9c36b5", "#e6b800", "#0c8599", "#a61e4d", "#868e96")
@@ -110,6 +112,7 @@ def _draw(ax: "Axes", bands: Bands, zero: float, number: int, *, dots: bool) -> 
         style: dict[str, Any] = {"color": colour, "lw": 1.0, "ls": "-" if spin == 0 or number < 1 else "--"}
         if dots:
             style = {"color": colour, "ls": "", "marker": "o", "ms": 1.5, "mew": 0, "zorder": 3}
+            style["markevery"] = max(1, len(bands.path.k) // DOTS)
         for points in bands.path.segments:
             lines = ax.plot(bands.path.distances[points], energies[points] - zero, **style)
             if points.start == 0:
