@@ -60,7 +60,7 @@ def test_commands(tmp_path):
     for number, device in enumerate(("cpu", CPU)):
         out = tmp_path / f"{number}.h5"
         with pytest.raises(SystemExit) as done:
-            bands.main([str(tmp_path / "run"), "--points", "5", "--fermi", "0", "--device", device, "--out", str(out)])
+            bands.main([str(tmp_path / "run"), "--points", "6", "--fermi", "0", "--device", device, "--out", str(out)])
         assert done.value.code == 0
         energies.append(read_bands(out).energies)
     assert energies[1] == pytest.approx(energies[0], abs=1e-8)

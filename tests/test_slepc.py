@@ -233,6 +233,15 @@ def test_missing_slepc_says_what_to_install():
     ],
 )
 def test_options_that_contradict(options, message):
-    common = {"n_bands": 3, "window": None, "single": False, "compress": None, "out_of_core": None, "project": 0, "symmetrize": None}
+    common = {
+        "n_bands": 3,
+        "device": "cpu",
+        "window": None,
+        "single": False,
+        "compress": None,
+        "out_of_core": None,
+        "project": 0,
+        "symmetrize": None,
+    }
     with pytest.raises(UsageError, match=message):
         check_solver_options(argparse.Namespace(**(common | {"jobs": 1} | options)))

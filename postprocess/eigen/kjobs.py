@@ -82,6 +82,7 @@ class Jobs:
             self.group.gathered([])  # others may still read them
             self.finish()
             raise
+        self.group.gathered([])  # nobody removes them before all have read them
 
 
 class Results(Sequence[Result]):
