@@ -75,8 +75,9 @@ def draw_dos(ax: "Axes", dos: DOS, names: Sequence[str], *, zero: float, window:
             m, place = len(equal), equal.index(name)
             dash = DASH / width  # matplotlib counts in line widths
             style: dict[str, Any] = {"ls": "-" if m == 1 else (-dash * place, (dash, dash * (m - 1))), "dash_capstyle": "butt"}
-            style |= {"color": colours[name], "lw": width, "label": None if spin else name}
-            _draw(ax, energies, side * curve, vertical=vertical, **style)
+            _draw(ax, energies, side * curve, vertical=vertical, color=colours[name], lw=width, **style)
+            if spin == 0:
+                ax.plot([], [], color=colours[name], lw=width, label=name)  # in the legend without gaps
     across, along = (ax.axvline, ax.axhline) if vertical else (ax.axhline, ax.axvline)
     if len(dos.density) > 1:
         across(0.0, color="0.6", lw=0.6)

@@ -17,6 +17,8 @@ WIDEST = 4.0
 """Width of a band whose shares add up to 1, points."""
 EDGE = 0.8
 """White beside the stripes, so that bands can be told apart where they cross, points."""
+THINNEST = 0.2
+"""Stripes in the middle of a band that are thinner, points, are not drawn: screens and printers would make them wider."""
 LARGEST_DOT = 14.0
 """Area of the dot of a weight of 1, square points."""
 SMALLEST = 0.01
@@ -124,7 +126,7 @@ def draw_stripes(ax: "Axes", pieces: Pieces, names: Sequence[str], shares: "Sequ
     sums = np.cumsum(shown, axis=0)
     # what is drawn later covers what was drawn before: of each band a white edge, the sum of all groups, that of all but the last, ...
     widths = np.concatenate([WIDEST * sums[-1:] + EDGE * (sums[-1:] > SMALLEST), WIDEST * sums[::-1]]).swapaxes(0, 1)
-    drawn = (np.concatenate([sums[-1:], shown[::-1]]).swapaxes(0, 1) > SMALLEST) & pieces.visible[:, None]
+    drawn = (np.concatenate([sums[-1:], shown[::-1]]).swapaxes(0, 1) > SMALLEST) & (widths > THINNEST) & pieces.visible[:, None]
     lines = np.broadcast_to(pieces.lines[:, None], (*drawn.shape, 2, 2))[drawn]
     colour = np.broadcast_to(np.array(["#ffffff", *colours[::-1]])[:, None], drawn.shape)[drawn]
     ax.add_collection(LineCollection(list(lines), linewidths=widths[drawn], colors=colour.tolist(), capstyle="round", zorder=2))

@@ -148,7 +148,7 @@ def fit_legend(ax: "Axes", title: str | None = None) -> None:
     """A legend above the axes and not wider than they are: in fewer columns, or with long names broken into lines."""
     handles, labels = ax.get_legend_handles_labels()
     cast("Figure", ax.get_figure(root=True)).draw_without_rendering()
-    room, columns, width = 0.0, 4, max((len(label) for label in labels), default=0)
+    room, columns, width = 0.0, max(4, 1 + len(labels) // 4), max((len(label) for label in labels), default=0)
     while room < 1 and (columns > 1 or width > 8):
         if columns > 1:
             columns -= 1
@@ -162,6 +162,8 @@ def fit_legend(ax: "Axes", title: str | None = None) -> None:
             bbox_to_anchor=(0.5, 1.0),
             ncols=columns,
             fontsize="small",
+            handlelength=1.5,
+            columnspacing=1.2,
             title=title,
             title_fontsize="small",
             borderaxespad=0.2,
