@@ -17,7 +17,7 @@ from deeph.store import read_folder
 from deeph.system import System
 from postprocess.bands.bands import compute_bands, share_fermi_energy
 from postprocess.bands.kpath import make_kpath, read_kpath
-from postprocess.density.fermi import compute_fermi_energy
+from postprocess.density.dos import compute_fermi_energy
 from postprocess.eigen.dense import compute_energies, hermitian, solve_dense
 from postprocess.output.tables import read_bands
 

@@ -11,7 +11,7 @@ from deeph.hamiltonian import Hamiltonian
 from deeph.system import FloatArray
 from postprocess.bands.connect import compute_connected
 from postprocess.bands.kpath import KPath
-from postprocess.density.fermi import compute_fermi_energy, regular_mesh
+from postprocess.density.fermi_count import STORED, find_fermi_energy
 from postprocess.eigen.dense import hermitian
 from postprocess.eigen.kjobs import Jobs
 from postprocess.eigen.spectrum import compute_spectrum, describe_solver
@@ -20,9 +20,6 @@ from postprocess.states.states import Dense, SolverFactory
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-STORED = "stored with the data"
-"""Origin of a Fermi level that came with the folder."""
 
 
 @dataclass(frozen=True)
@@ -205,23 +202,10 @@ def compute_bands(
     hamiltonian = hermitian(hamiltonian)
     options: dict[str, Any] = {"solver": solver, "projectors": projectors, "jobs": jobs}
     spectrum = compute_connected(hamiltonian, path, **options)[0] if connect else compute_spectrum(hamiltonian, path.k, **options)
-    level, origin = _fermi_level(hamiltonian, fermi)
+    level, origin = find_fermi_energy(hamiltonian, fermi, needed=False)
     found = Bands(spectrum.energies, path, level, origin, title, spectrum.first_band, spectrum.weights, spectrum.signed, spectrum.counted)
     how = describe_solver(solver or Dense(device=jobs.device if jobs else "cpu"), hamiltonian.n_orbitals)
     return replace(found, solver=f"{how}, {spectrum.describe()}")
-
-
-def _fermi_level(hamiltonian: Hamiltonian, fermi: float | str | None) -> tuple[float | None, str]:
-    """The Fermi level and where it comes from."""
-    if isinstance(fermi, int | float):
-        return float(fermi), "given"
-    if fermi is None and hamiltonian.fermi_energy is not None:
-        return hamiltonian.fermi_energy, STORED
-    if fermi is None and hamiltonian.n_electrons is None:
-        return None, "not known"
-    mesh = regular_mesh(hamiltonian.system)
-    level = compute_fermi_energy(hamiltonian, mesh=mesh)  # an unknown number of electrons ends here
-    return level, f"{hamiltonian.n_electrons:g} electrons on a {mesh[0]} x {mesh[1]} x {mesh[2]} mesh"
 
 
 def compute_bands_like(

@@ -8,9 +8,10 @@ from deeph.errors import DataError
 from deeph.hamiltonian import Hamiltonian
 from deeph.log import logger
 from deeph.system import FloatArray
-from postprocess.bands.bands import STORED, Bands
+from postprocess.bands.bands import Bands
 from postprocess.bands.edges import BandWidth, Crossing, EdgeReport, bandwidths, find_crossings, true_edge
 from postprocess.density.dos import Window, compute_dos
+from postprocess.density.fermi_count import STORED
 from postprocess.density.mesh import make_mesh
 from postprocess.eigen.dense import hermitian
 from postprocess.eigen.solvers import DENSE_LIMIT

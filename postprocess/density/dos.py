@@ -11,8 +11,8 @@ from deeph.errors import DataError, UsageError
 from deeph.hamiltonian import Hamiltonian
 from deeph.system import FloatArray
 from postprocess.density.counting import MeshLevels, SmearedCount, StateCount, TetrahedronCount
-from postprocess.density.fermi import FermiInterval, find_fermi_level, mesh_gap
-from postprocess.density.mesh import KMesh
+from postprocess.density.fermi import RESOLUTION, FermiInterval, find_fermi_level, known_electrons, mesh_gap, regular_mesh
+from postprocess.density.mesh import Divisions, KMesh, make_mesh
 from postprocess.eigen.dense import hermitian
 from postprocess.eigen.kjobs import Jobs, KTask, Result, fingerprint, run_tasks
 from postprocess.states.projections import Projections
@@ -209,6 +209,39 @@ def compute_dos(
     if method == "gaussian" and dos.counted is not None:  # between the tails of the Gaussians is less than the gap
         dos = replace(dos, counted=mesh_gap(levels, dos.counted.energy))
     return dos
+
+
+def compute_fermi_energy(hamiltonian: Hamiltonian, *, mesh: Divisions | None = None, jobs: Jobs | None = None) -> float:
+    """Fermi level at zero temperature by tetrahedra; in an insulator half way between the band edges on the mesh.
+
+    Parameters
+    ----------
+    hamiltonian : Hamiltonian
+        With ``n_electrons``.
+    mesh : tuple of 3 int, optional
+        Gamma-centred; by default about 0.2 1/Angstrom between points.
+    jobs : Jobs, optional
+        How the k-points are shared, and where they are computed.
+
+    Returns
+    -------
+    float
+        eV.
+
+    Raises
+    ------
+    DataError
+        If the number of electrons is not known or does not fit the number of bands.
+    """
+    n_electrons = known_electrons(hamiltonian)
+    divisions = mesh or regular_mesh(hamiltonian.system)
+    levels = compute_mesh_levels(hamiltonian, make_mesh(hamiltonian, divisions), jobs=replace(jobs or Jobs(), scratch=None))
+    bracket = float(levels.energies.min()) - 1e-3, float(levels.energies.max()) + 1e-3
+    found = find_fermi_level(TetrahedronCount(levels), n_electrons, bracket)
+    if found.high - found.low > 10 * RESOLUTION:
+        gap = mesh_gap(levels, found.energy)
+        return (gap.low + gap.high) / 2
+    return found.energy
 
 
 def assemble(

@@ -10,7 +10,6 @@ from deeph.system import FloatArray, System
 from postprocess.bands.lattice import periodic_directions
 from postprocess.density.counting import MeshLevels, StateCount
 from postprocess.density.mesh import KMesh
-from postprocess.eigen.dense import Solver, compute_energies
 
 SPACING = 0.2
 """Distance of the k-points of the default mesh, 1/Angstrom with 2 pi."""
@@ -33,38 +32,6 @@ def mesh_points(mesh: tuple[int, int, int]) -> FloatArray:
     """(n_k, 3) fractional k-points of a Gamma-centred mesh."""
     axes = [np.arange(n) / n for n in mesh]
     return np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, 3)
-
-
-def compute_fermi_energy(hamiltonian: Hamiltonian, *, mesh: tuple[int, int, int] | None = None, solver: Solver | None = None) -> float:
-    """Fermi level at zero temperature by filling the levels of a mesh; see :func:`find_fermi_level` for other ways.
-
-    Parameters
-    ----------
-    hamiltonian : Hamiltonian
-        With ``n_electrons``.
-    mesh : tuple of 3 int, optional
-        Gamma-centred; by default about 0.2 1/Angstrom between points.
-    solver : Solver, optional
-        See :func:`postprocess.eigen.dense.compute_energies`.
-
-    Returns
-    -------
-    float
-        Half way between the highest occupied and the lowest empty level of the mesh, eV.
-
-    Raises
-    ------
-    DataError
-        If the number of electrons is not known or does not fit the number of bands.
-    """
-    n_electrons = known_electrons(hamiltonian)
-    k = mesh_points(mesh or regular_mesh(hamiltonian.system))
-    levels = np.sort(compute_energies(hamiltonian, k, solver=solver), axis=None)
-    per_level = 2 if hamiltonian.basis.spin == "none" else 1
-    filled = round(n_electrons * len(k) / per_level)
-    if not 0 < filled < len(levels):
-        raise _does_not_fit(n_electrons, per_level * len(levels) / len(k))
-    return float(levels[filled - 1] + levels[filled]) / 2
 
 
 def known_electrons(hamiltonian: Hamiltonian) -> float:

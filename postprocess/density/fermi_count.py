@@ -8,7 +8,8 @@ from deeph.errors import DataError
 from deeph.hamiltonian import Hamiltonian
 from deeph.log import logger
 from deeph.system import FloatArray
-from postprocess.density.fermi import compute_fermi_energy, regular_mesh
+from postprocess.density.dos import compute_fermi_energy
+from postprocess.density.fermi import regular_mesh
 from postprocess.eigen.dense import hermitian
 from postprocess.eigen.levels import ShiftedPencil, levels_near
 from postprocess.eigen.overlap_spectrum import Projected, nearly_dependent
@@ -120,7 +121,7 @@ def find_fermi_energy(
         if fermi is None and not needed:
             return None, "not known"
         raise DataError(
-            "the Fermi level is not known and cannot be counted, because info.json has no 'occupation' (number of valence electrons); "
+            "the Fermi level is not known and cannot be counted, because info.json has no 'occupation', the number of electrons; "
             "give --fermi EV, or --center EV"
         )
     if hamiltonian.n_orbitals <= DENSE_LIMIT:
