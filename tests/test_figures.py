@@ -128,3 +128,23 @@ def test_examples_run(structures, script, folders, said):
     assert said in result.stdout
     assert (structures / f"{script}.pdf").read_bytes().startswith(b"%PDF")
     assert not [p for p in structures.iterdir() if "kpoints" in p.name]
+
+
+def test_default_window_is_that_of_the_levels():
+    """A few levels of a large cell fill the figure; all bands of a small one are shown 3 eV around the Fermi level."""
+    data = random_model(1)
+    path = make_kpath(data.system, "GMKG", n_points=20)
+    whole = compute_bands(data, path, fermi=0.0)
+    assert plot_bands([replace(whole, energies=10 * whole.energies)]).get_ylim() == (-3.0, 3.0)
+    few = replace(whole, energies=whole.energies[..., 4:6] / 50)
+    low, high = plot_bands([few]).get_ylim()
+    assert low < few.energies.min() < few.energies.max() < high < 0.2
+    assert plot_bands([replace(few, energies=few.energies + 100)]).get_ylim()[0] > 99  # all of it above: still to be seen
+
+
+def test_levels_that_were_not_counted_are_dots():
+    """The n-th level of one k-point may belong to another band than that of the next: no lines between them."""
+    data = random_model(1)
+    bands = compute_bands(data, make_kpath(data.system, "GMKG", n_points=20), fermi=0.0)
+    assert {line.get_linestyle() for line in plot_bands([bands]).get_lines()[: bands.n_bands]} == {"-"}
+    assert {line.get_linestyle() for line in plot_bands([replace(bands, counted=False)]).get_lines()[: bands.n_bands]} == {"None"}

@@ -271,3 +271,25 @@ def test_shifts_replace_each_other(backend, k):
     assert np.abs(pencil.apply_H(X) - H @ X).max() < 1e-12
     pencil.factor(0.3)
     assert np.abs((H - 0.3 * data.S_bloch.dense(k)) @ pencil.solve(X.astype(pencil.dtype)) - X).max() < 1e-8
+
+
+@needs_pardiso
+def test_levels_are_numbered_by_the_factor_at_hand():
+    """Without proof, but without another factorization: band n is the same band at every k."""
+    data = hermitian(supercell(random_model(5), (3, 3, 1)))
+    pencils = BlochPencils(data, backend="pardiso")
+    for k in K[[0, 1]]:  # real matrices
+        expected = reference(data, k)
+        for center, n in ((0.1, 5), (-0.4, 12), (0.6, 1)):
+            pencil = pencils.at(k)
+            found = levels_near(pencil, center, n, verify=False)
+            assert pencil.n_factored == 1
+            assert found.complete is None
+            assert np.abs(found.energies - expected[found.first : found.first + n]).max() < 1e-8
+            inside = Projected(pencil, np.linalg.qr(np.eye(pencil.n)[:, :2])[0])
+            projected = levels_near(inside, center, n, verify=False)
+            proved = levels_near(inside, center, n)
+            assert projected.first == proved.first
+    assert levels_near(pencils.at(K[2]), 0.1, 4, verify=False).first is None  # complex: PARDISO does not tell
+    assert levels_near(BlochPencils(data, backend="superlu").at(K[0]), 0.1, 4, verify=False).first is None
+    assert levels_near(BlochPencils(data, backend="pardiso", single=True).at(K[0]), 0.1, 4, verify=False).first is None

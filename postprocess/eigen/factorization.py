@@ -59,6 +59,15 @@ class Factorization(Protocol):
             None if the factorization cannot tell.
         """
 
+    def negative(self, distance: float) -> int | None:
+        """The same number for the matrix factored last, where its factor gives it for nothing; None if it does not.
+
+        Parameters
+        ----------
+        distance : float
+            See :meth:`count_negative`.
+        """
+
     def forget(self) -> None:
         """Give the memory of the factor and of its matrix back; the symbolic analysis is kept."""
 

@@ -30,6 +30,9 @@ class ShiftedPencil(Operator, Protocol):
     def count_below(self, sigma: float, distance: float = ...) -> int | None:
         """Levels below sigma."""
 
+    def count_factored(self, distance: float) -> int | None:
+        """Levels below the sigma factored last, if that is known for nothing."""
+
     def apply_H(self, X: Array) -> Array:
         """H X."""
 
@@ -76,7 +79,8 @@ def levels_near(pencil: ShiftedPencil, center: float, n: int, *, verify: bool = 
     n : int
         How many.
     verify : bool
-        Count the levels at both ends, at the price of two more factorizations.
+        Count the levels at both ends, at the price of two more factorizations. Else the first is numbered by the count at the shift, where
+        the factor tells it, on trust that no level between them is missing.
 
     Raises
     ------
@@ -95,7 +99,9 @@ def levels_near(pencil: ShiftedPencil, center: float, n: int, *, verify: bool = 
         if len(found.energies) == pencil.n_levels:
             return _chosen(found, chosen, below_chosen, True)
         if not verify:
-            return _chosen(found, chosen, None, None)
+            below = pencil.count_factored(float(np.abs(found.energies - sigma).min()))
+            number = None if below is None else below - int((found.energies < sigma).sum()) + below_chosen
+            return _chosen(found, chosen, number, None)
         distance = np.abs(found.energies - sigma)
         inner = n + int(np.argmax(np.diff(distance[n - 1 :])))  # the widest gap after n levels: a count there is safest
         radius, half_gap = distance[inner - 1 : inner + 1].mean(), np.ptp(distance[inner - 1 : inner + 1]) / 2

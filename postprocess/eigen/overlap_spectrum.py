@@ -109,4 +109,12 @@ class Projected:
         if count is None:
             return None
         self._reduce()
+        return self._within(count)
+
+    def count_factored(self, distance: float) -> int | None:
+        """See :class:`postprocess.eigen.pencil.Pencil`."""
+        count = self.pencil.count_factored(distance)
+        return None if count is None else self._within(count)
+
+    def _within(self, count: int) -> int:
         return int(count + (np.linalg.eigvalsh(self._inner) > 0).sum() - self.vectors.shape[1])

@@ -181,9 +181,17 @@ class Pardiso:
 
     def count_negative(self, values: Array, distance: float) -> int | None:
         """See :class:`postprocess.eigen.factorization.Factorization`; not known for Hermitian matrices, see the notes of the class."""
+        self.factor(values)
+        return self._negative(values, distance)
+
+    def negative(self, distance: float) -> int | None:
+        """See :class:`postprocess.eigen.factorization.Factorization`; known for real matrices in double precision."""
+        double = self._dtype == np.float64  # else the values here are rounded ones
+        return self._negative(self._values, distance) if double and len(self._values) else None
+
+    def _negative(self, values: Array, distance: float) -> int | None:
         from scipy import sparse
 
-        self.factor(values)
         if self._kind == HERMITIAN:
             return None
         upper = sparse.csr_array((values, self._indices, self._indptr), shape=(self._n, self._n))

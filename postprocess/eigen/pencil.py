@@ -121,6 +121,10 @@ class Pencil:
         except SingularError:
             return None
 
+    def count_factored(self, distance: float) -> int | None:
+        """Number of levels below the sigma factored last, if its factor tells; see :meth:`count_below`."""
+        return self.factorization.negative(distance)
+
     def _shift(self, sigma: float) -> Array:
         """Values of H - sigma S, written over those of the last shift piece by piece."""
         values, step = np.asarray(self._shifted.data), sigma - self._sigma

@@ -70,6 +70,11 @@ class SuperLU:
         trusted = bool((self._lu.perm_r == self._lu.perm_c).all()) and backward_error(self, self._upper(values)) < 0.1 * distance
         return int((self._lu.U.diagonal().real < 0).sum()) if trusted else None
 
+    def negative(self, distance: float) -> int | None:
+        """See :class:`Factorization`; the pivots taken for solutions do not tell."""
+        del distance
+        return None
+
     def forget(self) -> None:
         """See :class:`Factorization`."""
         self._lu = None

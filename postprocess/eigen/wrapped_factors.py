@@ -59,6 +59,11 @@ class Doubled:
         count = self._real.count_negative(self._values(values), distance)
         return None if count is None or count % 2 else count // 2
 
+    def negative(self, distance: float) -> int | None:
+        """See :class:`Factorization`."""
+        count = self._real.negative(distance)
+        return None if count is None or count % 2 else count // 2
+
     def forget(self) -> None:
         """See :class:`Factorization`."""
         self._real.forget()
@@ -97,6 +102,10 @@ class Counting:
         self._solver.release()
         self._last = self._counter
         return self._counter.count_negative(values, distance)
+
+    def negative(self, distance: float) -> int | None:
+        """See :class:`Factorization`."""
+        return self._last.negative(distance)
 
     def forget(self) -> None:
         """See :class:`Factorization`."""
@@ -183,6 +192,11 @@ class Refined:
         """See :class:`Factorization`; counted with the inexact factor."""
         self._upper = self._matrix(values)
         return self._inexact.count_negative(values, distance)
+
+    def negative(self, distance: float) -> int | None:
+        """See :class:`Factorization`; the inexact factor does not tell."""
+        del distance
+        return None
 
     def forget(self) -> None:
         """See :class:`Factorization`."""

@@ -66,9 +66,10 @@ def plot_bands(
     bands : sequence of Bands
         Each is shifted to its own Fermi level; if one of them has none, all are drawn with absolute energies.
     window : (low, high), optional
-        Energy range in eV, relative to the Fermi level if it is known. By default -3 to 3 eV around it, else all bands.
+        Energy range in eV, relative to the Fermi level if it is known. By default see :func:`default_window`.
     dots : sequence of bool
-        Which of them are drawn as dots (predictions) instead of lines.
+        Which of them are drawn as dots (predictions) instead of lines; levels that were not counted always are, because the n-th of one
+        k-point may belong to another band than the n-th of the next.
     ax : matplotlib axes, optional
         By default a new figure.
 
@@ -94,14 +95,27 @@ def plot_bands(
         if ax is None:
             ax = Figure(figsize=(3.4, 3.2), layout="constrained").subplots()
         for number, (one, as_dots) in enumerate(zip(bands, [*dots, *[False] * len(bands)], strict=False)):
-            _draw(ax, one, (one.fermi_energy or 0.0) if relative else 0.0, number if len(bands) > 1 else -1, dots=as_dots)
+            _draw(
+                ax, one, (one.fermi_energy or 0.0) if relative else 0.0, number if len(bands) > 1 else -1, dots=as_dots or not one.counted
+            )
         decorate(ax, path, relative=relative)
-        if window is not None or relative:
-            ax.set_ylim(*(window or (-3.0, 3.0)))
+        ax.set_ylim(*(window or default_window(bands)))
         if len(bands) > 1 or len(bands[0].energies) > 1:
             fit_legend(ax)
         fit_ticks(ax)
     return ax
+
+
+def default_window(bands: Sequence[Bands]) -> tuple[float, float]:
+    """What is drawn: all computed levels, if the Fermi level is known no farther than 3 eV from it, and a little room around them."""
+    relative = all(b.fermi_energy is not None for b in bands)
+    shifted = [b.energies - ((b.fermi_energy or 0.0) if relative else 0.0) for b in bands]
+    low, high = min(float(np.nanmin(e)) for e in shifted), max(float(np.nanmax(e)) for e in shifted)
+    room = 0.04 * (high - low) + 1e-3
+    low, high = low - room, high + room
+    if relative and max(low, -3.0) < min(high, 3.0):
+        low, high = max(low, -3.0), min(high, 3.0)
+    return low, high
 
 
 def _draw(ax: "Axes", bands: Bands, zero: float, number: int, *, dots: bool) -> None:

@@ -22,7 +22,7 @@ from postprocess.output.fat_lines import (
     draw_stripes,
     split_partitions,
 )
-from postprocess.output.plot import GROUP_COLOURS, SPIN_COLOURS, SPIN_NAMES, STYLE, decorate, fit_legend, fit_ticks
+from postprocess.output.plot import GROUP_COLOURS, SPIN_COLOURS, SPIN_NAMES, STYLE, decorate, default_window, fit_legend, fit_ticks
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -75,7 +75,7 @@ def plot_fat_bands(bands: Bands, *, window: tuple[float, float] | None = None, d
         raise UsageError(f"{bands.title}: there are no weights for fat bands; compute them with --projections, --group or --function")
     relative = bands.fermi_energy is not None
     zero = bands.fermi_energy or 0.0
-    limits = window or ((-3.0, 3.0) if relative else (float(np.nanmin(bands.energies)), float(np.nanmax(bands.energies))))
+    limits = window or default_window([bands])
     weights = {name: _at_levels(bands, name, limits) for name in bands.weights}
     shares = {name: np.clip(w, 0, None) for name, w in weights.items() if name not in bands.signed}
     panels = _panels(bands)
