@@ -121,8 +121,8 @@ def find_fermi_energy(
         if fermi is None and not needed:
             return None, "not known"
         raise DataError(
-            "the Fermi level is not known and cannot be counted, because info.json has no 'occupation', the number of electrons; "
-            "give --fermi EV, or --center EV"
+            "the Fermi level is not known and cannot be counted, because the number of electrons is not known (info.json has no "
+            "'occupation'); give --fermi EV, or --center EV"
         )
     if hamiltonian.n_orbitals <= DENSE_LIMIT:
         mesh = regular_mesh(hamiltonian.system)

@@ -70,6 +70,7 @@ class RealPencil(Pencil):
         C = self._form.orbitals(levels.vectors, self._k)
         if self._deviation is None or not len(levels.energies):
             return replace(levels, vectors=C)
+        self.factorization.forget()  # room for the matrices that follow, which can be as large
         HC, SC = (self._form.orbitals(X, self._k) for X in (self.apply_H(levels.vectors), self.apply_S(levels.vectors)))
         HC += self._deviation.H.csr(self._k, component=self._spin) @ C
         SC += self._deviation.S.csr(self._k) @ C
