@@ -70,7 +70,7 @@ def test_commands(tmp_path):
         assert done.value.code == 0
 
 
-@pytest.mark.parametrize("device", ["cuda:77", "abacus", "meta:x"])
+@pytest.mark.parametrize("device", ["cuda:77", "abacus", "meta:x", "meta"])
 def test_devices_that_are_not_there(device):
     with pytest.raises(UsageError, match="torch cannot use it"):
         Dense(device=device)(random_model(0))
@@ -79,12 +79,18 @@ def test_devices_that_are_not_there(device):
 def test_overlap_that_is_not_positive(monkeypatch):
     data = random_model(0)
     S = data.S.mapped(lambda b, p: b - 2 * np.eye(*b.shape[-2:]) * ((p[:, 3] == p[:, 4]) & ~p[:, :3].any(1))[:, None, None])
-    with pytest.raises(DataError, match="not positive definite at k = "):
+    with pytest.raises(DataError, match=r"k = \(0\.13, -0\.27, 0\.4\): the overlap .* not positive definite: .* eigenvalue -"):
         Dense(device=CPU)(type(data)(data.system, data.basis, S, data.H))(POINTS[1], 0)
 
     def full(*_: object, **__: object) -> None:
         raise torch.OutOfMemoryError
 
+    def diverging(*_: object, **__: object) -> None:
+        raise torch.linalg.LinAlgError("no convergence")
+
+    monkeypatch.setattr(torch.linalg, "eigh", diverging)
+    with pytest.raises(DataError, match=r"torch on cpu:0 failed at k = .*no convergence"):
+        Dense(device=CPU)(data)(POINTS[1], 0)
     monkeypatch.setattr(torch.linalg, "eigh", full)
     with pytest.raises(DataError, match="do not fit in the memory of cpu:0"):
         Dense(device=CPU)(data)(POINTS[1], 0)

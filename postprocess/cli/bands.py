@@ -108,6 +108,8 @@ def _compute(args: argparse.Namespace, data: "Hamiltonian", jobs: "Jobs", title:
         path = folded_path(choose_path(args.path, primitive_system(data.system, unfolding), args.points), unfolding, data.system)
     projectors = [*choose_projectors(args, data), *([unfolding] if unfolding else [])]
     levels, fermi, origin = choose_levels(args, data)
+    if levels is not None and fermi is None:
+        data = replace(data, fermi_energy=None, n_electrons=None)  # it is not known, or not to be counted with this solver
     options: dict[str, Any] = {"projectors": projectors, "jobs": jobs, "title": title, "connect": args.connect}
     bands = compute_bands(data, path, fermi=args.fermi if fermi is None else fermi, solver=levels, **options)
     return bands if levels is None else replace(bands, fermi_energy=fermi, fermi_origin=origin)

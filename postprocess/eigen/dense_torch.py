@@ -7,6 +7,7 @@ import numpy.typing as npt
 
 from deeph.errors import DataError, UsageError
 from deeph.system import FloatArray
+from postprocess.eigen.overlap_spectrum import not_positive
 
 Array = npt.NDArray[Any]
 
@@ -22,8 +23,8 @@ def check_device(device: str) -> None:
     import torch
 
     try:
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        torch.zeros(1, dtype=torch.complex128, device=device).item()  # some devices have no double precision
+    except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
         reason = str(error).splitlines()[0]
         raise UsageError(f"device {device}: torch cannot use it here ({reason}); leave it out to compute with LAPACK") from error
 
@@ -64,10 +65,7 @@ def solve_states_on(
         H, S = (torch.from_numpy(np.ascontiguousarray(m)).to(device) for m in (h, s))
         L, failed = torch.linalg.cholesky_ex(S)
         if int(failed):
-            raise DataError(
-                f"the overlap S(k) is not positive definite at {at}: smallest eigenvalue {float(torch.linalg.eigvalsh(S)[0]):.3e}. Overlap "
-                "blocks are missing or wrong (cutoff too short, other basis, other atom positions), or atoms lie on top of each other"
-            )
+            raise DataError(f"{at}: {not_positive(float(torch.linalg.eigvalsh(S)[0]))}")
         A = torch.linalg.solve_triangular(L, H, upper=False)
         A = torch.linalg.solve_triangular(L, A.mH, upper=False)
         if not vectors:
@@ -76,4 +74,6 @@ def solve_states_on(
         C = torch.linalg.solve_triangular(L.mH, Y[:, chosen], upper=True)
     except torch.OutOfMemoryError as error:
         raise DataError(f"{len(h)} orbitals do not fit in the memory of {device}; leave the device out, or ask for fewer bands") from error
+    except RuntimeError as error:
+        raise DataError(f"torch on {device} failed at {at} ({str(error).splitlines()[0]}); leave the device out to use LAPACK") from error
     return energies[chosen].cpu().numpy(), C.cpu().numpy()

@@ -22,7 +22,7 @@ SOLVERS = ("auto", "dense", *BACKENDS)
 DENSE_LIMIT = 2500
 """Orbitals up to which LAPACK is as fast as anything."""
 DENSE_LARGEST = 20000
-"""Orbitals up to which all levels are computed without being told how: hours and some 30 GiB for each k-point."""
+"""Orbitals up to which all levels are computed without being told how; a dense matrix has 6 GiB then."""
 DENSE_SHARE = 0.2
 """Share of all levels from which on LAPACK is faster."""
 CHECKED_LIMIT = 20000
