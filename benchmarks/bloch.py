@@ -16,7 +16,7 @@ import numpy as np
 from scipy import sparse
 
 from deeph import BlochMatrix, PairBlocks, read_folder
-from deeph.bloch import BlochPattern
+from deeph.physics.bloch import BlochPattern
 
 
 def matrices_by_R(blocks: PairBlocks, pattern: BlochPattern) -> list[tuple[np.ndarray, sparse.csr_array]]:

@@ -16,7 +16,7 @@ import numpy as np
 from scipy.sparse.linalg import eigsh
 
 from deeph import Hamiltonian
-from deeph.store import read_folder
+from deeph.files.store import read_folder
 from postprocess.eigen.dense import hermitian
 from postprocess.eigen.levels import levels_near
 from postprocess.eigen.pardiso import is_installed

@@ -19,12 +19,12 @@ import torch
 from torch_geometric.data import Data
 
 from deeph import Basis, Hamiltonian, PairBlocks, System
-from deeph.blocks import block_shapes
 from deeph.config import LossConfig, ModelConfig, TrainConfig
 from deeph.nn.fit import fit_model
 from deeph.nn.graph import make_graph
 from deeph.nn.model import HamiltonianModel
-from deeph.pairs import neighbour_pairs, pair_vectors
+from deeph.physics.blocks import block_shapes
+from deeph.physics.pairs import neighbour_pairs, pair_vectors
 from deeph.training.loss import compute_loss
 from deeph.training.optim import make_optimizer
 

@@ -6,36 +6,36 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from deeph.basis import Basis as Basis
-    from deeph.bloch import BlochMatrix as BlochMatrix
-    from deeph.blocks import PairBlocks as PairBlocks
-    from deeph.config_file import load_config as load_config
-    from deeph.dataset import Dataset as Dataset
-    from deeph.dataset import open_dataset as open_dataset
-    from deeph.errors import DeephError as DeephError
-    from deeph.hamiltonian import Hamiltonian as Hamiltonian
-    from deeph.store import read_folder as read_folder
-    from deeph.store import write_folder as write_folder
-    from deeph.system import System as System
-    from deeph.system import read_structure as read_structure
+    from deeph.files.config_file import load_config as load_config
+    from deeph.files.dataset import Dataset as Dataset
+    from deeph.files.dataset import open_dataset as open_dataset
+    from deeph.files.store import read_folder as read_folder
+    from deeph.files.store import write_folder as write_folder
+    from deeph.physics.basis import Basis as Basis
+    from deeph.physics.bloch import BlochMatrix as BlochMatrix
+    from deeph.physics.blocks import PairBlocks as PairBlocks
+    from deeph.physics.hamiltonian import Hamiltonian as Hamiltonian
+    from deeph.physics.system import System as System
+    from deeph.physics.system import read_structure as read_structure
+    from deeph.runtime.errors import DeephError as DeephError
     from deeph.training.checkpoint import load_model as load_model
     from deeph.training.loop import train as train
 
 _WHERE = {
-    "Basis": "deeph.basis",
-    "BlochMatrix": "deeph.bloch",
-    "Dataset": "deeph.dataset",
-    "DeephError": "deeph.errors",
-    "Hamiltonian": "deeph.hamiltonian",
-    "PairBlocks": "deeph.blocks",
-    "System": "deeph.system",
-    "load_config": "deeph.config_file",
+    "Basis": "deeph.physics.basis",
+    "BlochMatrix": "deeph.physics.bloch",
+    "Dataset": "deeph.files.dataset",
+    "DeephError": "deeph.runtime.errors",
+    "Hamiltonian": "deeph.physics.hamiltonian",
+    "PairBlocks": "deeph.physics.blocks",
+    "System": "deeph.physics.system",
+    "load_config": "deeph.files.config_file",
     "load_model": "deeph.training.checkpoint",
-    "open_dataset": "deeph.dataset",
-    "read_folder": "deeph.store",
-    "read_structure": "deeph.system",
+    "open_dataset": "deeph.files.dataset",
+    "read_folder": "deeph.files.store",
+    "read_structure": "deeph.physics.system",
     "train": "deeph.training.loop",
-    "write_folder": "deeph.store",
+    "write_folder": "deeph.files.store",
 }
 __all__ = list(_WHERE)
 

@@ -12,18 +12,18 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from deeph.blocks import PairBlocks, block_shapes
-from deeph.errors import DataError
-from deeph.folders import new_folder
-from deeph.hamiltonian import Hamiltonian
-from deeph.log import logger
-from deeph.matrix_file import MatrixWriter
+from deeph.files.folders import new_folder
+from deeph.files.matrix_file import MatrixWriter
+from deeph.files.store import PREDICTED, element_order, write_overlap_part
 from deeph.nn.frames import bond_rotation, orbital_matrix, wigner_matrices
 from deeph.nn.graph import check_compatible, make_graph, select_bonds
 from deeph.nn.model import HamiltonianModel
-from deeph.pairs import is_onsite
-from deeph.store import PREDICTED, element_order, write_overlap_part
-from deeph.system import IntArray
+from deeph.physics.blocks import PairBlocks, block_shapes
+from deeph.physics.hamiltonian import Hamiltonian
+from deeph.physics.pairs import is_onsite
+from deeph.physics.system import IntArray
+from deeph.runtime.errors import DataError
+from deeph.runtime.log import logger
 
 
 def predict(model: HamiltonianModel, structure: Hamiltonian) -> Hamiltonian:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from deeph import __version__
-from deeph.config_file import to_toml
+from deeph.files.config_file import to_toml
 
 project = "deeph"
 author = "The deeph developers"

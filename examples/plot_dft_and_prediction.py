@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from deeph import read_folder
-from deeph.errors import DeephError
+from deeph.runtime.errors import DeephError
 from postprocess.bands.bands import compute_bands, compute_bands_like
 from postprocess.bands.kpath import make_kpath
 from postprocess.compare.bands import compare_bands

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from deeph import read_folder
-from deeph.errors import DeephError
-from deeph.processes import find_group
+from deeph.runtime.errors import DeephError
+from deeph.runtime.processes import find_group
 from postprocess.bands.bands import compute_bands
 from postprocess.bands.edges import bandwidths
 from postprocess.bands.kpath import make_kpath

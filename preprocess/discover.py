@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from deeph.errors import UsageError
+from deeph.runtime.errors import UsageError
 from preprocess.readers import candidates, single_structures
 
 

@@ -10,8 +10,8 @@ from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from multiprocessing import get_context
 
-from deeph.folders import remove_leftovers
-from deeph.processes import end_with_parent, share_cores
+from deeph.files.folders import remove_leftovers
+from deeph.runtime.processes import end_with_parent, share_cores
 from preprocess.discover import Job
 from preprocess.pipeline import Options, Outcome, convert
 

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
-from deeph.errors import DataError, DeephError
-from deeph.hamiltonian import Hamiltonian
-from deeph.legacy import is_legacy_folder, write_legacy
-from deeph.store import is_structure_folder, write_folder
+from deeph.files.legacy import is_legacy_folder, write_legacy
+from deeph.files.store import is_structure_folder, write_folder
+from deeph.physics.hamiltonian import Hamiltonian
+from deeph.runtime.errors import DataError, DeephError
 from preprocess.discover import Job
 from preprocess.readers import READERS, recognize
 from preprocess.verify import Level, verify

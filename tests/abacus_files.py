@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 from harmonics import rotation_of_atom, rotation_to_z
 
-from deeph.basis import Basis
-from deeph.blocks import PairBlocks, block_shapes
-from deeph.hamiltonian import Hamiltonian
-from deeph.pairs import neighbour_pairs, pair_vectors
-from deeph.system import SYMBOLS, System
+from deeph.physics.basis import Basis
+from deeph.physics.blocks import PairBlocks, block_shapes
+from deeph.physics.hamiltonian import Hamiltonian
+from deeph.physics.pairs import neighbour_pairs, pair_vectors
+from deeph.physics.system import SYMBOLS, System
 
 RYDBERG, BOHR = 13.605698, 0.529177
 SHELLS = {42: (0, 1, 2), 16: (0, 0, 1)}

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
-from deeph.basis import Basis
-from deeph.blocks import PairBlocks, block_shapes
-from deeph.hamiltonian import Hamiltonian
-from deeph.pairs import neighbour_pairs
-from deeph.system import System
+from deeph.physics.basis import Basis
+from deeph.physics.blocks import PairBlocks, block_shapes
+from deeph.physics.hamiltonian import Hamiltonian
+from deeph.physics.pairs import neighbour_pairs
+from deeph.physics.system import System
 
 HARTREE = 27.2113845
 SIGNS = {0: [1], 1: [1, 1, -1], 2: [1, 1, 1, -1, 1], 3: [1, 1, 1, 1, -1, 1, -1]}

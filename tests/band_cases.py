@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from deeph.basis import Basis
-from deeph.blocks import PairBlocks, block_shapes
-from deeph.hamiltonian import Hamiltonian
-from deeph.pairs import is_onsite, neighbour_pairs, pair_vectors
-from deeph.system import System
+from deeph.physics.basis import Basis
+from deeph.physics.blocks import PairBlocks, block_shapes
+from deeph.physics.hamiltonian import Hamiltonian
+from deeph.physics.pairs import is_onsite, neighbour_pairs, pair_vectors
+from deeph.physics.system import System
 
 HEXAGONAL = np.array([[2.5, 0, 0], [-1.25, 1.25 * np.sqrt(3), 0], [0, 0, 20.0]])
 SLAB_POSITIONS = np.array([[0.1, 0.2, 9.0], [1.3, 0.8, 10.5], [0.2, 1.4, 11.0]])

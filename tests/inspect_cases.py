@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from deeph.hamiltonian import Hamiltonian
+from deeph.physics.hamiltonian import Hamiltonian
 
 
 def with_orbitals(

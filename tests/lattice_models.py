@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from deeph.basis import Basis
-from deeph.blocks import PairBlocks
-from deeph.hamiltonian import Hamiltonian
-from deeph.system import System
+from deeph.physics.basis import Basis
+from deeph.physics.blocks import PairBlocks
+from deeph.physics.hamiltonian import Hamiltonian
+from deeph.physics.system import System
 
 
 def one_orbital_model(cell, positions, hops, **options):

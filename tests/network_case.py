@@ -9,18 +9,18 @@ import torch
 from harmonics import rotation_of_atom
 from torch import Tensor
 
-from deeph.basis import Basis
-from deeph.blocks import PairBlocks, block_shapes
 from deeph.config import ModelConfig
-from deeph.hamiltonian import Hamiltonian
 from deeph.nn import graph as graph_module
 from deeph.nn import model as model_module
 from deeph.nn.fit import fit_model
 from deeph.nn.frames import bond_rotation, orbital_matrix, wigner_matrices
 from deeph.nn.graph import make_graph, select_bonds
 from deeph.nn.model import HamiltonianModel
-from deeph.pairs import find_pairs, is_onsite, neighbour_pairs, pair_vectors, reversed_pairs
-from deeph.system import System
+from deeph.physics.basis import Basis
+from deeph.physics.blocks import PairBlocks, block_shapes
+from deeph.physics.hamiltonian import Hamiltonian
+from deeph.physics.pairs import find_pairs, is_onsite, neighbour_pairs, pair_vectors, reversed_pairs
+from deeph.physics.system import System
 
 BASIS = Basis.from_symbols({"C": [0, 0, 1], "Si": [1, 0, 2]})
 RADII = {6: 1.9, 14: 2.1}

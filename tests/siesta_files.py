@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 
-from deeph.basis import Basis
-from deeph.blocks import PairBlocks, block_shapes
-from deeph.hamiltonian import Hamiltonian
-from deeph.pairs import neighbour_pairs
-from deeph.system import System
-from deeph.units import SIESTA_5, Constants
+from deeph.physics.basis import Basis
+from deeph.physics.blocks import PairBlocks, block_shapes
+from deeph.physics.hamiltonian import Hamiltonian
+from deeph.physics.pairs import neighbour_pairs
+from deeph.physics.system import System
+from deeph.physics.units import SIESTA_5, Constants
 
 SHELLS = {6: (0, 0, 1, 1, 2), 1: (0, 1)}
 RADII = {6: 2.6, 1: 2.1}

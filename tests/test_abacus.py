@@ -11,12 +11,12 @@ from harmonics import rotation_of_atom
 from scipy.integrate import simpson
 from scipy.interpolate import CubicSpline
 
-from deeph.blocks import PairBlocks
-from deeph.errors import DataError
-from deeph.hamiltonian import Hamiltonian
-from deeph.pairs import find_pairs, pair_vectors
-from deeph.store import read_folder
-from deeph.units import ABACUS
+from deeph.files.store import read_folder
+from deeph.physics.blocks import PairBlocks
+from deeph.physics.hamiltonian import Hamiltonian
+from deeph.physics.pairs import find_pairs, pair_vectors
+from deeph.physics.units import ABACUS
+from deeph.runtime.errors import DataError
 from preprocess.overlap.orb import read_orb
 from preprocess.readers.abacus import bands as abacus_bands
 from preprocess.readers.abacus import reader as abacus

@@ -12,9 +12,9 @@ from abacus_files import BOHR, RYDBERG, Layout, dense_cells, made_up, orb_name, 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deeph.errors import DataError
-from deeph.hamiltonian import Hamiltonian
-from deeph.system import System
+from deeph.physics.hamiltonian import Hamiltonian
+from deeph.physics.system import System
+from deeph.runtime.errors import DataError
 from preprocess.cli.preprocess import main
 from preprocess.readers import abacus, detect
 from preprocess.readers.abacus import bands as abacus_bands

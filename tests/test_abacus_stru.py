@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from abacus_files import BOHR, SHELLS, made_up, orb_text, stru_text
 
-from deeph.errors import DataError
-from deeph.system import System
+from deeph.physics.system import System
+from deeph.runtime.errors import DataError
 from preprocess.overlap.orb import read_orb
 from preprocess.readers.abacus.lattice import lattice_vectors
 from preprocess.readers.abacus.stru import parse_stru, read_stru

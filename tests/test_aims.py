@@ -9,12 +9,12 @@ from harmonics import rotation_of_atom, rotation_to_z
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from deeph import conventions
-from deeph.basis import Basis
-from deeph.blocks import PairBlocks, block_shapes
-from deeph.errors import DataError, DeephError
-from deeph.pairs import find_pairs, is_onsite, neighbour_pairs, pair_vectors
-from deeph.system import System
+from deeph.physics import conventions
+from deeph.physics.basis import Basis
+from deeph.physics.blocks import PairBlocks, block_shapes
+from deeph.physics.pairs import find_pairs, is_onsite, neighbour_pairs, pair_vectors
+from deeph.physics.system import System
+from deeph.runtime.errors import DataError, DeephError
 from preprocess.readers import aims, detect
 from preprocess.readers.aims import output as aims_output
 from preprocess.readers.aims.images import home_cells

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from training_case import SMALL, make_case, make_structure
 
-from deeph.config_file import load_config
-from deeph.dataset import open_dataset
-from deeph.errors import DataError, UsageError
-from deeph.store import read_folder, write_folder
+from deeph.files.config_file import load_config
+from deeph.files.dataset import open_dataset
+from deeph.files.store import read_folder, write_folder
+from deeph.runtime.errors import DataError, UsageError
 from deeph.training import band_error, loop
 from deeph.training.band_error import WINDOW, band_mae, make_reference
 from deeph.training.check import check_data

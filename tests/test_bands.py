@@ -9,12 +9,12 @@ from band_cases import random_model, supercell
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deeph.basis import Basis
-from deeph.blocks import PairBlocks
-from deeph.errors import DataError, UsageError
-from deeph.hamiltonian import Hamiltonian
-from deeph.store import read_folder
-from deeph.system import System
+from deeph.files.store import read_folder
+from deeph.physics.basis import Basis
+from deeph.physics.blocks import PairBlocks
+from deeph.physics.hamiltonian import Hamiltonian
+from deeph.physics.system import System
+from deeph.runtime.errors import DataError, UsageError
 from postprocess.bands.bands import compute_bands, share_fermi_energy
 from postprocess.bands.kpath import make_kpath, read_kpath
 from postprocess.density.dos import compute_fermi_energy

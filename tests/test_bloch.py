@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import deeph
-from deeph.bloch import BlochMatrix, BlochPattern
-from deeph.errors import DataError
+from deeph.physics.bloch import BlochMatrix, BlochPattern
+from deeph.runtime.errors import DataError
 
 SPINS = ["none", "collinear", "spinor"]
 K = np.array([[0, 0, 0], [0.5, 0, 0], [0.5, 0.5, 0], [1 / 3, 1 / 3, 0], [0.12, -0.71, 0.4]])

@@ -12,7 +12,7 @@ from openmx_files import unpack_run
 from deeph.nn.frames import bond_rotation, orbital_matrix, wigner_matrices
 from deeph.nn.irreps import BlockIrreps
 from deeph.nn.tables import AtomTable, PairTable
-from deeph.pairs import is_onsite, pair_vectors
+from deeph.physics.pairs import is_onsite, pair_vectors
 from preprocess.readers import openmx
 
 SHELLS_I, SHELLS_J = (0, 0, 1, 2), (1, 0, 2, 3)

@@ -8,9 +8,9 @@ from band_cases import random_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deeph.blocks import PairBlocks, energy_zero
-from deeph.errors import DataError
-from deeph.hamiltonian import Hamiltonian, on_union
+from deeph.physics.blocks import PairBlocks, energy_zero
+from deeph.physics.hamiltonian import Hamiltonian, on_union
+from deeph.runtime.errors import DataError
 
 SPINS = ["none", "collinear", "spinor"]
 

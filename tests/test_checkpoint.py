@@ -10,10 +10,10 @@ from safetensors.torch import load_file, save_file
 from training_case import SMALL, make_structure
 
 from deeph.config import ModelConfig
-from deeph.errors import DataError, ModelError
 from deeph.nn.fit import fit_model
 from deeph.nn.graph import make_graph
 from deeph.nn.model import HamiltonianModel
+from deeph.runtime.errors import DataError, ModelError
 from deeph.training.checkpoint import load_model, read_metadata, save_model
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from band_cases import random_model, supercell
 
-from deeph.store import write_folder
+from deeph.files.store import write_folder
 from postprocess.bands.bands import Bands
 from postprocess.bands.kpath import KPath
 from postprocess.cli.common import describe_bands

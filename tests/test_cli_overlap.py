@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import deeph
-from deeph.matrix_file import read_matrix
+from deeph.files.matrix_file import read_matrix
 from preprocess.overlap.basis_files import read_basis
 from preprocess.overlap.orb import read_orb
 from preprocess.overlap.structure_file import read_structure_file
@@ -60,7 +60,7 @@ def test_poscar_folder_and_all_matrices(shared_data, pao, tmp_path):
         assert np.array_equal(gradient.pairs, made.S.pairs)
         assert made.extra["kinetic"].hermiticity_error() < 1e-8
         assert made.n_electrons == 8  # from the .pao file
-        far = np.linalg.norm(deeph.pairs.pair_vectors(made.system, made.S.pairs), axis=1)
+        far = np.linalg.norm(deeph.physics.pairs.pair_vectors(made.system, made.S.pairs), axis=1)
         assert 7.5 < far.max() <= 8
         assert not made.S.selected(np.flatnonzero(far > 6.36)).entries.any()
 

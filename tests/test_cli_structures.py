@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deeph.store import read_poscar
+from deeph.files.store import read_poscar
 from preprocess.cli.structures import main
 from preprocess.structures.distances import shortest_distances
 from preprocess.structures.layers import find_layers, layer_gaps

@@ -8,13 +8,13 @@ from band_cases import random_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deeph.basis import Basis
-from deeph.blocks import PairBlocks
-from deeph.errors import DataError
-from deeph.hamiltonian import Hamiltonian
-from deeph.pairs import is_onsite
-from deeph.store import read_folder
-from deeph.system import System
+from deeph.files.store import read_folder
+from deeph.physics.basis import Basis
+from deeph.physics.blocks import PairBlocks
+from deeph.physics.hamiltonian import Hamiltonian
+from deeph.physics.pairs import is_onsite
+from deeph.physics.system import System
+from deeph.runtime.errors import DataError
 from postprocess.bands.bands import compute_bands, compute_bands_like
 from postprocess.bands.kpath import make_kpath
 from postprocess.compare.bands import compare_bands

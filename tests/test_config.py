@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from deeph.config_file import load_config, to_toml
-from deeph.errors import UsageError
+from deeph.files.config_file import load_config, to_toml
+from deeph.runtime.errors import UsageError
 
 CONFIGS = sorted((Path(__file__).resolve().parents[1] / "configs").glob("*.toml"))
 

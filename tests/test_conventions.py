@@ -6,8 +6,8 @@ from harmonics import FORMULAS, rotation_of_shell, rotation_to_z
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deeph.conventions import atom_order, shell_order
-from deeph.errors import DataError
+from deeph.physics.conventions import atom_order, shell_order
+from deeph.runtime.errors import DataError
 
 POINTS = np.random.default_rng(1).normal(size=(30, 3))
 

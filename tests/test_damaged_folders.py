@@ -10,8 +10,8 @@ import h5py
 import numpy as np
 import pytest
 
-from deeph.legacy import write_legacy
-from deeph.store import write_folder
+from deeph.files.legacy import write_legacy
+from deeph.files.store import write_folder
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from training_case import make_case, make_structure
 
-from deeph.dataset import Dataset, open_dataset, random_split, read_split
-from deeph.errors import DataError
+from deeph.files.dataset import Dataset, open_dataset, random_split, read_split
+from deeph.runtime.errors import DataError
 
 
 @pytest.fixture

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from test_round_trips import random_structure
 
-from deeph.errors import DataError
-from deeph.pairs import half_pairs, is_onsite
-from deeph.store import read_folder
-from deeph.system import SYMBOLS
+from deeph.files.store import read_folder
+from deeph.physics.pairs import half_pairs, is_onsite
+from deeph.physics.system import SYMBOLS
+from deeph.runtime.errors import DataError
 from preprocess.cli.preprocess import main
 from preprocess.discover import find_runs
 from preprocess.readers import deeptb, detect

@@ -5,8 +5,8 @@ import pytest
 import torch
 from band_cases import random_model
 
-from deeph.errors import DataError, UsageError
-from deeph.store import write_folder
+from deeph.files.store import write_folder
+from deeph.runtime.errors import DataError, UsageError
 from postprocess.density.dos import compute_dos
 from postprocess.density.mesh import make_mesh
 from postprocess.eigen.kjobs import Jobs

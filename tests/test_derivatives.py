@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from band_cases import random_model
 
-from deeph.basis import Basis
-from deeph.blocks import PairBlocks
-from deeph.errors import DataError
-from deeph.hamiltonian import Hamiltonian
-from deeph.system import System
-from deeph.units import HBAR2_OVER_MASS
+from deeph.physics.basis import Basis
+from deeph.physics.blocks import PairBlocks
+from deeph.physics.hamiltonian import Hamiltonian
+from deeph.physics.system import System
+from deeph.physics.units import HBAR2_OVER_MASS
+from deeph.runtime.errors import DataError
 from postprocess.bands.derivatives import BandPoint
 from postprocess.eigen.dense import compute_energies, hermitian
 from postprocess.states.states import Dense

@@ -12,7 +12,7 @@ from lattice_models import changed_basis, graphene, hypercubic
 from scipy.special import ellipk
 
 from deeph import read_folder
-from deeph.errors import DataError, UsageError
+from deeph.runtime.errors import DataError, UsageError
 from postprocess.density.counting import SmearedCount, TetrahedronCount, below, occupations
 from postprocess.density.dos import Window, compute_dos, compute_mesh_levels
 from postprocess.density.mesh import make_mesh, mesh_divisions, simplices

@@ -9,9 +9,9 @@ import torch
 from network_case import equivariance_error, largest, make_model, make_structure, predict, rotated, rotated_blocks
 from torch import Tensor
 
-from deeph.hamiltonian import Hamiltonian
 from deeph.nn import bond, so2
 from deeph.nn.model import HamiltonianModel
+from deeph.physics.hamiltonian import Hamiltonian
 
 CUBIC = [np.diag(signs)[list(order)] for order in permutations(range(3)) for signs in product([1.0, -1.0], repeat=3)]
 

@@ -10,14 +10,14 @@ import pytest
 import torch
 from training_case import BASIS, make_case, make_structure
 
-from deeph.basis import Basis
 from deeph.config import LossConfig
-from deeph.config_file import load_config
-from deeph.dataset import open_dataset, split_of
-from deeph.difference import TABLES, ErrorSums, sum_errors
+from deeph.files.config_file import load_config
+from deeph.files.dataset import open_dataset, split_of
+from deeph.files.store import read_folder
 from deeph.inference import predict, predict_folder
 from deeph.nn.graph import make_graph
-from deeph.store import read_folder
+from deeph.physics.basis import Basis
+from deeph.physics.difference import TABLES, ErrorSums, sum_errors
 from deeph.training import loop
 from deeph.training.checkpoint import load_model
 from deeph.training.evaluate import EVALUATION, baseline_alone, evaluate

@@ -9,7 +9,7 @@ from band_cases import random_model
 from matplotlib.collections import LineCollection, PathCollection
 from matplotlib.colors import to_hex
 
-from deeph.errors import UsageError
+from deeph.runtime.errors import UsageError
 from postprocess.bands.bands import Bands, compute_bands
 from postprocess.bands.kpath import KPath, make_kpath
 from postprocess.density.dos import DOS

@@ -8,8 +8,8 @@ from band_cases import random_model
 from lattice_models import graphene, hypercubic
 
 from deeph import read_folder
-from deeph.errors import DataError
-from deeph.units import KELVIN
+from deeph.physics.units import KELVIN
+from deeph.runtime.errors import DataError
 from postprocess.density.counting import SmearedCount, TetrahedronCount
 from postprocess.density.dos import compute_dos, compute_fermi_energy, compute_mesh_levels
 from postprocess.density.fermi import fermi_by_inertia, find_fermi_level, mesh_gap

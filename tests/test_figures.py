@@ -10,8 +10,8 @@ import pytest
 from band_cases import random_model
 from conftest import ROOT
 
-from deeph.errors import UsageError
-from deeph.store import write_folder
+from deeph.files.store import write_folder
+from deeph.runtime.errors import UsageError
 from postprocess.bands.bands import compute_bands
 from postprocess.bands.kpath import make_kpath, read_kpath
 from postprocess.output.plot import plot_bands

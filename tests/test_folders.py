@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from deeph import folders
-from deeph.errors import DataError
-from deeph.folders import new_folder, remove_leftovers
+from deeph.files import folders
+from deeph.files.folders import new_folder, remove_leftovers
+from deeph.runtime.errors import DataError
 
 
 def test_a_folder_appears_when_it_is_complete(tmp_path):

@@ -11,12 +11,12 @@ import pytest
 import torch
 
 import deeph
-from deeph.basis import Basis
 from deeph.config import ModelConfig
-from deeph.errors import DataError, ModelError
 from deeph.inference import predict, predict_folder
 from deeph.nn.fit import fit_model
-from deeph.system import System
+from deeph.physics.basis import Basis
+from deeph.physics.system import System
+from deeph.runtime.errors import DataError, ModelError
 from deeph.training.checkpoint import save_model
 
 TINY = ModelConfig(

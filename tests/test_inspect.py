@@ -10,11 +10,11 @@ import pytest
 from inspect_cases import verdicts, with_entries
 from openmx_files import unpack_run
 
-from deeph.blocks import energy_zero
-from deeph.errors import DataError
-from deeph.pairs import is_onsite, pair_vectors
-from deeph.store import write_folder
-from deeph.system import System
+from deeph.files.store import write_folder
+from deeph.physics.blocks import energy_zero
+from deeph.physics.pairs import is_onsite, pair_vectors
+from deeph.physics.system import System
+from deeph.runtime.errors import DataError
 from preprocess.inspect import checks, subject
 from preprocess.inspect.report import Check, Report, to_json
 from preprocess.inspect.statistics import Kind, Summary, find_outliers

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from inspect_cases import interleaved, verdicts, with_orbitals
 from openmx_files import unpack_run
 
-from deeph.hamiltonian import Hamiltonian
-from deeph.system import System
+from deeph.physics.hamiltonian import Hamiltonian
+from deeph.physics.system import System
 from preprocess.inspect.covariance import _forbidden, bond_violations, difference, time_reversed, turned
 from preprocess.inspect.symmetry import find_operations
 from preprocess.inspect.turning import check_bonds, check_symmetry, check_time_reversal
@@ -82,7 +82,7 @@ def test_p_orbitals_in_another_order_are_seen(mini_graphene, order, only):
 
 
 def test_a_wrong_sign_is_seen_without_any_symmetry(shared_data, bilayer36):
-    from deeph.store import find_folders, read_folder
+    from deeph.files.store import find_folders, read_folder
 
     data = read_folder(find_folders(bilayer36)[0])
     assert check_bonds(data).verdict == "ok"

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from band_cases import random_model, supercell
 
-from deeph.errors import DataError
-from deeph.processes import Group
-from deeph.store import write_folder
+from deeph.files.store import write_folder
+from deeph.runtime.errors import DataError
+from deeph.runtime.processes import Group
 from postprocess.eigen.dense import hermitian
 from postprocess.eigen.kjobs import Jobs, KTask, fingerprint, run_tasks
 from postprocess.eigen.solvers import SomeLevels

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deeph.errors import DataError, UsageError
-from deeph.system import System
+from deeph.physics.system import System
+from deeph.runtime.errors import DataError, UsageError
 from postprocess.bands.kpath import make_kpath, read_kpath
 from postprocess.bands.lattice import periodic_directions, special_points
 

@@ -7,7 +7,7 @@ import pytest
 from band_cases import random_model, supercell
 from lattice_models import changed_basis, graphene
 
-from deeph.errors import DataError, UsageError
+from deeph.runtime.errors import DataError, UsageError
 from postprocess.density.dos import Window, compute_mesh_levels
 from postprocess.density.kpm import KPMOperator, Moments, local_moments, moments_for, trace_moments
 from postprocess.density.kpm_dos import KPMSettings, compute_kpm_dos, compute_moments

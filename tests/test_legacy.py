@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from openmx_files import unpack_run
 
-from deeph.basis import Basis
-from deeph.blocks import PairBlocks
-from deeph.errors import DataError
-from deeph.hamiltonian import Hamiltonian
-from deeph.legacy import read_legacy, write_legacy
-from deeph.store import read_folder
+from deeph.files.legacy import read_legacy, write_legacy
+from deeph.files.store import read_folder
+from deeph.physics.basis import Basis
+from deeph.physics.blocks import PairBlocks
+from deeph.physics.hamiltonian import Hamiltonian
+from deeph.runtime.errors import DataError
 from preprocess.readers import openmx
 
 

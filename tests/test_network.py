@@ -10,18 +10,18 @@ import pytest
 import torch
 from network_case import BASIS, RADII, TINY, largest, make_model, make_structure, predict, random_rotation, rotated, rotated_blocks
 
-from deeph.basis import Basis
-from deeph.blocks import PairBlocks, block_shapes
 from deeph.config import LossConfig, ModelConfig
-from deeph.errors import ModelError
-from deeph.hamiltonian import Hamiltonian
+from deeph.files.store import find_folders, read_folder
 from deeph.nn import model as model_module
 from deeph.nn.fit import fit_model
 from deeph.nn.graph import make_graph
 from deeph.nn.model import HamiltonianModel
-from deeph.pairs import find_pairs, neighbour_pairs
-from deeph.store import find_folders, read_folder
-from deeph.system import System
+from deeph.physics.basis import Basis
+from deeph.physics.blocks import PairBlocks, block_shapes
+from deeph.physics.hamiltonian import Hamiltonian
+from deeph.physics.pairs import find_pairs, neighbour_pairs
+from deeph.physics.system import System
+from deeph.runtime.errors import ModelError
 from deeph.training.loss import compute_loss
 
 

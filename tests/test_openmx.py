@@ -11,10 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from openmx_files import Layout, edited, scfout_bytes, unpack_run
 
-from deeph import conventions
-from deeph.errors import DataError
-from deeph.pairs import is_onsite, pair_vectors
-from deeph.units import OPENMX
+from deeph.physics import conventions
+from deeph.physics.pairs import is_onsite, pair_vectors
+from deeph.physics.units import OPENMX
+from deeph.runtime.errors import DataError
 from preprocess.readers import candidates, detect
 from preprocess.readers.openmx import reader as openmx
 from preprocess.readers.openmx.band import read_bands

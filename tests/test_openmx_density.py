@@ -8,7 +8,7 @@ import pytest
 from openmx_files import Layout, scfout_bytes, unpack_run
 from scipy.linalg import eigh
 
-from deeph.blocks import PairBlocks
+from deeph.physics.blocks import PairBlocks
 from preprocess.readers.openmx import reader as openmx
 from preprocess.readers.openmx.scfout import read_scfout
 from preprocess.verify import KELVIN, k_mesh

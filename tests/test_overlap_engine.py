@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.linalg import eigh
 
-from deeph.conventions import atom_order
-from deeph.errors import DataError
-from deeph.harmonics import gaunt, solid_gradient, solid_harmonics
-from deeph.orbitals import Orbitals, RadialFunction
-from deeph.system import System
-from deeph.units import CODATA, PYSCF
+from deeph.physics.conventions import atom_order
+from deeph.physics.harmonics import gaunt, solid_gradient, solid_harmonics
+from deeph.physics.orbitals import Orbitals, RadialFunction
+from deeph.physics.system import System
+from deeph.physics.units import CODATA, PYSCF
+from deeph.runtime.errors import DataError
 from preprocess.overlap.gto import read_gto
 from preprocess.overlap.pao import parse_contraction, read_pao
 from preprocess.overlap.two_centre import TwoCentre

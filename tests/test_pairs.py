@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deeph.errors import DataError
-from deeph.pairs import find_pairs, half_pairs, is_onsite, neighbour_pairs, pair_keys, pair_vectors, reversed_pairs
-from deeph.system import System
+from deeph.physics.pairs import find_pairs, half_pairs, is_onsite, neighbour_pairs, pair_keys, pair_vectors, reversed_pairs
+from deeph.physics.system import System
+from deeph.runtime.errors import DataError
 
 
 @st.composite

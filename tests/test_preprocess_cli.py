@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 from openmx_files import Layout, scfout_bytes, unpack_run
 
-from deeph import folders
-from deeph.errors import UsageError
-from deeph.legacy import read_legacy
-from deeph.processes import Group, find_group
-from deeph.store import read_folder
+from deeph.files import folders
+from deeph.files.legacy import read_legacy
+from deeph.files.store import read_folder
+from deeph.runtime.errors import UsageError
+from deeph.runtime.processes import Group, find_group
 from preprocess import parallel, pipeline
 from preprocess.discover import Job, find_jobs
 from preprocess.parallel import convert_all

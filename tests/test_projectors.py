@@ -11,8 +11,8 @@ from conftest import ROOT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deeph.errors import DataError, UsageError
-from deeph.system import System
+from deeph.physics.system import System
+from deeph.runtime.errors import DataError, UsageError
 from postprocess.bands.bands import compute_bands
 from postprocess.bands.kpath import make_kpath
 from postprocess.cli.projectors import parse_group, read_groups

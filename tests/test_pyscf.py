@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import deeph
-from deeph.errors import DataError
-from deeph.pairs import find_pairs
-from deeph.units import PYSCF
+from deeph.physics.pairs import find_pairs
+from deeph.physics.units import PYSCF
+from deeph.runtime.errors import DataError
 from preprocess.readers import detect
 from preprocess.readers.pyscf import reader as pyscf
 from preprocess.readers.pyscf import run as pyscf_run

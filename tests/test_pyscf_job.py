@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
-from deeph.config_file import load_settings
-from deeph.errors import DataError, UsageError
-from deeph.store import read_folder
+from deeph.files.config_file import load_settings
+from deeph.files.store import read_folder
+from deeph.runtime.errors import DataError, UsageError
 from preprocess.discover import Job
 from preprocess.pyscf.config import PyscfConfig
 

@@ -5,11 +5,11 @@ import pytest
 from harmonics import rotation_of_atom, rotation_to_z
 from scipy.linalg import eigh
 
-from deeph.conventions import atom_order
-from deeph.errors import DataError
-from deeph.pairs import is_onsite, neighbour_pairs
-from deeph.store import read_folder, write_folder
-from deeph.units import PYSCF
+from deeph.files.store import read_folder, write_folder
+from deeph.physics.conventions import atom_order
+from deeph.physics.pairs import is_onsite, neighbour_pairs
+from deeph.physics.units import PYSCF
+from deeph.runtime.errors import DataError
 from preprocess.readers import detect
 from preprocess.readers.pyscf import reader as pyscf
 from preprocess.readers.pyscf import run as pyscf_run

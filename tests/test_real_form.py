@@ -9,13 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.linalg import eigh
 
-from deeph.basis import Basis
-from deeph.blocks import PairBlocks, block_shapes
-from deeph.errors import UsageError
-from deeph.hamiltonian import Hamiltonian
-from deeph.pairs import is_onsite, neighbour_pairs, pair_vectors
-from deeph.rotations import atom_rotation, bond_rotations
-from deeph.system import System
+from deeph.physics.basis import Basis
+from deeph.physics.blocks import PairBlocks, block_shapes
+from deeph.physics.hamiltonian import Hamiltonian
+from deeph.physics.pairs import is_onsite, neighbour_pairs, pair_vectors
+from deeph.physics.rotations import atom_rotation, bond_rotations
+from deeph.physics.system import System
+from deeph.runtime.errors import UsageError
 from postprocess.density.fermi_count import fermi_by_counts
 from postprocess.eigen import antiunitary
 from postprocess.eigen.antiunitary import find_antiunitary

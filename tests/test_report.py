@@ -8,13 +8,13 @@ import pytest
 from band_cases import random_model
 from test_derivatives import chain
 
-from deeph.basis import Basis
-from deeph.blocks import PairBlocks
-from deeph.errors import DataError
-from deeph.hamiltonian import Hamiltonian
-from deeph.store import write_folder
-from deeph.system import System
-from deeph.units import HBAR2_OVER_MASS
+from deeph.files.store import write_folder
+from deeph.physics.basis import Basis
+from deeph.physics.blocks import PairBlocks
+from deeph.physics.hamiltonian import Hamiltonian
+from deeph.physics.system import System
+from deeph.physics.units import HBAR2_OVER_MASS
+from deeph.runtime.errors import DataError
 from postprocess.bands.bands import BandEdge, compute_bands
 from postprocess.bands.connect import compute_connected
 from postprocess.bands.directions import named_directions

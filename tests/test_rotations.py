@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from deeph.rotations import atom_rotation, bond_rotations, shell_rotation, spin_rotation
+from deeph.physics.rotations import atom_rotation, bond_rotations, shell_rotation, spin_rotation
 
 PAULI = np.array([[[0, 1], [1, 0]], [[0, -1j], [1j, 0]], [[1, 0], [0, -1]]])
 seeds = st.integers(0, 10**6)

@@ -10,15 +10,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from deeph.basis import Basis
-from deeph.blocks import PairBlocks, block_shapes
-from deeph.errors import DataError
-from deeph.hamiltonian import EXTRA, Hamiltonian
-from deeph.legacy import read_legacy, write_legacy
-from deeph.matrix_file import read_matrix, write_matrix
-from deeph.pairs import neighbour_pairs
-from deeph.store import read_folder, write_folder
-from deeph.system import System
+from deeph.files.legacy import read_legacy, write_legacy
+from deeph.files.matrix_file import read_matrix, write_matrix
+from deeph.files.store import read_folder, write_folder
+from deeph.physics.basis import Basis
+from deeph.physics.blocks import PairBlocks, block_shapes
+from deeph.physics.hamiltonian import EXTRA, Hamiltonian
+from deeph.physics.pairs import neighbour_pairs
+from deeph.physics.system import System
+from deeph.runtime.errors import DataError
 
 FOLDER = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 

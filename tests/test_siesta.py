@@ -23,11 +23,11 @@ from siesta_files import (
     written,
 )
 
-from deeph import conventions
-from deeph.errors import DataError
-from deeph.pairs import find_pairs, is_onsite, pair_vectors
-from deeph.store import read_folder
-from deeph.units import KELVIN, SIESTA_4, SIESTA_5
+from deeph.files.store import read_folder
+from deeph.physics import conventions
+from deeph.physics.pairs import find_pairs, is_onsite, pair_vectors
+from deeph.physics.units import KELVIN, SIESTA_4, SIESTA_5
+from deeph.runtime.errors import DataError
 from preprocess.cli.preprocess import main
 from preprocess.readers import candidates
 from preprocess.readers.siesta import reader as siesta

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from siesta_files import model, rows_of, write_texts, written
 
-from deeph.errors import DataError
+from deeph.runtime.errors import DataError
 from preprocess.cli.preprocess import main
 from preprocess.readers.siesta import reader as siesta
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from siesta_files import model, rows_of, write_bands, write_hsx, write_texts
 
-from deeph.errors import DataError
-from deeph.system import System
-from deeph.units import SIESTA_5
+from deeph.physics.system import System
+from deeph.physics.units import SIESTA_5
+from deeph.runtime.errors import DataError
 from preprocess.overlap.ion import read_ion
 from preprocess.overlap.two_centre import TwoCentre
 from preprocess.readers import siesta

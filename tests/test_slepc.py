@@ -18,8 +18,8 @@ import pytest
 from band_cases import random_model, supercell
 from conftest import ROOT
 
-from deeph.errors import UsageError
-from deeph.store import read_folder, write_folder
+from deeph.files.store import read_folder, write_folder
+from deeph.runtime.errors import UsageError
 from postprocess.cli.solver import check_solver_options
 from postprocess.eigen.kjobs import Jobs, KTask, run_tasks
 from postprocess.eigen.pardiso import is_installed
@@ -31,8 +31,8 @@ GENERAL, EDGE = (0.13, -0.27, 0.0), (0.5, 0.0, 0.0)
 CODE = """
 import json, sys
 import numpy as np
-from deeph.errors import DeephError
-from deeph.store import read_folder
+from deeph.runtime.errors import DeephError
+from deeph.files.store import read_folder
 from postprocess.eigen.dense import hermitian
 from postprocess.eigen.slepc import SlepcLevels, load_slepc
 
@@ -185,7 +185,7 @@ class Rank:
 
 
 def test_all_ranks_do_all_and_the_first_keeps_it(tmp_path):
-    from deeph.processes import Group
+    from deeph.runtime.processes import Group
 
     seen = []
 

@@ -10,8 +10,8 @@ import pytest
 from band_cases import random_model, supercell
 from test_cli_bands import run
 
-from deeph.errors import DataError, UsageError
-from deeph.store import read_folder, write_folder
+from deeph.files.store import read_folder, write_folder
+from deeph.runtime.errors import DataError, UsageError
 from postprocess.bands.bands import compute_bands
 from postprocess.bands.kpath import make_kpath
 from postprocess.density.dos import compute_fermi_energy

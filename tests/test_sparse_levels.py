@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy import sparse
 from scipy.linalg import eigh
 
-from deeph.errors import DataError, UsageError
+from deeph.runtime.errors import DataError, UsageError
 from postprocess.eigen.dense import hermitian
 from postprocess.eigen.levels import levels_between, levels_near
 from postprocess.eigen.overlap_spectrum import Projected, nearly_dependent, smallest_overlap
@@ -59,7 +59,7 @@ def test_dense_and_sparse_agree_on_openmx_cases(shared_data, case, backend):
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_dense_and_sparse_agree_on_MoTe2(shared_data, backend):
-    from deeph.store import read_folder
+    from deeph.files.store import read_folder
 
     data = read_folder(shared_data / "peers" / "deeph-bands" / "MoTe2")
     for k in K:
@@ -69,7 +69,7 @@ def test_dense_and_sparse_agree_on_MoTe2(shared_data, backend):
 @needs_pardiso
 @pytest.mark.parametrize("k", K)
 def test_single_precision_factors_give_double_precision_levels(bilayer36, k):
-    from deeph.store import read_folder
+    from deeph.files.store import read_folder
 
     data = read_folder(bilayer36 / "000")
     expected = reference(data, k)
@@ -210,7 +210,7 @@ def test_matrices_that_are_no_pencil():
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("k", K[[0, 2]])
 def test_projection_removes_nearly_dependent_orbitals(bilayer36, backend, k):
-    from deeph.store import read_folder
+    from deeph.files.store import read_folder
 
     data = read_folder(bilayer36 / "001")
     H, S = data.H_bloch.dense(k), data.S_bloch.dense(k)

@@ -13,10 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import deeph
-from deeph.blocks import PairBlocks
-from deeph.errors import DataError
-from deeph.matrix_file import MatrixWriter, drop_pages, read_matrix, write_matrix
-from deeph.store import find_folders
+from deeph.files.matrix_file import MatrixWriter, drop_pages, read_matrix, write_matrix
+from deeph.files.store import find_folders
+from deeph.physics.blocks import PairBlocks
+from deeph.runtime.errors import DataError
 
 MATRICES = ["overlap.h5", "hamiltonian.h5"]
 
@@ -93,7 +93,7 @@ def test_nothing_is_overwritten_and_nothing_is_left_half_written(folder, monkeyp
     def fail(*_):
         raise OSError("disk full")
 
-    monkeypatch.setattr("deeph.store.write_matrix", fail)
+    monkeypatch.setattr("deeph.files.store.write_matrix", fail)
     for target in (folder, folder.with_name("new")):
         with pytest.raises(OSError, match="disk full"):
             deeph.write_folder(target, sample(), overwrite=True)
@@ -259,7 +259,7 @@ def test_large_matrices_stay_in_their_file(tmp_path, monkeypatch):
     """The same numbers, wherever they lie; compressed ones and cut-off files are not mapped."""
     blocks = sample().S
     write_matrix(tmp_path / "m.h5", blocks)
-    monkeypatch.setattr("deeph.matrix_file.MAPPED", 0)
+    monkeypatch.setattr("deeph.files.matrix_file.MAPPED", 0)
     mapped = read_matrix(tmp_path / "m.h5", 3)
     assert isinstance(mapped.entries.base, np.memmap) or isinstance(mapped.entries, np.memmap)
     assert np.array_equal(mapped.entries, blocks.entries)
@@ -286,7 +286,7 @@ def test_pages_of_large_matrices_are_dropped(tmp_path, monkeypatch):
 
     pairs = np.array([[0, 0, 0, 0, 0]])
     write_matrix(tmp_path / "large.h5", PairBlocks(pairs, np.array([[1000, 1000]]), np.ones((1, 10**6))))
-    monkeypatch.setattr("deeph.matrix_file.MAPPED", 0)
+    monkeypatch.setattr("deeph.files.matrix_file.MAPPED", 0)
     blocks = read_matrix(tmp_path / "large.h5", 1)
     assert resident() > 7000  # kB
     drop_pages(blocks)

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deeph.config_file import load_settings
-from deeph.errors import UsageError
-from deeph.store import element_order
-from deeph.system import System
+from deeph.files.config_file import load_settings
+from deeph.files.store import element_order
+from deeph.physics.system import System
+from deeph.runtime.errors import UsageError
 from preprocess.overlap.structure_file import read_structure_file
 from preprocess.readers.abacus.log import read_input, read_k_mesh, read_smearing
 from preprocess.readers.abacus.stru import parse_stru

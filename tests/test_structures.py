@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deeph.errors import DataError, UsageError
-from deeph.pairs import is_onsite, neighbour_pairs, pair_vectors
-from deeph.system import System
+from deeph.physics.pairs import is_onsite, neighbour_pairs, pair_vectors
+from deeph.physics.system import System
+from deeph.runtime.errors import DataError, UsageError
 from preprocess.structures.defects import random_sites, with_defects
 from preprocess.structures.distances import limits_from, limits_of_radii, shortest_distances, too_close
 from preprocess.structures.layers import find_layers, layer_gaps, slid, vacuum_axes, with_gaps

@@ -17,12 +17,12 @@ import torch
 from safetensors.torch import load_file
 from training_case import make_case, make_structure
 
-from deeph.config_file import load_config
-from deeph.dataset import open_dataset
-from deeph.distributed import Process, find_process
-from deeph.errors import DataError, DeephError, UsageError
+from deeph.files.config_file import load_config
+from deeph.files.dataset import open_dataset
+from deeph.files.store import write_folder
 from deeph.nn.fit import fit_model
-from deeph.store import write_folder
+from deeph.runtime.distributed import Process, find_process
+from deeph.runtime.errors import DataError, DeephError, UsageError
 from deeph.training import loop
 from deeph.training.check import check_data
 from deeph.training.checkpoint import BEST, LAST, STATE, load_model, read_metadata

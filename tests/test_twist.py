@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial import cKDTree
 
-from deeph.errors import DataError, UsageError
-from deeph.pairs import is_onsite, neighbour_pairs, pair_vectors
-from deeph.system import System
+from deeph.physics.pairs import is_onsite, neighbour_pairs, pair_vectors
+from deeph.physics.system import System
+from deeph.runtime.errors import DataError, UsageError
 from preprocess.readers.openmx.input import read_structure as read_openmx
 from preprocess.structures.commensurate import Wish
 from preprocess.structures.monolayer import from_system, graphene, read_monolayer

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from band_cases import random_model, supercell
 
-from deeph.errors import DataError, UsageError
+from deeph.runtime.errors import DataError, UsageError
 from postprocess.bands.kpath import make_kpath
 from postprocess.bands.unfold import folded_path, make_unfolding, primitive_system
 from postprocess.eigen.dense import compute_energies, hermitian

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from openmx_files import unpack_run
 
-from deeph.basis import Basis
-from deeph.errors import DataError
-from deeph.hamiltonian import Hamiltonian
-from deeph.pairs import is_onsite
+from deeph.physics.basis import Basis
+from deeph.physics.hamiltonian import Hamiltonian
+from deeph.physics.pairs import is_onsite
+from deeph.runtime.errors import DataError
 from preprocess import verify
 from preprocess.readers import openmx
 from preprocess.readers.openmx.band import read_bands

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import numpy as np
 
-from deeph.basis import Basis
-from deeph.blocks import PairBlocks, block_shapes
-from deeph.hamiltonian import Hamiltonian
-from deeph.pairs import is_onsite, neighbour_pairs, pair_vectors
-from deeph.store import write_folder
-from deeph.system import System
+from deeph.files.store import write_folder
+from deeph.physics.basis import Basis
+from deeph.physics.blocks import PairBlocks, block_shapes
+from deeph.physics.hamiltonian import Hamiltonian
+from deeph.physics.pairs import is_onsite, neighbour_pairs, pair_vectors
+from deeph.physics.system import System
 
 BASIS = Basis.from_symbols({"H": [0], "C": [0, 1]})
 

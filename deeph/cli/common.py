@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from deeph import __version__
-from deeph.errors import DeephError
-from deeph.log import logger, setup_logging
+from deeph.runtime.errors import DeephError
+from deeph.runtime.log import logger, setup_logging
 
 
 def make_parser(command: str, description: str, epilog: str = "") -> argparse.ArgumentParser:

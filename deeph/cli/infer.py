@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from deeph.cli.common import make_parser, run_command
-from deeph.errors import DeephError, UsageError
+from deeph.runtime.errors import DeephError, UsageError
 
 EPILOG = """examples:
   deeph-infer runs/bilayer/model.safetensors overlaps/twisted predictions
@@ -27,7 +27,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _body(args: argparse.Namespace) -> int:
-    from deeph.store import find_folders
+    from deeph.files.store import find_folders
 
     found = {folder: args.out / folder.resolve().name for given in args.folders for folder in find_folders(given)}
     if len(set(found.values())) < len(found):
@@ -35,9 +35,9 @@ def _body(args: argparse.Namespace) -> int:
     import torch
     from tqdm import tqdm
 
+    from deeph.files.store import read_overlap
     from deeph.inference import predict_folder
-    from deeph.log import logger
-    from deeph.store import read_overlap
+    from deeph.runtime.log import logger
     from deeph.training.checkpoint import load_model
 
     if args.threads:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from deeph.cli.common import make_parser, run_command
-from deeph.errors import UsageError
+from deeph.runtime.errors import UsageError
 
 if TYPE_CHECKING:
     from deeph.config import Config
@@ -36,7 +36,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _body(args: argparse.Namespace) -> int:
-    from deeph.config_file import load_config, to_toml
+    from deeph.files.config_file import load_config, to_toml
 
     if args.config is None:
         if not args.print_config:
@@ -49,8 +49,8 @@ def _body(args: argparse.Namespace) -> int:
         return 0
     if args.check:
         return _check(config)
-    from deeph.distributed import find_process
-    from deeph.log import logger
+    from deeph.runtime.distributed import find_process
+    from deeph.runtime.log import logger
 
     if not find_process().is_main:
         logger.setLevel("WARNING")

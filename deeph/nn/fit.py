@@ -5,16 +5,16 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import torch
 
-from deeph.basis import Basis, Spin
 from deeph.config import ModelConfig
-from deeph.errors import ModelError
-from deeph.hamiltonian import Hamiltonian
 from deeph.nn.baseline import EDGE, Coefficients
 from deeph.nn.graph import atom_kinds, bond_kinds, frame_coefficients, select_bonds, take_rows
 from deeph.nn.model import HamiltonianModel
 from deeph.nn.radial import smooth_cutoff
-from deeph.pairs import is_onsite, pair_vectors
-from deeph.system import SYMBOLS
+from deeph.physics.basis import Basis, Spin
+from deeph.physics.hamiltonian import Hamiltonian
+from deeph.physics.pairs import is_onsite, pair_vectors
+from deeph.physics.system import SYMBOLS
+from deeph.runtime.errors import ModelError
 
 MAX_STRUCTURES = 200  # more do not change the baseline, but all their blocks would be in memory at once
 

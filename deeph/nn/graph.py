@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
-from deeph.errors import ModelError
-from deeph.hamiltonian import Hamiltonian
 from deeph.nn.frames import bond_rotation, orbital_matrix, wigner_matrices
-from deeph.pairs import is_onsite, pair_vectors, reversed_pairs
-from deeph.system import SYMBOLS, IntArray
+from deeph.physics.hamiltonian import Hamiltonian
+from deeph.physics.pairs import is_onsite, pair_vectors, reversed_pairs
+from deeph.physics.system import SYMBOLS, IntArray
+from deeph.runtime.errors import ModelError
 
 if TYPE_CHECKING:
     from deeph.nn.model import HamiltonianModel

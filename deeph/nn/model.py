@@ -9,9 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.data import Data
 
-from deeph.basis import Basis
 from deeph.config import ModelConfig
-from deeph.errors import ModelError
 from deeph.nn.atom import AtomLinear, AtomNorm
 from deeph.nn.baseline import Baseline
 from deeph.nn.bond import BondFeatures, Frame, PartialFeatures
@@ -23,7 +21,9 @@ from deeph.nn.irreps import couplings_fingerprint, sector_sizes
 from deeph.nn.radial import RadialBasis, smooth_cutoff
 from deeph.nn.so2 import bond_norm
 from deeph.nn.tables import AtomTable, PairTable
-from deeph.system import IntArray
+from deeph.physics.basis import Basis
+from deeph.physics.system import IntArray
+from deeph.runtime.errors import ModelError
 
 WIDTH = 32  # length of the element embedding
 MIN_L = 4  # a threefold site needs l = 3 to know a direction in its plane

@@ -11,13 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from deeph.config import Config
-from deeph.dataset import Dataset, Split
-from deeph.eigenvalues import solve_at_k
-from deeph.errors import DataError, UsageError
-from deeph.hamiltonian import Hamiltonian
+from deeph.files.dataset import Dataset, Split
 from deeph.inference import predict
 from deeph.nn.model import HamiltonianModel
-from deeph.system import FloatArray
+from deeph.physics.eigenvalues import solve_at_k
+from deeph.physics.hamiltonian import Hamiltonian
+from deeph.physics.system import FloatArray
+from deeph.runtime.errors import DataError, UsageError
 
 WINDOW = 2.0
 """Levels up to this far above the Fermi level count, eV."""

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch_geometric.data import Batch, Data
 
-from deeph.dataset import Dataset
+from deeph.files.dataset import Dataset
 from deeph.nn.graph import make_graph
 from deeph.nn.model import HamiltonianModel
 

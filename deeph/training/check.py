@@ -1,10 +1,10 @@
 """Look at settings and data before training: ``deeph-train --check``."""
 
-from deeph.basis import Basis
 from deeph.config import Config
-from deeph.dataset import open_dataset, split_of
-from deeph.errors import DataError
-from deeph.system import SYMBOLS
+from deeph.files.dataset import open_dataset, split_of
+from deeph.physics.basis import Basis
+from deeph.physics.system import SYMBOLS
+from deeph.runtime.errors import DataError
 from deeph.training.band_error import band_structures, make_references
 from deeph.training.batches import plan_batches
 

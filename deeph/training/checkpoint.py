@@ -11,9 +11,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from deeph import __version__
-from deeph.conventions import CONVENTIONS
-from deeph.errors import DataError, ModelError
 from deeph.nn.model import HamiltonianModel
+from deeph.physics.conventions import CONVENTIONS
+from deeph.runtime.errors import DataError, ModelError
 
 MODEL_FORMAT, STATE_FORMAT = "deeph-model", "deeph-training-state"
 VERSION = 1

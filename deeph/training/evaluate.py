@@ -9,14 +9,14 @@ from typing import Any, NamedTuple, Self
 
 import torch
 
-from deeph import distributed
-from deeph.blocks import PairBlocks
-from deeph.dataset import PARTS, Dataset, Split
-from deeph.difference import TABLES, ErrorSums, Table, sum_errors
-from deeph.distributed import Process
+from deeph.files.dataset import PARTS, Dataset, Split
 from deeph.inference import predict
-from deeph.log import logger
 from deeph.nn.model import HamiltonianModel
+from deeph.physics.blocks import PairBlocks
+from deeph.physics.difference import TABLES, ErrorSums, Table, sum_errors
+from deeph.runtime import distributed
+from deeph.runtime.distributed import Process
+from deeph.runtime.log import logger
 from deeph.training.checkpoint import load_model, read_metadata
 from deeph.training.recorder import write_text
 
@@ -40,7 +40,7 @@ class Evaluation:
     structures : dict of str to StructureErrors
         One by one.
     sums : ErrorSums
-        Of all of them; see :class:`deeph.difference.ErrorSums` for the tables.
+        Of all of them; see :class:`deeph.physics.difference.ErrorSums` for the tables.
     """
 
     structures: dict[str, StructureErrors] = field(default_factory=dict)

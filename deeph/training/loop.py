@@ -15,13 +15,13 @@ from typing import Any
 
 import torch
 
-from deeph import distributed
 from deeph.config import Config
-from deeph.dataset import Dataset, Split, open_dataset, split_of
-from deeph.distributed import Process
-from deeph.errors import DeephError, UsageError
-from deeph.log import logger
+from deeph.files.dataset import Dataset, Split, open_dataset, split_of
 from deeph.nn.fit import fit_model
+from deeph.runtime import distributed
+from deeph.runtime.distributed import Process
+from deeph.runtime.errors import DeephError, UsageError
+from deeph.runtime.log import logger
 from deeph.training.band_error import band_mae, band_structures, make_references
 from deeph.training.batches import Graphs, plan_batches, share, shuffled
 from deeph.training.check import check_data

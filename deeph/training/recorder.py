@@ -16,9 +16,9 @@ from tqdm import tqdm
 
 from deeph import __version__
 from deeph.config import Config
-from deeph.config_file import to_toml
-from deeph.errors import UsageError
-from deeph.log import logger
+from deeph.files.config_file import to_toml
+from deeph.runtime.errors import UsageError
+from deeph.runtime.log import logger
 
 METRICS, LIBRARIES = "metrics.csv", ("torch", "torch_geometric", "e3nn", "numpy", "safetensors")
 

@@ -5,7 +5,7 @@ import threading
 from types import FrameType, TracebackType
 from typing import Any, Self
 
-from deeph.errors import DeephError
+from deeph.runtime.errors import DeephError
 
 STOPPING = (signal.SIGTERM, signal.SIGINT)
 SAVING = (signal.SIGUSR1,) if hasattr(signal, "SIGUSR1") else ()

@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from deeph.errors import DataError
 from deeph.nn.model import HamiltonianModel
+from deeph.runtime.errors import DataError
 from deeph.training.checkpoint import STATE_FORMAT, read_tensors, restore_model, write_tensors
 from deeph.training.optim import RunningAverage
 

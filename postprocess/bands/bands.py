@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from deeph.hamiltonian import Hamiltonian
-from deeph.system import FloatArray
+from deeph.physics.hamiltonian import Hamiltonian
+from deeph.physics.system import FloatArray
 from postprocess.bands.connect import compute_connected
 from postprocess.bands.kpath import KPath
 from postprocess.density.fermi_count import STORED, find_fermi_energy

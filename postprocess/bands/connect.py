@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from deeph.errors import DataError
-from deeph.hamiltonian import Hamiltonian
-from deeph.system import FloatArray, IntArray
+from deeph.physics.hamiltonian import Hamiltonian
+from deeph.physics.system import FloatArray, IntArray
+from deeph.runtime.errors import DataError
 from postprocess.bands.kpath import KPath
 from postprocess.eigen.kjobs import Jobs, Results
 from postprocess.eigen.spectrum import Spectrum, arranged, run_spectrum

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from deeph.errors import DataError, UsageError
-from deeph.hamiltonian import Hamiltonian
-from deeph.system import FloatArray
-from deeph.units import HBAR, HBAR2_OVER_MASS
+from deeph.physics.hamiltonian import Hamiltonian
+from deeph.physics.system import FloatArray
+from deeph.physics.units import HBAR, HBAR2_OVER_MASS
+from deeph.runtime.errors import DataError, UsageError
 from postprocess.eigen.levels import Levels
 
 Array = npt.NDArray[Any]

@@ -4,7 +4,7 @@ from itertools import combinations, product
 
 import numpy as np
 
-from deeph.system import FloatArray, System
+from deeph.physics.system import FloatArray, System
 from postprocess.bands.lattice import periodic_directions, special_points
 
 SAME = 1e-3

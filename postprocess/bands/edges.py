@@ -5,9 +5,9 @@ from itertools import pairwise
 
 import numpy as np
 
-from deeph.errors import DataError
-from deeph.hamiltonian import Hamiltonian
-from deeph.system import FloatArray
+from deeph.physics.hamiltonian import Hamiltonian
+from deeph.physics.system import FloatArray
+from deeph.runtime.errors import DataError
 from postprocess.bands.bands import BandEdge, Bands
 from postprocess.bands.derivatives import BandPoint
 from postprocess.bands.directions import named_directions

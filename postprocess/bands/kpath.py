@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from deeph.errors import DataError, UsageError
-from deeph.log import logger
-from deeph.system import FloatArray, IntArray, System
+from deeph.physics.system import FloatArray, IntArray, System
+from deeph.runtime.errors import DataError, UsageError
+from deeph.runtime.log import logger
 from postprocess.bands.lattice import SpecialPoints, special_points
 
 SPACING = 0.02

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from deeph.system import FloatArray, IntArray, System
+from deeph.physics.system import FloatArray, IntArray, System
 
 VACUUM = 6.0
 """Empty space, in Angstrom, that separates periodic images: bands do not disperse across it."""

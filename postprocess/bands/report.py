@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from deeph.errors import DataError
-from deeph.hamiltonian import Hamiltonian
-from deeph.log import logger
-from deeph.system import FloatArray
+from deeph.physics.hamiltonian import Hamiltonian
+from deeph.physics.system import FloatArray
+from deeph.runtime.errors import DataError
+from deeph.runtime.log import logger
 from postprocess.bands.bands import Bands
 from postprocess.bands.edges import BandWidth, Crossing, EdgeReport, bandwidths, find_crossings, true_edge
 from postprocess.density.dos import Window, compute_dos

@@ -13,9 +13,9 @@ from itertools import product
 
 import numpy as np
 
-from deeph.errors import DataError, UsageError
-from deeph.hamiltonian import Hamiltonian
-from deeph.system import FloatArray, IntArray, System
+from deeph.physics.hamiltonian import Hamiltonian
+from deeph.physics.system import FloatArray, IntArray, System
+from deeph.runtime.errors import DataError, UsageError
 from postprocess.bands.kpath import KPath
 from postprocess.bands.lattice import periodic_directions
 from postprocess.states.projectors import Weights

@@ -23,7 +23,7 @@ from postprocess.cli.projectors import add_projection_options, choose_projectors
 from postprocess.cli.solver import add_solver_options, check_solver_options, choose_levels
 
 if TYPE_CHECKING:
-    from deeph.hamiltonian import Hamiltonian
+    from deeph.physics.hamiltonian import Hamiltonian
     from postprocess.bands.bands import Bands
     from postprocess.density.dos import DOS
     from postprocess.eigen.kjobs import Jobs
@@ -119,7 +119,7 @@ def _check_window(args: argparse.Namespace, bands: "list[Bands]", jobs: "list[Jo
     """An empty figure is no result: DataError if no level lies in the window."""
     import numpy as np
 
-    from deeph.errors import DataError
+    from deeph.runtime.errors import DataError
 
     if not args.window:
         return
@@ -136,7 +136,7 @@ def _check_window(args: argparse.Namespace, bands: "list[Bands]", jobs: "list[Jo
 
 def _check_options(args: argparse.Namespace) -> None:
     """Find wrong options before anything is computed."""
-    from deeph.errors import UsageError
+    from deeph.runtime.errors import UsageError
     from postprocess.output import plot, tables
 
     if args.window and not -inf < args.window[0] < args.window[1] < inf:
@@ -221,7 +221,7 @@ def _record(data: "Hamiltonian", bands: "Bands") -> dict[str, Any]:
 
 
 def _write(args: argparse.Namespace, bands: "list[Bands]", predicted: list[bool]) -> None:
-    from deeph.log import logger
+    from deeph.runtime.log import logger
     from postprocess.output.plot import SUFFIXES, plot_bands, save_figure
     from postprocess.output.plot_fat import plot_fat_bands
 

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from deeph.difference import Errors
-    from deeph.hamiltonian import Hamiltonian
-    from deeph.system import System
+    from deeph.physics.difference import Errors
+    from deeph.physics.hamiltonian import Hamiltonian
+    from deeph.physics.system import System
     from postprocess.bands.bands import Bands
     from postprocess.bands.kpath import KPath
     from postprocess.compare.bands import BandComparison
@@ -48,8 +48,8 @@ def load(folder: Path, *, predicted: bool | None = None) -> "tuple[Hamiltonian, 
     DataError
         If the folder is missing, damaged, or holds only the overlap.
     """
-    from deeph.errors import DataError
-    from deeph.store import HAMILTONIAN, read_folder
+    from deeph.files.store import HAMILTONIAN, read_folder
+    from deeph.runtime.errors import DataError
 
     if not folder.is_dir():
         raise DataError(f"{folder}: there is no such folder")
@@ -61,7 +61,7 @@ def load(folder: Path, *, predicted: bool | None = None) -> "tuple[Hamiltonian, 
 
 def choose_path(text: str | None, system: "System", n_points: int | None) -> "KPath":
     """A path from a file if there is one of that name, else from labels."""
-    from deeph.errors import UsageError
+    from deeph.runtime.errors import UsageError
     from postprocess.bands.kpath import make_kpath, read_kpath
 
     if text is not None and Path(text).is_file():

@@ -19,8 +19,8 @@ from postprocess.cli.common import (
 )
 
 if TYPE_CHECKING:
-    from deeph.difference import Errors
-    from deeph.hamiltonian import Hamiltonian
+    from deeph.physics.difference import Errors
+    from deeph.physics.hamiltonian import Hamiltonian
     from postprocess.compare.bands import BandComparison
     from postprocess.compare.matrices import MatrixComparison
 

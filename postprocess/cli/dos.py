@@ -12,7 +12,7 @@ from postprocess.cli.common import load
 from postprocess.cli.jobs import add_job_options, make_jobs, start_group
 
 if TYPE_CHECKING:
-    from deeph.hamiltonian import Hamiltonian
+    from deeph.physics.hamiltonian import Hamiltonian
     from postprocess.density.dos import DOS
     from postprocess.density.mesh import KMesh
     from postprocess.eigen.kjobs import Jobs
@@ -65,7 +65,7 @@ def _fermi(text: str) -> float | str:
 
 
 def _body(args: argparse.Namespace) -> int:
-    from deeph.errors import UsageError
+    from deeph.runtime.errors import UsageError
     from postprocess.density.mesh import make_mesh, mesh_divisions
     from postprocess.eigen.solvers import DENSE_LARGEST
     from postprocess.states.projections import usable_symmetry
@@ -92,7 +92,7 @@ def _body(args: argparse.Namespace) -> int:
 
 def _check_options(args: argparse.Namespace) -> None:
     """Find wrong options before anything is computed."""
-    from deeph.errors import UsageError
+    from deeph.runtime.errors import UsageError
     from postprocess.output import dos_tables, plot
 
     if args.device != "cpu" and args.method == "kpm":
@@ -190,7 +190,7 @@ def _report(args: argparse.Namespace, data: "Hamiltonian", mesh: "KMesh", dos: "
 
 
 def _write(args: argparse.Namespace, data: "Hamiltonian", dos: "DOS") -> None:
-    from deeph.log import logger
+    from deeph.runtime.log import logger
     from postprocess.output.dos_tables import write_map
     from postprocess.output.plot import SUFFIXES, save_figure
 

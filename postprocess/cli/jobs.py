@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from deeph.processes import Group
+    from deeph.runtime.processes import Group
     from postprocess.eigen.kjobs import Jobs
 
 
@@ -29,9 +29,9 @@ def start_group(args: argparse.Namespace) -> "Group":
     """
     import logging
 
-    from deeph.errors import UsageError
-    from deeph.log import logger
-    from deeph.processes import find_group
+    from deeph.runtime.errors import UsageError
+    from deeph.runtime.log import logger
+    from deeph.runtime.processes import find_group
 
     if args.jobs < 1:
         raise UsageError(f"-j {args.jobs}: expected at least one k-point at a time")

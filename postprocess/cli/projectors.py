@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from deeph.hamiltonian import Hamiltonian
+    from deeph.physics.hamiltonian import Hamiltonian
     from postprocess.bands.unfold import Unfolding
     from postprocess.states.projectors import Projector
 
@@ -51,8 +51,8 @@ def choose_unfolding(args: argparse.Namespace, data: "Hamiltonian") -> "Unfoldin
         return None
     import numpy as np
 
-    from deeph.errors import UsageError
-    from deeph.system import read_structure
+    from deeph.physics.system import read_structure
+    from deeph.runtime.errors import UsageError
     from postprocess.bands.unfold import make_unfolding
 
     if Path(args.unfold).is_file():
@@ -104,7 +104,7 @@ def read_groups(path: Path) -> dict[str, list[int]]:
     UsageError
         If a list holds something else than numbers and ranges.
     """
-    from deeph.errors import DataError
+    from deeph.runtime.errors import DataError
 
     try:
         text = path.read_text(encoding="utf-8")
@@ -117,7 +117,7 @@ def read_groups(path: Path) -> dict[str, list[int]]:
 
 def _atoms(items: list[str], where: str) -> list[int]:
     """Numbers and ranges counted from 1 as atoms counted from 0."""
-    from deeph.errors import UsageError
+    from deeph.runtime.errors import UsageError
 
     out: list[int] = []
     for item in items:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from deeph.hamiltonian import Hamiltonian
+    from deeph.physics.hamiltonian import Hamiltonian
     from postprocess.eigen.slepc import SlepcLevels
     from postprocess.states.states import SolverFactory
 
@@ -58,7 +58,7 @@ def _center(text: str) -> float | None:
 
 def check_solver_options(args: argparse.Namespace) -> None:
     """Find contradictions before anything is computed."""
-    from deeph.errors import UsageError
+    from deeph.runtime.errors import UsageError
 
     if args.n_bands is not None and args.n_bands < 1:
         raise UsageError(f"--n-bands {args.n_bands}: expected at least one")
@@ -86,7 +86,7 @@ def choose_levels(
     UsageError, DataError
         If an energy is measured from a Fermi level that is not known.
     """
-    from deeph.errors import UsageError
+    from deeph.runtime.errors import UsageError
     from postprocess.density.fermi_count import find_fermi_energy
     from postprocess.eigen.solvers import DENSE_LARGEST, DENSE_LIMIT, SomeLevels
 
@@ -123,7 +123,7 @@ def choose_levels(
 
 def _choose_slepc(args: argparse.Namespace, data: "Hamiltonian") -> "tuple[SlepcLevels, float | None, str]":
     """What all MPI ranks compute together, see :func:`choose_levels`; the Fermi level is not counted then."""
-    from deeph.errors import UsageError
+    from deeph.runtime.errors import UsageError
     from postprocess.density.fermi_count import STORED
     from postprocess.eigen.slepc import SlepcLevels
 

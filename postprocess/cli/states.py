@@ -13,10 +13,10 @@ from postprocess.cli.jobs import add_job_options, make_jobs, start_group
 from postprocess.cli.solver import add_solver_options, check_solver_options, choose_levels
 
 if TYPE_CHECKING:
-    from deeph.hamiltonian import Hamiltonian
-    from deeph.orbitals import Orbitals
-    from deeph.processes import Group
-    from deeph.system import FloatArray, System
+    from deeph.physics.hamiltonian import Hamiltonian
+    from deeph.physics.orbitals import Orbitals
+    from deeph.physics.system import FloatArray, System
+    from deeph.runtime.processes import Group
     from postprocess.eigen.kjobs import Jobs, Results
     from postprocess.eigen.spectrum import SpectrumWork
 
@@ -56,7 +56,7 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def _body(args: argparse.Namespace) -> int:
-    from deeph.errors import UsageError
+    from deeph.runtime.errors import UsageError
 
     check_solver_options(args)
     _check_options(args)
@@ -69,8 +69,8 @@ def _body(args: argparse.Namespace) -> int:
 
 def _check_options(args: argparse.Namespace) -> None:
     """Find what contradicts itself or is missing before anything is computed."""
-    from deeph.errors import DataError, UsageError
-    from deeph.orbitals import FILE
+    from deeph.physics.orbitals import FILE
+    from deeph.runtime.errors import DataError, UsageError
 
     if args.window and not -inf < args.window[0] < args.window[1] < inf:
         raise UsageError(f"--window {args.window[0]:g} {args.window[1]:g}: expected two energies in eV, the lower one first")
@@ -91,7 +91,7 @@ def _check_options(args: argparse.Namespace) -> None:
 def _charges(args: argparse.Namespace, data: "Hamiltonian", group: "Group") -> int:
     import numpy as np
 
-    from deeph.errors import UsageError
+    from deeph.runtime.errors import UsageError
     from postprocess.density.fermi import mesh_points, regular_mesh
     from postprocess.states.charges import compute_density_matrix, mulliken_charges
 
@@ -122,7 +122,7 @@ def parse_k(text: str, system: "System") -> "FloatArray":
     """
     import numpy as np
 
-    from deeph.errors import UsageError
+    from deeph.runtime.errors import UsageError
     from postprocess.bands.lattice import special_points
 
     for lattice in special_points(system):
@@ -170,8 +170,8 @@ def _states(args: argparse.Namespace, data: "Hamiltonian", group: "Group") -> in
 
 
 def _write_states(path: Path, data: "Hamiltonian", k: "FloatArray", results: "Results", fermi: float | None, jobs: "Jobs") -> None:
-    from deeph.errors import UsageError
-    from deeph.log import logger
+    from deeph.runtime.errors import UsageError
+    from deeph.runtime.log import logger
     from postprocess.output.state_files import write_states
 
     try:
@@ -185,7 +185,7 @@ def _write_states(path: Path, data: "Hamiltonian", k: "FloatArray", results: "Re
 
 def _read_orbitals(args: argparse.Namespace, data: "Hamiltonian") -> "dict[int, Orbitals]":
     """The radial functions for --cube, those of the basis of H."""
-    from deeph.orbitals import FILE, read_orbitals
+    from deeph.physics.orbitals import FILE, read_orbitals
     from postprocess.states.realspace import check_orbitals
 
     orbitals = read_orbitals(args.orbitals or args.folder / FILE)
@@ -224,7 +224,7 @@ def _write_cubes(
 ) -> None:
     import numpy as np
 
-    from deeph.log import logger
+    from deeph.runtime.log import logger
     from postprocess.states.realspace import Grid, compute_density, write_cube
     from postprocess.states.states import States
 

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from deeph.difference import Errors
-from deeph.errors import DataError
-from deeph.system import FloatArray
+from deeph.physics.difference import Errors
+from deeph.physics.system import FloatArray
+from deeph.runtime.errors import DataError
 from postprocess.bands.bands import Bands
 
 WINDOW = 2.0

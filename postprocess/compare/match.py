@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from deeph.blocks import PairBlocks
-from deeph.errors import DataError
-from deeph.hamiltonian import Hamiltonian
-from deeph.system import FloatArray, IntArray, System
+from deeph.physics.blocks import PairBlocks
+from deeph.physics.hamiltonian import Hamiltonian
+from deeph.physics.system import FloatArray, IntArray, System
+from deeph.runtime.errors import DataError
 
 TOLERANCE = 1e-3
 """Largest difference of positions and lattice vectors of the same structure, Angstrom."""

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from deeph.blocks import PairBlocks, block_shapes
-from deeph.difference import Errors, Table, sum_errors
-from deeph.errors import DataError
-from deeph.hamiltonian import Hamiltonian
-from deeph.pairs import find_pairs
+from deeph.physics.blocks import PairBlocks, block_shapes
+from deeph.physics.difference import Errors, Table, sum_errors
+from deeph.physics.hamiltonian import Hamiltonian
+from deeph.physics.pairs import find_pairs
+from deeph.runtime.errors import DataError
 from postprocess.compare.match import aligned
 
 

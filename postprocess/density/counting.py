@@ -16,7 +16,7 @@ from typing import Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from deeph.system import FloatArray, IntArray
+from deeph.physics.system import FloatArray, IntArray
 from postprocess.density.mesh import KMesh, simplices
 
 Smearing = Literal["gaussian", "fermi-dirac"]

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from deeph.errors import DataError, UsageError
-from deeph.hamiltonian import Hamiltonian
-from deeph.system import FloatArray
+from deeph.physics.hamiltonian import Hamiltonian
+from deeph.physics.system import FloatArray
+from deeph.runtime.errors import DataError, UsageError
 from postprocess.density.counting import MeshLevels, SmearedCount, StateCount, TetrahedronCount
 from postprocess.density.fermi import RESOLUTION, FermiInterval, find_fermi_level, known_electrons, mesh_gap, regular_mesh
 from postprocess.density.mesh import Divisions, KMesh, make_mesh

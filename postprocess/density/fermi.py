@@ -4,9 +4,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from deeph.errors import DataError
-from deeph.hamiltonian import Hamiltonian
-from deeph.system import FloatArray, System
+from deeph.physics.hamiltonian import Hamiltonian
+from deeph.physics.system import FloatArray, System
+from deeph.runtime.errors import DataError
 from postprocess.bands.lattice import periodic_directions
 from postprocess.density.counting import MeshLevels, StateCount
 from postprocess.density.mesh import KMesh

@@ -4,10 +4,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from deeph.errors import DataError
-from deeph.hamiltonian import Hamiltonian
-from deeph.log import logger
-from deeph.system import FloatArray
+from deeph.physics.hamiltonian import Hamiltonian
+from deeph.physics.system import FloatArray
+from deeph.runtime.errors import DataError
+from deeph.runtime.log import logger
 from postprocess.density.dos import compute_fermi_energy
 from postprocess.density.fermi import regular_mesh
 from postprocess.eigen.dense import hermitian

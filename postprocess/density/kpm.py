@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from deeph.errors import DataError, UsageError
-from deeph.log import logger
-from deeph.system import FloatArray, IntArray
+from deeph.physics.system import FloatArray, IntArray
+from deeph.runtime.errors import DataError, UsageError
+from deeph.runtime.log import logger
 from postprocess.eigen.cholesky import Cholesky, factor_overlap
 from postprocess.eigen.factorization import upper_product
 from postprocess.eigen.pencil import Pencil

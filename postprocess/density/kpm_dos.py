@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from deeph.hamiltonian import Hamiltonian
-from deeph.log import logger
-from deeph.system import FloatArray
+from deeph.physics.hamiltonian import Hamiltonian
+from deeph.physics.system import FloatArray
+from deeph.runtime.log import logger
 from postprocess.density.dos import DOS, TOTAL, Window, assemble
 from postprocess.density.kpm import KPMOperator, Moments, local_moments, moments_for, trace_moments
 from postprocess.density.mesh import KMesh

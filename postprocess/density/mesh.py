@@ -8,9 +8,9 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from deeph.errors import UsageError
-from deeph.hamiltonian import Hamiltonian
-from deeph.system import FloatArray, IntArray, System
+from deeph.physics.hamiltonian import Hamiltonian
+from deeph.physics.system import FloatArray, IntArray, System
+from deeph.runtime.errors import UsageError
 from postprocess.bands.lattice import special_points
 from postprocess.eigen.dense import compute_energies
 

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from deeph.basis import Basis
-from deeph.blocks import PairBlocks
-from deeph.rotations import atom_rotation
-from deeph.system import FloatArray, IntArray, System
+from deeph.physics.basis import Basis
+from deeph.physics.blocks import PairBlocks
+from deeph.physics.rotations import atom_rotation
+from deeph.physics.system import FloatArray, IntArray, System
 
 Array = npt.NDArray[Any]
 OPERATIONS = {"P": (-1, -1, -1), "C2z": (-1, -1, 1), "C2y": (-1, 1, -1), "C2x": (1, -1, -1)}

@@ -5,7 +5,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from deeph.errors import DataError
+from deeph.runtime.errors import DataError
 from postprocess.eigen.factorization import SingularError
 from postprocess.eigen.pardiso import Pardiso, is_installed
 from postprocess.eigen.superlu import SuperLU

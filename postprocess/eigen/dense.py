@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from deeph.blocks import PairBlocks
-from deeph.eigenvalues import solve_at_k
-from deeph.errors import DataError, UsageError
-from deeph.hamiltonian import Hamiltonian, on_union
-from deeph.log import logger
-from deeph.system import FloatArray
+from deeph.physics.blocks import PairBlocks
+from deeph.physics.eigenvalues import solve_at_k
+from deeph.physics.hamiltonian import Hamiltonian, on_union
+from deeph.physics.system import FloatArray
+from deeph.runtime.errors import DataError, UsageError
+from deeph.runtime.log import logger
 
 Array = npt.NDArray[Any]
 Solver = Callable[[Hamiltonian, FloatArray, int], FloatArray]

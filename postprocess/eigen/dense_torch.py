@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from deeph.errors import DataError, UsageError
-from deeph.system import FloatArray
+from deeph.physics.system import FloatArray
+from deeph.runtime.errors import DataError, UsageError
 from postprocess.eigen.overlap_spectrum import not_positive
 
 Array = npt.NDArray[Any]
@@ -39,7 +39,7 @@ def solve_states_on(
     device : str
         Of torch, such as "cuda".
     h, s, k, bands
-        As for :func:`deeph.eigenvalues.solve_at_k`.
+        As for :func:`deeph.physics.eigenvalues.solve_at_k`.
     vectors : bool
         Whether the states are wanted.
 

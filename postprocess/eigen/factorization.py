@@ -5,7 +5,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from deeph.errors import DataError, UsageError
+from deeph.runtime.errors import DataError, UsageError
 
 Array = npt.NDArray[Any]
 BACKENDS = ("pardiso", "superlu")

@@ -20,10 +20,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from deeph.errors import DataError, DeephError
-from deeph.hamiltonian import Hamiltonian
-from deeph.log import logger
-from deeph.processes import Group, end_with_parent, share_cores
+from deeph.physics.hamiltonian import Hamiltonian
+from deeph.runtime.errors import DataError, DeephError
+from deeph.runtime.log import logger
+from deeph.runtime.processes import Group, end_with_parent, share_cores
 
 Result = dict[str, npt.NDArray[Any]]
 """Named arrays of one k-point."""
@@ -49,7 +49,7 @@ class Jobs:
     n_workers : int
         Processes of this command (of each MPI rank).
     group : Group
-        The processes of mpirun or srun, see :func:`deeph.processes.find_group`.
+        The processes of mpirun or srun, see :func:`deeph.runtime.processes.find_group`.
     scratch : Path or None
         Folder for the results of single k-points, which an interrupted run leaves behind and the next one of the same work picks up;
         None keeps them in memory.

@@ -11,9 +11,9 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from deeph.errors import DataError
-from deeph.log import logger
-from deeph.system import FloatArray
+from deeph.physics.system import FloatArray
+from deeph.runtime.errors import DataError
+from deeph.runtime.log import logger
 from postprocess.eigen.factorization import SingularError
 
 Array = npt.NDArray[Any]

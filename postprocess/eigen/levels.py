@@ -6,9 +6,9 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from deeph.errors import DataError, UsageError
-from deeph.log import logger
-from deeph.system import FloatArray
+from deeph.physics.system import FloatArray
+from deeph.runtime.errors import DataError, UsageError
+from deeph.runtime.log import logger
 from postprocess.eigen.factorization import SingularError
 from postprocess.eigen.lanczos import Operator, nearest_pairs
 

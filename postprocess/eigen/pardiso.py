@@ -14,8 +14,8 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from deeph.errors import DataError, UsageError
-from deeph.log import logger
+from deeph.runtime.errors import DataError, UsageError
+from deeph.runtime.log import logger
 from postprocess.eigen.factorization import SingularError, backward_error
 
 Array = npt.NDArray[Any]

@@ -6,11 +6,11 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from deeph.bloch import BlochMatrix
-from deeph.errors import DataError
-from deeph.hamiltonian import Hamiltonian
-from deeph.log import logger
-from deeph.system import FloatArray
+from deeph.physics.bloch import BlochMatrix
+from deeph.physics.hamiltonian import Hamiltonian
+from deeph.physics.system import FloatArray
+from deeph.runtime.errors import DataError
+from deeph.runtime.log import logger
 from postprocess.eigen.factorization import Factorization, SingularError, best_backend, make_factorization, upper_product
 from postprocess.eigen.levels import Levels
 

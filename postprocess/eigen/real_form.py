@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from deeph.hamiltonian import Hamiltonian
-from deeph.pairs import find_pairs
-from deeph.system import FloatArray, IntArray
+from deeph.physics.hamiltonian import Hamiltonian
+from deeph.physics.pairs import find_pairs
+from deeph.physics.system import FloatArray, IntArray
 from postprocess.eigen.antiunitary import Antiunitary
 
 Array = npt.NDArray[Any]

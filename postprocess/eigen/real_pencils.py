@@ -5,13 +5,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from deeph.bloch import BlochMatrix
-from deeph.blocks import PairBlocks
-from deeph.hamiltonian import Hamiltonian
-from deeph.log import logger
-from deeph.matrix_file import drop_pages
-from deeph.pairs import reversed_pairs
-from deeph.system import FloatArray, IntArray
+from deeph.files.matrix_file import drop_pages
+from deeph.physics.bloch import BlochMatrix
+from deeph.physics.blocks import PairBlocks
+from deeph.physics.hamiltonian import Hamiltonian
+from deeph.physics.pairs import reversed_pairs
+from deeph.physics.system import FloatArray, IntArray
+from deeph.runtime.log import logger
 from postprocess.eigen.antiunitary import Antiunitary, find_antiunitary
 from postprocess.eigen.factorization import best_backend, make_factorization
 from postprocess.eigen.levels import Levels

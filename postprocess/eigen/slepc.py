@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from deeph.bloch import BlochMatrix
-from deeph.errors import DataError, UsageError
-from deeph.hamiltonian import Hamiltonian
-from deeph.log import logger
-from deeph.pairs import is_onsite
-from deeph.system import FloatArray
+from deeph.physics.bloch import BlochMatrix
+from deeph.physics.hamiltonian import Hamiltonian
+from deeph.physics.pairs import is_onsite
+from deeph.physics.system import FloatArray
+from deeph.runtime.errors import DataError, UsageError
+from deeph.runtime.log import logger
 from postprocess.eigen.levels import Levels
 from postprocess.eigen.slepc_pencil import SlepcPencil, levels_between, levels_near
 

@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from deeph.errors import DataError
-from deeph.log import logger
+from deeph.runtime.errors import DataError
+from deeph.runtime.log import logger
 from postprocess.eigen.levels import MAX_SLICE, RESOLUTION, Levels
 
 Array = npt.NDArray[Any]

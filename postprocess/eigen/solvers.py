@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from deeph.errors import DataError, UsageError
-from deeph.hamiltonian import Hamiltonian
-from deeph.log import logger
-from deeph.system import FloatArray
+from deeph.physics.hamiltonian import Hamiltonian
+from deeph.physics.system import FloatArray
+from deeph.runtime.errors import DataError, UsageError
+from deeph.runtime.log import logger
 from postprocess.eigen.factorization import BACKENDS, best_backend
 from postprocess.eigen.levels import Levels, levels_between, levels_near
 from postprocess.eigen.overlap_spectrum import Projected, nearly_dependent, not_positive, report_overlap, smallest_overlap

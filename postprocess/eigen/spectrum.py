@@ -7,9 +7,9 @@ from typing import Any, cast
 
 import numpy as np
 
-from deeph.errors import DataError
-from deeph.hamiltonian import Hamiltonian
-from deeph.system import FloatArray, IntArray
+from deeph.physics.hamiltonian import Hamiltonian
+from deeph.physics.system import FloatArray, IntArray
+from deeph.runtime.errors import DataError
 from postprocess.eigen.kjobs import Jobs, KTask, Result, Results, fingerprint, run_tasks
 from postprocess.states.projectors import Projector
 from postprocess.states.states import Dense, SolverFactory, States, StateSolver

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from deeph.errors import DataError
+from deeph.runtime.errors import DataError
 from postprocess.eigen.factorization import SingularError, backward_error
 
 Array = npt.NDArray[Any]

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from deeph.errors import UsageError
-from deeph.units import OPENMX
+from deeph.physics.units import OPENMX
+from deeph.runtime.errors import UsageError
 from postprocess.bands.bands import Bands
 
 

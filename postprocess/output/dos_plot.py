@@ -11,7 +11,7 @@ from postprocess.output.plot import SPIN_NAMES, STYLE, fit_legend, group_colours
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from deeph.system import FloatArray
+    from deeph.physics.system import FloatArray
 
 MAX_CURVES = 12
 """Projections drawn by default."""

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from deeph.errors import DataError, UsageError
-from deeph.system import System
+from deeph.physics.system import System
+from deeph.runtime.errors import DataError, UsageError
 from postprocess.bands.lattice import periodic_directions
 from postprocess.density.dos import DOS
 from postprocess.density.fermi import FermiInterval

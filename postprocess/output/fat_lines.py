@@ -10,7 +10,7 @@ from postprocess.output.plot import GROUP_COLOURS, MIDDLE, group_colours
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from deeph.system import FloatArray
+    from deeph.physics.system import FloatArray
     from postprocess.bands.bands import Bands
 
 WIDEST = 4.0

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from deeph.errors import UsageError
+from deeph.runtime.errors import UsageError
 from postprocess.bands.bands import Bands
 from postprocess.bands.kpath import KPath
 from postprocess.output.tables import finished_file

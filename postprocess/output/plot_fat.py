@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from deeph.errors import UsageError
+from deeph.runtime.errors import UsageError
 from postprocess.bands.bands import Bands
 from postprocess.bands.unfold import UNFOLDED
 from postprocess.output.dos_plot import draw_dos
@@ -27,7 +27,7 @@ from postprocess.output.plot import GROUP_COLOURS, SPIN_COLOURS, SPIN_NAMES, STY
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from deeph.system import FloatArray
+    from deeph.physics.system import FloatArray
     from postprocess.density.dos import DOS
 
 PAULI = ("sx", "sy", "sz")

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from deeph.errors import DataError, UsageError
-from deeph.hamiltonian import Hamiltonian
-from deeph.system import FloatArray
+from deeph.physics.hamiltonian import Hamiltonian
+from deeph.physics.system import FloatArray
+from deeph.runtime.errors import DataError, UsageError
 from postprocess.eigen.kjobs import Results
 from postprocess.output.tables import finished_file
 from postprocess.states.states import atom_of_orbital, spin_of_orbital

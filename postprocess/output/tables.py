@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from deeph.errors import DataError, UsageError
+from deeph.runtime.errors import DataError, UsageError
 from postprocess.bands.bands import Bands
 from postprocess.bands.kpath import KPath
 

@@ -6,11 +6,11 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from deeph.blocks import PairBlocks
-from deeph.errors import DataError, UsageError
-from deeph.hamiltonian import Hamiltonian
-from deeph.system import FloatArray
-from deeph.units import KELVIN
+from deeph.physics.blocks import PairBlocks
+from deeph.physics.hamiltonian import Hamiltonian
+from deeph.physics.system import FloatArray
+from deeph.physics.units import KELVIN
+from deeph.runtime.errors import DataError, UsageError
 from postprocess.eigen.dense import hermitian
 from postprocess.eigen.kjobs import Jobs, KTask, Result, run_tasks
 from postprocess.eigen.spectrum import compute_spectrum, k_tasks

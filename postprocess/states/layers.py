@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from deeph.errors import UsageError
-from deeph.system import IntArray, System
+from deeph.physics.system import IntArray, System
+from deeph.runtime.errors import UsageError
 from postprocess.bands.lattice import periodic_directions
 
 LAYER_GAP = 2.0

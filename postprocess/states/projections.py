@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from deeph.errors import UsageError
-from deeph.hamiltonian import Hamiltonian
-from deeph.system import FloatArray
+from deeph.physics.hamiltonian import Hamiltonian
+from deeph.physics.system import FloatArray
+from deeph.runtime.errors import UsageError
 from postprocess.density.mesh import Symmetry
 from postprocess.states.layers import find_layers
 from postprocess.states.states import atom_of_orbital, spin_of_orbital

@@ -9,9 +9,9 @@ from typing import ClassVar, cast
 
 import numpy as np
 
-from deeph.errors import DataError, UsageError
-from deeph.hamiltonian import Hamiltonian
-from deeph.system import FloatArray
+from deeph.physics.hamiltonian import Hamiltonian
+from deeph.physics.system import FloatArray
+from deeph.runtime.errors import DataError, UsageError
 from postprocess.states.projections import KINDS, Projections, make_projections
 from postprocess.states.states import States, spin_of_orbital
 

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from deeph.basis import Basis
-from deeph.errors import DataError, UsageError
-from deeph.harmonics import solid_harmonics
-from deeph.orbitals import Orbitals
-from deeph.system import SYMBOLS, FloatArray, System
-from deeph.units import CODATA
+from deeph.physics.basis import Basis
+from deeph.physics.harmonics import solid_harmonics
+from deeph.physics.orbitals import Orbitals
+from deeph.physics.system import SYMBOLS, FloatArray, System
+from deeph.physics.units import CODATA
+from deeph.runtime.errors import DataError, UsageError
 from postprocess.output.tables import finished_file
 from postprocess.states.states import States
 
@@ -61,7 +61,7 @@ def compute_density(states: States, orbitals: Mapping[int, Orbitals], grid: Grid
     states : States
         Of one k.
     orbitals : mapping of atomic number to Orbitals
-        See :mod:`deeph.orbitals`; the shells have to be those of the basis.
+        See :mod:`deeph.physics.orbitals`; the shells have to be those of the basis.
     grid : Grid
         Where.
 

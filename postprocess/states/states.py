@@ -8,10 +8,10 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from deeph.eigenvalues import solve_at_k, solve_states_at_k
-from deeph.errors import DataError, UsageError
-from deeph.hamiltonian import Hamiltonian
-from deeph.system import FloatArray, IntArray
+from deeph.physics.eigenvalues import solve_at_k, solve_states_at_k
+from deeph.physics.hamiltonian import Hamiltonian
+from deeph.physics.system import FloatArray, IntArray
+from deeph.runtime.errors import DataError, UsageError
 from postprocess.eigen.dense_torch import check_device, solve_states_on
 from postprocess.eigen.levels import Levels
 
@@ -60,7 +60,10 @@ class Dense:
 
 @dataclass(frozen=True)
 class DenseSolver:
-    """All states of one Hamiltonian; errors as for :func:`deeph.eigenvalues.solve_at_k`, and DataError if the memory does not suffice."""
+    """All states of one Hamiltonian.
+
+    Errors as for :func:`deeph.physics.eigenvalues.solve_at_k`, and DataError if the memory does not suffice.
+    """
 
     hamiltonian: Hamiltonian
     bands: tuple[int, int] | None = None

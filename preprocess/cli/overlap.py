@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from deeph.cli.common import make_parser, run_command
-from deeph.errors import DataError, UsageError
+from deeph.runtime.errors import DataError, UsageError
 
 EPILOG = """\
 examples:

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from deeph.cli.common import make_parser, run_command
-from deeph.errors import DataError, UsageError
-from deeph.log import logger
+from deeph.runtime.errors import DataError, UsageError
+from deeph.runtime.log import logger
 
 if TYPE_CHECKING:
     from preprocess.discover import Job
@@ -59,8 +59,8 @@ def _preprocess(args: argparse.Namespace) -> int:
 
     from tqdm import tqdm
 
-    from deeph.folders import remove_leftovers
-    from deeph.processes import find_group
+    from deeph.files.folders import remove_leftovers
+    from deeph.runtime.processes import find_group
     from preprocess.parallel import convert_all
     from preprocess.pipeline import Options, plan
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from deeph.cli.common import make_parser, run_command
-from deeph.errors import UsageError
+from deeph.runtime.errors import UsageError
 
 if TYPE_CHECKING:
     from preprocess.pyscf.config import PyscfConfig
@@ -29,7 +29,7 @@ class PrintConfig(argparse.Action):
 
     def __call__(self, *_: object) -> NoReturn:
         """Print and exit."""
-        from deeph.config_file import to_toml
+        from deeph.files.config_file import to_toml
         from preprocess.pyscf.config import PyscfConfig
 
         sys.stdout.write(to_toml(PyscfConfig))
@@ -62,7 +62,7 @@ def _body(args: argparse.Namespace) -> int:
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = str(args.threads)  # before numpy is loaded: equal results however many run beside each other
 
-    from deeph.config_file import load_settings
+    from deeph.files.config_file import load_settings
     from preprocess.pyscf.config import PyscfConfig
 
     config = load_settings(PyscfConfig, args.config, args.overrides)
@@ -74,8 +74,8 @@ def _body(args: argparse.Namespace) -> int:
 def _calculate(config: "PyscfConfig", args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
-    from deeph.folders import remove_leftovers
-    from deeph.processes import find_group
+    from deeph.files.folders import remove_leftovers
+    from deeph.runtime.processes import find_group
     from preprocess.cli.preprocess import report
     from preprocess.parallel import do_all
     from preprocess.pyscf.job import Calculation, find_calculations

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from deeph.conventions import CONVENTIONS
-from deeph.errors import DataError
+from deeph.physics.conventions import CONVENTIONS
+from deeph.runtime.errors import DataError
 from preprocess.inspect.report import Check, Report
 
 TYPES: dict[str, np.dtype[Any]] = {"F64": np.dtype("<f8"), "F32": np.dtype("<f4"), "F16": np.dtype("<f2")}

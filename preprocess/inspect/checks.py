@@ -4,11 +4,11 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from deeph.blocks import PairBlocks, energy_zero
-from deeph.errors import DataError
-from deeph.hamiltonian import Hamiltonian
-from deeph.pairs import is_onsite, pair_vectors
-from deeph.system import SYMBOLS, FloatArray
+from deeph.physics.blocks import PairBlocks, energy_zero
+from deeph.physics.hamiltonian import Hamiltonian
+from deeph.physics.pairs import is_onsite, pair_vectors
+from deeph.physics.system import SYMBOLS, FloatArray
+from deeph.runtime.errors import DataError
 from preprocess.inspect.report import Check
 from preprocess.verify import MAX_ELECTRON_ERROR, check_electrons, check_finite, check_hermitian
 

@@ -8,11 +8,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from deeph.blocks import Array, PairBlocks
-from deeph.hamiltonian import Hamiltonian
-from deeph.pairs import find_pairs, pair_vectors
-from deeph.rotations import atom_rotation, bond_rotations, spin_rotation
-from deeph.system import SYMBOLS, IntArray
+from deeph.physics.blocks import Array, PairBlocks
+from deeph.physics.hamiltonian import Hamiltonian
+from deeph.physics.pairs import find_pairs, pair_vectors
+from deeph.physics.rotations import atom_rotation, bond_rotations, spin_rotation
+from deeph.physics.system import SYMBOLS, IntArray
 from preprocess.inspect.symmetry import Operation
 
 MAX_BONDS = 3000

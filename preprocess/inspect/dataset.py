@@ -7,8 +7,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from deeph.errors import DeephError
-from deeph.hamiltonian import Hamiltonian
+from deeph.physics.hamiltonian import Hamiltonian
+from deeph.runtime.errors import DeephError
 from preprocess.inspect.report import SEVERITY, Check, Report
 from preprocess.inspect.statistics import BIN, Kind, Summary, find_outliers, summarize
 from preprocess.inspect.structure import structure_checks

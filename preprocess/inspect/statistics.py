@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from deeph.blocks import energy_zero
-from deeph.hamiltonian import Hamiltonian
-from deeph.pairs import is_onsite, pair_vectors
-from deeph.system import SYMBOLS, FloatArray
+from deeph.physics.blocks import energy_zero
+from deeph.physics.hamiltonian import Hamiltonian
+from deeph.physics.pairs import is_onsite, pair_vectors
+from deeph.physics.system import SYMBOLS, FloatArray
 
 FLOOR = 0.1
 """Spread that is always allowed for: Angstrom, eV (a Fermi level in a gap is arbitrary), or of the logarithm of a norm."""

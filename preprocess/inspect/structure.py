@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from deeph.hamiltonian import Hamiltonian
+from deeph.physics.hamiltonian import Hamiltonian
 from preprocess.inspect.checks import (
     check_density,
     check_distances,

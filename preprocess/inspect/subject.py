@@ -3,9 +3,9 @@
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from deeph.errors import DataError, DeephError
-from deeph.hamiltonian import Hamiltonian
-from deeph.store import HAMILTONIAN, PREDICTED, is_structure_folder, read_folder
+from deeph.files.store import HAMILTONIAN, PREDICTED, is_structure_folder, read_folder
+from deeph.physics.hamiltonian import Hamiltonian
+from deeph.runtime.errors import DataError, DeephError
 from preprocess.discover import find_runs
 from preprocess.inspect.checkpoint import checkpoint_report, is_checkpoint
 from preprocess.inspect.dataset import dataset_report

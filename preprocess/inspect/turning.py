@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from deeph.blocks import PairBlocks
-from deeph.hamiltonian import Hamiltonian
-from deeph.system import SYMBOLS
+from deeph.physics.blocks import PairBlocks
+from deeph.physics.hamiltonian import Hamiltonian
+from deeph.physics.system import SYMBOLS
 from preprocess.inspect.covariance import bond_violations, difference, time_reversed, turned
 from preprocess.inspect.report import Check, Verdict
 from preprocess.inspect.symmetry import Operation, find_operations

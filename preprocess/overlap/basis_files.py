@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from deeph.errors import DataError
-from deeph.orbitals import Orbitals
-from deeph.system import SYMBOLS, System
+from deeph.physics.orbitals import Orbitals
+from deeph.physics.system import SYMBOLS, System
+from deeph.runtime.errors import DataError
 from preprocess.overlap.gto import read_gto
 from preprocess.overlap.ion import read_ion
 from preprocess.overlap.orb import read_orb

@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from deeph.errors import DataError
-from deeph.orbitals import Orbitals, RadialFunction
-from deeph.system import SYMBOLS, FloatArray
-from deeph.units import PYSCF
+from deeph.physics.orbitals import Orbitals, RadialFunction
+from deeph.physics.system import SYMBOLS, FloatArray
+from deeph.physics.units import PYSCF
+from deeph.runtime.errors import DataError
 from preprocess.readers.pyscf.run import orbital_radii
 
 TAIL = 1e-11

@@ -10,10 +10,10 @@ from xml.etree import ElementTree as ET
 
 import numpy as np
 
-from deeph.errors import DataError
-from deeph.orbitals import Orbitals, RadialFunction
-from deeph.system import SYMBOLS, FloatArray
-from deeph.units import SIESTA_5
+from deeph.physics.orbitals import Orbitals, RadialFunction
+from deeph.physics.system import SYMBOLS, FloatArray
+from deeph.physics.units import SIESTA_5
+from deeph.runtime.errors import DataError
 
 MAX_NORM_ERROR = 0.02
 """Accepted |norm - 1| of a function."""

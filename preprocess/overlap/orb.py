@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from deeph.errors import DataError
-from deeph.orbitals import Orbitals, RadialFunction
-from deeph.system import NUMBERS
-from deeph.units import ABACUS
+from deeph.physics.orbitals import Orbitals, RadialFunction
+from deeph.physics.system import NUMBERS
+from deeph.physics.units import ABACUS
+from deeph.runtime.errors import DataError
 
 _SHELLS = re.compile(r"Number of ([SPDFGHI])\s?orbital\s*-+>\s*(\d+)", re.IGNORECASE)
 

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 from scipy.interpolate import CubicHermiteSpline
 
-from deeph.errors import DataError
-from deeph.orbitals import Orbitals, RadialFunction
-from deeph.system import NUMBERS, FloatArray
-from deeph.units import OPENMX
+from deeph.physics.orbitals import Orbitals, RadialFunction
+from deeph.physics.system import NUMBERS, FloatArray
+from deeph.physics.units import OPENMX
+from deeph.runtime.errors import DataError
 
 POINTS = 3000
 """Uniform mesh on which the functions are handed on: steps of some 0.001 Angstrom."""

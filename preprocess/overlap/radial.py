@@ -12,8 +12,8 @@ import numpy as np
 from scipy.interpolate import CubicSpline, make_interp_spline
 from scipy.special import factorial2, spherical_jn
 
-from deeph.orbitals import RadialFunction
-from deeph.system import FloatArray
+from deeph.physics.orbitals import RadialFunction
+from deeph.physics.system import FloatArray
 
 SPACING = 0.01
 """Mesh of the tabulated functions g_L(d), Angstrom; quintic splines between them are good to 1e-10."""

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from deeph.errors import DataError
-from deeph.system import System
-from deeph.system import read_structure as read_any
+from deeph.physics.system import System
+from deeph.physics.system import read_structure as read_any
+from deeph.runtime.errors import DataError
 from preprocess.readers.abacus.stru import read_stru
 from preprocess.readers.openmx.input import read_structure as read_openmx
 from preprocess.readers.siesta.fdf import read_fdf

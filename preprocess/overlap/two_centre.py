@@ -13,13 +13,13 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from deeph.basis import Basis
-from deeph.blocks import Array, PairBlocks, block_shapes
-from deeph.harmonics import gaunt, position_coefficients, solid_gradient, solid_harmonics
-from deeph.orbitals import Orbitals
-from deeph.pairs import neighbour_pairs, pair_vectors
-from deeph.system import FloatArray, IntArray, System
-from deeph.units import CODATA
+from deeph.physics.basis import Basis
+from deeph.physics.blocks import Array, PairBlocks, block_shapes
+from deeph.physics.harmonics import gaunt, position_coefficients, solid_gradient, solid_harmonics
+from deeph.physics.orbitals import Orbitals
+from deeph.physics.pairs import neighbour_pairs, pair_vectors
+from deeph.physics.system import FloatArray, IntArray, System
+from deeph.physics.units import CODATA
 from preprocess.overlap.radial import Table, Transform, bessel_transform, two_centre_tables
 
 Operator = Literal["overlap", "kinetic", "position", "gradient"]
@@ -77,7 +77,7 @@ class TwoCentre:
         self._known: dict[str, dict[tuple[int, int], list[_Term]]] = {}
 
     def pairs(self, system: System) -> IntArray:
-        """(n_pairs, 5) all pairs whose orbitals overlap; see :func:`deeph.pairs.neighbour_pairs`."""
+        """(n_pairs, 5) all pairs whose orbitals overlap; see :func:`deeph.physics.pairs.neighbour_pairs`."""
         return neighbour_pairs(system, {z: o.radius for z, o in self.orbitals.items()})
 
     def compute(self, system: System, operator: Operator = "overlap", pairs: IntArray | None = None, *, n_threads: int = 1) -> PairBlocks:

@@ -5,16 +5,16 @@ from pathlib import Path
 
 import numpy as np
 
-from deeph.basis import Spin
-from deeph.blocks import PairBlocks, block_shapes
-from deeph.folders import new_folder
-from deeph.hamiltonian import Hamiltonian
-from deeph.matrix_file import MatrixWriter
-from deeph.orbitals import FILE as ORBITALS
-from deeph.orbitals import write_orbitals
-from deeph.pairs import neighbour_pairs
-from deeph.store import EXTRA_FILES, OVERLAP, POSITION, element_order, write_info, write_poscar
-from deeph.system import SYMBOLS
+from deeph.files.folders import new_folder
+from deeph.files.matrix_file import MatrixWriter
+from deeph.files.store import EXTRA_FILES, OVERLAP, POSITION, element_order, write_info, write_poscar
+from deeph.physics.basis import Spin
+from deeph.physics.blocks import PairBlocks, block_shapes
+from deeph.physics.hamiltonian import Hamiltonian
+from deeph.physics.orbitals import FILE as ORBITALS
+from deeph.physics.orbitals import write_orbitals
+from deeph.physics.pairs import neighbour_pairs
+from deeph.physics.system import SYMBOLS
 from preprocess.overlap.structure_file import Structure
 from preprocess.overlap.two_centre import COMPONENTS, Operator, TwoCentre
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from deeph.errors import DataError, UsageError
-from deeph.hamiltonian import Hamiltonian
-from deeph.store import is_structure_folder, read_info, write_folder
-from deeph.system import NUMBERS, System
+from deeph.files.store import is_structure_folder, read_info, write_folder
+from deeph.physics.hamiltonian import Hamiltonian
+from deeph.physics.system import NUMBERS, System
+from deeph.runtime.errors import DataError, UsageError
 from preprocess.discover import Job
 from preprocess.pipeline import Outcome, attempt, done
 from preprocess.pyscf.config import PyscfConfig

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from deeph.errors import DataError, UsageError
-from deeph.system import NUMBERS, System
-from deeph.units import PYSCF
+from deeph.physics.system import NUMBERS, System
+from deeph.physics.units import PYSCF
+from deeph.runtime.errors import DataError, UsageError
 from preprocess.pyscf.config import PyscfConfig
 from preprocess.readers.pyscf.kmesh import aliased_pairs, smallest_mesh
 from preprocess.readers.pyscf.matrices import only_own_mesh

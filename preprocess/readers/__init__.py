@@ -6,7 +6,7 @@ here.
 
 from pathlib import Path
 
-from deeph.errors import DataError, UsageError
+from deeph.runtime.errors import DataError, UsageError
 from preprocess.readers import abacus, aims, deeptb, folders, openmx, pyscf, siesta
 from preprocess.readers.base import Reader
 

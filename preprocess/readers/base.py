@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from deeph.hamiltonian import Hamiltonian
-from deeph.system import FloatArray, System
+from deeph.physics.hamiltonian import Hamiltonian
+from deeph.physics.system import FloatArray, System
 
 
 class ReferenceBands(NamedTuple):

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from deeph.errors import DataError
-from deeph.hamiltonian import Hamiltonian
-from deeph.legacy import is_legacy_folder, read_legacy
-from deeph.store import HAMILTONIAN, PREDICTED, is_structure_folder, read_folder
+from deeph.files.legacy import is_legacy_folder, read_legacy
+from deeph.files.store import HAMILTONIAN, PREDICTED, is_structure_folder, read_folder
+from deeph.physics.hamiltonian import Hamiltonian
+from deeph.runtime.errors import DataError
 
 
 def detect_deeph(folder: Path) -> str | None:

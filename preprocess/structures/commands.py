@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from deeph.config_file import load_settings
-from deeph.errors import DataError, UsageError
-from deeph.log import logger
-from deeph.system import FloatArray, IntArray
+from deeph.files.config_file import load_settings
+from deeph.physics.system import FloatArray, IntArray
+from deeph.runtime.errors import DataError, UsageError
+from deeph.runtime.log import logger
 from preprocess.overlap.structure_file import read_structure_file
 from preprocess.structures.commensurate import EQUAL, Wish
 from preprocess.structures.defects import random_sites, with_defects

@@ -12,8 +12,8 @@ from math import gcd
 
 import numpy as np
 
-from deeph.errors import UsageError
-from deeph.system import FloatArray, IntArray
+from deeph.physics.system import FloatArray, IntArray
+from deeph.runtime.errors import UsageError
 from preprocess.structures.monolayer import Kind, Monolayer
 
 EQUAL = 1e-6

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from deeph.errors import DataError, UsageError
-from deeph.system import NUMBERS, FloatArray, IntArray, System
+from deeph.physics.system import NUMBERS, FloatArray, IntArray, System
+from deeph.runtime.errors import DataError, UsageError
 
 ATTEMPTS = 200
 

@@ -4,8 +4,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from deeph.pairs import is_onsite, neighbour_pairs, pair_vectors
-from deeph.system import SYMBOLS, System
+from deeph.physics.pairs import is_onsite, neighbour_pairs, pair_vectors
+from deeph.physics.system import SYMBOLS, System
 
 BOND_FRACTION = 0.85
 """Shortest accepted distance after a perturbation, over that of the same two elements before: C-C bonds of 1.05 Angstrom

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from deeph.errors import UsageError
-from deeph.system import FloatArray, IntArray, System
+from deeph.physics.system import FloatArray, IntArray, System
+from deeph.runtime.errors import UsageError
 
 LAYER_GAP = 2.2
 """Atomic planes further apart than this (Angstrom) belong to two layers: between Mo-S or the planes of Bi2Se3 (1.6 to 1.9) and their

@@ -6,8 +6,8 @@ from typing import Literal
 
 import numpy as np
 
-from deeph.errors import DataError, UsageError
-from deeph.system import FloatArray, IntArray, System
+from deeph.physics.system import FloatArray, IntArray, System
+from deeph.runtime.errors import DataError, UsageError
 from preprocess.overlap.structure_file import read_structure_file
 from preprocess.structures.layers import find_layers, heights
 

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from deeph import __version__
-from deeph.errors import DataError
-from deeph.folders import new_folder
-from deeph.log import logger
-from deeph.store import element_order, write_poscar
-from deeph.system import System
+from deeph.files.folders import new_folder
+from deeph.files.store import element_order, write_poscar
+from deeph.physics.system import System
+from deeph.runtime.errors import DataError
+from deeph.runtime.log import logger
 from preprocess.overlap.structure_file import read_structure_file
 from preprocess.structures.inputs import COMMANDS, input_files
 from preprocess.structures.settings import Settings

@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from deeph.errors import DataError, UsageError
-from deeph.log import logger
-from deeph.system import System
+from deeph.physics.system import System
+from deeph.runtime.errors import DataError, UsageError
+from deeph.runtime.log import logger
 from preprocess.structures.distances import Limits, too_close
 from preprocess.structures.layers import LAYER_GAP, find_layers, layer_gaps, slid, vacuum_axes, with_gaps
 from preprocess.structures.supercell import deformed

@@ -5,7 +5,7 @@ from typing import Literal, Self
 from pydantic import model_validator
 
 from deeph.config import Count, Positive, Section
-from deeph.system import NUMBERS
+from deeph.physics.system import NUMBERS
 
 Code = Literal["openmx", "abacus", "siesta"]
 Triple = tuple[float, float, float]

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from deeph.errors import UsageError
-from deeph.system import FloatArray, IntArray, System
+from deeph.physics.system import FloatArray, IntArray, System
+from deeph.runtime.errors import UsageError
 
 
 def supercell(system: System, matrix: Sequence[int] | Sequence[Sequence[int]] | IntArray) -> System:

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from deeph.errors import DataError, UsageError
-from deeph.system import NUMBERS, FloatArray, System
+from deeph.physics.system import NUMBERS, FloatArray, System
+from deeph.runtime.errors import DataError, UsageError
 
 
 def parse_slice(text: str) -> slice:

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from deeph.errors import UsageError
-from deeph.system import FloatArray, IntArray, System
+from deeph.physics.system import FloatArray, IntArray, System
+from deeph.runtime.errors import UsageError
 from preprocess.structures.commensurate import Wish, cell_matrix, from_indices, nearest
 from preprocess.structures.monolayer import Monolayer
 from preprocess.structures.supercell import lattice_points

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from deeph.errors import DataError
-from deeph.system import FloatArray, System
-from deeph.units import ABACUS
+from deeph.physics.system import FloatArray, System
+from deeph.physics.units import ABACUS
+from deeph.runtime.errors import DataError
 from preprocess.readers.abacus.files import RunFiles, find_files
 from preprocess.readers.abacus.log import read_log
 from preprocess.readers.base import ReferenceBands

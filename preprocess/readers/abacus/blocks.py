@@ -4,11 +4,11 @@ from pathlib import Path
 
 import numpy as np
 
-from deeph.basis import Basis
-from deeph.blocks import Array, PairBlocks
-from deeph.errors import DataError
-from deeph.pairs import pair_keys
-from deeph.system import IntArray, System
+from deeph.physics.basis import Basis
+from deeph.physics.blocks import Array, PairBlocks
+from deeph.physics.pairs import pair_keys
+from deeph.physics.system import IntArray, System
+from deeph.runtime.errors import DataError
 from preprocess.readers.abacus.csr import SparseMatrix
 
 MAX_SPIN_PART = 1e-8

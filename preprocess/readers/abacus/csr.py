@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from deeph.blocks import Array
-from deeph.errors import DataError
-from deeph.system import IntArray
+from deeph.physics.blocks import Array
+from deeph.physics.system import IntArray
+from deeph.runtime.errors import DataError
 
 _DIMENSION = re.compile(r"matrix dimension of .*?:\s*(\d+)|(\d+)\s*#\s*number of localized basis", re.IGNORECASE)
 _COUNT = re.compile(r"matrix number of .*?:\s*(\d+)|(\d+)\s*#\s*number of bravais lattice", re.IGNORECASE)

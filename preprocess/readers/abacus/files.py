@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-from deeph.errors import DataError
+from deeph.runtime.errors import DataError
 from preprocess.readers.abacus.log import read_input
 
 NAMES = {

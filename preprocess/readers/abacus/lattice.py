@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from deeph.errors import DataError
-from deeph.system import FloatArray
+from deeph.physics.system import FloatArray
+from deeph.runtime.errors import DataError
 
 Rows = list[list[float]]
 

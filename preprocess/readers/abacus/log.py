@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from deeph.errors import DataError
-from deeph.log import logger
-from deeph.system import FloatArray
-from deeph.units import ABACUS, KELVIN
+from deeph.physics.system import FloatArray
+from deeph.physics.units import ABACUS, KELVIN
+from deeph.runtime.errors import DataError
+from deeph.runtime.log import logger
 
 _NUMBER = r"([-+]?\d+\.?\d*(?:[eE][-+]?\d+)?)"
 _FERMI_EV = re.compile(rf"^\s*e_?fermi\s*=\s*{_NUMBER}\s*eV", re.IGNORECASE | re.MULTILINE)

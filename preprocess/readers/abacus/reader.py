@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from deeph.basis import Basis, Spin
-from deeph.blocks import PairBlocks, block_shapes
-from deeph.conventions import atom_order, atom_signs
-from deeph.errors import DataError
-from deeph.hamiltonian import Hamiltonian
-from deeph.pairs import pair_vectors
-from deeph.system import SYMBOLS, System
-from deeph.units import ABACUS
+from deeph.physics.basis import Basis, Spin
+from deeph.physics.blocks import PairBlocks, block_shapes
+from deeph.physics.conventions import atom_order, atom_signs
+from deeph.physics.hamiltonian import Hamiltonian
+from deeph.physics.pairs import pair_vectors
+from deeph.physics.system import SYMBOLS, System
+from deeph.physics.units import ABACUS
+from deeph.runtime.errors import DataError
 from preprocess.readers.abacus.blocks import spin_free, to_blocks
 from preprocess.readers.abacus.csr import SparseMatrix, read_csr
 from preprocess.readers.abacus.files import RunFiles, detect, find_files

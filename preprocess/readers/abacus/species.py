@@ -4,9 +4,9 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-from deeph.errors import DataError
-from deeph.system import SYMBOLS
-from deeph.units import ABACUS
+from deeph.physics.system import SYMBOLS
+from deeph.physics.units import ABACUS
+from deeph.runtime.errors import DataError
 from preprocess.overlap.orb import read_orb_shells
 from preprocess.readers.abacus.files import RunFiles
 from preprocess.readers.abacus.log import Log

@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from deeph.errors import DataError
-from deeph.system import NUMBERS, FloatArray, System
-from deeph.units import ABACUS
+from deeph.physics.system import NUMBERS, FloatArray, System
+from deeph.physics.units import ABACUS
+from deeph.runtime.errors import DataError
 from preprocess.readers.abacus.lattice import lattice_vectors
 
 SECTIONS = (

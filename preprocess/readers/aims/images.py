@@ -10,10 +10,10 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import breadth_first_order, connected_components, minimum_spanning_tree
 
-from deeph.blocks import PairBlocks
-from deeph.errors import DataError
-from deeph.pairs import pair_vectors
-from deeph.system import FloatArray, IntArray, System
+from deeph.physics.blocks import PairBlocks
+from deeph.physics.pairs import pair_vectors
+from deeph.physics.system import FloatArray, IntArray, System
+from deeph.runtime.errors import DataError
 
 NEIGHBOURS = np.array(list(itertools.product((-1, 0, 1), repeat=3)))
 STRONG = 1e-2

@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from deeph.errors import DataError
-from deeph.system import NUMBERS, SYMBOLS, System
+from deeph.physics.system import NUMBERS, SYMBOLS, System
+from deeph.runtime.errors import DataError
 
 GEOMETRY, CONTROL, BASIS = "geometry.in", "control.in", "basis-indices.out"
 MOVING = ("relax_geometry", "MD_run", "MD_schedule", "dynamics_type")

@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from deeph.errors import DataError
-from deeph.system import FloatArray, IntArray
+from deeph.physics.system import FloatArray, IntArray
+from deeph.runtime.errors import DataError
 
 INDICES = "rs_indices.out"
 HEADS = ("cell_index", "index_hamiltonian(1,:,:)", "index_hamiltonian(2,:,:)", "column_index_hamiltonian")

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from deeph.errors import DataError
-from deeph.system import FloatArray, System
+from deeph.physics.system import FloatArray, System
+from deeph.runtime.errors import DataError
 from preprocess.readers.aims.input import CONTROL, Control, read_control
 from preprocess.readers.base import ReferenceBands
 

@@ -10,15 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from deeph.basis import Basis
-from deeph.blocks import PairBlocks, block_shapes
-from deeph.conventions import atom_order, atom_signs
-from deeph.errors import DataError
-from deeph.hamiltonian import Hamiltonian
-from deeph.log import logger
-from deeph.pairs import find_pairs, is_onsite, pair_keys, reversed_pairs
-from deeph.system import SYMBOLS, FloatArray, System
-from deeph.units import AIMS, KELVIN
+from deeph.physics.basis import Basis
+from deeph.physics.blocks import PairBlocks, block_shapes
+from deeph.physics.conventions import atom_order, atom_signs
+from deeph.physics.hamiltonian import Hamiltonian
+from deeph.physics.pairs import find_pairs, is_onsite, pair_keys, reversed_pairs
+from deeph.physics.system import SYMBOLS, FloatArray, System
+from deeph.physics.units import AIMS, KELVIN
+from deeph.runtime.errors import DataError
+from deeph.runtime.log import logger
 from preprocess.readers.aims.images import home_cells
 from preprocess.readers.aims.input import BASIS, CONTROL, GEOMETRY, Control, read_basis, read_control, read_geometry
 from preprocess.readers.aims.matrix import INDICES, Index, read_index, read_values

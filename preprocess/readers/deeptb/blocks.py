@@ -5,10 +5,10 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from deeph.basis import Basis
-from deeph.blocks import PairBlocks
-from deeph.errors import DataError
-from deeph.system import System
+from deeph.physics.basis import Basis
+from deeph.physics.blocks import PairBlocks
+from deeph.physics.system import System
+from deeph.runtime.errors import DataError
 
 DAMAGED = (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError)
 

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
-from deeph.basis import Basis
-from deeph.blocks import PairBlocks
-from deeph.errors import DataError
-from deeph.hamiltonian import Hamiltonian, on_common_pattern
-from deeph.pairs import is_onsite
-from deeph.system import SYMBOLS, FloatArray, IntArray, System
+from deeph.physics.basis import Basis
+from deeph.physics.blocks import PairBlocks
+from deeph.physics.hamiltonian import Hamiltonian, on_common_pattern
+from deeph.physics.pairs import is_onsite
+from deeph.physics.system import SYMBOLS, FloatArray, IntArray, System
+from deeph.runtime.errors import DataError
 from preprocess.readers.base import ReferenceBands
 from preprocess.readers.deeptb.blocks import frame_names, read_blocks
 from preprocess.readers.deeptb.structure import read_system

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from deeph.errors import DataError
-from deeph.system import FloatArray, System
+from deeph.physics.system import FloatArray, System
+from deeph.runtime.errors import DataError
 
 VACUUM = 20.0
 """Width of the box around a molecule, beyond its extent, Angstrom: the format gives it no cell."""

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
-from deeph.errors import DataError
-from deeph.system import System
-from deeph.units import OPENMX
+from deeph.physics.system import System
+from deeph.physics.units import OPENMX
+from deeph.runtime.errors import DataError
 from preprocess.readers.base import ReferenceBands
 from preprocess.readers.openmx.reader import find_scfout
 

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from deeph.blocks import Array, PairBlocks
-from deeph.system import FloatArray
+from deeph.physics.blocks import Array, PairBlocks
+from deeph.physics.system import FloatArray
 from preprocess.readers.openmx.scfout import Scfout
 
 

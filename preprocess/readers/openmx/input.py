@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from deeph.errors import DataError
-from deeph.system import NUMBERS, SYMBOLS, System
-from deeph.units import OPENMX
+from deeph.physics.system import NUMBERS, SYMBOLS, System
+from deeph.physics.units import OPENMX
+from deeph.runtime.errors import DataError
 
 _PAO = re.compile(r"([A-Z][a-z]?)(\d+(?:\.\d+)?)[^-]*-((?:[spdf]\d+)+)")
 _VPS = re.compile(r"([A-Z][a-z]?)(?:_|$)")

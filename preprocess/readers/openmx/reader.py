@@ -10,13 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
-from deeph.basis import Basis, Spin
-from deeph.blocks import Array, PairBlocks, block_shapes
-from deeph.conventions import atom_order
-from deeph.errors import DataError
-from deeph.hamiltonian import Hamiltonian
-from deeph.system import SYMBOLS, System
-from deeph.units import OPENMX
+from deeph.physics.basis import Basis, Spin
+from deeph.physics.blocks import Array, PairBlocks, block_shapes
+from deeph.physics.conventions import atom_order
+from deeph.physics.hamiltonian import Hamiltonian
+from deeph.physics.system import SYMBOLS, System
+from deeph.physics.units import OPENMX
+from deeph.runtime.errors import DataError
 from preprocess.readers.openmx.density import density_matrix, mulliken_moments
 from preprocess.readers.openmx.input import read_k_mesh, read_species
 from preprocess.readers.openmx.scfout import SPINS, Scfout, read_scfout

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from deeph.basis import Spin
-from deeph.errors import DataError
-from deeph.pairs import is_onsite, pair_keys
-from deeph.system import FloatArray, IntArray
+from deeph.physics.basis import Spin
+from deeph.physics.pairs import is_onsite, pair_keys
+from deeph.physics.system import FloatArray, IntArray
+from deeph.runtime.errors import DataError
 
 RECORD = 256  # bytes of one line of the input copy
 MAX_COUNT = 10_000  # orbitals of an atom, index of a cell; more is nonsense and would overflow

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from deeph.basis import Basis
-from deeph.blocks import PairBlocks, block_shapes
-from deeph.errors import DataError
-from deeph.pairs import pair_vectors
-from deeph.system import FloatArray, IntArray, System
+from deeph.physics.basis import Basis
+from deeph.physics.blocks import PairBlocks, block_shapes
+from deeph.physics.pairs import pair_vectors
+from deeph.physics.system import FloatArray, IntArray, System
+from deeph.runtime.errors import DataError
 
 ComplexArray = npt.NDArray[np.complex128]
 Array = npt.NDArray[Any]

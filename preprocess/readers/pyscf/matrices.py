@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from deeph.basis import Spin
-from deeph.errors import DataError
-from deeph.system import FloatArray, IntArray
+from deeph.physics.basis import Spin
+from deeph.physics.system import FloatArray, IntArray
+from deeph.runtime.errors import DataError
 from preprocess.readers.pyscf.kmesh import ComplexArray, mesh_points
 
 

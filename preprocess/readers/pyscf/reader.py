@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from deeph.basis import Basis
-from deeph.blocks import PairBlocks
-from deeph.conventions import atom_order
-from deeph.errors import DataError
-from deeph.hamiltonian import Hamiltonian
-from deeph.pairs import find_pairs
-from deeph.system import System
-from deeph.units import PYSCF
+from deeph.physics.basis import Basis
+from deeph.physics.blocks import PairBlocks
+from deeph.physics.conventions import atom_order
+from deeph.physics.hamiltonian import Hamiltonian
+from deeph.physics.pairs import find_pairs
+from deeph.physics.system import System
+from deeph.physics.units import PYSCF
+from deeph.runtime.errors import DataError
 from preprocess.readers.base import ReferenceBands
 from preprocess.readers.pyscf.kmesh import ComplexArray, blocks_from_cells, blocks_from_mesh
 from preprocess.readers.pyscf.run import FORMAT_VERSION, RUN_FILE, Run, collect_run, orbital_radii, pairs_in_range

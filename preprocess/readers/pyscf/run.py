@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from deeph.errors import DataError
-from deeph.pairs import neighbour_pairs
-from deeph.system import NUMBERS, FloatArray, IntArray, System
-from deeph.units import KELVIN, PYSCF
+from deeph.physics.pairs import neighbour_pairs
+from deeph.physics.system import NUMBERS, FloatArray, IntArray, System
+from deeph.physics.units import KELVIN, PYSCF
+from deeph.runtime.errors import DataError
 from preprocess.readers.pyscf.kmesh import ComplexArray, smallest_mesh
 from preprocess.readers.pyscf.matrices import MeanField, mesh_of, on_mesh, only_own_mesh, position_matrices
 

@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from deeph.errors import DataError
-from deeph.system import FloatArray, System
-from deeph.units import SIESTA_5
+from deeph.physics.system import FloatArray, System
+from deeph.physics.units import SIESTA_5
+from deeph.runtime.errors import DataError
 from preprocess.readers.base import ReferenceBands
 from preprocess.readers.siesta.fdf import Fdf, read_fdf_file
 from preprocess.readers.siesta.files import read_geometry

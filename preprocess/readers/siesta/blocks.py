@@ -4,10 +4,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from deeph.blocks import Array, PairBlocks
-from deeph.errors import DataError
-from deeph.pairs import neighbour_pairs, pair_keys
-from deeph.system import FloatArray, IntArray, System
+from deeph.physics.blocks import Array, PairBlocks
+from deeph.physics.pairs import neighbour_pairs, pair_keys
+from deeph.physics.system import FloatArray, IntArray, System
+from deeph.runtime.errors import DataError
 from preprocess.readers.siesta.matrix import Matrices
 
 MAX_MISFIT = 1e-3

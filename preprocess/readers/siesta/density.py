@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
-from deeph.blocks import PairBlocks
-from deeph.errors import DataError
-from deeph.system import FloatArray
+from deeph.physics.blocks import PairBlocks
+from deeph.physics.system import FloatArray
+from deeph.runtime.errors import DataError
 from preprocess.readers.siesta.blocks import Slots
 from preprocess.readers.siesta.matrix import N_SPIN, Matrices
 from preprocess.readers.siesta.records import Records

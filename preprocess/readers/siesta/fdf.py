@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from deeph.errors import DataError
-from deeph.system import FloatArray, System
-from deeph.units import SIESTA_5
+from deeph.physics.system import FloatArray, System
+from deeph.physics.units import SIESTA_5
+from deeph.runtime.errors import DataError
 
 _UNITS = {"bohr": SIESTA_5.bohr, "ang": 1.0, "nm": 10.0, "pm": 0.01, "cm": 1e8, "mm": 1e7, "m": 1e10}
 _FORMATS = {

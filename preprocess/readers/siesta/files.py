@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from deeph.errors import DataError
-from deeph.system import SYMBOLS, FloatArray, IntArray
-from deeph.units import SIESTA_4, SIESTA_5, Constants
+from deeph.physics.system import SYMBOLS, FloatArray, IntArray
+from deeph.physics.units import SIESTA_4, SIESTA_5, Constants
+from deeph.runtime.errors import DataError
 
 
 class AtomBasis(NamedTuple):

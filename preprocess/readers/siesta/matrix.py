@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from deeph.errors import DataError
-from deeph.system import FloatArray, IntArray
+from deeph.physics.system import FloatArray, IntArray
+from deeph.runtime.errors import DataError
 from preprocess.readers.siesta.records import Records
 
 N_SPIN = (1, 2, 4, 8)

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from deeph.basis import Basis, Spin
-from deeph.blocks import PairBlocks
-from deeph.conventions import atom_order, atom_signs
-from deeph.errors import DataError
-from deeph.hamiltonian import Hamiltonian
-from deeph.system import SYMBOLS, FloatArray, System
-from deeph.units import KELVIN, Constants
+from deeph.physics.basis import Basis, Spin
+from deeph.physics.blocks import PairBlocks
+from deeph.physics.conventions import atom_order, atom_signs
+from deeph.physics.hamiltonian import Hamiltonian
+from deeph.physics.system import SYMBOLS, FloatArray, System
+from deeph.physics.units import KELVIN, Constants
+from deeph.runtime.errors import DataError
 from preprocess.readers.siesta.bands import read_fermi_energy
 from preprocess.readers.siesta.blocks import Slots, find_slots
 from preprocess.readers.siesta.density import density_blocks, mulliken_moments, read_density

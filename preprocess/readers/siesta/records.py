@@ -7,8 +7,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from deeph.errors import DataError
-from deeph.system import IntArray
+from deeph.physics.system import IntArray
+from deeph.runtime.errors import DataError
 
 Array = npt.NDArray[Any]
 

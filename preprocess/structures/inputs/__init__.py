@@ -2,8 +2,8 @@
 
 import math
 
-from deeph.errors import UsageError
-from deeph.system import System
+from deeph.physics.system import System
+from deeph.runtime.errors import UsageError
 from preprocess.structures.inputs import abacus, openmx, siesta
 from preprocess.structures.layers import spacing_of_planes, vacuum_axes
 from preprocess.structures.settings import Settings

@@ -1,7 +1,7 @@
 """``INPUT``, ``STRU`` and ``KPT`` of ABACUS 3 with numerical orbitals (manual: https://abacus.deepmodeling.com)."""
 
-from deeph.system import NUMBERS, System
-from deeph.units import ABACUS, KELVIN
+from deeph.physics.system import NUMBERS, System
+from deeph.physics.units import ABACUS, KELVIN
 from preprocess.structures.inputs.lines import keyword_lines, numbers
 from preprocess.structures.settings import Settings
 

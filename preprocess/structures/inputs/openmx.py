@@ -1,6 +1,6 @@
 """``openmx.dat``: the input file of OpenMX 3.8 and newer (manual: https://www.openmx-square.org/openmx_man3.9)."""
 
-from deeph.system import System
+from deeph.physics.system import System
 from preprocess.structures.inputs.lines import keyword_lines, numbers
 from preprocess.structures.settings import ElementSettings, Settings
 

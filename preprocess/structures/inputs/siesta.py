@@ -1,6 +1,6 @@
 """``siesta.fdf``: the input file of SIESTA 4 and 5 (manual: https://siesta-project.org)."""
 
-from deeph.system import NUMBERS, System
+from deeph.physics.system import NUMBERS, System
 from preprocess.structures.inputs.lines import keyword_lines, numbers
 from preprocess.structures.settings import Settings
 

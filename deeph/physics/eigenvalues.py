@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from deeph.errors import DataError
-from deeph.system import FloatArray
+from deeph.physics.system import FloatArray
+from deeph.runtime.errors import DataError
 
 Array = npt.NDArray[Any]
 

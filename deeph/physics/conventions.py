@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from deeph.errors import DataError
+from deeph.runtime.errors import DataError
 
 Order = Literal["deeph", "openmx", "legacy", "pyscf", "abacus", "siesta", "aims"]
 IntArray = npt.NDArray[np.int64]

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from deeph.errors import DataError
-from deeph.system import NUMBERS, SYMBOLS, FloatArray
+from deeph.physics.system import NUMBERS, SYMBOLS, FloatArray
+from deeph.runtime.errors import DataError
 
 FILE = "orbitals.h5"
 """Name in a structure folder."""

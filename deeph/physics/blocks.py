@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from deeph.basis import Basis
-from deeph.errors import DataError
-from deeph.pairs import find_pairs, reversed_pairs
-from deeph.system import IntArray
+from deeph.physics.basis import Basis
+from deeph.physics.pairs import find_pairs, reversed_pairs
+from deeph.physics.system import IntArray
+from deeph.runtime.errors import DataError
 
 Array = npt.NDArray[Any]
 

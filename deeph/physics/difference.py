@@ -6,10 +6,10 @@ from typing import NamedTuple, Self
 
 import numpy as np
 
-from deeph.basis import Basis
-from deeph.blocks import Array, PairBlocks, energy_zero
-from deeph.pairs import is_onsite, pair_vectors
-from deeph.system import SYMBOLS, IntArray, System
+from deeph.physics.basis import Basis
+from deeph.physics.blocks import Array, PairBlocks, energy_zero
+from deeph.physics.pairs import is_onsite, pair_vectors
+from deeph.physics.system import SYMBOLS, IntArray, System
 
 TABLES = ("total", "by_site", "by_elements", "by_distance", "by_shells")
 

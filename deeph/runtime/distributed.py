@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar
 
-from deeph.errors import UsageError
-from deeph.log import logger
+from deeph.runtime.errors import UsageError
+from deeph.runtime.log import logger
 
 if TYPE_CHECKING:
     import torch

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from deeph.basis import Basis
-from deeph.bloch import BlochMatrix, BlochPattern
-from deeph.blocks import PairBlocks, block_shapes
-from deeph.errors import DataError
-from deeph.pairs import find_pairs
-from deeph.system import FloatArray, IntArray, System
+from deeph.physics.basis import Basis
+from deeph.physics.bloch import BlochMatrix, BlochPattern
+from deeph.physics.blocks import PairBlocks, block_shapes
+from deeph.physics.pairs import find_pairs
+from deeph.physics.system import FloatArray, IntArray, System
+from deeph.runtime.errors import DataError
 
 EXTRA = {"density_matrix": True, "H0": True, "kinetic": False}
 """Further matrices a structure may carry, and whether their blocks have the spin of H: the density matrix (of each spin: for spin "none"

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from deeph.errors import DataError
+from deeph.runtime.errors import DataError
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from deeph.config import Config
-from deeph.errors import UsageError
+from deeph.runtime.errors import UsageError
 
 Settings = TypeVar("Settings", bound=BaseModel)
 Sections = dict[str, type[BaseModel]]

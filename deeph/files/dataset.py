@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Self
 import h5py
 import numpy as np
 
-from deeph.errors import DataError
-from deeph.hamiltonian import Hamiltonian
-from deeph.store import HAMILTONIAN, OVERLAP, find_folders, read_folder
+from deeph.files.store import HAMILTONIAN, OVERLAP, find_folders, read_folder
+from deeph.physics.hamiltonian import Hamiltonian
+from deeph.runtime.errors import DataError
 
 if TYPE_CHECKING:
     from deeph.config import DataConfig

@@ -7,8 +7,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from deeph.errors import DataError
-from deeph.system import NUMBERS, SYMBOLS
+from deeph.physics.system import NUMBERS, SYMBOLS
+from deeph.runtime.errors import DataError
 
 IntArray = npt.NDArray[np.int64]
 Spin = Literal["none", "collinear", "spinor"]

@@ -13,9 +13,9 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from deeph.blocks import PairBlocks
-from deeph.errors import DataError
-from deeph.system import IntArray
+from deeph.physics.blocks import PairBlocks
+from deeph.physics.system import IntArray
+from deeph.runtime.errors import DataError
 
 MAPPED = 2**27
 """Bytes from which on a matrix is not copied from its file into memory."""
@@ -93,7 +93,7 @@ class MatrixWriter:
     path : path
         Final name.
     pairs, shapes : int arrays
-        The whole pattern, see :class:`deeph.blocks.PairBlocks`.
+        The whole pattern, see :class:`deeph.physics.blocks.PairBlocks`.
     n_components : int
         Number of matrices; one is stored as a flat array.
     dtype : numpy dtype

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from deeph.harmonics import solid_harmonics
-from deeph.system import FloatArray
+from deeph.physics.harmonics import solid_harmonics
+from deeph.physics.system import FloatArray
 
 
 @cache

@@ -7,7 +7,7 @@ from multiprocessing import parent_process
 from threading import Thread
 from typing import Any, TypeVar
 
-from deeph.errors import DeephError, UsageError
+from deeph.runtime.errors import DeephError, UsageError
 
 T = TypeVar("T")
 SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS")

@@ -6,8 +6,8 @@ A pair is a row ``R1 R2 R3 i j`` of integers: atom i in the home cell, atom j in
 import numpy as np
 import numpy.typing as npt
 
-from deeph.errors import DataError
-from deeph.system import FloatArray, IntArray, System
+from deeph.physics.system import FloatArray, IntArray, System
+from deeph.runtime.errors import DataError
 
 
 def pair_vectors(system: System, pairs: IntArray) -> FloatArray:

@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from deeph.blocks import PairBlocks
-from deeph.errors import DataError
-from deeph.system import FloatArray, IntArray, System
+from deeph.physics.blocks import PairBlocks
+from deeph.physics.system import FloatArray, IntArray, System
+from deeph.runtime.errors import DataError
 
 Gauge = Literal["lattice", "atomic"]
 Array = npt.NDArray[Any]
@@ -28,7 +28,7 @@ class BlochPattern:
     Parameters
     ----------
     pairs, shapes : int arrays
-        As in :class:`deeph.blocks.PairBlocks`.
+        As in :class:`deeph.physics.blocks.PairBlocks`.
     n_atoms : int
         Number of atoms; every atom must have its on-site block.
 

@@ -1,4 +1,4 @@
-"""Real spherical harmonics in the project's order and sign (see :mod:`deeph.conventions`), their products and gradients.
+"""Real spherical harmonics in the project's order and sign (see :mod:`deeph.physics.conventions`), their products and gradients.
 
 The solid harmonics Y_lm(v) = |v|^l Y_lm(v/|v|) are polynomials: no angles, no special directions, smooth at the origin.
 """
@@ -8,7 +8,7 @@ from math import factorial, pi, sqrt
 
 import numpy as np
 
-from deeph.system import FloatArray
+from deeph.physics.system import FloatArray
 
 
 def solid_harmonics(l_max: int, vectors: FloatArray) -> FloatArray:

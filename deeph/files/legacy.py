@@ -12,13 +12,13 @@ from typing import Any
 import h5py
 import numpy as np
 
-from deeph.basis import Basis
-from deeph.blocks import PairBlocks, block_shapes
-from deeph.conventions import atom_order
-from deeph.errors import DataError
-from deeph.folders import new_folder
-from deeph.hamiltonian import EXTRA, Hamiltonian, on_common_pattern, spin_free_overlap
-from deeph.system import SYMBOLS, FloatArray, IntArray, System
+from deeph.files.folders import new_folder
+from deeph.physics.basis import Basis
+from deeph.physics.blocks import PairBlocks, block_shapes
+from deeph.physics.conventions import atom_order
+from deeph.physics.hamiltonian import EXTRA, Hamiltonian, on_common_pattern, spin_free_overlap
+from deeph.physics.system import SYMBOLS, FloatArray, IntArray, System
+from deeph.runtime.errors import DataError
 
 OVERLAPS, HAMILTONIANS, POSITIONS, MOMENTS = "overlaps.h5", "hamiltonians.h5", "positions.h5", "magmom.txt"
 EXTRA_FILES = {

@@ -1,7 +1,7 @@
 """The structure folder: POSCAR, info.json and packed matrices, in the current DeepH format.
 
 Files: ``POSCAR``; ``info.json``; ``overlap.h5``; ``hamiltonian.h5`` (or ``hamiltonian_pred.h5``); optional ``position_matrix.h5``.
-A matrix file is described in :mod:`deeph.matrix_file`.
+A matrix file is described in :mod:`deeph.files.matrix_file`.
 Collinear spin is an extension: ``"spin": "collinear"`` in info.json and ``entries`` of shape (2, M), up and down.
 """
 
@@ -12,13 +12,13 @@ from typing import Any, cast
 
 import numpy as np
 
-from deeph.basis import Basis, Spin
-from deeph.blocks import PairBlocks
-from deeph.errors import DataError
-from deeph.folders import new_folder
-from deeph.hamiltonian import Hamiltonian, on_common_pattern, spin_free_overlap
-from deeph.matrix_file import read_matrix, write_matrix
-from deeph.system import NUMBERS, FloatArray, IntArray, System
+from deeph.files.folders import new_folder
+from deeph.files.matrix_file import read_matrix, write_matrix
+from deeph.physics.basis import Basis, Spin
+from deeph.physics.blocks import PairBlocks
+from deeph.physics.hamiltonian import Hamiltonian, on_common_pattern, spin_free_overlap
+from deeph.physics.system import NUMBERS, FloatArray, IntArray, System
+from deeph.runtime.errors import DataError
 
 OVERLAP, HAMILTONIAN, PREDICTED, POSITION = "overlap.h5", "hamiltonian.h5", "hamiltonian_pred.h5", "position_matrix.h5"
 SPIN_ORBIT, SPLIT_STORAGE = "hkb.h5", "spinless_plus_hkb"
