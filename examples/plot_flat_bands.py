@@ -16,10 +16,10 @@ from deeph.runtime.errors import DeephError
 from deeph.runtime.processes import find_group
 from postprocess.bands.bands import compute_bands
 from postprocess.bands.edges import bandwidths
-from postprocess.bands.kpath import make_kpath
 from postprocess.density.fermi_count import find_fermi_energy
 from postprocess.eigen.kjobs import Jobs
 from postprocess.eigen.solvers import SomeLevels
+from postprocess.lattice.kpath import make_kpath
 from postprocess.output.plot import save_figure
 from postprocess.output.plot_fat import plot_fat_bands
 from postprocess.states.projectors import make_projectors

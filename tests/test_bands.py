@@ -16,9 +16,9 @@ from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.system import System
 from deeph.runtime.errors import DataError, UsageError
 from postprocess.bands.bands import compute_bands, share_fermi_energy
-from postprocess.bands.kpath import make_kpath, read_kpath
 from postprocess.density.dos import compute_fermi_energy
 from postprocess.eigen.dense import compute_energies, hermitian, solve_dense
+from postprocess.lattice.kpath import make_kpath, read_kpath
 from postprocess.output.tables import read_bands
 
 K = np.array([[0, 0, 0], [0.5, 0, 0], [0.13, -0.27, 0], [1 / 3, 1 / 3, 0]])

@@ -16,8 +16,8 @@ from band_cases import random_model, supercell
 
 from deeph.files.store import write_folder
 from postprocess.bands.bands import Bands
-from postprocess.bands.kpath import KPath
 from postprocess.cli.common import describe_bands
+from postprocess.lattice.kpath import KPath
 from postprocess.output.tables import read_bands
 
 

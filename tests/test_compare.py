@@ -16,9 +16,9 @@ from deeph.physics.pairs import is_onsite
 from deeph.physics.system import System
 from deeph.runtime.errors import DataError
 from postprocess.bands.bands import compute_bands, compute_bands_like
-from postprocess.bands.kpath import make_kpath
 from postprocess.compare.bands import compare_bands
 from postprocess.compare.matrices import compare_hamiltonians
+from postprocess.lattice.kpath import make_kpath
 
 SPINS = ("none", "collinear", "spinor")
 

@@ -8,8 +8,8 @@ from band_cases import random_model
 from deeph.files.store import write_folder
 from deeph.runtime.errors import DataError, UsageError
 from postprocess.density.dos import compute_dos
-from postprocess.density.mesh import make_mesh
 from postprocess.eigen.kjobs import Jobs
+from postprocess.lattice.mesh import make_mesh
 from postprocess.states.states import Dense
 
 CPU = "cpu:0"

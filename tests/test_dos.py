@@ -15,7 +15,7 @@ from deeph import read_folder
 from deeph.runtime.errors import DataError, UsageError
 from postprocess.density.counting import SmearedCount, TetrahedronCount, below, occupations
 from postprocess.density.dos import Window, compute_dos, compute_mesh_levels
-from postprocess.density.mesh import make_mesh, mesh_divisions, simplices
+from postprocess.lattice.mesh import make_mesh, mesh_divisions, simplices
 from postprocess.output.dos_tables import read_dos
 from postprocess.states.projections import make_projections, usable_symmetry
 
@@ -226,7 +226,7 @@ def test_wrong_questions_get_clear_answers():
 
 def test_default_mesh_holds_the_special_points(shared_data):
     """Band edges often lie there: the gap of MoS2 at K, the Dirac point of graphene."""
-    from postprocess.bands.lattice import special_points
+    from postprocess.lattice.special_points import special_points
     from preprocess.readers import openmx
 
     data = openmx.read(shared_data / "openmx" / "mos2")

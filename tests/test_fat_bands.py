@@ -11,8 +11,8 @@ from matplotlib.colors import to_hex
 
 from deeph.runtime.errors import UsageError
 from postprocess.bands.bands import Bands, compute_bands
-from postprocess.bands.kpath import KPath, make_kpath
 from postprocess.density.dos import DOS
+from postprocess.lattice.kpath import KPath, make_kpath
 from postprocess.output.dos_plot import plot_dos
 from postprocess.output.fat_lines import WIDEST, average_degenerate, split_partitions
 from postprocess.output.plot import group_colours, plot_bands, save_figure

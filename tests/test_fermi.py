@@ -13,7 +13,7 @@ from deeph.runtime.errors import DataError
 from postprocess.density.counting import SmearedCount, TetrahedronCount
 from postprocess.density.dos import compute_dos, compute_fermi_energy, compute_mesh_levels
 from postprocess.density.fermi import fermi_by_inertia, find_fermi_level, mesh_gap
-from postprocess.density.mesh import make_mesh
+from postprocess.lattice.mesh import make_mesh
 from preprocess.readers import abacus, openmx, siesta
 
 METALS = {"fe_bcc_spin": 0.01, "fe_nc_soc": 0.001, "mini_te_chain_soc": 0.001, "tbg28": 0.01}

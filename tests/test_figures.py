@@ -13,7 +13,7 @@ from conftest import ROOT
 from deeph.files.store import write_folder
 from deeph.runtime.errors import UsageError
 from postprocess.bands.bands import compute_bands
-from postprocess.bands.kpath import make_kpath, read_kpath
+from postprocess.lattice.kpath import make_kpath, read_kpath
 from postprocess.output.plot import plot_bands
 from postprocess.output.plot_fat import plot_fat_bands
 from postprocess.output.tables import read_bands

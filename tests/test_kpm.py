@@ -11,11 +11,11 @@ from deeph.runtime.errors import DataError, UsageError
 from postprocess.density.dos import Window, compute_mesh_levels
 from postprocess.density.kpm import KPMOperator, Moments, local_moments, moments_for, trace_moments
 from postprocess.density.kpm_dos import KPMSettings, compute_kpm_dos, compute_moments
-from postprocess.density.mesh import make_mesh
 from postprocess.eigen.cholesky import PardisoCholesky, SuperLUCholesky
 from postprocess.eigen.dense import compute_energies
 from postprocess.eigen.pardiso import is_installed
 from postprocess.eigen.pencil import BlochPencils
+from postprocess.lattice.mesh import make_mesh
 from postprocess.states.projections import make_projections
 from postprocess.states.states import Dense
 from preprocess.readers import openmx

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from deeph.physics.system import System
 from deeph.runtime.errors import DataError, UsageError
 from postprocess.bands.bands import compute_bands
-from postprocess.bands.kpath import make_kpath
 from postprocess.cli.projectors import parse_group, read_groups
 from postprocess.eigen.dense import hermitian
 from postprocess.eigen.spectrum import compute_spectrum
+from postprocess.lattice.kpath import make_kpath
 from postprocess.states.layers import find_layers
 from postprocess.states.projectors import UserFunction, make_projectors
 

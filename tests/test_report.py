@@ -17,14 +17,14 @@ from deeph.physics.units import HBAR2_OVER_MASS
 from deeph.runtime.errors import DataError
 from postprocess.bands.bands import BandEdge, compute_bands
 from postprocess.bands.connect import compute_connected
-from postprocess.bands.directions import named_directions
 from postprocess.bands.edges import bandwidths, true_edge
-from postprocess.bands.kpath import make_kpath
 from postprocess.bands.report import make_report
 from postprocess.cli.bands import main
 from postprocess.density.dos import compute_dos
-from postprocess.density.mesh import make_mesh
 from postprocess.eigen.dense import compute_energies, hermitian
+from postprocess.lattice.directions import named_directions
+from postprocess.lattice.kpath import make_kpath
+from postprocess.lattice.mesh import make_mesh
 from postprocess.states.states import Dense
 
 

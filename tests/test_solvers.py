@@ -13,13 +13,13 @@ from test_cli_bands import run
 from deeph.files.store import read_folder, write_folder
 from deeph.runtime.errors import DataError, UsageError
 from postprocess.bands.bands import compute_bands
-from postprocess.bands.kpath import make_kpath
 from postprocess.density.dos import compute_fermi_energy
 from postprocess.density.fermi import mesh_points
 from postprocess.density.fermi_count import fermi_by_counts, find_fermi_energy
 from postprocess.eigen.dense import compute_energies
 from postprocess.eigen.factorization import best_backend
 from postprocess.eigen.solvers import SomeLevels, solve_at_k
+from postprocess.lattice.kpath import make_kpath
 from postprocess.output.tables import read_bands
 
 K = np.array([0.13, -0.27, 0.0])

@@ -10,11 +10,11 @@ import numpy as np
 from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.system import FloatArray
 from postprocess.bands.connect import compute_connected
-from postprocess.bands.kpath import KPath
 from postprocess.density.fermi_count import STORED, find_fermi_energy
 from postprocess.eigen.dense import hermitian
 from postprocess.eigen.kjobs import Jobs
 from postprocess.eigen.spectrum import compute_spectrum, describe_solver
+from postprocess.lattice.kpath import KPath
 from postprocess.states.projectors import Projector
 from postprocess.states.states import Dense, SolverFactory
 
@@ -179,7 +179,7 @@ def compute_bands(
     hamiltonian : Hamiltonian
         With H.
     path : KPath
-        See :func:`postprocess.bands.kpath.make_kpath`.
+        See :func:`postprocess.lattice.kpath.make_kpath`.
     fermi : float or "count", optional
         The Fermi level in eV, or "count" to fill levels with the known number of electrons. By default that of the data, else
         from the number of electrons, else none.

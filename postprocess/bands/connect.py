@@ -10,9 +10,9 @@ import numpy.typing as npt
 from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.system import FloatArray, IntArray
 from deeph.runtime.errors import DataError
-from postprocess.bands.kpath import KPath
 from postprocess.eigen.kjobs import Jobs, Results
 from postprocess.eigen.spectrum import Spectrum, arranged, run_spectrum
+from postprocess.lattice.kpath import KPath
 from postprocess.states.projectors import Projector
 from postprocess.states.states import SolverFactory, atom_of_orbital
 

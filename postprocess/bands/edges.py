@@ -10,8 +10,8 @@ from deeph.physics.system import FloatArray
 from deeph.runtime.errors import DataError
 from postprocess.bands.bands import BandEdge, Bands
 from postprocess.bands.derivatives import BandPoint
-from postprocess.bands.directions import named_directions
-from postprocess.bands.lattice import periodic_directions
+from postprocess.lattice.directions import named_directions
+from postprocess.lattice.special_points import periodic_directions
 from postprocess.states.states import Dense, StateSolver
 
 LARGEST_STEP = 0.05
@@ -61,7 +61,7 @@ class EdgeReport:
     axes : list of (3,) lists or None
         Cartesian unit vectors of the directions: the principal axes of one anisotropic mass tensor, else the lattice's own.
     names : list of str or None
-        Of the lattice's directions, see :func:`postprocess.bands.directions.named_directions`; None for principal axes.
+        Of the lattice's directions, see :func:`postprocess.lattice.directions.named_directions`; None for principal axes.
     """
 
     energy: float

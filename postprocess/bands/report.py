@@ -12,9 +12,9 @@ from postprocess.bands.bands import Bands
 from postprocess.bands.edges import BandWidth, Crossing, EdgeReport, bandwidths, find_crossings, true_edge
 from postprocess.density.dos import Window, compute_dos
 from postprocess.density.fermi_count import STORED
-from postprocess.density.mesh import make_mesh
 from postprocess.eigen.dense import hermitian
 from postprocess.eigen.solvers import DENSE_LIMIT
+from postprocess.lattice.mesh import make_mesh
 
 NEAR = 2
 """Bands on either side of the Fermi level whose widths are shown."""

@@ -16,8 +16,8 @@ import numpy as np
 from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.system import FloatArray, IntArray, System
 from deeph.runtime.errors import DataError, UsageError
-from postprocess.bands.kpath import KPath
-from postprocess.bands.lattice import periodic_directions
+from postprocess.lattice.kpath import KPath
+from postprocess.lattice.special_points import periodic_directions
 from postprocess.states.projectors import Weights
 from postprocess.states.states import States, atom_of_orbital
 

@@ -169,9 +169,9 @@ def _read_dos(path: Path | None) -> "DOS | None":
 
 
 def _report(args: argparse.Namespace, data: "list[Hamiltonian]", bands: "list[Bands]") -> None:
-    from postprocess.bands.lattice import special_points
     from postprocess.bands.report import make_report
     from postprocess.compare.bands import compare_bands
+    from postprocess.lattice.special_points import special_points
 
     results = [compare_bands(bands[0], other) for other in bands[1:]] if args.compare else []
     if args.json:

@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from deeph.physics.hamiltonian import Hamiltonian
     from deeph.physics.system import System
     from postprocess.bands.bands import Bands
-    from postprocess.bands.kpath import KPath
     from postprocess.compare.bands import BandComparison
+    from postprocess.lattice.kpath import KPath
 
 
 def add_path_options(parser: argparse.ArgumentParser, path_help: str) -> None:
@@ -62,7 +62,7 @@ def load(folder: Path, *, predicted: bool | None = None) -> "tuple[Hamiltonian, 
 def choose_path(text: str | None, system: "System", n_points: int | None) -> "KPath":
     """A path from a file if there is one of that name, else from labels."""
     from deeph.runtime.errors import UsageError
-    from postprocess.bands.kpath import make_kpath, read_kpath
+    from postprocess.lattice.kpath import make_kpath, read_kpath
 
     if text is not None and Path(text).is_file():
         return read_kpath(text, system)

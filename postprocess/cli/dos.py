@@ -14,8 +14,8 @@ from postprocess.cli.jobs import add_job_options, make_jobs, start_group
 if TYPE_CHECKING:
     from deeph.physics.hamiltonian import Hamiltonian
     from postprocess.density.dos import DOS
-    from postprocess.density.mesh import KMesh
     from postprocess.eigen.kjobs import Jobs
+    from postprocess.lattice.mesh import KMesh
     from postprocess.states.projections import Projections
 
 EPILOG = """examples:
@@ -66,8 +66,8 @@ def _fermi(text: str) -> float | str:
 
 def _body(args: argparse.Namespace) -> int:
     from deeph.runtime.errors import UsageError
-    from postprocess.density.mesh import make_mesh, mesh_divisions
     from postprocess.eigen.solvers import DENSE_LARGEST
+    from postprocess.lattice.mesh import make_mesh, mesh_divisions
     from postprocess.states.projections import usable_symmetry
 
     group = start_group(args)

@@ -123,7 +123,7 @@ def parse_k(text: str, system: "System") -> "FloatArray":
     import numpy as np
 
     from deeph.runtime.errors import UsageError
-    from postprocess.bands.lattice import special_points
+    from postprocess.lattice.special_points import special_points
 
     for lattice in special_points(system):
         if text in lattice.points:

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from deeph.physics.system import FloatArray, IntArray
-from postprocess.density.mesh import KMesh, simplices
+from postprocess.lattice.mesh import KMesh, simplices
 
 Smearing = Literal["gaussian", "fermi-dirac"]
 REACH = {"gaussian": 9.0, "fermi-dirac": 40.0}

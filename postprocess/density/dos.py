@@ -12,9 +12,9 @@ from deeph.physics.system import FloatArray
 from deeph.runtime.errors import DataError, UsageError
 from postprocess.density.counting import MeshLevels, SmearedCount, StateCount, TetrahedronCount
 from postprocess.density.fermi import RESOLUTION, FermiInterval, find_fermi_level, known_electrons, mesh_gap, regular_mesh
-from postprocess.density.mesh import Divisions, KMesh, make_mesh
 from postprocess.eigen.dense import hermitian
 from postprocess.eigen.kjobs import Jobs, KTask, Result, fingerprint, run_tasks
+from postprocess.lattice.mesh import Divisions, KMesh, make_mesh
 from postprocess.states.projections import Projections
 from postprocess.states.states import Dense, States
 
@@ -114,7 +114,7 @@ def compute_mesh_levels(
     hamiltonian : Hamiltonian
         With H; its Hermitian part is used.
     mesh : KMesh
-        See :func:`postprocess.density.mesh.make_mesh`. For groups that its symmetries mix, such as single atoms, use one without symmetry.
+        See :func:`postprocess.lattice.mesh.make_mesh`. For groups that its symmetries mix, such as single atoms, use one without symmetry.
     projections : Projections, optional
         Groups of orbitals.
     jobs : Jobs, optional

@@ -7,9 +7,9 @@ import numpy as np
 from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.system import FloatArray, System
 from deeph.runtime.errors import DataError
-from postprocess.bands.lattice import periodic_directions
 from postprocess.density.counting import MeshLevels, StateCount
-from postprocess.density.mesh import KMesh
+from postprocess.lattice.mesh import KMesh
+from postprocess.lattice.special_points import periodic_directions
 
 SPACING = 0.2
 """Distance of the k-points of the default mesh, 1/Angstrom with 2 pi."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from deeph.runtime.errors import UsageError
 from postprocess.bands.bands import Bands
-from postprocess.bands.kpath import KPath
+from postprocess.lattice.kpath import KPath
 from postprocess.output.tables import finished_file
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ import numpy as np
 
 from deeph.runtime.errors import DataError, UsageError
 from postprocess.bands.bands import Bands
-from postprocess.bands.kpath import KPath
+from postprocess.lattice.kpath import KPath
 
 SUFFIXES = (".csv", ".json", ".h5", ".dat", ".Band")
 

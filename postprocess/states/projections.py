@@ -10,7 +10,7 @@ import numpy.typing as npt
 from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.system import FloatArray
 from deeph.runtime.errors import UsageError
-from postprocess.density.mesh import Symmetry
+from postprocess.lattice.mesh import Symmetry
 from postprocess.states.layers import find_layers
 from postprocess.states.states import atom_of_orbital, spin_of_orbital
 

@@ -11,8 +11,8 @@ import numpy.typing as npt
 from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.system import FloatArray, IntArray, System
 from deeph.runtime.errors import UsageError
-from postprocess.bands.lattice import special_points
 from postprocess.eigen.dense import compute_energies
+from postprocess.lattice.special_points import special_points
 
 Divisions = tuple[int, int, int]
 Symmetry = Literal["all", "reversal", "none"]

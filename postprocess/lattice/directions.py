@@ -5,7 +5,7 @@ from itertools import combinations, product
 import numpy as np
 
 from deeph.physics.system import FloatArray, System
-from postprocess.bands.lattice import periodic_directions, special_points
+from postprocess.lattice.special_points import periodic_directions, special_points
 
 SAME = 1e-3
 """Relative deviation of lengths and cosines that counts as rounding."""

@@ -12,7 +12,7 @@ import numpy as np
 from deeph.physics.system import FloatArray, IntArray, System
 from deeph.runtime.errors import DataError, UsageError
 from deeph.runtime.log import logger
-from postprocess.bands.lattice import SpecialPoints, special_points
+from postprocess.lattice.special_points import SpecialPoints, special_points
 
 SPACING = 0.02
 """Usual distance of k-points, 1/Angstrom with 2 pi: steep bands that cross within it look as if they did so in a point."""
@@ -106,7 +106,7 @@ def make_kpath(system: System, text: str | None = None, *, n_points: int | None 
     Parameters
     ----------
     system : System
-        Labels are resolved from its lattice, see :func:`postprocess.bands.lattice.special_points`.
+        Labels are resolved from its lattice, see :func:`postprocess.lattice.special_points.special_points`.
     text : str, optional
         ``"GMKG"`` or ``"G-M-K-G"``; a bar or comma breaks the path (``"GMK|GA"``); coordinates as ``"G M=1/2,0,0 K=1/3,1/3,0"``.
         By default the usual path of the lattice.
