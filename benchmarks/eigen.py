@@ -17,11 +17,12 @@ from scipy.sparse.linalg import eigsh
 
 from deeph import Hamiltonian
 from deeph.files.store import read_folder
-from postprocess.eigen.dense import hermitian
-from postprocess.eigen.levels import levels_near
+from postprocess.eigen.hermitian import hermitian
+from postprocess.eigen.options import SolverOptions
 from postprocess.eigen.pardiso import is_installed
 from postprocess.eigen.pencil import BlochPencils, Pencil
-from postprocess.eigen.solvers import SomeLevels, solve_at_k
+from postprocess.eigen.search import levels_near
+from postprocess.eigen.solver import Eigensolver, compute_levels
 
 LIMITS = {"dense": 5000, "eigsh": 12000, "superlu": 12000, "pardiso": 10**9}
 
@@ -58,7 +59,7 @@ def own_solver(data: Hamiltonian, backend: str, args: argparse.Namespace) -> dic
 
 def dense_solver(data: Hamiltonian, args: argparse.Namespace) -> dict[str, float]:
     start = time.process_time()
-    levels = solve_at_k(data, args.k, SomeLevels(n_bands=args.n_bands, center=args.center, solver="dense"))
+    levels = compute_levels(data, args.k, Eigensolver(n_bands=args.n_bands, center=args.center, options=SolverOptions(name="dense")))
     middle = levels.energies[len(levels.energies) // 2]
     return {"iterate": time.process_time() - start, "residual": levels.residuals.max(), "middle": middle}
 

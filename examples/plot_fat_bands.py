@@ -10,8 +10,8 @@ from deeph import read_folder
 from deeph.runtime.errors import DeephError
 from postprocess.bands.bands import compute_bands
 from postprocess.density.dos import Window, compute_dos
+from postprocess.eigen.band_symmetries import make_mesh
 from postprocess.lattice.kpath import make_kpath
-from postprocess.lattice.mesh import make_mesh
 from postprocess.output.plot import save_figure
 from postprocess.output.plot_fat import plot_fat_bands
 from postprocess.states.projections import make_projections

@@ -16,26 +16,26 @@ from deeph.runtime.errors import DeephError
 from deeph.runtime.processes import find_group
 from postprocess.bands.bands import compute_bands
 from postprocess.bands.edges import bandwidths
-from postprocess.density.fermi_count import find_fermi_energy
-from postprocess.eigen.kjobs import Jobs
-from postprocess.eigen.solvers import SomeLevels
+from postprocess.eigen.solver import Eigensolver
 from postprocess.lattice.kpath import make_kpath
 from postprocess.output.plot import save_figure
 from postprocess.output.plot_fat import plot_fat_bands
+from postprocess.states.fermi import find_fermi_level
+from postprocess.states.kjobs import Jobs
 from postprocess.states.projectors import make_projectors
 
 
 def main(folder: str, figure: str) -> None:
     """Compute the bands, print the widths of the flat ones, and draw all of them."""
     data = read_folder(folder)
-    fermi, _ = find_fermi_energy(data, None)  # that of the folder, else by counting the electrons
+    fermi = find_fermi_level(data, needed=True).energy  # that of the folder, else by counting the electrons
     n_bands = min(20, data.H_bloch.n_orbitals)
 
     bands = compute_bands(
         data,
         make_kpath(data.system, "KGMK", n_points=21),
         fermi=fermi,
-        solver=SomeLevels(n_bands=n_bands, center=fermi),
+        solver=Eigensolver(n_bands=n_bands, center=fermi),
         projectors=make_projectors(data, ["layer"]),
         jobs=(jobs := Jobs(group=find_group(os.environ), scratch=Path(figure).with_suffix(".kpoints"))),
     )

@@ -15,7 +15,7 @@ from deeph.training import band_error, loop
 from deeph.training.band_error import WINDOW, band_mae, make_reference
 from deeph.training.check import check_data
 from deeph.training.checkpoint import load_model, read_metadata
-from postprocess.eigen.dense import compute_energies
+from postprocess.eigen.solver import compute_energies
 
 
 def insulator(seed=0):

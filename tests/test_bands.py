@@ -16,10 +16,12 @@ from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.system import System
 from deeph.runtime.errors import DataError, UsageError
 from postprocess.bands.bands import compute_bands, share_fermi_energy
-from postprocess.density.dos import compute_fermi_energy
-from postprocess.eigen.dense import compute_energies, hermitian, solve_dense
+from postprocess.eigen.band_symmetries import make_mesh
+from postprocess.eigen.hermitian import hermitian
+from postprocess.eigen.solver import Eigensolver, compute_energies
 from postprocess.lattice.kpath import make_kpath, read_kpath
 from postprocess.output.tables import read_bands
+from postprocess.states.fermi import fermi_on_mesh
 
 K = np.array([[0, 0, 0], [0.5, 0, 0], [0.13, -0.27, 0], [1 / 3, 1 / 3, 0]])
 SPINS = ("none", "collinear", "spinor")
@@ -179,16 +181,16 @@ def test_chain_with_overlap():
     assert np.allclose(bands.energies[0, :, 0], (e + 2 * t * np.cos(phi)) / (1 + 2 * s * np.cos(phi)), atol=1e-12)
     assert bands.gap.is_metal
     assert bands.gap.width == 0
-    assert compute_fermi_energy(chain, mesh=(400, 1, 1)) == pytest.approx(e, abs=0.05)  # half filling: cos k = 0
+    assert fermi_on_mesh(chain, make_mesh(chain, (400, 1, 1))).energy == pytest.approx(e, abs=0.05)  # half filling: cos k = 0
 
 
 def test_band_subset_and_repeated_k():
     data = random_model(5)
-    every = solve_dense(data, K)
-    assert np.allclose(solve_dense(data, K, bands=(2, 4)), every[:, 2:5])
+    every = compute_energies(data, K)[0]
+    assert np.allclose(compute_energies(data, K, solver=Eigensolver(bands=(2, 4)))[0], every[:, 2:5])
     assert np.allclose(compute_energies(data, K[[1, 0, 1, 3, 2]])[0], every[[1, 0, 1, 3, 2]])
     with pytest.raises(UsageError, match="bands 2 to 100"):
-        solve_dense(data, K, bands=(2, 100))
+        compute_energies(data, K, solver=Eigensolver(bands=(2, 100)))
 
 
 def test_non_hermitian_prediction_is_averaged(caplog):

@@ -79,7 +79,7 @@ def test_connected_bands_carry_their_weights(folders):
 def test_large_cells_are_not_started_without_being_told_how(folders, command, advice, monkeypatch, capsys):
     from importlib import import_module
 
-    monkeypatch.setattr("postprocess.eigen.solvers.DENSE_LARGEST", 9)
+    monkeypatch.setattr("postprocess.eigen.selection.DENSE_LARGEST", 9)
     with pytest.raises(SystemExit) as done:
         import_module(f"postprocess.cli.{command}").main([str(folders / "dft"), *(["--k", "0,0,0"] if command == "states" else [])])
     assert done.value.code == 2

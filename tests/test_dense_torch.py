@@ -8,9 +8,9 @@ from band_cases import random_model
 from deeph.files.store import write_folder
 from deeph.runtime.errors import DataError, UsageError
 from postprocess.density.dos import compute_dos
-from postprocess.eigen.kjobs import Jobs
-from postprocess.lattice.mesh import make_mesh
-from postprocess.states.states import Dense
+from postprocess.eigen.band_symmetries import make_mesh
+from postprocess.eigen.options import SolverOptions
+from postprocess.eigen.solver import Eigensolver
 
 CPU = "cpu:0"
 """Torch's name of the processor; "cpu" means LAPACK."""
@@ -22,13 +22,15 @@ POINTS = np.array([[0, 0, 0], [0.13, -0.27, 0.4]])
 def test_levels_and_states_agree_with_lapack(spin, k):
     data = random_model(3, spin=spin)
     for channel in range(data.basis.n_spin):
-        expected, found = (Dense(device=d)(data)(k, channel) for d in ("cpu", CPU))
+        expected, found = (Eigensolver(options=SolverOptions(device=d))(data)(k, channel) for d in ("cpu", CPU))
         assert found.energies == pytest.approx(expected.energies, abs=1e-10)
-        assert Dense(device=CPU)(data)(k, channel, vectors=False).energies == pytest.approx(expected.energies, abs=1e-10)
+        assert Eigensolver(options=SolverOptions(device=CPU))(data)(k, channel, vectors=False).energies == pytest.approx(
+            expected.energies, abs=1e-10
+        )
         assert found.residuals.max() < 1e-10
         S = data.S_bloch.dense(k)
         assert found.vectors.conj().T @ S @ found.vectors == pytest.approx(np.eye(len(S)), abs=1e-10)
-        some = Dense((2, 4), CPU)(data)(k, channel)
+        some = Eigensolver(bands=(2, 4), options=SolverOptions(device=CPU))(data)(k, channel)
         assert some.energies == pytest.approx(expected.energies[2:5], abs=1e-10)
         assert some.vectors.shape[1] == 3
         assert some.first == 2
@@ -40,14 +42,14 @@ def test_openmx_cases(shared_data, case):
 
     data = openmx.read(shared_data / "openmx" / case)
     for k in POINTS:
-        expected, found = (Dense(device=d)(data)(k, 0, vectors=False).energies for d in ("cpu", CPU))
+        expected, found = (Eigensolver(options=SolverOptions(device=d))(data)(k, 0, vectors=False).energies for d in ("cpu", CPU))
         assert found == pytest.approx(expected, abs=1e-8)
 
 
 def test_density_of_states():
     data = random_model(1)
     mesh = make_mesh(data, (3, 3, 1))
-    first, second = (compute_dos(data, mesh, jobs=Jobs(device=device)).density for device in ("cpu", CPU))
+    first, second = (compute_dos(data, mesh, options=SolverOptions(device=device)).density for device in ("cpu", CPU))
     assert second == pytest.approx(first, abs=1e-6)
 
 
@@ -73,14 +75,14 @@ def test_commands(tmp_path):
 @pytest.mark.parametrize("device", ["cuda:77", "abacus", "meta:x", "meta"])
 def test_devices_that_are_not_there(device):
     with pytest.raises(UsageError, match="torch cannot use it"):
-        Dense(device=device)(random_model(0))
+        Eigensolver(options=SolverOptions(device=device))(random_model(0))
 
 
 def test_overlap_that_is_not_positive(monkeypatch):
     data = random_model(0)
     S = data.S.mapped(lambda b, p: b - 2 * np.eye(*b.shape[-2:]) * ((p[:, 3] == p[:, 4]) & ~p[:, :3].any(1))[:, None, None])
     with pytest.raises(DataError, match=r"k = \(0\.13, -0\.27, 0\.4\): the overlap .* not positive definite: .* eigenvalue -"):
-        Dense(device=CPU)(type(data)(data.system, data.basis, S, data.H))(POINTS[1], 0)
+        Eigensolver(options=SolverOptions(device=CPU))(type(data)(data.system, data.basis, S, data.H))(POINTS[1], 0)
 
     def full(*_: object, **__: object) -> None:
         raise torch.OutOfMemoryError
@@ -90,7 +92,7 @@ def test_overlap_that_is_not_positive(monkeypatch):
 
     monkeypatch.setattr(torch.linalg, "eigh", diverging)
     with pytest.raises(DataError, match=r"torch on cpu:0 failed at k = .*no convergence"):
-        Dense(device=CPU)(data)(POINTS[1], 0)
+        Eigensolver(options=SolverOptions(device=CPU))(data)(POINTS[1], 0)
     monkeypatch.setattr(torch.linalg, "eigh", full)
     with pytest.raises(DataError, match="do not fit in the memory of cpu:0"):
-        Dense(device=CPU)(data)(POINTS[1], 0)
+        Eigensolver(options=SolverOptions(device=CPU))(data)(POINTS[1], 0)

@@ -11,13 +11,13 @@ from deeph.physics.system import System
 from deeph.physics.units import HBAR2_OVER_MASS
 from deeph.runtime.errors import DataError
 from postprocess.bands.derivatives import BandPoint
-from postprocess.eigen.dense import compute_energies, hermitian
-from postprocess.states.states import Dense
+from postprocess.eigen.hermitian import hermitian
+from postprocess.eigen.solver import Eigensolver, compute_energies
 
 
 def point(data, k, band, spin=0, **options):
     data, k = hermitian(data), np.array(k, float)
-    return BandPoint(data, k, spin, Dense()(data)(k, spin), band, **options)
+    return BandPoint(data, k, spin, Eigensolver()(data)(k, spin), band, **options)
 
 
 def chain(t=-1.2, s=0.15, a=2.0):

@@ -10,10 +10,11 @@ from lattice_models import graphene, hypercubic
 from deeph import read_folder
 from deeph.physics.units import KELVIN
 from deeph.runtime.errors import DataError
-from postprocess.density.counting import SmearedCount, TetrahedronCount
-from postprocess.density.dos import compute_dos, compute_fermi_energy, compute_mesh_levels
-from postprocess.density.fermi import fermi_by_inertia, find_fermi_level, mesh_gap
-from postprocess.lattice.mesh import make_mesh
+from postprocess.density.dos import compute_dos
+from postprocess.eigen.band_symmetries import make_mesh
+from postprocess.states.counting import SmearedCount, TetrahedronCount
+from postprocess.states.fermi import fermi_from_count, fermi_on_mesh, find_fermi_level, gap_around
+from postprocess.states.mesh_levels import compute_mesh_levels
 from preprocess.readers import abacus, openmx, siesta
 
 METALS = {"fe_bcc_spin": 0.01, "fe_nc_soc": 0.001, "mini_te_chain_soc": 0.001, "tbg28": 0.01}
@@ -39,7 +40,7 @@ def as_the_code(data):
 @pytest.mark.parametrize("case", METALS)
 def test_metals_of_openmx(shared_data, case):
     data = openmx.read(shared_data / "openmx" / case)
-    found = find_fermi_level(*_arguments(data))
+    found = fermi_from_count(*_arguments(data))
     assert found.energy == pytest.approx(data.fermi_energy, abs=1e-3 * METALS[case])
 
 
@@ -53,7 +54,7 @@ def test_insulators_of_openmx(shared_data, case):
     """The stored level is in the gap that is found, and holds all electrons."""
     data = openmx.read(shared_data / "openmx" / case)
     count, bracket = as_the_code(data)
-    found = find_fermi_level(count, data.n_electrons, bracket)
+    found = fermi_from_count(count, data.n_electrons, bracket)
     assert found.low < data.fermi_energy < found.high
     assert count(np.array([data.fermi_energy]))[:, 0].sum() == pytest.approx(data.n_electrons, abs=1e-8)
 
@@ -61,7 +62,7 @@ def test_insulators_of_openmx(shared_data, case):
 @pytest.mark.parametrize(("reader", "folder", "deviation"), [(abacus, "abacus/MoS2", 5e-3), (siesta, "siesta/Si", 1e-5)])
 def test_abacus_and_siesta(shared_data, reader, folder, deviation):
     data = reader.read(shared_data / "peers" / folder)
-    found = find_fermi_level(*_arguments(data))
+    found = fermi_from_count(*_arguments(data))
     assert found.low < data.fermi_energy < found.high
     assert found.energy == pytest.approx(data.fermi_energy, abs=deviation)
 
@@ -69,12 +70,18 @@ def test_abacus_and_siesta(shared_data, reader, folder, deviation):
 def test_dock_level_of_mote2(shared_data):
     """Fermi_energy.json of DeepH-dock: half way between the band edges on a mesh that holds K."""
     data = read_folder(shared_data / "peers" / "deeph-bands" / "MoTe2")
-    gap = mesh_gap(compute_mesh_levels(data, make_mesh(data, (9, 9, 1), symmetry="none")), data.fermi_energy)
+    gap = gap_around(compute_mesh_levels(data, make_mesh(data, (9, 9, 1), symmetry="none")), data.fermi_energy)
     assert (gap.low + gap.high) / 2 == pytest.approx(data.fermi_energy, abs=1e-9)
-    assert compute_fermi_energy(data, mesh=(9, 9, 1)) == pytest.approx(data.fermi_energy, abs=1e-4)  # equivalent points differ by so much
+    assert fermi_on_mesh(data, make_mesh(data, (9, 9, 1))).energy == pytest.approx(
+        data.fermi_energy, abs=1e-4
+    )  # equivalent points differ by so much
     dos = compute_dos(data, make_mesh(data, (9, 9, 1), symmetry="reversal"), fermi="count")
     assert dos.fermi_energy == pytest.approx(data.fermi_energy, abs=1e-4)
     assert dos.counted.high - dos.counted.low == pytest.approx(1.039979, abs=1e-4)
+
+
+def three(level):
+    return level.energy, level.low, level.high
 
 
 def test_every_method_agrees(mini_graphene):
@@ -84,11 +91,11 @@ def test_every_method_agrees(mini_graphene):
     levels = compute_mesh_levels(data, mesh)
     n = round(4 * data.n_electrons / 2)
     edges = np.sort(levels.energies, axis=None)[n - 1 : n + 1]
-    inertia = fermi_by_inertia(data, mesh)
+    inertia = three(find_fermi_level(data, "inertia", mesh=mesh))
     assert inertia == pytest.approx((edges.mean(), *edges), abs=1e-6)
     bracket = (levels.energies.min() - 1, levels.energies.max() + 1)
-    assert find_fermi_level(SmearedCount(levels, 1e-4), data.n_electrons, bracket) == pytest.approx(inertia, abs=2e-3)
-    assert find_fermi_level(TetrahedronCount(levels), data.n_electrons, bracket) == pytest.approx(inertia, abs=1e-3)
+    assert three(fermi_from_count(SmearedCount(levels, 1e-4), data.n_electrons, bracket)) == pytest.approx(inertia, abs=2e-3)
+    assert three(fermi_from_count(TetrahedronCount(levels), data.n_electrons, bracket)) == pytest.approx(inertia, abs=1e-3)
 
 
 def test_half_filled_models():
@@ -102,10 +109,10 @@ def test_half_filled_models():
 def test_a_metal_is_not_counted_by_inertia():
     data = hypercubic(2, n_electrons=1)
     with pytest.raises(DataError, match=r"partly filled at these 1 k-points: this is a metal.*--fermi count"):
-        fermi_by_inertia(data, make_mesh(data, (1, 1, 1)))
+        find_fermi_level(data, "inertia", mesh=make_mesh(data, (1, 1, 1)))
     degenerate = replace(graphene(n_electrons=2.0), H=graphene(0.0).H)
     with pytest.raises(DataError, match="partly filled"):
-        fermi_by_inertia(degenerate, make_mesh(degenerate, (1, 1, 1)))
+        find_fermi_level(degenerate, "inertia", mesh=make_mesh(degenerate, (1, 1, 1)))
 
 
 def test_impossible_numbers_of_electrons():
@@ -116,5 +123,5 @@ def test_impossible_numbers_of_electrons():
     with pytest.raises(DataError, match="number of electrons is not known"):
         compute_dos(replace(data, n_electrons=None), mesh, fermi="count")
     with pytest.raises(DataError, match="number of electrons is not known"):
-        fermi_by_inertia(replace(data, n_electrons=None), mesh)
+        find_fermi_level(replace(data, n_electrons=None), "inertia", mesh=mesh)
     assert compute_dos(replace(data, n_electrons=None), mesh).fermi_energy is None

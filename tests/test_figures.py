@@ -13,12 +13,12 @@ from conftest import ROOT
 from deeph.files.store import write_folder
 from deeph.runtime.errors import UsageError
 from postprocess.bands.bands import compute_bands
+from postprocess.eigen.solver import Eigensolver
 from postprocess.lattice.kpath import make_kpath, read_kpath
 from postprocess.output.plot import plot_bands
 from postprocess.output.plot_fat import plot_fat_bands
 from postprocess.output.tables import read_bands
 from postprocess.states.projectors import make_projectors
-from postprocess.states.states import Dense
 
 
 def fat(data, *kinds, **options):
@@ -49,7 +49,7 @@ def test_bands_of_a_window_are_drawn_and_read_back(tmp_path):
     """NaN outside the window, numbers of the first band and weights survive the files."""
     data = replace(random_model(2), fermi_energy=0.0)
     bands = compute_bands(
-        data, make_kpath(data.system, "GMKG", n_points=20), solver=Dense((2, 4)), projectors=make_projectors(data, ["element"])
+        data, make_kpath(data.system, "GMKG", n_points=20), solver=Eigensolver(bands=(2, 4)), projectors=make_projectors(data, ["element"])
     )
     bands.energies[0, 3, 0] = np.nan
     for name in ("b.h5", "b.json"):

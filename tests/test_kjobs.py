@@ -14,12 +14,12 @@ from band_cases import random_model, supercell
 from deeph.files.store import write_folder
 from deeph.runtime.errors import DataError
 from deeph.runtime.processes import Group
-from postprocess.eigen.dense import hermitian
-from postprocess.eigen.kjobs import Jobs, KTask, fingerprint, run_tasks
-from postprocess.eigen.solvers import SomeLevels
-from postprocess.eigen.spectrum import compute_spectrum
+from postprocess.eigen.hermitian import hermitian
+from postprocess.eigen.solver import Eigensolver
 from postprocess.output.tables import read_bands
+from postprocess.states.kjobs import Jobs, KTask, fingerprint, run_tasks
 from postprocess.states.projectors import make_projectors
+from postprocess.states.spectrum import compute_spectrum
 
 TASKS = [KTask(0, (x, 0.0, 0.0)) for x in (0.0, 0.1, 0.2, 0.3)]
 
@@ -88,9 +88,9 @@ def test_results_of_which_nothing_can_be_made_are_removed(tmp_path):
     """A window without levels: the wider one that the error advises has to be possible."""
     jobs = Jobs(scratch=tmp_path / "scratch")
     with pytest.raises(DataError, match="no level"):
-        compute_spectrum(random_model(2), np.zeros((2, 3)), solver=SomeLevels(low=500, high=600), jobs=jobs)
+        compute_spectrum(random_model(2), np.zeros((2, 3)), solver=Eigensolver(low=500, high=600), jobs=jobs)
     assert not jobs.scratch.exists()
-    assert np.isfinite(compute_spectrum(random_model(2), np.zeros((2, 3)), solver=SomeLevels(low=-9, high=9), jobs=jobs).energies).all()
+    assert np.isfinite(compute_spectrum(random_model(2), np.zeros((2, 3)), solver=Eigensolver(low=-9, high=9), jobs=jobs).energies).all()
 
 
 def test_residuals_are_those_of_vectors_or_not_known():
@@ -134,7 +134,7 @@ def test_bands_of_a_window_keep_their_numbers():
     """Other levels are in the window at every k; the table puts band n into column n - first_band, weights alike, and NaN elsewhere."""
     data = hermitian(random_model(4))
     k = np.array([[0, 0, 0], [0.13, -0.27, 0], [0.4, 0.3, 0]])
-    every, window = spectrum_of(data, k), spectrum_of(data, k, SomeLevels(low=-0.6, high=0.6))
+    every, window = spectrum_of(data, k), spectrum_of(data, k, Eigensolver(low=-0.6, high=0.6))
     inside = (every.energies >= -0.6) & (every.energies <= 0.6)
     assert len({int(np.argmax(row)) for row in inside[0]}) > 1  # the first one differs from k to k
     columns = slice(window.first_band, window.first_band + window.energies.shape[2])

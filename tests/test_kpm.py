@@ -8,16 +8,16 @@ from band_cases import random_model, supercell
 from lattice_models import changed_basis, graphene
 
 from deeph.runtime.errors import DataError, UsageError
-from postprocess.density.dos import Window, compute_mesh_levels
+from postprocess.density.dos import Window
 from postprocess.density.kpm import KPMOperator, Moments, local_moments, moments_for, trace_moments
 from postprocess.density.kpm_dos import KPMSettings, compute_kpm_dos, compute_moments
+from postprocess.eigen.band_symmetries import make_mesh
 from postprocess.eigen.cholesky import PardisoCholesky, SuperLUCholesky
-from postprocess.eigen.dense import compute_energies
 from postprocess.eigen.pardiso import is_installed
 from postprocess.eigen.pencil import BlochPencils
-from postprocess.lattice.mesh import make_mesh
+from postprocess.eigen.solver import Eigensolver, compute_energies
+from postprocess.states.mesh_levels import compute_mesh_levels
 from postprocess.states.projections import make_projections
-from postprocess.states.states import Dense
 from preprocess.readers import openmx
 
 POINTS = [np.zeros(3), np.array([0.21, 0.13, 0.0])]
@@ -113,7 +113,7 @@ def test_basis_and_library_do_not_matter():
 def test_fermi_level_has_an_error_bar(seed, width):
     """It covers the exact level, whether the random vectors or the width of the kernel are the larger error."""
     data = supercell(random_model(seed), (5, 5, 1))
-    levels = Dense()(data)(np.zeros(3), 0, vectors=False).energies
+    levels = Eigensolver()(data)(np.zeros(3), 0, vectors=False).energies
     filled = round(0.5 * len(levels))
     data = replace(data, n_electrons=2.0 * filled)
     dos = compute_kpm_dos(data, make_mesh(data, (1, 1, 1)), KPMSettings(width, 100), window=Window(-3, 3, 61))

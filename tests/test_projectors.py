@@ -15,11 +15,11 @@ from deeph.physics.system import System
 from deeph.runtime.errors import DataError, UsageError
 from postprocess.bands.bands import compute_bands
 from postprocess.cli.projectors import parse_group, read_groups
-from postprocess.eigen.dense import hermitian
-from postprocess.eigen.spectrum import compute_spectrum
+from postprocess.eigen.hermitian import hermitian
 from postprocess.lattice.kpath import make_kpath
 from postprocess.states.layers import find_layers
 from postprocess.states.projectors import UserFunction, make_projectors
+from postprocess.states.spectrum import compute_spectrum
 
 K = np.array([[0.0, 0, 0], [0.13, -0.27, 0], [1 / 3, 1 / 3, 0]])
 

@@ -15,16 +15,16 @@ from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.pairs import is_onsite, neighbour_pairs, pair_vectors
 from deeph.physics.rotations import atom_rotation, bond_rotations
 from deeph.physics.system import System
-from deeph.runtime.errors import UsageError
-from postprocess.density.fermi_count import fermi_by_counts
 from postprocess.eigen import antiunitary
 from postprocess.eigen.antiunitary import find_antiunitary
-from postprocess.eigen.dense import hermitian
-from postprocess.eigen.levels import levels_between, levels_near
+from postprocess.eigen.hermitian import hermitian
+from postprocess.eigen.options import MAX_VIOLATION, SolverOptions
 from postprocess.eigen.pencil import BlochPencils
 from postprocess.eigen.real_form import RealForm
-from postprocess.eigen.real_pencils import MAX_VIOLATION, RealPencils, make_pencils
-from postprocess.eigen.solvers import SomeLevels, solve_at_k
+from postprocess.eigen.real_pencils import RealPencils, make_pencils
+from postprocess.eigen.search import levels_between, levels_near
+from postprocess.eigen.solver import Eigensolver, compute_levels
+from postprocess.states.fermi import fermi_by_inertia
 from preprocess.structures.monolayer import graphene
 from preprocess.structures.twist import twisted
 
@@ -168,26 +168,24 @@ def test_counts_at_a_general_k_need_no_doubled_matrix(turned):
 
 def test_through_the_solver_with_vectors_and_a_log_line(turned, caplog):
     caplog.set_level(logging.INFO, logger="deeph")
-    some = SomeLevels(n_bands=12, center=-3.0, solver="superlu")
-    found, dense = solve_at_k(turned, K, some), solve_at_k(turned, K, replace(some, solver="dense"))
+    some = Eigensolver(n_bands=12, center=-3.0, options=SolverOptions(name="superlu"))
+    found, dense = compute_levels(turned, K, some), compute_levels(turned, K, replace(some, options=SolverOptions(name="dense")))
     assert "real at every k by C2z*T: violated by" in caplog.text
     assert np.abs(found.energies - dense.energies).max() < 1e-9
     overlaps = np.abs(dense.vectors.conj().T @ turned.S_bloch.dense(K) @ found.vectors)
     assert np.allclose((overlaps**2).sum(axis=0), 1, atol=1e-7)
     caplog.clear()
-    solve_at_k(turned, K, replace(some, symmetrize=0.0))
+    compute_levels(turned, K, replace(some, options=SolverOptions(name="superlu", symmetrize=0.0)))
     assert "real at every k" not in caplog.text
-    with pytest.raises(UsageError, match="symmetrize"):
-        SomeLevels(symmetrize=-1.0)
 
 
 def test_fermi_level_by_counts_at_general_k(turned, caplog):
     caplog.set_level(logging.INFO, logger="deeph")
     k = np.array([[0.1, 0.2, 0.0], [-0.3, 0.15, 0.0]])
-    found = fermi_by_counts(replace(turned, n_electrons=112.0), k, guess=-3.0)
+    found = fermi_by_inertia(replace(turned, n_electrons=112.0), k, guess=-3.0)
     assert "real at every k" in caplog.text
     levels = np.sort(np.concatenate([eigh(turned.H_bloch.dense(x), turned.S_bloch.dense(x), eigvals_only=True) for x in k]))
-    assert np.abs([found.homo - levels[111], found.lumo - levels[112]]).max() < 1e-9
+    assert np.abs([found.low - levels[111], found.high - levels[112]]).max() < 1e-9
 
 
 def noisy(data, size):

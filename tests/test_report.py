@@ -21,11 +21,11 @@ from postprocess.bands.edges import bandwidths, true_edge
 from postprocess.bands.report import make_report
 from postprocess.cli.bands import main
 from postprocess.density.dos import compute_dos
-from postprocess.eigen.dense import compute_energies, hermitian
+from postprocess.eigen.band_symmetries import make_mesh
+from postprocess.eigen.hermitian import hermitian
+from postprocess.eigen.solver import Eigensolver, compute_energies
 from postprocess.lattice.directions import named_directions
 from postprocess.lattice.kpath import make_kpath
-from postprocess.lattice.mesh import make_mesh
-from postprocess.states.states import Dense
 
 
 def ladder(onsite=0.0, shift=0, s=0.2):
@@ -65,10 +65,10 @@ def test_crossings_without_symmetry_in_a_random_crystal():
 
 
 def test_a_changing_number_of_levels_is_refused():
-    from postprocess.eigen.solvers import SomeLevels
+    from postprocess.eigen.solver import Eigensolver
 
     with pytest.raises(DataError, match="same number"):
-        compute_connected(random_model(), make_kpath(random_model().system, "GMKG", n_points=20), solver=SomeLevels(low=-0.3, high=0.3))
+        compute_connected(random_model(), make_kpath(random_model().system, "GMKG", n_points=20), solver=Eigensolver(low=-0.3, high=0.3))
 
 
 def test_widths_of_the_chain():
@@ -182,7 +182,7 @@ def test_fermi_velocity_in_the_report_of_graphene(shared_data, tmp_path, capsys)
 
 def test_window_bands_have_widths_where_they_are_whole():
     data = replace(random_model(2), fermi_energy=0.0)
-    bands = compute_bands(data, make_kpath(data.system, "GMKG", n_points=20), solver=Dense((2, 4)))
+    bands = compute_bands(data, make_kpath(data.system, "GMKG", n_points=20), solver=Eigensolver(bands=(2, 4)))
     assert [w.band for w in bandwidths(bands)] == [2, 3, 4]
     bands.energies[0, 3, 0] = np.nan
     assert [w.band for w in bandwidths(bands)] == [3, 4]

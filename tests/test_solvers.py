@@ -4,6 +4,7 @@ import json
 import logging
 import pickle
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,14 +14,13 @@ from test_cli_bands import run
 from deeph.files.store import read_folder, write_folder
 from deeph.runtime.errors import DataError, UsageError
 from postprocess.bands.bands import compute_bands
-from postprocess.density.dos import compute_fermi_energy
-from postprocess.density.fermi import mesh_points
-from postprocess.density.fermi_count import fermi_by_counts, find_fermi_energy
-from postprocess.eigen.dense import compute_energies
-from postprocess.eigen.factorization import best_backend
-from postprocess.eigen.solvers import SomeLevels, solve_at_k
+from postprocess.eigen.backends import best_backend
+from postprocess.eigen.band_symmetries import make_mesh
+from postprocess.eigen.options import SolverOptions
+from postprocess.eigen.solver import Eigensolver, compute_energies, compute_levels
 from postprocess.lattice.kpath import make_kpath
 from postprocess.output.tables import read_bands
+from postprocess.states.fermi import FermiLevel, fermi_by_inertia, fermi_on_mesh, find_fermi_level, mesh_points
 
 K = np.array([0.13, -0.27, 0.0])
 
@@ -32,20 +32,22 @@ def model():
 
 
 def test_choice_by_size():
-    some = SomeLevels(n_bands=30)
+    some = Eigensolver(n_bands=30)
     assert some.choose(1000) == "dense"
     assert some.choose(100_000) == best_backend()
     assert replace(some, n_bands=5000).choose(10_000) == "dense"
-    assert SomeLevels(low=-1, high=1).choose(100_000) == best_backend()
-    assert SomeLevels().choose(100_000) == "dense"
-    assert replace(some, solver="superlu").choose(100) == "superlu"
+    assert Eigensolver(low=-1, high=1).choose(100_000) == best_backend()
+    assert Eigensolver().choose(100_000) == "dense"
+    assert replace(some, options=SolverOptions(name="superlu")).choose(100) == "superlu"
     assert pickle.loads(pickle.dumps(some)) == some  # noqa: S301 - our own; it goes to worker processes
 
 
 @pytest.mark.parametrize("project", [0.0, 0.85])
 @pytest.mark.parametrize("selection", [{"n_bands": 7, "center": 0.2}, {"low": -1.0, "high": 1.0}])
 def test_solvers_agree(model, selection, project):
-    dense, lu = (solve_at_k(model, K, SomeLevels(solver=s, project=project, **selection)) for s in ("dense", "superlu"))
+    dense, lu = (
+        compute_levels(model, K, Eigensolver(**selection, options=SolverOptions(name=s, project=project))) for s in ("dense", "superlu")
+    )
     assert len(dense.energies) == len(lu.energies) > 3
     assert np.abs(dense.energies - lu.energies).max() < 1e-8
     assert dense.first == lu.first
@@ -63,13 +65,27 @@ def test_solvers_agree(model, selection, project):
         ({"n_bands": 55}, "55 bands asked for, but there are 30 orbitals"),
         ({"low": 1.0, "high": 0.0}, "lower one first"),
         ({"n_bands": 3, "center": np.nan}, "centre"),
-        ({"n_bands": 3, "solver": "magic"}, "magic"),
-        ({"n_bands": 3, "project": -1.0}, "projection"),
+        ({"bands": (2, 100)}, "bands 2 to 100"),
     ],
 )
 def test_wrong_selections(model, options, message):
     with pytest.raises(UsageError, match=message):
-        solve_at_k(model, K, SomeLevels(**options))
+        compute_levels(model, K, Eigensolver(**options))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"name": "magic"}, "magic"),
+        ({"project": -1.0}, "projection"),
+        ({"symmetrize": -1.0}, "symmetrize"),
+        ({"compress": -1.0}, "small number"),
+        ({"out_of_core": Path("nowhere")}, "expected a folder"),
+    ],
+)
+def test_wrong_options(options, message):
+    with pytest.raises(UsageError, match=message):
+        SolverOptions(**options)
 
 
 @pytest.mark.parametrize("solver", ["dense", "superlu"])
@@ -77,7 +93,7 @@ def test_overlap_that_is_not_positive_names_k(solver):
     data = random_model(7)
     broken = replace(data, S=replace(data.S, entries=data.S.entries * np.where(np.abs(data.S.entries) < 0.5, 60, 1)))
     with pytest.raises(DataError, match=r"k = \(0.13, -0.27, 0\).*not positive definite"):
-        solve_at_k(broken, K, SomeLevels(n_bands=3, solver=solver))
+        compute_levels(broken, K, Eigensolver(n_bands=3, options=SolverOptions(name=solver)))
 
 
 def test_hamiltonian_that_is_not_hermitian_is_averaged(caplog):
@@ -85,9 +101,9 @@ def test_hamiltonian_that_is_not_hermitian_is_averaged(caplog):
     data = random_model(6)
     noise = np.random.default_rng(0).normal(scale=0.01, size=data.H.entries.shape)
     noisy = replace(data, H=replace(data.H, entries=data.H.entries + noise))
-    some = SomeLevels(n_bands=4, solver="superlu")
-    clean = solve_at_k(replace(data, H=noisy.H.hermitized()), K, some)
-    assert np.allclose(solve_at_k(noisy, K, some).energies, clean.energies)
+    some = Eigensolver(n_bands=4, options=SolverOptions(name="superlu"))
+    clean = compute_levels(replace(data, H=noisy.H.hermitized()), K, some)
+    assert np.allclose(compute_levels(noisy, K, some).energies, clean.energies)
     assert "H is not Hermitian" in caplog.text
 
 
@@ -95,7 +111,7 @@ def test_hamiltonian_that_is_not_hermitian_is_averaged(caplog):
 def test_window_bands_are_a_part_of_all_bands(model, solver):
     path = make_kpath(model.system, n_points=9)
     full = compute_bands(model, path, fermi=0.0).energies
-    part = compute_bands(model, path, fermi=0.0, solver=SomeLevels(low=-0.8, high=0.9, solver=solver))
+    part = compute_bands(model, path, fermi=0.0, solver=Eigensolver(low=-0.8, high=0.9, options=SolverOptions(name=solver)))
     known = ~np.isnan(part.energies)
     same = full[..., part.first_band : part.first_band + part.n_bands]
     assert np.abs(part.energies - same)[known].max() < 1e-8
@@ -108,38 +124,39 @@ def test_fermi_level_by_counts(spin):
     data = supercell(random_model(4, spin=spin), (2, 2, 1))
     data = replace(data, n_electrons=20.0)
     k = mesh_points((2, 1, 1))
-    found = fermi_by_counts(data, k, backend="superlu")
+    found = fermi_by_inertia(data, k, options=SolverOptions(name="superlu"))
     levels = np.sort(compute_energies(data, k), axis=None)
     filled = 20 if spin == "none" else 40  # at two k-points
     assert found.energy == pytest.approx((levels[filled - 1] + levels[filled]) / 2, abs=1e-8)
-    assert found.homo <= found.energy <= found.lumo
+    assert found.low <= found.energy <= found.high
 
 
 def test_fermi_level_by_counts_starts_anywhere(monkeypatch):
-    monkeypatch.setattr("postprocess.density.fermi_count.CLOSE", 0)
+    monkeypatch.setattr("postprocess.states.inertia.CLOSE", 0)
     data = replace(supercell(random_model(4), (3, 3, 1)), n_electrons=60.0)
-    expected = compute_fermi_energy(data, mesh=(1, 1, 1))
+    expected = fermi_on_mesh(data, make_mesh(data, (1, 1, 1))).energy
     for guess in (None, -1000.0, 3.0, 1e4):
-        assert fermi_by_counts(data, guess=guess, backend="superlu").energy == pytest.approx(expected, abs=1e-8)
+        assert fermi_by_inertia(data, guess=guess, options=SolverOptions(name="superlu")).energy == pytest.approx(expected, abs=1e-8)
     for n in (0.0, 1e6):
         with pytest.raises(DataError, match="electrons"):
-            fermi_by_counts(replace(data, n_electrons=n))
+            fermi_by_inertia(replace(data, n_electrons=n))
 
 
 def test_fermi_level_of_an_insulator_lies_in_the_gap(shared_data):
     data = read_folder(shared_data / "peers" / "deeph-bands" / "MoTe2")
-    found = fermi_by_counts(data, mesh_points((3, 3, 1)))  # with K, where the band edges are
+    found = fermi_by_inertia(data, mesh_points((3, 3, 1)))  # with K, where the band edges are
     gap = compute_bands(data, make_kpath(data.system, "GMKG", n_points=40)).gap
-    assert found.homo == pytest.approx(gap.vbm.energy, abs=1e-6)
+    assert found.low == pytest.approx(gap.vbm.energy, abs=1e-6)
     assert gap.vbm.energy < found.energy < gap.cbm.energy
 
 
 def test_where_the_fermi_level_comes_from(model):
-    assert find_fermi_energy(model, 0.3) == (0.3, "given")
-    assert find_fermi_energy(replace(model, fermi_energy=0.1))[1] == "stored with the data"
-    assert find_fermi_energy(replace(model, n_electrons=None), needed=False) == (None, "not known")
+    assert find_fermi_level(model, 0.3) == FermiLevel(0.3, 0.3, 0.3, "given")
+    assert find_fermi_level(replace(model, fermi_energy=0.1)).origin == "stored with the data"
+    assert find_fermi_level(replace(model, n_electrons=None)) is None
+    assert find_fermi_level(model, "unknown") is None
     with pytest.raises(DataError, match="--center"):
-        find_fermi_energy(replace(model, n_electrons=None))
+        find_fermi_level(replace(model, n_electrons=None), needed=True)
 
 
 def test_deeph_bands_with_a_part_of_the_bands(tmp_path, model):

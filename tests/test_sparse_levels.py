@@ -9,11 +9,12 @@ from scipy import sparse
 from scipy.linalg import eigh
 
 from deeph.runtime.errors import DataError, UsageError
-from postprocess.eigen.dense import hermitian
-from postprocess.eigen.levels import levels_between, levels_near
+from postprocess.eigen.hermitian import hermitian
+from postprocess.eigen.levels import Levels
 from postprocess.eigen.overlap_spectrum import Projected, nearly_dependent, smallest_overlap
 from postprocess.eigen.pardiso import is_installed
 from postprocess.eigen.pencil import BlochPencils, Pencil
+from postprocess.eigen.search import levels_between, levels_near
 
 needs_pardiso = pytest.mark.skipif(not is_installed(), reason="PARDISO is not installed (pip install mkl)")
 PARDISO = pytest.param("pardiso", marks=needs_pardiso)
@@ -145,21 +146,19 @@ def test_random_pencils(seed, n, density, is_complex, on_level):
 
 def test_a_missed_level_is_noticed_and_found(monkeypatch):
     """A search that loses a level on the first attempt: the counts see it, and the search goes on."""
-    from postprocess.eigen import levels
-
     data = supercell(random_model(6), (3, 3, 1))
     pencil, expected = BlochPencils(data, backend="superlu").at(K[0]), reference(data, K[0])
-    search, calls = levels._search, []
+    search, calls = pencil.search, []
 
-    def forgetful(pencil, center, n, known):
-        sigma, found = search(pencil, center, n + 1, known)
+    def forgetful(center, n, known=None):
+        sigma, found = search(center, n + 1, known)
         calls.append(n)
         if len(calls) > 1:
             return sigma, found
         kept = np.delete(np.arange(len(found.energies)), 3)
-        return sigma, levels.Levels(found.energies[kept], found.vectors[:, kept], found.residuals[kept], None, None)
+        return sigma, Levels(found.energies[kept], found.vectors[:, kept], found.residuals[kept], None, None)
 
-    monkeypatch.setattr(levels, "_search", forgetful)
+    monkeypatch.setattr(pencil, "search", forgetful)
     check_near(pencil, expected, float(expected[30]) + 0.01, 8)
     assert len(calls) > 1
     calls.clear()
@@ -172,7 +171,7 @@ def test_a_missed_level_is_noticed_and_found(monkeypatch):
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_large_window_is_cut_in_slices(backend, monkeypatch):
-    monkeypatch.setattr("postprocess.eigen.levels.MAX_SLICE", 10)
+    monkeypatch.setattr("postprocess.eigen.search.MAX_SLICE", 10)
     data = supercell(random_model(7), (3, 3, 1))
     expected = reference(data, K[2])
     window = levels_between(BlochPencils(data, backend=backend).at(K[2]), expected[0] - 1, expected[-1] + 1)

@@ -13,15 +13,17 @@ from band_cases import random_model
 from deeph.files.store import write_folder
 from deeph.physics.orbitals import Orbitals, RadialFunction, read_orbitals, write_orbitals
 from deeph.runtime.errors import DataError, UsageError
-from postprocess.density.fermi import mesh_points
-from postprocess.eigen.dense import hermitian
-from postprocess.eigen.kjobs import run_tasks
-from postprocess.eigen.spectrum import SpectrumWork, compute_spectrum, k_tasks
+from postprocess.eigen.hermitian import hermitian
+from postprocess.eigen.solver import Eigensolver
 from postprocess.output.state_files import read_states, write_states
-from postprocess.states.charges import Occupation, compute_density_matrix, fill_levels, mulliken_charges
+from postprocess.states.charges import Occupation, compute_density_matrix, density_mesh, fill_levels, mulliken_charges
+from postprocess.states.fermi import mesh_points
+from postprocess.states.integrate import evaluate
 from postprocess.states.projectors import make_projectors
-from postprocess.states.realspace import Grid, compute_density, evaluate, write_cube
-from postprocess.states.states import Dense, States
+from postprocess.states.realspace import Grid, compute_density, write_cube
+from postprocess.states.realspace import evaluate as evaluate_orbitals
+from postprocess.states.spectrum import LevelsAndWeights, compute_spectrum
+from postprocess.states.states import States
 
 K = np.array([[0.0, 0, 0], [0.13, -0.27, 0]])
 
@@ -32,8 +34,7 @@ def test_density_matrix_and_populations_are_those_of_openmx(shared_data, case, m
     openmx = pytest.importorskip("preprocess.readers.openmx")
     folder = shared_data / "openmx" / case
     data = openmx.read(folder)
-    k = mesh_points(mesh) + shift / np.array(mesh) * (np.array(mesh) > 1)
-    density, fermi = compute_density_matrix(data, k)
+    density, fermi = compute_density_matrix(data, density_mesh(data, mesh, tuple(shift * (n > 1) for n in mesh)))
     assert np.abs(density.entries - data.extra["density_matrix"].entries).max() < 2e-5
     charges = mulliken_charges(data, density)
     text = (folder / f"{case}.out").read_text()
@@ -51,10 +52,10 @@ def test_density_matrix_counts_electrons_and_energy(spin):
     """Tr rho S is the number of electrons, Tr rho H the sum of the occupied levels, whatever the spin."""
     data = hermitian(random_model(5, spin=spin))
     k = mesh_points((3, 3, 1))
-    density, fermi = compute_density_matrix(data, k, temperature=3000)
+    density, fermi = compute_density_matrix(data, density_mesh(data, (3, 3, 1)), temperature=3000)
     factor = 2 if spin == "none" else 1
     assert mulliken_charges(data, density)[:, 0].sum() == pytest.approx(6)
-    energies = np.stack([[Dense()(data)(x, s).energies for x in k] for s in range(data.basis.n_spin)])
+    energies = np.stack([[Eigensolver()(data)(x, s).energies for x in k] for s in range(data.basis.n_spin)])
     occupation = fill_levels(energies, 6 * len(k) / factor, 3000)
     assert occupation.fermi_energy == pytest.approx(fermi)
     band_energy = factor * (occupation(energies) * energies).sum() / len(k)
@@ -64,8 +65,7 @@ def test_density_matrix_counts_electrons_and_energy(spin):
 def test_moments_follow_the_spinors():
     """A spin-polarized collinear model as spinors, turned by 90 degrees about y: m_z becomes m_x."""
     collinear = random_model(6, spin="collinear")
-    k = mesh_points((2, 2, 1))
-    along_z = mulliken_charges(collinear, compute_density_matrix(collinear, k)[0])
+    along_z = mulliken_charges(collinear, compute_density_matrix(collinear, density_mesh(collinear, (2, 2, 1)))[0])
     turn = np.array([[1, -1], [1, 1]]) / np.sqrt(2)
 
     def turned(blocks, _pairs):
@@ -75,7 +75,7 @@ def test_moments_follow_the_spinors():
 
     spinor = collinear.to_spinor()
     spinor = replace(spinor, H=spinor.H.mapped(turned))
-    along_x = mulliken_charges(spinor, compute_density_matrix(spinor, k)[0])
+    along_x = mulliken_charges(spinor, compute_density_matrix(spinor, density_mesh(spinor, (2, 2, 1)))[0])
     assert np.abs(along_z[:, 3]).max() > 0.05
     assert np.allclose(along_x[:, [0, 1, 2, 3]], along_z[:, [0, 3, 1, 2]], atol=1e-8)
 
@@ -83,7 +83,7 @@ def test_moments_follow_the_spinors():
 def test_moments_are_the_spins_of_the_occupied_states():
     data = hermitian(random_model(8, spin="spinor"))
     k = mesh_points((3, 2, 1))
-    density, fermi = compute_density_matrix(data, k, temperature=2000)
+    density, fermi = compute_density_matrix(data, density_mesh(data, (3, 2, 1)), temperature=2000)
     spectrum = compute_spectrum(data, k, projectors=make_projectors(data, ["spin"]))
     f = Occupation(fermi, 2000)(spectrum.energies)
     expected = [(f * spectrum.weights[name]).sum() / len(k) for name in ("sx", "sy", "sz")]
@@ -92,12 +92,13 @@ def test_moments_are_the_spins_of_the_occupied_states():
 
 
 def test_what_cannot_be_filled():
+    mesh = density_mesh(random_model(), (2, 1, 1))
     with pytest.raises(DataError, match="occupation"):
-        compute_density_matrix(replace(random_model(), n_electrons=None), K)
+        compute_density_matrix(replace(random_model(), n_electrons=None), mesh)
     with pytest.raises(DataError, match="occupied levels"):
-        compute_density_matrix(replace(random_model(), n_electrons=100.0), K)
+        compute_density_matrix(replace(random_model(), n_electrons=100.0), mesh)
     with pytest.raises(UsageError, match="temperature"):
-        compute_density_matrix(random_model(), K, temperature=0)
+        compute_density_matrix(random_model(), mesh, temperature=0)
 
 
 def test_a_window_selects_states_in_small_cells(folder):
@@ -147,7 +148,8 @@ def test_states_that_a_file_cannot_hold_are_not_in_the_way(tmp_path):
 
 def solved(data, solver=None, vectors="complex128"):
     data = hermitian(data)
-    return data, run_tasks(SpectrumWork(data, solver or Dense(), vectors=vectors), k_tasks(K, data.basis.n_spin))
+    results, place = evaluate(data, K, LevelsAndWeights(keep=vectors), solver=solver)
+    return data, results.arranged(place)
 
 
 @pytest.mark.parametrize("spin", ["none", "collinear", "spinor"])
@@ -200,8 +202,8 @@ def test_orbitals_are_read_back(tmp_path):
     back = read_orbitals(tmp_path / "orbitals.h5")[6]
     assert (back.ls, back.source, back.n_electrons, back.pair_radius, back.cutoff) == ((0, 1), "C-test", 4.0, None, one.cutoff)
     assert all(np.array_equal(a.values, b.values) for a, b in zip(one.shells, back.shells, strict=True))
-    assert evaluate(one, np.array([[0, 0, 1.0], [0, 0, 5.0]])).shape == (4, 2)
-    assert np.allclose(evaluate(one, np.array([[0, 0, 5.0]])), 0)
+    assert evaluate_orbitals(one, np.array([[0, 0, 1.0], [0, 0, 5.0]])).shape == (4, 2)
+    assert np.allclose(evaluate_orbitals(one, np.array([[0, 0, 5.0]])), 0)
 
 
 @pytest.mark.parametrize(("case", "basis"), [("graphene", ["C6.0.pao:s2p2d1"]), ("mos2_soc", ["Mo7.0.pao:s3p2d2", "S7.0.pao:s2p2d1"])])
@@ -214,12 +216,12 @@ def test_norm_of_densities_on_a_grid(shared_data, tmp_path, case, basis):
     write_orbitals(tmp_path / "o.h5", read_basis(data.system, [str(shared_data / "openmx" / "PAO" / b) for b in basis]))
     k = np.array([1 / 3, 1 / 3, 0])
     n = int(data.n_electrons) // (1 if case == "mos2_soc" else 2)
-    levels = Dense((n - 1, n))(data)(k)
-    states = States(data, k, 0, levels.energies, levels.vectors)
+    levels = Eigensolver(bands=(n - 1, n))(data)(k)
+    states = States(data, k, 0, levels)
     grid = Grid.with_spacing(data.system, 0.2)
     density = compute_density(states, read_orbitals(tmp_path / "o.h5"), grid)
     assert np.abs(density.sum(axis=(1, 2, 3)) * grid.volume - 1).max() < 1e-4
-    wrong = States(data, k + 0.05, 0, levels.energies, levels.vectors)  # phases of another k
+    wrong = States(data, k + 0.05, 0, levels)  # phases of another k
     assert np.abs(compute_density(wrong, read_orbitals(tmp_path / "o.h5"), grid).sum(axis=(1, 2, 3)) * grid.volume - 1).max() > 1e-3
     write_cube(tmp_path / "x.cube", grid, density[0], "test")
     from ase.io.cube import read_cube

@@ -8,10 +8,11 @@ from band_cases import random_model, supercell
 
 from deeph.runtime.errors import DataError, UsageError
 from postprocess.bands.unfold import folded_path, make_unfolding, primitive_system
-from postprocess.eigen.dense import compute_energies, hermitian
-from postprocess.eigen.spectrum import compute_spectrum
+from postprocess.eigen.hermitian import hermitian
+from postprocess.eigen.solver import compute_energies
 from postprocess.lattice.kpath import make_kpath
 from postprocess.states.layers import find_layers
+from postprocess.states.spectrum import compute_spectrum
 
 K = np.array([[0.1, 0.23, 0.0], [0.6, -0.37, 0.0], [0.31, 0.44, 0.0]])
 

@@ -10,13 +10,13 @@ import numpy as np
 from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.system import FloatArray
 from postprocess.bands.connect import compute_connected
-from postprocess.density.fermi_count import STORED, find_fermi_energy
-from postprocess.eigen.dense import hermitian
-from postprocess.eigen.kjobs import Jobs
-from postprocess.eigen.spectrum import compute_spectrum, describe_solver
+from postprocess.eigen.hermitian import hermitian
+from postprocess.eigen.solver import Eigensolver, SolverFactory
 from postprocess.lattice.kpath import KPath
+from postprocess.states.fermi import STORED, FermiLevel, find_fermi_level
+from postprocess.states.kjobs import Jobs
 from postprocess.states.projectors import Projector
-from postprocess.states.states import Dense, SolverFactory
+from postprocess.states.spectrum import compute_spectrum, describe_solver
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -165,7 +165,7 @@ def compute_bands(
     hamiltonian: Hamiltonian,
     path: KPath,
     *,
-    fermi: float | str | None = None,
+    fermi: FermiLevel | float | str | None = None,
     solver: SolverFactory | None = None,
     projectors: Sequence[Projector] = (),
     jobs: Jobs | None = None,
@@ -180,15 +180,15 @@ def compute_bands(
         With H.
     path : KPath
         See :func:`postprocess.lattice.kpath.make_kpath`.
-    fermi : float or "count", optional
-        The Fermi level in eV, or "count" to fill levels with the known number of electrons. By default that of the data, else
+    fermi : FermiLevel, float or "count", optional
+        The Fermi level (a number in eV), or "count" to fill levels with the known number of electrons. By default that of the data, else
         from the number of electrons, else none.
     solver : SolverFactory, optional
         By default all bands by LAPACK.
     projectors : sequence of Projector
         For fat bands, see :func:`postprocess.states.projectors.make_projectors`.
     jobs : Jobs, optional
-        Processes that share the k-points, see :class:`postprocess.eigen.kjobs.Jobs`.
+        Processes that share the k-points, see :class:`postprocess.states.kjobs.Jobs`.
     title : str
         Name for legends and tables.
     connect : bool
@@ -202,10 +202,11 @@ def compute_bands(
     hamiltonian = hermitian(hamiltonian)
     options: dict[str, Any] = {"solver": solver, "projectors": projectors, "jobs": jobs}
     spectrum = compute_connected(hamiltonian, path, **options)[0] if connect else compute_spectrum(hamiltonian, path.k, **options)
-    level, origin = find_fermi_energy(hamiltonian, fermi, needed=False)
-    found = Bands(spectrum.energies, path, level, origin, title, spectrum.first_band, spectrum.weights, spectrum.signed, spectrum.counted)
-    how = describe_solver(solver or Dense(device=jobs.device if jobs else "cpu"), hamiltonian.n_orbitals)
-    return replace(found, solver=f"{how}, {spectrum.describe()}")
+    solver = solver or Eigensolver()
+    level = fermi if isinstance(fermi, FermiLevel) else find_fermi_level(hamiltonian, fermi, options=getattr(solver, "options", None))
+    energy, origin = (None, "not known") if level is None else (level.energy, level.origin)
+    found = Bands(spectrum.energies, path, energy, origin, title, spectrum.first_band, spectrum.weights, spectrum.signed, spectrum.counted)
+    return replace(found, solver=f"{describe_solver(solver, hamiltonian.n_orbitals)}, {spectrum.describe()}")
 
 
 def compute_bands_like(

@@ -10,11 +10,13 @@ import numpy.typing as npt
 from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.system import FloatArray, IntArray
 from deeph.runtime.errors import DataError
-from postprocess.eigen.kjobs import Jobs, Results
-from postprocess.eigen.spectrum import Spectrum, arranged, run_spectrum
+from postprocess.eigen.solver import SolverFactory
 from postprocess.lattice.kpath import KPath
+from postprocess.states.integrate import evaluate
+from postprocess.states.kjobs import Jobs, Results
 from postprocess.states.projectors import Projector
-from postprocess.states.states import SolverFactory, atom_of_orbital
+from postprocess.states.spectrum import LevelsAndWeights, Spectrum, arranged
+from postprocess.states.states import atom_of_orbital
 
 Array = npt.NDArray[Any]
 DEGENERATE = 1e-5
@@ -36,11 +38,11 @@ def compute_connected(
     Parameters
     ----------
     hamiltonian : Hamiltonian
-        With Hermitian H and S, see :func:`postprocess.eigen.dense.hermitian`.
+        With Hermitian H and S, see :func:`postprocess.eigen.hermitian.hermitian`.
     path : KPath
         With steps so small that states change little between them; across a break the bands start anew, ascending.
     solver, projectors, jobs
-        As for :func:`postprocess.eigen.spectrum.compute_spectrum`; the same number of levels at every k.
+        As for :func:`postprocess.states.spectrum.compute_spectrum`; the same number of levels at every k.
 
     Returns
     -------
@@ -55,7 +57,8 @@ def compute_connected(
         If the number of levels changes along the path.
     """
     jobs = jobs or Jobs()
-    results, place = run_spectrum(hamiltonian, path.k, solver=solver, projectors=projectors, jobs=jobs, vectors="complex128")
+    quantity = LevelsAndWeights(tuple(projectors), keep="complex128")
+    results, place = evaluate(hamiltonian, path.k, quantity, solver=solver, jobs=jobs)
     with jobs.useful():
         return _connected(hamiltonian, path, results, place)
 

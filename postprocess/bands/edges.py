@@ -10,9 +10,9 @@ from deeph.physics.system import FloatArray
 from deeph.runtime.errors import DataError
 from postprocess.bands.bands import BandEdge, Bands
 from postprocess.bands.derivatives import BandPoint
+from postprocess.eigen.solver import Eigensolver, StateSolver
 from postprocess.lattice.directions import named_directions
 from postprocess.lattice.special_points import periodic_directions
-from postprocess.states.states import Dense, StateSolver
 
 LARGEST_STEP = 0.05
 """1/Angstrom; of the search for a band edge."""
@@ -103,7 +103,7 @@ def true_edge(hamiltonian: Hamiltonian, start: BandEdge, *, highest: bool) -> Ed
     highest : bool
         Whether a maximum is looked for.
     """
-    solve, sign = Dense()(hamiltonian), 1.0 if highest else -1.0
+    solve, sign = Eigensolver()(hamiltonian), 1.0 if highest else -1.0
     plane = _plane(hamiltonian)
     to_fractional = np.linalg.inv(hamiltonian.system.reciprocal)
 
@@ -156,7 +156,7 @@ def find_crossings(hamiltonian: Hamiltonian, bands: Bands) -> list[Crossing]:
     """
     if bands.fermi_energy is None or not bands.counted:
         return []
-    solve, out = Dense()(hamiltonian), []
+    solve, out = Eigensolver()(hamiltonian), []
     for spin, energies in enumerate(bands.energies - bands.fermi_energy):
         for points in bands.path.segments:
             for a, b in pairwise(range(points.start, points.stop)):

@@ -10,11 +10,10 @@ from deeph.runtime.errors import DataError
 from deeph.runtime.log import logger
 from postprocess.bands.bands import Bands
 from postprocess.bands.edges import BandWidth, Crossing, EdgeReport, bandwidths, find_crossings, true_edge
-from postprocess.density.dos import Window, compute_dos
-from postprocess.density.fermi_count import STORED
-from postprocess.eigen.dense import hermitian
-from postprocess.eigen.solvers import DENSE_LIMIT
-from postprocess.lattice.mesh import make_mesh
+from postprocess.eigen.band_symmetries import make_mesh
+from postprocess.eigen.hermitian import hermitian
+from postprocess.eigen.selection import DENSE_LIMIT
+from postprocess.states.fermi import STORED, fermi_on_mesh
 
 NEAR = 2
 """Bands on either side of the Fermi level whose widths are shown."""
@@ -125,10 +124,10 @@ def _other_fermi_energy(hamiltonian: Hamiltonian, bands: Bands) -> float | None:
     if bands.fermi_origin != STORED or bands.fermi_energy is None or hamiltonian.n_electrons is None:
         return None
     try:
-        counted = compute_dos(hamiltonian, make_mesh(hamiltonian), window=Window(-1.0, 1.0, 3)).counted
+        counted = fermi_on_mesh(hamiltonian, make_mesh(hamiltonian))
     except DataError as error:
         logger.warning("the Fermi level could not be counted: %s", error)
         return None
-    if counted is None or counted.low - NOTED <= bands.fermi_energy <= counted.high + NOTED:
+    if counted.low - NOTED <= bands.fermi_energy <= counted.high + NOTED:
         return None
     return counted.energy

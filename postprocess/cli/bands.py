@@ -20,13 +20,14 @@ from postprocess.cli.common import (
 )
 from postprocess.cli.jobs import add_job_options, make_jobs, start_group
 from postprocess.cli.projectors import add_projection_options, choose_projectors, choose_unfolding
-from postprocess.cli.solver import add_solver_options, check_solver_options, choose_levels
+from postprocess.cli.solver import add_solver_options, check_solver_options, choose_solver, solver_options
 
 if TYPE_CHECKING:
     from deeph.physics.hamiltonian import Hamiltonian
     from postprocess.bands.bands import Bands
     from postprocess.density.dos import DOS
-    from postprocess.eigen.kjobs import Jobs
+    from postprocess.states.kjobs import Jobs
+    from postprocess.states.projectors import Projector
 
 EPILOG = """examples:
   deeph-bands data/MoS2                                   the usual path of the lattice, summary on the screen
@@ -68,6 +69,7 @@ def main(argv: list[str] | None = None) -> None:
 
 def _body(args: argparse.Namespace) -> int:
     from postprocess.bands.bands import Bands, compute_bands_like, share_fermi_energy
+    from postprocess.eigen.solver import Eigensolver
 
     _check_options(args)
     group = start_group(args)
@@ -79,7 +81,8 @@ def _body(args: argparse.Namespace) -> int:
     for title, (data, predicted), job in zip(titles, loaded, jobs, strict=True):
         name = f"{title} (predicted)" if predicted else title
         if bands and args.compare:
-            bands.append(compute_bands_like(bands[0], data, fermi=args.fermi, jobs=job, title=name))
+            solver = Eigensolver(options=solver_options(args))
+            bands.append(compute_bands_like(bands[0], data, fermi=args.fermi, solver=solver, jobs=job, title=name))
         else:
             bands.append(_compute(args, data, job, name))
     if group.rank > 0:
@@ -96,8 +99,6 @@ def _body(args: argparse.Namespace) -> int:
 
 def _compute(args: argparse.Namespace, data: "Hamiltonian", jobs: "Jobs", title: str) -> "Bands":
     """All bands where dense matrices will do and nothing else is asked for, else those of the window or nearest the centre."""
-    from dataclasses import replace
-
     from postprocess.bands.bands import compute_bands
     from postprocess.bands.unfold import folded_path, primitive_system
 
@@ -106,13 +107,9 @@ def _compute(args: argparse.Namespace, data: "Hamiltonian", jobs: "Jobs", title:
         path = choose_path(args.path, data.system, args.points)
     else:
         path = folded_path(choose_path(args.path, primitive_system(data.system, unfolding), args.points), unfolding, data.system)
-    projectors = [*choose_projectors(args, data), *([unfolding] if unfolding else [])]
-    levels, fermi, origin = choose_levels(args, data)
-    if levels is not None and fermi is None:
-        data = replace(data, fermi_energy=None, n_electrons=None)  # it is not known, or not to be counted with this solver
-    options: dict[str, Any] = {"projectors": projectors, "jobs": jobs, "title": title, "connect": args.connect}
-    bands = compute_bands(data, path, fermi=args.fermi if fermi is None else fermi, solver=levels, **options)
-    return bands if levels is None else replace(bands, fermi_energy=fermi, fermi_origin=origin)
+    projectors: list[Projector] = [*choose_projectors(args, data), *([unfolding] if unfolding else [])]
+    solver, fermi = choose_solver(args, data)
+    return compute_bands(data, path, fermi=fermi, solver=solver, projectors=projectors, jobs=jobs, title=title, connect=args.connect)
 
 
 def _check_window(args: argparse.Namespace, bands: "list[Bands]", jobs: "list[Jobs]") -> None:

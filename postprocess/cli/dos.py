@@ -14,8 +14,8 @@ from postprocess.cli.jobs import add_job_options, make_jobs, start_group
 if TYPE_CHECKING:
     from deeph.physics.hamiltonian import Hamiltonian
     from postprocess.density.dos import DOS
-    from postprocess.eigen.kjobs import Jobs
     from postprocess.lattice.mesh import KMesh
+    from postprocess.states.kjobs import Jobs
     from postprocess.states.projections import Projections
 
 EPILOG = """examples:
@@ -66,8 +66,9 @@ def _fermi(text: str) -> float | str:
 
 def _body(args: argparse.Namespace) -> int:
     from deeph.runtime.errors import UsageError
-    from postprocess.eigen.solvers import DENSE_LARGEST
-    from postprocess.lattice.mesh import make_mesh, mesh_divisions
+    from postprocess.eigen.band_symmetries import make_mesh
+    from postprocess.eigen.selection import DENSE_LARGEST
+    from postprocess.lattice.mesh import mesh_divisions
     from postprocess.states.projections import usable_symmetry
 
     group = start_group(args)
@@ -122,14 +123,14 @@ def _projections(args: argparse.Namespace, data: "Hamiltonian") -> "Projections"
 
 def _compute(args: argparse.Namespace, data: "Hamiltonian", mesh: "KMesh", projections: "Projections", jobs: "Jobs") -> "DOS":
     from postprocess.density.dos import Window, compute_dos
-    from postprocess.density.fermi import fermi_by_inertia
     from postprocess.density.kpm_dos import KPMSettings, compute_kpm_dos
+    from postprocess.eigen.options import SolverOptions
+    from postprocess.states.fermi import find_fermi_level
 
     fermi: float | str | None = None if args.fermi == "auto" else args.fermi
     origin = None
-    if fermi == "inertia":
-        found = fermi_by_inertia(data, mesh)
-        fermi, origin = found.energy, f"levels counted at {mesh.index.size} k-points, gap {found.high - found.low:.6f} eV there"
+    if fermi == "inertia" and (found := find_fermi_level(data, fermi, mesh=mesh)):
+        fermi, origin = found.energy, found.origin
     known = args.fermi != "auto" or data.fermi_energy is not None or data.n_electrons is not None
     low, high = args.window or ((-10.0, 10.0) if known else (None, None))
     window = Window(low, high, args.points)
@@ -138,7 +139,8 @@ def _compute(args: argparse.Namespace, data: "Hamiltonian", mesh: "KMesh", proje
         dos = compute_kpm_dos(data, mesh, settings, window=window, projections=projections, fermi=fermi)
     else:
         width = 0.05 if args.width is None else args.width
-        dos = compute_dos(data, mesh, method=args.method, width=width, window=window, projections=projections, fermi=fermi, jobs=jobs)
+        options: dict[str, Any] = {"options": SolverOptions(name="dense", device=args.device), "jobs": jobs}
+        dos = compute_dos(data, mesh, method=args.method, width=width, window=window, projections=projections, fermi=fermi, **options)
     return replace(dos, fermi_origin=origin) if origin else dos
 
 
@@ -150,7 +152,7 @@ def _summary(data: "Hamiltonian", mesh: "KMesh", dos: "DOS") -> dict[str, Any]:
         "fermi_energy": dos.fermi_energy, "fermi_origin": dos.fermi_origin, "n_electrons": dos.n_electrons,
     }  # fmt: skip
     if dos.counted is not None:
-        record["counted"] = dos.counted._asdict()
+        record["counted"] = {"energy": dos.counted.energy, "low": dos.counted.low, "high": dos.counted.high}
     if dos.filled is not None and dos.at_fermi is not None:
         record["electrons_below_fermi"] = {name: dos.filled[:, n].tolist() for n, name in enumerate(dos.names)}
         record["density_at_fermi"] = dos.at_fermi[:, 0].tolist()
@@ -173,7 +175,7 @@ def _report(args: argparse.Namespace, data: "Hamiltonian", mesh: "KMesh", dos: "
     else:
         lines.append(f"Fermi level  {dos.fermi_energy:.6f} eV ({dos.fermi_origin})")
     if dos.counted is not None:
-        level, low, high = dos.counted
+        level, low, high = dos.counted.energy, dos.counted.low, dos.counted.high
         spread = f", in a gap of {high - low:.6f} eV on this mesh" if high - low > 1e-4 else ""
         value = f"{level:.6f} eV by this density of states{spread}"
         if dos.errors is not None:

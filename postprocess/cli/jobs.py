@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from deeph.runtime.processes import Group
-    from postprocess.eigen.kjobs import Jobs
+    from postprocess.states.kjobs import Jobs
 
 
 def add_job_options(parser: argparse.ArgumentParser) -> None:
@@ -43,7 +43,7 @@ def start_group(args: argparse.Namespace) -> "Group":
 
 def make_jobs(args: argparse.Namespace, group: "Group", files: Sequence[Path], number: int = 0) -> "Jobs":
     """Processes, and the scratch folder beside the first output file; without an output nothing is kept."""
-    from postprocess.eigen.kjobs import Jobs
+    from postprocess.states.kjobs import Jobs
 
     scratch = files[0].with_name(f".{files[0].name}.{number}.kpoints") if files else None
-    return Jobs(args.jobs, group, scratch, together=getattr(args, "solver", None) == "slepc", device=args.device)
+    return Jobs(args.jobs, group, scratch, together=getattr(args, "solver", None) == "slepc")

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from deeph.physics.hamiltonian import Hamiltonian
-    from postprocess.eigen.slepc import SlepcLevels
-    from postprocess.states.states import SolverFactory
+    from postprocess.eigen.options import SolverOptions
+    from postprocess.eigen.solver import Eigensolver
+    from postprocess.states.fermi import FermiLevel
 
 SPARSE = ("pardiso", "superlu", "slepc")
 
@@ -74,10 +75,26 @@ def check_solver_options(args: argparse.Namespace) -> None:
         raise UsageError("--solver slepc works on one k-point after the other and without --project, --symmetrize and -j; use mpirun")
 
 
-def choose_levels(
+def solver_options(args: argparse.Namespace) -> "SolverOptions":
+    """How levels are found, from the options of the command."""
+    from postprocess.eigen.options import MAX_VIOLATION, SolverOptions
+
+    return SolverOptions(
+        name=args.solver,
+        device=args.device,
+        single=args.single,
+        project=args.project,
+        verify=not args.no_verify,
+        symmetrize=MAX_VIOLATION if args.symmetrize is None else args.symmetrize,
+        compress=args.compress or 0.0,
+        out_of_core=args.out_of_core,
+    )
+
+
+def choose_solver(
     args: argparse.Namespace, data: "Hamiltonian", *, window_selects: bool = False
-) -> "tuple[SolverFactory | None, float | None, str]":
-    """What to compute: None for all levels by dense matrices; and the Fermi level, with its origin, if it was needed for that.
+) -> "tuple[Eigensolver, FermiLevel | float | str | None]":
+    """What to compute, and the Fermi level that goes with it: found already if energies are measured from it, else as it was asked for.
 
     A window always selects the levels of large cells; in small ones, where all levels cost no more, only with ``window_selects``.
 
@@ -87,9 +104,11 @@ def choose_levels(
         If an energy is measured from a Fermi level that is not known.
     """
     from deeph.runtime.errors import UsageError
-    from postprocess.density.fermi_count import find_fermi_energy
-    from postprocess.eigen.solvers import DENSE_LARGEST, DENSE_LIMIT, SomeLevels
+    from postprocess.eigen.selection import DENSE_LARGEST, DENSE_LIMIT
+    from postprocess.eigen.solver import Eigensolver
+    from postprocess.states.fermi import UNKNOWN, find_fermi_level
 
+    options = solver_options(args)
     large = data.n_orbitals > DENSE_LIMIT and args.solver != "dense" and args.device == "cpu"
     partial = args.n_bands or (args.window and (large or window_selects or args.solver in SPARSE))
     if not partial and data.n_orbitals > DENSE_LARGEST and args.solver != "dense" and args.device == "cpu":
@@ -98,45 +117,28 @@ def choose_levels(
             "--center) or --window EMIN EMAX"
         )
     if not partial and not args.project:
-        return None, None, ""
+        return Eigensolver(options=options), args.fermi
+    needed = bool(args.n_bands) and args.center is None
     if args.solver == "slepc":
-        return _choose_slepc(args, data)
-    common = {"solver": args.solver, "single": args.single, "project": args.project, "verify": not args.no_verify}
-    if args.symmetrize is not None:
-        common["symmetrize"] = args.symmetrize
-    level, origin = find_fermi_energy(
-        data,
-        args.fermi,
-        needed=bool(args.n_bands) and args.center is None,
-        guess=args.center,
-        backend=None if args.solver in ("auto", "dense") else args.solver,
-        single=args.single,
-        project=args.project,
-    )
+        level = _known_to_all(args, data)
+    else:
+        level = find_fermi_level(data, args.fermi, needed=needed, guess=args.center, options=options)
+    zero = 0.0 if level is None else level.energy
     if args.n_bands:
-        center = level if args.center is None else args.center
-        return SomeLevels(n_bands=args.n_bands, center=center or 0.0, **common), level, origin
+        return Eigensolver(n_bands=args.n_bands, center=zero if args.center is None else args.center, options=options), level or UNKNOWN
     low, high = args.window or (-inf, inf)
-    zero = level or 0.0
-    return SomeLevels(low=zero + low, high=zero + high, **common), level, origin
+    return Eigensolver(low=zero + low, high=zero + high, options=options), level or UNKNOWN
 
 
-def _choose_slepc(args: argparse.Namespace, data: "Hamiltonian") -> "tuple[SlepcLevels, float | None, str]":
-    """What all MPI ranks compute together, see :func:`choose_levels`; the Fermi level is not counted then."""
+def _known_to_all(args: argparse.Namespace, data: "Hamiltonian") -> "FermiLevel | None":
+    """The level for all MPI ranks that work together with SLEPc, which does not count it."""
     from deeph.runtime.errors import UsageError
-    from postprocess.density.fermi_count import STORED
-    from postprocess.eigen.slepc import SlepcLevels
+    from postprocess.states.fermi import given_or_stored
 
-    given = None if args.fermi == "count" else args.fermi
-    level, origin = (given, "given") if given is not None else (data.fermi_energy, STORED)
+    level = None if args.fermi == "count" else given_or_stored(data, args.fermi)
     if args.fermi == "count" or (level is None and not (args.n_bands and args.center is not None)):
         raise UsageError(
             "--solver slepc does not count the Fermi level: give --fermi EV (another solver, or deeph-dos, finds it), or --n-bands N with "
             "--center EV"
         )
-    common = {"verify": not args.no_verify, "compress": args.compress or 0.0, "out_of_core": args.out_of_core}
-    if args.n_bands:
-        center = level if args.center is None else args.center
-        return SlepcLevels(n_bands=args.n_bands, center=center or 0.0, **common), level, origin
-    zero, (low, high) = level or 0.0, args.window
-    return SlepcLevels(low=zero + low, high=zero + high, **common), level, origin
+    return level

@@ -10,15 +10,17 @@ from typing import TYPE_CHECKING, Any
 from deeph.cli.common import make_parser, run_command
 from postprocess.cli.common import load
 from postprocess.cli.jobs import add_job_options, make_jobs, start_group
-from postprocess.cli.solver import add_solver_options, check_solver_options, choose_levels
+from postprocess.cli.solver import add_solver_options, check_solver_options, choose_solver, solver_options
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from deeph.physics.hamiltonian import Hamiltonian
     from deeph.physics.orbitals import Orbitals
     from deeph.physics.system import FloatArray, System
     from deeph.runtime.processes import Group
-    from postprocess.eigen.kjobs import Jobs, Results
-    from postprocess.eigen.spectrum import SpectrumWork
+    from postprocess.states.kjobs import Jobs, Results
+    from postprocess.states.states import States
 
 EPILOG = """examples:
   deeph-states data/MoS2 --k G K --n-bands 4                    the four levels nearest the Fermi energy, and where they are
@@ -89,25 +91,24 @@ def _check_options(args: argparse.Namespace) -> None:
 
 
 def _charges(args: argparse.Namespace, data: "Hamiltonian", group: "Group") -> int:
-    import numpy as np
-
     from deeph.runtime.errors import UsageError
-    from postprocess.density.fermi import mesh_points, regular_mesh
-    from postprocess.states.charges import compute_density_matrix, mulliken_charges
+    from postprocess.states.charges import compute_density_matrix, density_mesh, mulliken_charges
+    from postprocess.states.fermi import regular_mesh
 
-    mesh = np.array(args.mesh or regular_mesh(data.system))
-    if mesh.min() < 1:
-        raise UsageError(f"--mesh {' '.join(map(str, mesh))}: expected three positive numbers")
-    k = mesh_points((int(mesh[0]), int(mesh[1]), int(mesh[2]))) + np.array(args.shift) / mesh * (mesh > 1)
-    density, fermi = compute_density_matrix(data, k, temperature=args.temperature, jobs=make_jobs(args, group, []))
+    n = tuple(args.mesh or regular_mesh(data.system))
+    if min(n) < 1:
+        raise UsageError(f"--mesh {' '.join(map(str, n))}: expected three positive numbers")
+    mesh = density_mesh(data, (n[0], n[1], n[2]), tuple(x * (m > 1) for x, m in zip(args.shift, n, strict=True)))
+    options: dict[str, Any] = {"options": solver_options(args), "jobs": make_jobs(args, group, [])}
+    density, fermi = compute_density_matrix(data, mesh, temperature=args.temperature, **options)
     charges = mulliken_charges(data, density)
     if group.rank > 0:
         return 0
-    lines = [f"{data.system.formula}: {charges[:, 0].sum():.6f} electrons on a {mesh[0]} x {mesh[1]} x {mesh[2]} mesh, E_F {fermi:.6f} eV"]
+    lines = [f"{data.system.formula}: {charges[:, 0].sum():.6f} electrons on a {n[0]} x {n[1]} x {n[2]} mesh, E_F {fermi:.6f} eV"]
     spin = data.basis.spin != "none"
     lines.append("  atom    electrons" + "      m_x        m_y        m_z  (Bohr magneton)" * spin)
-    for n, (symbol, row) in enumerate(zip(data.system.symbols, charges, strict=True), 1):
-        lines.append(f"{n:4d} {symbol:<3}{row[0]:12.6f}" + "".join(f"{m:11.6f}" for m in row[1:]) * spin)
+    for number, (symbol, row) in enumerate(zip(data.system.symbols, charges, strict=True), 1):
+        lines.append(f"{number:4d} {symbol:<3}{row[0]:12.6f}" + "".join(f"{m:11.6f}" for m in row[1:]) * spin)
     sys.stdout.write("\n".join(lines) + "\n")
     return 0
 
@@ -141,31 +142,31 @@ def parse_k(text: str, system: "System") -> "FloatArray":
 def _states(args: argparse.Namespace, data: "Hamiltonian", group: "Group") -> int:
     import numpy as np
 
-    from postprocess.eigen.dense import hermitian
-    from postprocess.eigen.kjobs import fingerprint, run_tasks
-    from postprocess.eigen.spectrum import SpectrumWork, collect, describe_solver, k_tasks
+    from postprocess.eigen.hermitian import hermitian
     from postprocess.output.state_files import PRECISIONS
-    from postprocess.states.states import Dense
+    from postprocess.states.fermi import FermiLevel, given_or_stored
+    from postprocess.states.integrate import evaluate
+    from postprocess.states.spectrum import LevelsAndWeights, collect, describe_solver, kept_states
 
     k = np.array([parse_k(text, data.system) for text in args.k])
     orbitals = _read_orbitals(args, data) if args.cube else {}
-    levels, fermi, _ = choose_levels(args, data, window_selects=True)
-    fermi = fermi if fermi is not None else args.fermi if args.fermi is not None else data.fermi_energy
+    solver, fermi = choose_solver(args, data, window_selects=True)
+    level = fermi if isinstance(fermi, FermiLevel) else given_or_stored(data, fermi)
+    energy = None if level is None else level.energy
     data = hermitian(data)
-    work = SpectrumWork(data, levels or Dense(device=args.device), vectors=PRECISIONS[args.precision])
-    tasks = k_tasks(k, data.basis.n_spin)
     jobs = make_jobs(args, group, [args.out] if args.out else [])
-    results = run_tasks(work, tasks, jobs, identity=fingerprint(data, tasks, work.solver, work.vectors) if args.out else "")
+    results, place = evaluate(data, k, LevelsAndWeights(keep=PRECISIONS[args.precision]), solver=solver, jobs=jobs)
     with jobs.useful():
         found = collect(results)
     if group.rank > 0:
         return 0
-    sys.stdout.write(f"solver: {describe_solver(work.solver, data.n_orbitals)}, {found.describe()}\n")
-    _list(work, args.k, tasks, results, fermi)
+    results = results.arranged(place)
+    sys.stdout.write(f"solver: {describe_solver(solver, data.n_orbitals)}, {found.describe()}\n")
+    _list(args.k, kept_states(data, k, results), energy)
     if args.cube:
-        _write_cubes(args, data, tasks, results, orbitals)
+        _write_cubes(args, kept_states(data, k, results), orbitals)
     if args.out:
-        _write_states(args.out, data, k, results, fermi, jobs)
+        _write_states(args.out, data, k, results, energy, jobs)
     return 0
 
 
@@ -193,48 +194,42 @@ def _read_orbitals(args: argparse.Namespace, data: "Hamiltonian") -> "dict[int, 
     return orbitals
 
 
-def _list(work: "SpectrumWork", names: list[str], tasks: list[Any], results: "Results", fermi: float | None) -> None:
+def _list(names: list[str], every: "Iterable[States]", fermi: float | None) -> None:
     """Energies and the atoms with the largest shares."""
     import numpy as np
 
-    from postprocess.states.states import States, atom_of_orbital
-
-    data = work.hamiltonian
-    atom, symbols = atom_of_orbital(data), data.system.symbols
-    lines = [f"{data.system.formula}: energies " + ("absolute" if fermi is None else f"from E_F = {fermi:.6f} eV")]
-    for number, (task, one) in enumerate(zip(tasks, results, strict=True)):
-        spin = f", spin {('up', 'down')[task.spin]}" if data.basis.n_spin > 1 else ""
-        states = States(data, np.array(task.k), task.spin, one["energies"], one["vectors"])
-        n_states = len(states.energies)
+    lines: list[str] = []
+    for number, states in enumerate(every):
+        data, first = states.hamiltonian, states.levels.first
+        symbols, n_states = data.system.symbols, len(states.energies)
+        if not lines:
+            lines.append(f"{data.system.formula}: energies " + ("absolute" if fermi is None else f"from E_F = {fermi:.6f} eV"))
+        spin = f", spin {('up', 'down')[states.spin]}" if data.basis.n_spin > 1 else ""
         near = f"the {LISTED} of {n_states} states nearest {'zero' if fermi is None else 'E_F'}"
         shown = near if n_states > LISTED else f"{n_states} state{'s' * (n_states != 1)}"
-        lines.append(f"k = {names[number % len(names)]} ({', '.join(f'{x:.6g}' for x in task.k)}){spin}: {shown}")
-        shares = np.zeros((data.system.n_atoms, len(states.energies)))
-        np.add.at(shares, atom, states.populations)
+        lines.append(f"k = {names[number % len(names)]} ({', '.join(f'{x:.6g}' for x in states.k)}){spin}: {shown}")
+        shares = np.zeros((data.system.n_atoms, n_states))
+        np.add.at(shares, states.atom_of_orbital, states.populations)
         for n in np.sort(np.argsort(np.abs(states.energies - (fermi or 0.0)), kind="stable")[:LISTED]):
             largest = np.argsort(-shares[:, n], kind="stable")[:SHOWN]
             where = ", ".join(f"{symbols[a]}{a + 1} {shares[a, n]:.3f}" for a in largest)
-            band = f"band {int(one['first']) + n + 1}" if int(one["first"]) >= 0 else f"state {n + 1}"
+            band = f"state {n + 1}" if first is None else f"band {first + n + 1}"
             lines.append(f"  {band:<11} {states.energies[n] - (fermi or 0.0):+.6f} eV   {where}")
     sys.stdout.write("\n".join(lines) + "\n")
 
 
-def _write_cubes(
-    args: argparse.Namespace, data: "Hamiltonian", tasks: list[Any], results: "Results", orbitals: "dict[int, Orbitals]"
-) -> None:
-    import numpy as np
-
+def _write_cubes(args: argparse.Namespace, every: "Iterable[States]", orbitals: "dict[int, Orbitals]") -> None:
     from deeph.runtime.log import logger
     from postprocess.states.realspace import Grid, compute_density, write_cube
-    from postprocess.states.states import States
 
-    grid, number = Grid.with_spacing(data.system, args.spacing), 0
-    for task, one in zip(tasks, results, strict=True):
-        states = States(data, np.array(task.k), task.spin, one["energies"], one["vectors"])
+    number = 0
+    for states in every:
+        grid = Grid.with_spacing(states.hamiltonian.system, args.spacing)
         for n, density in enumerate(compute_density(states, orbitals, grid)):
             number += 1
             norm = float(density.sum() * grid.volume)
-            comment = f"|psi|^2 at k = {task.k}, spin {task.spin + 1}, {one['energies'][n]:.6f} eV, integral {norm:.6f}"
+            k = tuple(states.k.tolist())
+            comment = f"|psi|^2 at k = {k}, spin {states.spin + 1}, {states.energies[n]:.6f} eV, integral {norm:.6f}"
             write_cube(Path(f"{args.cube}_{number}.cube"), grid, density, comment)
             logger.info("wrote %s_%d.cube, integral %.6f", args.cube, number, norm)
 

@@ -10,13 +10,13 @@ import numpy as np
 from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.system import FloatArray
 from deeph.runtime.errors import DataError, UsageError
-from postprocess.density.counting import MeshLevels, SmearedCount, StateCount, TetrahedronCount
-from postprocess.density.fermi import RESOLUTION, FermiInterval, find_fermi_level, known_electrons, mesh_gap, regular_mesh
-from postprocess.eigen.dense import hermitian
-from postprocess.eigen.kjobs import Jobs, KTask, Result, fingerprint, run_tasks
-from postprocess.lattice.mesh import Divisions, KMesh, make_mesh
+from postprocess.eigen.options import SolverOptions
+from postprocess.lattice.mesh import KMesh
+from postprocess.states.counting import SmearedCount, StateCount, TetrahedronCount
+from postprocess.states.fermi import FermiLevel, fermi_from_count, gap_around, given_or_stored, known_electrons
+from postprocess.states.kjobs import Jobs
+from postprocess.states.mesh_levels import MeshLevels, compute_mesh_levels
 from postprocess.states.projections import Projections
-from postprocess.states.states import Dense, States
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -51,7 +51,7 @@ class DOS:
         eV, on the same zero.
     fermi_origin : str
         Where the Fermi level comes from.
-    counted : FermiInterval or None
+    counted : FermiLevel or None
         The Fermi level that this density of states gives for the number of electrons.
     n_electrons : float or None
         Electrons per cell.
@@ -70,7 +70,7 @@ class DOS:
     method: str
     fermi_energy: float | None = None
     fermi_origin: str = "not known"
-    counted: FermiInterval | None = None
+    counted: FermiLevel | None = None
     n_electrons: float | None = None
     filled: FloatArray | None = None
     at_fermi: FloatArray | None = None
@@ -104,53 +104,6 @@ class Window:
             raise UsageError(f"window {ends[0]:g} to {ends[1]:g} eV with {self.points} energies: expected the lower end first, two or more")
 
 
-def compute_mesh_levels(
-    hamiltonian: Hamiltonian, mesh: KMesh, projections: Projections | None = None, *, jobs: Jobs | None = None
-) -> MeshLevels:
-    """All levels on a mesh, and their shares in groups of orbitals.
-
-    Parameters
-    ----------
-    hamiltonian : Hamiltonian
-        With H; its Hermitian part is used.
-    mesh : KMesh
-        See :func:`postprocess.lattice.mesh.make_mesh`. For groups that its symmetries mix, such as single atoms, use one without symmetry.
-    projections : Projections, optional
-        Groups of orbitals.
-    jobs : Jobs, optional
-        How the k-points are shared, and where they are computed.
-    """
-    hamiltonian = hermitian(hamiltonian)
-    n_spin = hamiltonian.basis.n_spin
-    tasks = [KTask(spin, (float(k[0]), float(k[1]), float(k[2]))) for spin in range(n_spin) for k in mesh.points]
-    work = _MeshWork(hamiltonian, projections or Projections(), Dense(device=jobs.device if jobs else "cpu"))
-    identity = fingerprint(hamiltonian, tasks, work.projections.names) if jobs and jobs.scratch else ""
-    results = run_tasks(work, tasks, jobs, identity=identity)
-    arrays = {name: np.stack([r[name] for r in results]) for name in ("energies", "shares")}
-    energies, shares = (a.reshape(n_spin, len(mesh.points), *a.shape[1:]) for a in arrays.values())
-    both = 2.0 if hamiltonian.basis.spin == "none" else 1.0
-    weights = both * np.concatenate([np.ones((*energies.shape, 1)), shares], axis=-1)
-    return MeshLevels(mesh, hamiltonian.system.reciprocal, energies, weights)
-
-
-@dataclass(frozen=True)
-class _MeshWork:
-    """Levels and shares at one k-point."""
-
-    hamiltonian: Hamiltonian
-    projections: Projections
-    solver: Dense
-
-    def __call__(self, task: KTask) -> Result:
-        k, wanted = np.array(task.k), bool(self.projections.names)
-        levels = self.solver(self.hamiltonian)(k, task.spin, vectors=wanted)
-        shares = np.zeros((len(levels.energies), 0))
-        if wanted:
-            states = States(self.hamiltonian, k, task.spin, levels.energies, levels.vectors)
-            shares = self.projections.shares(states.C, states.SC)
-        return {"energies": levels.energies, "shares": shares}
-
-
 def mesh_count(levels: MeshLevels, method: str, width: float = 0.05) -> tuple[StateCount, str]:
     """The count of states of a method on a mesh, and its description.
 
@@ -179,13 +132,14 @@ def compute_dos(
     window: Window | None = None,
     projections: Projections | None = None,
     fermi: float | str | None = None,
+    options: SolverOptions | None = None,
     jobs: Jobs | None = None,
 ) -> DOS:
     """Density of states on a mesh.
 
     Parameters
     ----------
-    hamiltonian, mesh, projections, jobs
+    hamiltonian, mesh, projections, options, jobs
         As for :func:`compute_mesh_levels`.
     method : {"tetrahedron", "gaussian"}
         Linear interpolation, or levels widened by ``width`` (standard deviation in eV).
@@ -200,48 +154,15 @@ def compute_dos(
     DataError
         If there is no H, S(k) is not positive definite, the number of electrons is needed but not known, or no level lies in the window.
     """
-    levels = compute_mesh_levels(hamiltonian, mesh, projections, jobs=jobs)
+    levels = compute_mesh_levels(hamiltonian, mesh, projections, options=options, jobs=jobs)
     count, text = mesh_count(levels, method, width)
     reach = 9 * width if method == "gaussian" else 1e-3
     bounds = (float(levels.energies.min()) - reach, float(levels.energies.max()) + reach)
     names = (TOTAL, *(projections.names if projections else ()))
     dos = assemble(hamiltonian, count, bounds, names=names, method=text, window=window or Window(), fermi=fermi)
     if method == "gaussian" and dos.counted is not None:  # between the tails of the Gaussians is less than the gap
-        dos = replace(dos, counted=mesh_gap(levels, dos.counted.energy))
+        dos = replace(dos, counted=gap_around(levels, dos.counted.energy))
     return dos
-
-
-def compute_fermi_energy(hamiltonian: Hamiltonian, *, mesh: Divisions | None = None, jobs: Jobs | None = None) -> float:
-    """Fermi level at zero temperature by tetrahedra; in an insulator half way between the band edges on the mesh.
-
-    Parameters
-    ----------
-    hamiltonian : Hamiltonian
-        With ``n_electrons``.
-    mesh : tuple of 3 int, optional
-        Gamma-centred; by default about 0.2 1/Angstrom between points.
-    jobs : Jobs, optional
-        How the k-points are shared, and where they are computed.
-
-    Returns
-    -------
-    float
-        eV.
-
-    Raises
-    ------
-    DataError
-        If the number of electrons is not known or does not fit the number of bands.
-    """
-    n_electrons = known_electrons(hamiltonian)
-    divisions = mesh or regular_mesh(hamiltonian.system)
-    levels = compute_mesh_levels(hamiltonian, make_mesh(hamiltonian, divisions), jobs=replace(jobs or Jobs(), scratch=None))
-    bracket = float(levels.energies.min()) - 1e-3, float(levels.energies.max()) + 1e-3
-    found = find_fermi_level(TetrahedronCount(levels), n_electrons, bracket)
-    if found.high - found.low > 10 * RESOLUTION:
-        gap = mesh_gap(levels, found.energy)
-        return (gap.low + gap.high) / 2
-    return found.energy
 
 
 def assemble(
@@ -258,8 +179,11 @@ def assemble(
     """A density of states from a count of states; ``bounds`` enclose all levels, ``error`` is that of the count of electrons."""
     counted = None
     if hamiltonian.n_electrons is not None:
-        counted = find_fermi_level(count, hamiltonian.n_electrons, bounds, error=error)
-    level, origin = choose_fermi(hamiltonian, counted, fermi)
+        counted = fermi_from_count(count, hamiltonian.n_electrons, bounds, error=error)
+    chosen = given_or_stored(hamiltonian, fermi) or counted
+    if chosen is None and fermi is not None:
+        known_electrons(hamiltonian)  # says what is missing
+    level, origin = (None, "not known") if chosen is None else (chosen.energy, chosen.origin)
     zero = level or 0.0
     low, high = bounds[0] if window.low is None else zero + window.low, bounds[1] if window.high is None else zero + window.high
     half = (high - low) / (window.points - 1) / 2
@@ -276,22 +200,3 @@ def assemble(
     return DOS(
         energies, density, counts[..., 1::2], tuple(names), method, level, origin, counted, hamiltonian.n_electrons, filled, at_fermi
     )
-
-
-def choose_fermi(hamiltonian: Hamiltonian, counted: FermiInterval | None, fermi: float | str | None) -> tuple[float | None, str]:
-    """The Fermi level that is asked for, and where it comes from.
-
-    Raises
-    ------
-    DataError
-        If it is to be counted and the number of electrons is not known.
-    """
-    if isinstance(fermi, int | float):
-        return float(fermi), "given"
-    if fermi is None and hamiltonian.fermi_energy is not None:
-        return hamiltonian.fermi_energy, "stored with the data"
-    if counted is not None:
-        return counted.energy, f"{hamiltonian.n_electrons:g} electrons counted"
-    if fermi is None:
-        return None, "not known"
-    raise DataError("the number of electrons is not known: info.json has no 'occupation', so no Fermi level can be computed")

@@ -11,7 +11,7 @@ from deeph.physics.system import FloatArray
 from deeph.runtime.log import logger
 from postprocess.density.dos import DOS, TOTAL, Window, assemble
 from postprocess.density.kpm import KPMOperator, Moments, local_moments, moments_for, trace_moments
-from postprocess.eigen.dense import hermitian
+from postprocess.eigen.hermitian import hermitian
 from postprocess.eigen.pencil import BlochPencils
 from postprocess.lattice.mesh import KMesh
 from postprocess.states.projections import Projections
@@ -40,7 +40,7 @@ class KPMSettings(NamedTuple):
 
 @dataclass(frozen=True)
 class KPMCount:
-    """States below energies from moments at several k; see :class:`postprocess.density.counting.StateCount`.
+    """States below energies from moments at several k; see :class:`postprocess.states.counting.StateCount`.
 
     Attributes
     ----------
@@ -102,7 +102,7 @@ def compute_moments(hamiltonian: Hamiltonian, mesh: KMesh, settings: KPMSettings
     hamiltonian : Hamiltonian
         With H; its Hermitian part is used.
     mesh : KMesh
-        See :func:`postprocess.lattice.mesh.make_mesh`.
+        See :func:`postprocess.eigen.band_symmetries.make_mesh`.
     settings : KPMSettings
         Kernel, random vectors, precision.
     projections : Projections, optional

@@ -29,16 +29,14 @@ def check_device(device: str) -> None:
         raise UsageError(f"device {device}: torch cannot use it here ({reason}); leave it out to compute with LAPACK") from error
 
 
-def solve_states_on(
-    device: str, h: Array, s: Array, k: FloatArray, bands: tuple[int, int] | None = None, *, vectors: bool = True
-) -> tuple[FloatArray, Array | None]:
+def solve_states_on(device: str, h: Array, s: Array, k: FloatArray, *, vectors: bool = True) -> tuple[FloatArray, Array | None]:
     """Eigenvalues and states of H(k) C = S(k) C E in double precision, by S = L L^dagger and the eigenvectors of L^-1 H L^-dagger.
 
     Parameters
     ----------
     device : str
         Of torch, such as "cuda".
-    h, s, k, bands
+    h, s, k
         As for :func:`deeph.physics.eigenvalues.solve_at_k`.
     vectors : bool
         Whether the states are wanted.
@@ -59,7 +57,6 @@ def solve_states_on(
 
     if not h.imag.any() and not s.imag.any():
         h, s = h.real, s.real
-    chosen = slice(None) if bands is None else slice(bands[0], bands[1] + 1)
     at = f"k = ({', '.join(f'{x:.6g}' for x in k)})"
     try:
         H, S = (torch.from_numpy(np.ascontiguousarray(m)).to(device) for m in (h, s))
@@ -69,11 +66,11 @@ def solve_states_on(
         A = torch.linalg.solve_triangular(L, H, upper=False)
         A = torch.linalg.solve_triangular(L, A.mH, upper=False)
         if not vectors:
-            return torch.linalg.eigvalsh(A)[chosen].cpu().numpy(), None
+            return torch.linalg.eigvalsh(A).cpu().numpy(), None
         energies, Y = torch.linalg.eigh(A)
-        C = torch.linalg.solve_triangular(L.mH, Y[:, chosen], upper=True)
+        C = torch.linalg.solve_triangular(L.mH, Y, upper=True)
     except torch.OutOfMemoryError as error:
         raise DataError(f"{len(h)} orbitals do not fit in the memory of {device}; leave the device out, or ask for fewer bands") from error
     except RuntimeError as error:
         raise DataError(f"torch on {device} failed at {at} ({str(error).splitlines()[0]}); leave the device out to use LAPACK") from error
-    return energies[chosen].cpu().numpy(), C.cpu().numpy()
+    return energies.cpu().numpy(), C.cpu().numpy()

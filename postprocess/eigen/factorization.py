@@ -1,15 +1,13 @@
-"""Sparse factorization of Hermitian matrices on a fixed pattern: what the eigensolver needs, and which libraries give it."""
+"""Sparse factorization of Hermitian matrices on a fixed pattern: what the eigensolver needs of a library."""
 
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from deeph.runtime.errors import DataError, UsageError
+from deeph.runtime.errors import DataError
 
 Array = npt.NDArray[Any]
-BACKENDS = ("pardiso", "superlu")
-"""In order of preference."""
 
 
 class SingularError(DataError):
@@ -73,51 +71,6 @@ class Factorization(Protocol):
 
     def release(self) -> None:
         """Give all memory back; the object can factor again."""
-
-
-def make_factorization(indptr: Array, indices: Array, dtype: npt.DTypeLike, backend: str, *, single: bool = False) -> Factorization:
-    """A factorization for one pattern.
-
-    Parameters
-    ----------
-    indptr, indices : int arrays
-        Upper triangle in compressed sparse rows, columns sorted, every diagonal element present.
-    dtype : float64 or complex128
-        Real symmetric or complex Hermitian.
-    backend : {"pardiso", "superlu"}
-        The library.
-    single : bool
-        Factor in single precision; the solution is refined to double precision (PARDISO only).
-
-    Raises
-    ------
-    UsageError
-        If the library is not installed.
-    """
-    if backend == "pardiso":
-        from postprocess.eigen.pardiso import Pardiso
-        from postprocess.eigen.wrapped_factors import Counting, Doubled, Refined
-
-        plain = Pardiso(indptr, indices, dtype, single=single)
-        if single:
-            return Refined(plain, indptr, indices)
-        if np.issubdtype(dtype, np.complexfloating):
-            return Counting(plain, Doubled(indptr, indices, Pardiso))
-        return plain
-    if backend == "superlu":
-        if single:
-            raise UsageError("single-precision factors need PARDISO: pip install 'deeph[sparse]'")
-        from postprocess.eigen.superlu import SuperLU
-
-        return SuperLU(indptr, indices)
-    raise UsageError(f"solver {backend!r}: expected one of {', '.join(BACKENDS)}")
-
-
-def best_backend() -> str:
-    """The first of the installed libraries."""
-    from postprocess.eigen.pardiso import is_installed
-
-    return "pardiso" if is_installed() else "superlu"
 
 
 def upper_product(upper: Any, X: Array) -> Array:

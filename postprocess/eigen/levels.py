@@ -1,40 +1,17 @@
-"""Some levels of one pencil: the nearest to an energy, or all in a window; counts of levels prove that none was missed."""
+"""Some levels of one pencil H(k), S(k): the result of every solver."""
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from deeph.physics.system import FloatArray
-from deeph.runtime.errors import DataError, UsageError
 from deeph.runtime.log import logger
-from postprocess.eigen.factorization import SingularError
-from postprocess.eigen.lanczos import Operator, nearest_pairs
 
 Array = npt.NDArray[Any]
-RESOLUTION = 1e-6
-"""eV; a level this close to the end of a window is not counted reliably."""
-MAX_SLICE = 200
-"""Levels searched around one shift; a window with more is cut in pieces."""
 GHOST_WEIGHT = 1e-5
 """A level whose c^dagger S c / c^dagger c is smaller consists of nearly dependent orbitals."""
-
-
-class ShiftedPencil(Operator, Protocol):
-    """What is needed of a :class:`postprocess.eigen.pencil.Pencil`, or of one with vectors projected out."""
-
-    def factor(self, sigma: float) -> None:
-        """Prepare for the shift."""
-
-    def count_below(self, sigma: float, distance: float = ...) -> int | None:
-        """Levels below sigma."""
-
-    def count_factored(self, distance: float) -> int | None:
-        """Levels below the sigma factored last, if that is known for nothing."""
-
-    def apply_H(self, X: Array) -> Array:
-        """H X."""
 
 
 @dataclass(frozen=True)
@@ -66,188 +43,20 @@ class Levels:
         """(m,) c^dagger S c / c^dagger c of each level, never below the smallest eigenvalue of S: tiny for a ghost level."""
         return np.asarray(1 / np.linalg.norm(self.vectors, axis=0) ** 2)
 
+    def chosen(self, which: npt.NDArray[np.int64], first: int | None, complete: bool | None) -> "Levels":
+        """Some of the levels, ascending, with what is known about them; ghosts are reported."""
+        order = which[np.argsort(self.energies[which])]
+        levels = Levels(self.energies[order], self.vectors[:, order], self.residuals[order], first, complete)
+        if len(order) and levels.vectors.size and levels.overlap_weights.min() < GHOST_WEIGHT:
+            logger.warning(
+                "levels near %.4f eV may be ghosts: c^dagger S c / c^dagger c = %.1e, the orbitals are nearly dependent; project them out",
+                levels.energies[int(np.argmin(levels.overlap_weights))],
+                levels.overlap_weights.min(),
+            )
+        return levels
 
-def levels_near(pencil: ShiftedPencil, center: float, n: int, *, verify: bool = True) -> Levels:
-    """The n levels nearest an energy (a degenerate group at the end may be cut).
-
-    Parameters
-    ----------
-    pencil : Pencil
-        H and S at one k.
-    center : float
-        eV.
-    n : int
-        How many.
-    verify : bool
-        Count the levels at both ends, at the price of two more factorizations. Else the first is numbered by the count at the shift, where
-        the factor tells it, on trust that no level between them is missing.
-
-    Raises
-    ------
-    UsageError
-        If n is not between 1 and the number of orbitals.
-    DataError
-        If S is not positive definite or the iteration does not converge.
-    """
-    if not 1 <= n <= pencil.n_levels:
-        raise UsageError(f"{n} bands: expected a number between 1 and {pencil.n_levels}, the number of all of them")
-    wanted, known = n + max(2, n // 8), None
-    for _ in range(6):
-        sigma, found = _search(pencil, center, wanted, known)
-        chosen = np.argsort(np.abs(found.energies - center))[:n]
-        below_chosen = int((found.energies < found.energies[chosen].min()).sum())
-        if len(found.energies) == pencil.n_levels:
-            return _chosen(found, chosen, below_chosen, True)
-        if not verify:
-            below = pencil.count_factored(float(np.abs(found.energies - sigma).min()))
-            number = None if below is None else below - int((found.energies < sigma).sum()) + below_chosen
-            return _chosen(found, chosen, number, None)
-        distance = np.abs(found.energies - sigma)
-        inner = n + int(np.argmax(np.diff(distance[n - 1 :])))  # the widest gap after n levels: a count there is safest
-        radius, half_gap = distance[inner - 1 : inner + 1].mean(), np.ptp(distance[inner - 1 : inner + 1]) / 2
-        if half_gap < RESOLUTION:
-            wanted, known = wanted + 8, found.vectors
-            continue
-        low, high = (pencil.count_below(sigma + side * radius, half_gap) for side in (-1, 1))
-        if low is None or high is None:
-            return _confirmed(pencil, center, n, found)
-        if inner == high - low:
-            below_chosen = int((found.energies[:inner] < found.energies[chosen].min()).sum())
-            return _chosen(found, chosen, low + below_chosen, True)
-        if inner > high - low:
-            raise DataError(f"{inner} levels found within {radius:.6f} eV of {sigma:.6f} eV, but {high - low} counted")
-        logger.info("%d of %d levels within %.4f eV of %.4f eV found, searching on", inner, high - low, radius, sigma)
-        wanted, known = wanted + high - low - inner, found.vectors
-    raise DataError(f"the levels near {center:.4f} eV could not be proved complete; ask for another number of them or another centre")
-
-
-def _confirmed(pencil: ShiftedPencil, center: float, n: int, found: Levels) -> Levels:
-    """The n nearest levels where they cannot be counted: searched for outside those found until nothing new appears."""
-    before = np.full(n, np.inf)
-    while True:
-        chosen = np.argsort(np.abs(found.energies - center))[:n]
-        energies = np.sort(found.energies[chosen])
-        if np.abs(energies - before).max() < RESOLUTION:
-            return _chosen(found, chosen, None, None)
-        before = energies
-        _, found = _search(pencil, center, len(found.energies) + 2, found.vectors)
-
-
-def levels_between(pencil: ShiftedPencil, low: float, high: float) -> Levels:
-    """All levels in a window, none missed.
-
-    Parameters
-    ----------
-    pencil : Pencil
-        H and S at one k.
-    low, high : float
-        eV.
-
-    Returns
-    -------
-    Levels
-        Possibly none; ``complete`` is None where the factorization cannot count.
-
-    Raises
-    ------
-    UsageError
-        If the window is not an ascending pair of finite numbers.
-    DataError
-        As for :func:`levels_near`.
-    """
-    if not -np.inf < low < high < np.inf:
-        raise UsageError(f"window {low:g} to {high:g} eV: expected two energies, the lower one first")
-    ends = [(e, pencil.count_below(e, RESOLUTION)) for e in (low - RESOLUTION, high + RESOLUTION)]
-    if ends[0][1] is None or ends[1][1] is None:
-        return _uncounted(pencil, low, high)
-    parts = _slices(pencil, (ends[0][0], ends[0][1]), (ends[1][0], ends[1][1]))
-    if len(parts) == 1:
-        return parts[0]
-    joined = {name: np.concatenate([getattr(p, name) for p in parts], axis=-1) for name in ("energies", "vectors", "residuals")}
-    return Levels(**joined, first=parts[0].first, complete=all(p.complete for p in parts))
-
-
-def _slices(pencil: ShiftedPencil, low: tuple[float, int], high: tuple[float, int]) -> list[Levels]:
-    """Levels between two energies with known counts below each."""
-    n, middle = high[1] - low[1], (low[0] + high[0]) / 2
-    if n == 0:
-        empty = np.zeros(0)
-        return [Levels(empty, np.zeros((pencil.n, 0), pencil.dtype), empty, low[1], True)]
-    if n > MAX_SLICE:
-        return _cut(pencil, low, middle, high)
-    wanted, known = n, None
-    for _ in range(4):
-        sigma, found = _search(pencil, middle, wanted, known)
-        inside = np.flatnonzero((found.energies > low[0]) & (found.energies < high[0]))
-        if len(inside) == n:
-            return [_chosen(found, inside, low[1], True)]
-        if len(inside) > n:
-            break
-        wanted, known = wanted + n - len(inside) + 2, found.vectors
-        logger.debug("%d of %d levels in the window found around %.4f eV, searching on", len(inside), n, sigma)
-    if high[0] - low[0] > 100 * RESOLUTION:
-        return _cut(pencil, low, middle, high)
-    raise DataError(f"{len(inside)} levels found and {n} counted between {low[0]:.6f} and {high[0]:.6f} eV")
-
-
-def _cut(pencil: ShiftedPencil, low: tuple[float, int], middle: float, high: tuple[float, int]) -> list[Levels]:
-    for shift in (0.0, 0.031, -0.047):
-        energy = middle + shift * (high[0] - low[0])
-        count = pencil.count_below(energy, RESOLUTION)
-        if count is not None and low[1] <= count <= high[1]:
-            return _slices(pencil, low, (energy, count)) + _slices(pencil, (energy, count), high)
-    raise DataError(f"the levels below {middle:.6f} eV could not be counted; choose a smaller window")
-
-
-def _uncounted(pencil: ShiftedPencil, low: float, high: float) -> Levels:
-    """Without counts: search outwards from the middle past the farther end, and once more for what was missed."""
-    wanted, known, before = 20, None, -1
-    while True:
-        sigma, found = _search(pencil, (low + high) / 2, wanted, known)
-        inside = np.flatnonzero((found.energies >= low) & (found.energies <= high))
-        reached = bool(np.abs(found.energies - sigma).max() > max(high - sigma, sigma - low))
-        if len(found.energies) == pencil.n_levels or (reached and len(inside) == before):
-            return _chosen(found, inside, None, None)
-        wanted = len(found.energies) + 4 if reached else 2 * wanted
-        known, before = found.vectors, len(inside) if reached else -1
-
-
-def _search(pencil: ShiftedPencil, center: float, n: int, known: Array | None) -> tuple[float, Levels]:
-    """Lanczos around an energy, nearest levels first; a shift that lies on a level is moved a little."""
-    for step in (0.0, 1.7e-3, -2.3e-3, 1.1e-2):
-        sigma = center + step
-        try:
-            pencil.factor(sigma)
-            pairs = nearest_pairs(pencil, sigma, n, known=known)
-        except SingularError as error:
-            logger.debug("%s; the shift is moved", error)
-            continue
-        logger.debug("%d levels near %.4f eV after %d solves", n, sigma, pairs.n_solves)
-        return sigma, _polished(pencil, sigma, pairs.vectors)
-    raise DataError(f"H - E S is singular for all E near {center:.4f} eV: H and S have a common null vector, or levels are dense there")
-
-
-def _polished(pencil: ShiftedPencil, sigma: float, vectors: Array) -> Levels:
-    """H diagonalized within the space that was found: energies with an error quadratic in that of the vectors."""
-    from scipy.linalg import eigh
-
-    HV, SV = pencil.apply_H(vectors), pencil.apply_S(vectors)
-    energies, Y = eigh(vectors.conj().T @ HV, vectors.conj().T @ SV)
-    Y = Y[:, np.argsort(np.abs(energies - sigma))]
-    energies = energies[np.argsort(np.abs(energies - sigma))]
-    SC = SV @ Y
-    residuals = np.linalg.norm(pencil.project(HV @ Y - SC * energies), axis=0) / np.linalg.norm(SC, axis=0)
-    return Levels(energies, vectors @ Y, residuals, None, None)
-
-
-def _chosen(found: Levels, which: npt.NDArray[np.int64], first: int | None, complete: bool | None) -> Levels:
-    """Some of the levels found, ascending."""
-    order = which[np.argsort(found.energies[which])]
-    levels = Levels(found.energies[order], found.vectors[:, order], found.residuals[order], first, complete)
-    if len(order) and levels.overlap_weights.min() < GHOST_WEIGHT:
-        logger.warning(
-            "levels near %.4f eV may be ghosts: c^dagger S c / c^dagger c = %.1e, the orbitals are nearly dependent; project them out",
-            levels.energies[int(np.argmin(levels.overlap_weights))],
-            levels.overlap_weights.min(),
-        )
-    return levels
+    def log(self, k: FloatArray) -> None:
+        """Tell the user how many there are, how exact, and whether they are complete."""
+        worst = self.residuals.max(initial=0.0)
+        proof = "counts prove that none is missing" if self.complete else "not proved that none is missing"
+        logger.info("k = %s: %d levels, residual %.1e eV, %s", np.round(k, 6).tolist(), len(self.energies), worst, proof)

@@ -12,8 +12,10 @@ import numpy.typing as npt
 from deeph.physics.system import FloatArray
 from deeph.runtime.errors import DataError
 from deeph.runtime.log import logger
-from postprocess.eigen.levels import levels_between, levels_near
+from postprocess.eigen.levels import Levels
 from postprocess.eigen.pencil import Pencil
+from postprocess.eigen.search import levels_between, levels_near
+from postprocess.eigen.shift_invert import levels_around
 
 Array = npt.NDArray[Any]
 WORRYING = 1e-4
@@ -78,7 +80,8 @@ class Projected:
 
     def __init__(self, pencil: Pencil, vectors: Array) -> None:
         self.pencil, self.vectors = pencil, vectors
-        self.n, self.dtype = pencil.n, pencil.dtype
+        self.n = self.n_rows = pencil.n
+        self.dtype = pencil.dtype
         self.n_levels = pencil.n - vectors.shape[1]
         self.apply_H, self.apply_S = pencil.apply_H, pencil.apply_S
         self._solved = vectors
@@ -102,6 +105,10 @@ class Projected:
         """See :class:`postprocess.eigen.pencil.Pencil`."""
         X = self.pencil.solve(right)
         return self.project(X - self._solved @ np.linalg.solve(self._inner, self.vectors.conj().T @ X))
+
+    def search(self, center: float, n: int, known: Array | None = None) -> tuple[float, Levels]:
+        """See :class:`postprocess.eigen.search.SearchablePencil`."""
+        return levels_around(self, center, n, known)
 
     def count_below(self, sigma: float, distance: float = 1e-6) -> int | None:
         """See :class:`postprocess.eigen.pencil.Pencil`."""

@@ -11,8 +11,10 @@ from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.system import FloatArray
 from deeph.runtime.errors import DataError
 from deeph.runtime.log import logger
-from postprocess.eigen.factorization import Factorization, SingularError, best_backend, make_factorization, upper_product
+from postprocess.eigen.backends import best_backend, make_factorization
+from postprocess.eigen.factorization import Factorization, SingularError, upper_product
 from postprocess.eigen.levels import Levels
+from postprocess.eigen.shift_invert import levels_around
 
 Array = npt.NDArray[Any]
 PIECE = 2**20
@@ -32,7 +34,7 @@ class Pencil:
 
     Attributes
     ----------
-    n : int
+    n, n_rows : int
         Number of orbitals.
     dtype : dtype
         float64 or complex128.
@@ -43,7 +45,7 @@ class Pencil:
     def __init__(self, H: sparse.csr_array, S: sparse.csr_array, factorization: Factorization) -> None:
         self.S, self._shifted, self._sigma = S, H, 0.0
         self.factorization = factorization
-        self.n = int(H.shape[0])
+        self.n = self.n_rows = int(H.shape[0])
         self.dtype = np.result_type(H.dtype, S.dtype)
         self.n_factored = 0
 
@@ -104,6 +106,10 @@ class Pencil:
     def solve(self, right: Array) -> Array:
         """(n, m) (H - sigma S)^-1 right for the sigma factored last."""
         return self.factorization.solve(right)
+
+    def search(self, center: float, n: int, known: Array | None = None) -> tuple[float, Levels]:
+        """See :class:`postprocess.eigen.search.SearchablePencil`."""
+        return levels_around(self, center, n, known)
 
     def count_below(self, sigma: float, distance: float = 1e-6) -> int | None:
         """Number of levels below sigma from the inertia of H - sigma S; None if it cannot be told.

@@ -13,13 +13,11 @@ from deeph.physics.pairs import reversed_pairs
 from deeph.physics.system import FloatArray, IntArray
 from deeph.runtime.log import logger
 from postprocess.eigen.antiunitary import Antiunitary, find_antiunitary
-from postprocess.eigen.factorization import best_backend, make_factorization
+from postprocess.eigen.backends import best_backend, make_factorization
 from postprocess.eigen.levels import Levels
+from postprocess.eigen.options import MAX_VIOLATION
 from postprocess.eigen.pencil import BlochPencils, Pencil
 from postprocess.eigen.real_form import RealForm
-
-MAX_VIOLATION = 2e-5
-"""eV; noise of predictions in single precision stays below. Levels change by its square over their distance."""
 
 
 class Deviation:

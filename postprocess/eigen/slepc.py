@@ -6,9 +6,8 @@ factor takes the memory of the complex LU factor that MUMPS would make, and its 
 """
 
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,66 +20,15 @@ from deeph.physics.system import FloatArray
 from deeph.runtime.errors import DataError, UsageError
 from deeph.runtime.log import logger
 from postprocess.eigen.levels import Levels
-from postprocess.eigen.slepc_pencil import SlepcPencil, levels_between, levels_near
+from postprocess.eigen.search import levels_between, levels_near
+from postprocess.eigen.selection import Selection
+from postprocess.eigen.slepc_pencil import SlepcPencil
 
 Array = npt.NDArray[Any]
 HINT = (
     "install builds that belong to the same MPI as mpirun: conda install -c conda-forge slepc4py 'slepc=*=complex*' mumps-mpi, or Debian's "
     "python3-slepc4py; see docs/cluster.md"
 )
-
-
-@dataclass(frozen=True)
-class SlepcLevels:
-    """The levels in a window, or those nearest an energy: a factory of solvers, as :class:`postprocess.eigen.solvers.SomeLevels`.
-
-    Attributes
-    ----------
-    low, high : float
-        The window in eV, on the energy zero of H.
-    n_bands : int or None
-        Instead: so many levels nearest ``center``.
-    center : float
-        eV.
-    verify : bool
-        With ``n_bands``: prove by counts that none was missed, at the price of two more factorizations.
-    compress : float
-        Block-low-rank factors: parts below this threshold are dropped (MUMPS, CNTL(7)); 0 keeps exact factors.
-    out_of_core : Path or None
-        Folder, on a disk of each node, that holds the factors instead of the memory.
-    """
-
-    low: float = -np.inf
-    high: float = np.inf
-    n_bands: int | None = None
-    center: float = 0.0
-    verify: bool = True
-    compress: float = 0.0
-    out_of_core: Path | None = None
-
-    def __post_init__(self) -> None:
-        if self.n_bands is not None and self.n_bands < 1:
-            raise UsageError(f"{self.n_bands} bands asked for: expected at least one")
-        if self.n_bands is None and not -np.inf < self.low < self.high < np.inf:
-            raise UsageError(f"window {self.low:g} to {self.high:g} eV: expected two energies, the lower one first")
-        if not 0 <= self.compress < 1:
-            raise UsageError(f"factors compressed to {self.compress:g}: expected a small number such as 1e-8")
-        if self.out_of_core is not None and not self.out_of_core.is_dir():
-            raise UsageError(f"{self.out_of_core}: expected a folder for the factors, with much free space")
-
-    def describe(self, n_orbitals: int) -> str:
-        """What solves a problem of some size."""
-        return f"slepc, {n_orbitals} orbitals"
-
-    def __call__(self, hamiltonian: Hamiltonian) -> "SlepcSolver":
-        """The solver of one Hamiltonian with Hermitian matrices; every MPI rank has to make one.
-
-        Raises
-        ------
-        UsageError
-            If slepc4py is not installed, has no MUMPS, or more bands are asked for than there are.
-        """
-        return SlepcSolver(hamiltonian, self)
 
 
 def load_slepc() -> tuple[Any, Any]:
@@ -112,12 +60,17 @@ class SlepcSolver:
     ----------
     hamiltonian : Hamiltonian
         With Hermitian H and S, the same in all ranks.
-    selection : SlepcLevels
-        What to find, and how.
+    wanted : Selection
+        Which levels, and how.
+
+    Raises
+    ------
+    UsageError
+        If slepc4py is not installed or has no MUMPS.
     """
 
-    def __init__(self, hamiltonian: Hamiltonian, selection: SlepcLevels) -> None:
-        self.selection = selection
+    def __init__(self, hamiltonian: Hamiltonian, wanted: Selection) -> None:
+        self._wanted = wanted
         self._modules = load_slepc()
         PETSc = self._modules[0]
         self._rank, size = PETSc.COMM_WORLD.rank, PETSc.COMM_WORLD.size
@@ -128,8 +81,6 @@ class SlepcSolver:
         self._atoms = [*bounds, len(widths)][self._rank : self._rank + 2]
         self._rows = slice(int(start[self._atoms[0]]), int(start[self._atoms[1]]))
         self.n = int(start[-1])
-        if (selection.n_bands or 0) > self.n:
-            raise UsageError(f"{selection.n_bands} bands asked for, but there are {self.n} orbitals")
         kind = "complex" if np.issubdtype(PETSc.ScalarType, np.complexfloating) else "real"
         version = ".".join(map(str, PETSc.Sys.getVersion()))
         logger.info("solver: slepc (PETSc %s, %s) on %d processes, %d orbitals", version, kind, size, self.n)
@@ -154,19 +105,18 @@ class SlepcSolver:
             If the iteration does not converge, S(k) is not positive definite, or the memory does not suffice.
         """
         del vectors  # ranks may differ in that, but have to act together
-        k, chosen = np.asarray(k, float), self.selection
+        k, wanted = np.asarray(k, float), self._wanted
+        options = wanted.options
         H, S = (bloch.csr(k, component=component)[self._rows] for bloch, component in zip(self._own, (spin, 0), strict=True))
-        place = f"k = ({', '.join(f'{x:.6g}' for x in k)})"
         try:
-            pencil = SlepcPencil(self._modules, H, S, compress=chosen.compress, out_of_core=chosen.out_of_core)
-            if chosen.n_bands is None:
-                levels = levels_between(pencil, chosen.low, chosen.high)
+            pencil = SlepcPencil(self._modules, H, S, compress=options.compress, out_of_core=options.out_of_core)
+            if wanted.n_bands is None:
+                levels = levels_between(pencil, wanted.low, wanted.high)
             else:
-                levels = levels_near(pencil, chosen.center, chosen.n_bands, verify=chosen.verify)
+                levels = levels_near(pencil, wanted.center, wanted.n_bands, verify=options.verify)
         except DataError as error:
-            raise type(error)(f"{place}: {error}") from error
-        proof = "counts prove that none is missing" if levels.complete else "not proved that none is missing"
-        logger.info("%s: %d levels, residual %.1e eV, %s", place, len(levels.energies), levels.residuals.max(initial=0.0), proof)
+            raise type(error)(f"k = ({', '.join(f'{x:.6g}' for x in k)}): {error}") from error
+        levels.log(k)
         logger.info("%s", pencil.describe_memory())
         levels = replace(levels, vectors=pencil.to_first(levels.vectors))
         pencil.release()

@@ -16,7 +16,7 @@ from scipy import sparse
 
 from deeph.runtime.errors import DataError
 from deeph.runtime.log import logger
-from postprocess.eigen.levels import MAX_SLICE, RESOLUTION, Levels
+from postprocess.eigen.levels import Levels
 
 Array = npt.NDArray[Any]
 TOLERANCE = 1e-10
@@ -46,7 +46,7 @@ class SlepcPencil:
         self, modules: tuple[Any, Any], H: sparse.csr_array, S: sparse.csr_array, *, compress: float = 0.0, out_of_core: Path | None = None
     ) -> None:
         self._PETSc, SLEPc = modules
-        self.n = int(H.shape[1])
+        self.n, self.n_rows = int(H.shape[1]), int(H.shape[0])
         is_complex = np.iscomplexobj(H.data) or np.iscomplexobj(S.data)
         scalar = np.dtype(self._PETSc.ScalarType)
         self.dtype = np.dtype(np.complex128 if is_complex or scalar.kind == "c" else np.float64)
@@ -116,8 +116,19 @@ class SlepcPencil:
         memory = code in (-8, -9, -11, -13, -17, -19, -20)
         return f", MUMPS reports {code} ({detail}){': not enough memory' if memory else ''}" if code < 0 else ""
 
-    def count_below(self, sigma: float) -> int | None:
+    @property
+    def n_levels(self) -> int:
+        """How many levels there are."""
+        return self.n
+
+    def count_factored(self, distance: float) -> int | None:
+        """None: the factor of the last search is SLEPc's own."""
+        del distance
+        return None
+
+    def count_below(self, sigma: float, distance: float = 1e-6) -> int | None:
         """Number of levels below sigma (eV) from the inertia of H - sigma S; None in a complex build."""
+        del distance  # MUMPS is exact enough to count within it
         if not self.counts:
             return None
 
@@ -133,21 +144,24 @@ class SlepcPencil:
             raise DataError(f"{n} negative pivots counted below {sigma:.6f} eV, an even number expected; the count is not reliable")
         return n // 2 if self.doubled else n
 
-    def search(self, sigma: float, n: int) -> Levels:
-        """About n levels or more around an energy; ``vectors`` are the rows of this rank.
+    def search(self, center: float, n: int, known: Array | None = None) -> tuple[float, Levels]:
+        """About n levels or more around an energy, nearest first; ``vectors`` are the rows of this rank.
 
         Raises
         ------
         DataError
             If the iteration does not converge.
         """
+        del known  # SLEPc starts anew
         for step in (0.0, 1.7e-3, -2.3e-3, 1.1e-2):
-            self._guarded(f"the search near {sigma + step:.4f} eV", partial(self._solve, sigma + step, n))
-            levels = self._collected(self._eps.getConverged())
-            if len(levels.energies) and levels.residuals.max() < LARGEST_RESIDUAL:
-                return levels
-            logger.debug("search near %.4f eV: %d levels, residual too large; the shift is moved", sigma + step, len(levels.energies))
-        raise DataError(f"SLEPc found no level near {sigma:.4f} eV: the iteration does not converge")
+            sigma = center + step
+            self._guarded(f"the search near {sigma:.4f} eV", partial(self._solve, sigma, n * (1 + self.doubled)))
+            found = self._collected(self._eps.getConverged())
+            if len(found.energies) and found.residuals.max() < LARGEST_RESIDUAL:
+                nearest = np.argsort(np.abs(found.energies - sigma), kind="stable")
+                return sigma, Levels(found.energies[nearest], found.vectors[:, nearest], found.residuals[nearest], None, None)
+            logger.debug("search near %.4f eV: %d levels, residual too large; the shift is moved", sigma, len(found.energies))
+        raise DataError(f"SLEPc found no level near {center:.4f} eV: the iteration does not converge")
 
     def _solve(self, sigma: float, n: int) -> None:
         self._eps.setTarget(sigma)
@@ -206,77 +220,3 @@ class SlepcPencil:
         """Give the memory back: PETSc's objects outlive Python's references to them until all ranks destroy them."""
         for thing in (self._eps, self._H, self._S):
             thing.destroy()
-
-
-def levels_near(pencil: SlepcPencil, center: float, n: int, *, verify: bool = True) -> Levels:
-    """The n levels nearest an energy, ``vectors`` by rows of ranks; proved by counts where the build of PETSc can count.
-
-    Raises
-    ------
-    DataError
-        If the iteration does not converge or levels stay missing.
-    """
-    wanted = n + max(2, n // 8)
-    for _ in range(6):
-        found = pencil.search(center, wanted * (2 if pencil.doubled else 1))
-        order = np.argsort(np.abs(found.energies - center))
-        distance = np.abs(found.energies - center)[order]
-        everything = len(distance) >= pencil.n
-        if len(distance) >= n and (everything or not verify or not pencil.counts):
-            return _chosen(found, np.sort(order[:n]), int(order[:n].min()) if everything else None, True if everything else None)
-        if len(distance) > n:
-            inner = n + int(np.argmax(np.diff(distance[n - 1 :])))  # the widest gap after n levels: a count there is safest
-            radius = float(distance[inner - 1 : inner + 1].mean())
-            low, high = pencil.count_below(center - radius), pencil.count_below(center + radius)
-            if low is not None and high is not None and inner == high - low and np.ptp(distance[inner - 1 : inner + 1]) > 2 * RESOLUTION:
-                return _chosen(found, np.sort(order[:n]), low + int((order[:inner] < order[:n].min()).sum()), True)
-            logger.info("%d levels found within %.4f eV of %.4f eV, %s to %s counted; searching on", inner, radius, center, low, high)
-        wanted += max(4, wanted // 2)
-    raise DataError(f"the levels near {center:.4f} eV could not be proved complete; ask for another number of them or another centre")
-
-
-def levels_between(pencil: SlepcPencil, low: float, high: float) -> Levels:
-    """All levels in a window, ``vectors`` by rows of ranks: cut in slices of known counts, where the build of PETSc can count.
-
-    Raises
-    ------
-    DataError
-        If the iteration does not converge or levels stay missing.
-    """
-    below, above = (pencil.count_below(e) for e in (low - RESOLUTION, high + RESOLUTION))
-    if below is None or above is None:
-        return _uncounted(pencil, low, high)
-    parts = _slices(pencil, (low - RESOLUTION, below), (high + RESOLUTION, above))
-    joined = {name: np.concatenate([getattr(p, name) for p in parts], axis=-1) for name in ("energies", "vectors", "residuals")}
-    return Levels(**joined, first=below, complete=True)
-
-
-def _slices(pencil: SlepcPencil, low: tuple[float, int], high: tuple[float, int]) -> list[Levels]:
-    """Levels between two energies with known counts below each; halved until every slice has all of its levels."""
-    n, middle, wanted = high[1] - low[1], (low[0] + high[0]) / 2, high[1] - low[1] + 2
-    for _ in range(3 if n <= MAX_SLICE else 0):
-        found = pencil.search(middle, wanted * (2 if pencil.doubled else 1))
-        inside = np.flatnonzero((found.energies > low[0]) & (found.energies < high[0]))
-        if len(inside) == n:
-            return [_chosen(found, inside, low[1], True)]
-        wanted = min(2 * wanted, pencil.n)
-    if high[0] - low[0] < 100 * RESOLUTION:
-        raise DataError(f"{n} levels counted between {low[0]:.6f} and {high[0]:.6f} eV, but not all of them were found")
-    count = pencil.count_below(middle)
-    if count is None or not low[1] <= count <= high[1]:
-        raise DataError(f"{count} levels counted below {middle:.6f} eV, expected {low[1]} to {high[1]}; choose a smaller window")
-    return _slices(pencil, low, (middle, count)) + _slices(pencil, (middle, count), high)
-
-
-def _uncounted(pencil: SlepcPencil, low: float, high: float) -> Levels:
-    """Without counts: search outwards from the middle past the farther end."""
-    middle, wanted = (low + high) / 2, 20
-    while True:
-        found = pencil.search(middle, wanted)
-        if len(found.energies) >= pencil.n or np.abs(found.energies - middle).max() > (high - low) / 2 + RESOLUTION:
-            return _chosen(found, np.flatnonzero((found.energies >= low) & (found.energies <= high)), None, None)
-        wanted = min(2 * wanted, pencil.n)
-
-
-def _chosen(found: Levels, which: Array, first: int | None, complete: bool | None) -> Levels:
-    return Levels(found.energies[which], found.vectors[:, which], found.residuals[which], first, complete)

@@ -1,4 +1,4 @@
-"""Regular meshes of k-points, reduced by the symmetries that the bands show, and their division into simplices."""
+"""Regular meshes of k-points, reduced by symmetries, and their division into simplices."""
 
 from dataclasses import dataclass
 from itertools import permutations, product
@@ -11,7 +11,6 @@ import numpy.typing as npt
 from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.system import FloatArray, IntArray, System
 from deeph.runtime.errors import UsageError
-from postprocess.eigen.dense import compute_energies
 from postprocess.lattice.special_points import special_points
 
 Divisions = tuple[int, int, int]
@@ -19,10 +18,6 @@ Symmetry = Literal["all", "reversal", "none"]
 IDENTITY = np.eye(3, dtype=int)
 DENSITY = 10.0
 """Points of the default mesh per 1/Angstrom (with 2 pi)."""
-SAME_ENERGY = 1e-4
-"""eV; levels at two k-points related by a symmetry may differ by so much, the noise of a DFT code's integration grid."""
-GENERIC = np.array([[0.1273, 0.0781, 0.0419], [0.2911, -0.1637, 0.3583]])
-"""Two k-points without symmetry."""
 
 
 @dataclass(frozen=True)
@@ -90,44 +85,6 @@ def _holds(coordinates: FloatArray, denominator: int) -> bool:
     return bool(((np.abs(parts - parts.round()) < 1e-6) & (np.abs(coordinates - coordinates.round()) > 1e-6)).any())
 
 
-def make_mesh(
-    hamiltonian: Hamiltonian,
-    divisions: Divisions | None = None,
-    *,
-    shift: tuple[float, float, float] = (0.0, 0.0, 0.0),
-    symmetry: Symmetry = "all",
-) -> KMesh:
-    """A mesh for one structure.
-
-    Parameters
-    ----------
-    hamiltonian : Hamiltonian
-        With H.
-    divisions : tuple of 3 int, optional
-        By default :func:`mesh_divisions`.
-    shift : tuple of 3 float
-        In units of a step; 0 puts a point at Gamma, 0.5 half a step beside it.
-    symmetry : {"all", "reversal", "none"}
-        Which points with the same levels are left out: all (see :func:`band_symmetries`), only -k beside k, or none.
-
-    Raises
-    ------
-    UsageError
-        If the divisions are not three positive numbers.
-    """
-    n = divisions or mesh_divisions(hamiltonian)
-    if len(n) != 3 or min(n) < 1 or not np.isfinite(shift).all():
-        raise UsageError(f"k mesh {' '.join(map(str, n))}: expected three positive numbers, such as 12 12 1 for a slab in x and y")
-    if symmetry == "none" or max(n) == 1:
-        return reduced_mesh(n, shift, IDENTITY[None])
-    candidates = np.stack([IDENTITY, -IDENTITY])
-    if symmetry == "all":
-        whole = lattice_symmetries(hamiltonian.system)
-        if np.prod(n) > 4 * len(whole):  # trying costs a diagonalization for each
-            candidates = whole
-    return reduced_mesh(n, shift, band_symmetries(hamiltonian, candidates))
-
-
 def reduced_mesh(divisions: Divisions, shift: tuple[float, float, float], operations: IntArray) -> KMesh:
     """The mesh with one point of each orbit under operations k -> W k; those that do not map the mesh to itself are left out.
 
@@ -163,25 +120,6 @@ def lattice_symmetries(system: System) -> IntArray:
     turned = np.swapaxes(W, 1, 2) @ metric @ W
     scale = np.sqrt(np.outer(metric.diagonal(), metric.diagonal()))
     return np.asarray(W[(np.abs(turned - metric) < 1e-3 * scale).all(axis=(1, 2))])
-
-
-def band_symmetries(hamiltonian: Hamiltonian, candidates: IntArray) -> IntArray:
-    """Those operations k -> W k that leave the levels at two generic k-points unchanged.
-
-    Judging by the levels needs no knowledge of spins, magnetic order or noise in the atomic positions, and never uses a symmetry that the
-    structure has but H lacks (integration grids of DFT codes break some by several meV).
-
-    Parameters
-    ----------
-    hamiltonian : Hamiltonian
-        With H.
-    candidates : (n, 3, 3) int array
-        Such as :func:`lattice_symmetries`; k -> -k is what time reversal gives.
-    """
-    for k in GENERIC:
-        levels = compute_energies(hamiltonian, np.vstack([k, candidates @ k]))
-        candidates = candidates[(np.abs(levels[:, 1:] - levels[:, :1]) < SAME_ENERGY).all(axis=(0, 2))]
-    return candidates
 
 
 def simplices(mesh: KMesh, reciprocal: FloatArray) -> tuple[IntArray, FloatArray]:

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from deeph.files.finished import finished_file
 from deeph.physics.system import System
 from deeph.runtime.errors import DataError, UsageError
 from postprocess.density.dos import DOS
-from postprocess.density.fermi import FermiInterval
 from postprocess.lattice.special_points import periodic_directions
-from postprocess.output.tables import finished_file
+from postprocess.states.fermi import FermiLevel
 from postprocess.states.layers import find_layers
 
 SUFFIXES = (".csv", ".json", ".h5")
@@ -53,7 +53,8 @@ def read_dos(path: str | Path) -> DOS:
         data |= {name: np.array(data[name], float) for name in ARRAYS if data.get(name) is not None}
         data["names"] = tuple(data["names"])
         if data.get("counted") is not None:
-            data["counted"] = FermiInterval(*data["counted"])
+            energy, low, high = (float(x) for x in data["counted"])
+            data["counted"] = FermiLevel(energy, low, high, f"{data['n_electrons']:g} electrons counted")
         dos = DOS(**data)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path} is not a density of states written by deeph-dos (.json or .h5): {error}") from error
@@ -66,8 +67,11 @@ def read_dos(path: str | Path) -> DOS:
 
 
 def _record(dos: DOS) -> dict[str, Any]:
-    """What is known, by name."""
-    return {f.name: getattr(dos, f.name) for f in fields(dos) if getattr(dos, f.name) is not None}
+    """What is known, by name; the counted level as energy, low, high."""
+    record = {f.name: getattr(dos, f.name) for f in fields(dos) if getattr(dos, f.name) is not None}
+    if dos.counted is not None:
+        record["counted"] = [dos.counted.energy, dos.counted.low, dos.counted.high]
+    return record
 
 
 def _write_json(path: Path, dos: DOS) -> None:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from deeph.files.finished import finished_file
 from deeph.runtime.errors import UsageError
 from postprocess.bands.bands import Bands
 from postprocess.lattice.kpath import KPath
-from postprocess.output.tables import finished_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

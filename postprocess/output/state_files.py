@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 
+from deeph.files.finished import finished_file
 from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.system import FloatArray
 from deeph.runtime.errors import DataError, UsageError
-from postprocess.eigen.kjobs import Results
-from postprocess.output.tables import finished_file
+from postprocess.states.kjobs import Results
 from postprocess.states.states import atom_of_orbital, spin_of_orbital
 
 DEEPH_NAME = "wavefunction_ao.h5"
@@ -34,7 +34,7 @@ def write_states(path: Path, hamiltonian: Hamiltonian, k: FloatArray, results: R
     k : (n_k, 3) array
         Fractional.
     results : Results
-        Of :class:`postprocess.eigen.spectrum.SpectrumWork` with ``vectors``, and of the tasks of ``k_tasks`` there.
+        Of :class:`postprocess.states.spectrum.LevelsAndWeights` with ``keep``: all k of the first spin channel, then those of the second.
     fermi_energy : float, optional
         eV.
 

@@ -2,35 +2,18 @@
 
 import csv
 import json
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from deeph.files.finished import finished_file
 from deeph.runtime.errors import DataError, UsageError
 from postprocess.bands.bands import Bands
 from postprocess.lattice.kpath import KPath
 
 SUFFIXES = (".csv", ".json", ".h5", ".dat", ".Band")
-
-
-@contextmanager
-def finished_file(path: Path) -> Iterator[Path]:
-    """A temporary name with the same suffix; it is renamed to ``path`` when the block ends without an error."""
-    if not path.absolute().parent.is_dir():
-        raise UsageError(f"{path}: the folder {path.absolute().parent} does not exist")
-    temporary = path.with_name(f".{os.getpid()}.{path.name}")
-    try:
-        yield temporary
-        temporary.replace(path)
-    except OSError as error:
-        raise DataError(f"{path} could not be written: {error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def write_bands(path: Path, bands: Bands) -> None:

@@ -11,10 +11,15 @@ from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.system import FloatArray
 from deeph.physics.units import KELVIN
 from deeph.runtime.errors import DataError, UsageError
-from postprocess.eigen.dense import hermitian
-from postprocess.eigen.kjobs import Jobs, KTask, Result, run_tasks
-from postprocess.eigen.spectrum import compute_spectrum, k_tasks
-from postprocess.states.states import Dense
+from postprocess.eigen.hermitian import hermitian
+from postprocess.eigen.options import SolverOptions
+from postprocess.eigen.solver import Eigensolver
+from postprocess.lattice.mesh import IDENTITY, Divisions, KMesh, reduced_mesh
+from postprocess.states.fermi import known_electrons
+from postprocess.states.integrate import evaluate, integrate
+from postprocess.states.kjobs import Jobs, Result
+from postprocess.states.spectrum import KeptStates, LevelsAndWeights
+from postprocess.states.states import States
 
 Array = npt.NDArray[Any]
 
@@ -41,7 +46,7 @@ class Occupation:
         return np.asarray(expit(-(energies - self.fermi_energy) / (KELVIN * self.temperature)))
 
 
-def fill_levels(energies: FloatArray, n_levels: float, temperature: float) -> Occupation:
+def fill_levels(energies: FloatArray, n_levels: float, temperature: float, *, weights: FloatArray | float = 1.0) -> Occupation:
     """The Fermi level at which levels hold a number of electrons.
 
     Parameters
@@ -49,9 +54,11 @@ def fill_levels(energies: FloatArray, n_levels: float, temperature: float) -> Oc
     energies : array
         eV.
     n_levels : float
-        Sum of the occupations wanted.
+        Sum of the weighted occupations wanted.
     temperature : float
         Kelvin.
+    weights : array
+        Of the levels, to be broadcast against the energies: shares of k-points in the mesh.
 
     Raises
     ------
@@ -60,31 +67,29 @@ def fill_levels(energies: FloatArray, n_levels: float, temperature: float) -> Oc
     """
     from scipy.optimize import brentq
 
-    if not 0 < n_levels < energies.size:
-        raise DataError(f"{n_levels:g} occupied levels wanted, but there are {energies.size}; check 'occupation' in info.json")
+    weights = np.broadcast_to(weights, energies.shape)
+    if not 0 < n_levels < weights.sum():
+        raise DataError(f"{n_levels:g} occupied levels wanted, but there are {weights.sum():g}; check 'occupation' in info.json")
     low, high = float(energies.min()) - 1, float(energies.max()) + 1
-    level = brentq(lambda e: Occupation(e, temperature)(energies).sum() - n_levels, low, high, xtol=1e-13)
+    level = brentq(lambda e: (weights * Occupation(e, temperature)(energies)).sum() - n_levels, low, high, xtol=1e-13)
     return Occupation(float(level), temperature)
 
 
 @dataclass(frozen=True)
-class _DensityWork:
-    """Density matrix of one k-point on the pattern of H, times its share of the mesh."""
+class _DensityMatrix:
+    """The quantity: rho(R) of one k-point on the pattern of H; see :class:`postprocess.states.integrate.Quantity`."""
 
-    hamiltonian: Hamiltonian
     occupation: Occupation
-    share: float
-    solver: Dense
+    needs_vectors: bool = True
 
-    def __call__(self, task: KTask) -> Result:
-        k = np.array(task.k)
-        levels = self.solver(self.hamiltonian)(k, task.spin)
-        f = self.occupation(levels.energies)
-        C = levels.vectors[:, f > 1e-14]
-        rho = (C * (f[f > 1e-14] * self.share)) @ C.conj().T
-        start = self.hamiltonian.H_bloch.pattern.orbital_start
-        phase = self.hamiltonian.H_bloch.phases(k).conj()
-        blocks = self.hamiltonian.hamiltonian
+    def __call__(self, states: States) -> Result:
+        hamiltonian = states.hamiltonian
+        f = self.occupation(states.energies)
+        C = states.C[:, f > 1e-14]
+        rho = (C * f[f > 1e-14]) @ C.conj().T
+        start = hamiltonian.H_bloch.pattern.orbital_start
+        phase = hamiltonian.H_bloch.phases(states.k).conj()
+        blocks = hamiltonian.hamiltonian
         out = PairBlocks.zeros(blocks.pairs, blocks.shapes, 1, np.complex128)
         for (rows, columns), index in blocks.groups():
             i, j = start[blocks.pairs[index, 3]], start[blocks.pairs[index, 4]]
@@ -93,21 +98,36 @@ class _DensityWork:
         return {"entries": out.entries[0]}
 
 
+def density_mesh(hamiltonian: Hamiltonian, divisions: Divisions, shift: tuple[float, float, float] = (0.0, 0.0, 0.0)) -> KMesh:
+    """The mesh of a density matrix: without spinors H(R) is real, and -k has the conjugate states of k."""
+    operations = IDENTITY[None] if hamiltonian.basis.spin == "spinor" else np.stack([IDENTITY, -IDENTITY])
+    return reduced_mesh(divisions, shift, operations)
+
+
 def compute_density_matrix(
-    hamiltonian: Hamiltonian, k: FloatArray, *, temperature: float = 300.0, jobs: Jobs | None = None
+    hamiltonian: Hamiltonian,
+    mesh: KMesh,
+    *,
+    temperature: float = 300.0,
+    options: SolverOptions | None = None,
+    jobs: Jobs | None = None,
 ) -> tuple[PairBlocks, float]:
     """Rho(R) = 1/N_k sum_nk f_nk C C^dagger exp(-2 pi i k.R), with the spin of H.
+
+    The states of all k-points are kept until the Fermi level is known: 16 bytes times the square of the number of orbitals for each k.
 
     Parameters
     ----------
     hamiltonian : Hamiltonian
         With ``n_electrons``.
-    k : (n_k, 3) array
-        A mesh that holds -k with every k, equal weights.
+    mesh : KMesh
+        See :func:`density_mesh`.
     temperature : float
         Of the Fermi-Dirac occupation, Kelvin.
+    options : SolverOptions, optional
+        Of the dense matrices.
     jobs : Jobs, optional
-        Processes that share the k-points, and where they are computed.
+        Processes that share the k-points.
 
     Returns
     -------
@@ -123,23 +143,17 @@ def compute_density_matrix(
     UsageError
         If the temperature is not positive.
     """
-    n_electrons = hamiltonian.n_electrons
-    if n_electrons is None:
-        raise DataError("the number of electrons is not known: info.json has no 'occupation', so no states can be filled")
+    n_electrons = known_electrons(hamiltonian)
     if not temperature > 0:
         raise UsageError(f"temperature {temperature:g} K: expected a positive number")
-    hamiltonian = hermitian(hamiltonian)
-    jobs = jobs or Jobs()
-    per_level = 2 if hamiltonian.basis.spin == "none" else 1
-    energies = compute_spectrum(hamiltonian, k, jobs=replace(jobs, scratch=None)).energies
-    occupation = fill_levels(energies, n_electrons * len(k) / per_level, temperature)
-    n_spin = hamiltonian.basis.n_spin
-    entries = np.zeros((n_spin, hamiltonian.hamiltonian.entries.shape[1]), complex)
-    tasks = k_tasks(k, n_spin)
-    work = _DensityWork(hamiltonian, occupation, 1 / len(k), Dense(device=jobs.device))
-    for task, result in zip(tasks, run_tasks(work, tasks, replace(jobs, scratch=None)), strict=True):
-        entries[task.spin] += result["entries"]
-    keep = entries if hamiltonian.basis.spin == "spinor" else entries.real
+    hamiltonian, spin = hermitian(hamiltonian), hamiltonian.basis.spin
+    solver = Eigensolver(options=replace(options or SolverOptions(), name="dense"))
+    jobs = replace(jobs or Jobs(), scratch=None)
+    results, place = evaluate(hamiltonian, mesh.points, LevelsAndWeights(keep="complex128"), solver=solver, jobs=jobs)
+    energies = np.stack([one["energies"] for one in results])[place]
+    occupation = fill_levels(energies, n_electrons / (2 if spin == "none" else 1), temperature, weights=mesh.weights[:, None])
+    entries = integrate(hamiltonian, mesh, _DensityMatrix(occupation), solver=KeptStates(results, place, mesh.points))["entries"]
+    keep = entries if spin == "spinor" else entries.real
     return replace(hamiltonian.hamiltonian, entries=np.ascontiguousarray(keep)), occupation.fermi_energy
 
 

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from deeph.files.finished import finished_file
 from deeph.physics.basis import Basis
 from deeph.physics.harmonics import solid_harmonics
 from deeph.physics.orbitals import Orbitals
 from deeph.physics.system import SYMBOLS, FloatArray, System
 from deeph.physics.units import CODATA
 from deeph.runtime.errors import DataError, UsageError
-from postprocess.output.tables import finished_file
 from postprocess.states.states import States
 
 Array = npt.NDArray[Any]

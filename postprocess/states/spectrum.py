@@ -1,18 +1,20 @@
 """What is computed at each k-point of a path or mesh: energies, and what the states are made of."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
 from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.system import FloatArray, IntArray
 from deeph.runtime.errors import DataError
-from postprocess.eigen.kjobs import Jobs, KTask, Result, Results, fingerprint, run_tasks
+from postprocess.eigen.levels import Levels
+from postprocess.eigen.solver import SolverFactory, StateSolver
+from postprocess.states.integrate import evaluate
+from postprocess.states.kjobs import Jobs, Result, Results
 from postprocess.states.projectors import Projector
-from postprocess.states.states import Dense, SolverFactory, States, StateSolver
+from postprocess.states.states import States
 
 WEIGHT, SIGNED = "weight:", "signed:"
 """Heads of the names of shares, and of quantities with a sign, among the arrays of a k-point."""
@@ -55,56 +57,88 @@ class Spectrum:
 
 
 @dataclass(frozen=True)
-class SpectrumWork:
-    """Solve at one k and project; sent to worker processes.
+class LevelsAndWeights:
+    """The quantity that band structures are made of; see :class:`postprocess.states.integrate.Quantity`.
 
     Attributes
     ----------
-    hamiltonian : Hamiltonian
-        With Hermitian matrices.
-    solver : SolverFactory
-        See :mod:`postprocess.states.states`.
     projectors : tuple of Projector
         See :mod:`postprocess.states.projectors`.
-    vectors : dtype name or None
+    keep : dtype name or None
         Precision in which the states themselves are kept, ``"complex64"`` or ``"complex128"``.
     """
 
-    hamiltonian: Hamiltonian
-    solver: SolverFactory
     projectors: tuple[Projector, ...] = ()
-    vectors: str | None = None
+    keep: str | None = None
 
-    @cached_property
-    def _solve(self) -> StateSolver:
-        return self.solver(self.hamiltonian)
+    @property
+    def needs_vectors(self) -> bool:
+        """Whether anything is made of the coefficients."""
+        return bool(self.projectors) or self.keep is not None
 
-    def __call__(self, task: KTask) -> Result:
+    def __call__(self, states: States) -> Result:
         """The arrays of one k-point: energies, residuals, first, complete, weights, vectors."""
-        k = np.array(task.k)
-        levels = self._solve(k, task.spin, vectors=bool(self.projectors) or self.vectors is not None)
+        levels = states.levels
         first = -1 if levels.first is None else levels.first
         out: Result = {"energies": levels.energies, "residuals": levels.residuals, "first": np.array(first)}
         out["complete"] = np.array(levels.complete is True)
-        states = States(self.hamiltonian, k, task.spin, levels.energies, levels.vectors)
-        for projector in self.projectors:
-            head = SIGNED if getattr(projector, "signed", False) else WEIGHT
-            out |= {head + label: np.asarray(weight, np.float64) for label, weight in projector(states).items()}
-        if self.vectors is not None:
-            out["vectors"] = levels.vectors.astype(self.vectors)
+        if len(levels.vectors):  # of MPI ranks that work together, only the first one has them
+            for projector in self.projectors:
+                head = SIGNED if getattr(projector, "signed", False) else WEIGHT
+                out |= {head + label: np.asarray(weight, np.float64) for label, weight in projector(states).items()}
+        if self.keep is not None:
+            out["vectors"] = levels.vectors.astype(self.keep)
         return out
+
+
+def kept_levels(result: Result) -> Levels:
+    """The levels of one k-point as :class:`LevelsAndWeights` kept them."""
+    first = int(result["first"])
+    vectors = result["vectors"].astype(np.complex128, copy=False)
+    return Levels(result["energies"], vectors, result["residuals"], None if first < 0 else first, bool(result["complete"]) or None)
+
+
+def kept_states(hamiltonian: Hamiltonian, k: FloatArray, results: Results) -> Iterator[States]:
+    """The states that :class:`LevelsAndWeights` kept, of all k-points of the first spin channel, then of the second."""
+    for number, result in enumerate(results):
+        spin, n = divmod(number, len(k))
+        yield States(hamiltonian, k[n], spin, kept_levels(result))
+
+
+@dataclass(frozen=True)
+class KeptStates:
+    """A factory of solvers that look the states up which :class:`LevelsAndWeights` kept, so that no k is diagonalized twice.
+
+    Attributes
+    ----------
+    results : Results
+        Of :func:`postprocess.states.integrate.evaluate`.
+    place : (n_spin, n_k) int array
+        Into the results.
+    k : (n_k, 3) array
+        Fractional; no others can be asked for.
+    """
+
+    results: Results
+    place: IntArray
+    k: FloatArray
+
+    def __call__(self, hamiltonian: Hamiltonian) -> StateSolver:
+        """The solver of the Hamiltonian that the states belong to."""
+        del hamiltonian
+        number = {tuple(k): n for n, k in enumerate(self.k.tolist())}
+
+        def solve(k: FloatArray, spin: int, *, vectors: bool = True) -> Levels:
+            del vectors
+            return kept_levels(self.results[int(self.place[spin, number[tuple(k.tolist())]])])
+
+        return solve
 
 
 def describe_solver(solver: SolverFactory, n_orbitals: int) -> str:
     """Name of a solver and the size of its problem."""
     describe = getattr(solver, "describe", None)  # another factory, of a user, may have none
     return str(describe(n_orbitals)) if describe else f"{solver}, {n_orbitals} orbitals"
-
-
-def k_tasks(k: FloatArray, n_spin: int) -> list[KTask]:
-    """All k-points of spin up (or of the only channel), then those of spin down."""
-    points = [cast("tuple[float, float, float]", tuple(float(x) for x in row)) for row in np.asarray(k, float).reshape(-1, 3)]
-    return [KTask(spin, point) for spin in range(n_spin) for point in points]
 
 
 def compute_spectrum(
@@ -120,7 +154,7 @@ def compute_spectrum(
     Parameters
     ----------
     hamiltonian : Hamiltonian
-        With Hermitian H and S, see :func:`postprocess.eigen.dense.hermitian`.
+        With Hermitian H and S, see :func:`postprocess.eigen.hermitian.hermitian`.
     k : (n_k, 3) array
         Fractional.
     solver : SolverFactory, optional
@@ -133,49 +167,12 @@ def compute_spectrum(
     Raises
     ------
     DataError
-        As the solver, the projectors and :func:`postprocess.eigen.kjobs.run_tasks`.
+        As the solver, the projectors and :func:`postprocess.states.kjobs.run_tasks`.
     """
     jobs = jobs or Jobs()
-    results, place = run_spectrum(hamiltonian, k, solver=solver, projectors=projectors, jobs=jobs)
+    results, place = evaluate(hamiltonian, k, LevelsAndWeights(tuple(projectors)), solver=solver, jobs=jobs)
     with jobs.useful():
         return arranged(results, place)
-
-
-def run_spectrum(
-    hamiltonian: Hamiltonian,
-    k: FloatArray,
-    *,
-    solver: SolverFactory | None = None,
-    projectors: Sequence[Projector] = (),
-    jobs: Jobs | None = None,
-    vectors: str | None = None,
-) -> tuple[Results, IntArray]:
-    """What :func:`compute_spectrum` finds at the distinct k-points, and which of the results belongs to each point of each spin.
-
-    Parameters
-    ----------
-    hamiltonian, k, solver, projectors, jobs
-        As for :func:`compute_spectrum`.
-    vectors : dtype name, optional
-        Keep the states, see :class:`SpectrumWork`.
-
-    Returns
-    -------
-    results : Results
-        See :meth:`SpectrumWork.__call__`.
-    place : (n_spin, n_k) int array
-        Into the results.
-    """
-    n_spin = hamiltonian.basis.n_spin
-    all_tasks = k_tasks(k, n_spin)
-    tasks = list(dict.fromkeys(all_tasks))  # corners of a path occur twice
-    jobs = jobs or Jobs()
-    seen = () if jobs.together and jobs.group.rank else tuple(projectors)  # only the first of them has the states
-    work = SpectrumWork(hamiltonian, solver or Dense(device=jobs.device), seen, vectors)
-    options = (work.solver, work.projectors, *([vectors] if vectors else []))
-    results = run_tasks(work, tasks, jobs, identity=fingerprint(hamiltonian, tasks, *options) if jobs.scratch else "")
-    place = {task: n for n, task in enumerate(tasks)}
-    return results, np.array([place[task] for task in all_tasks]).reshape(n_spin, -1)
 
 
 def arranged(results: Results, place: IntArray) -> Spectrum:

@@ -55,15 +55,12 @@ class Jobs:
         None keeps them in memory.
     together : bool
         All MPI ranks work on each k-point together (SLEPc) and the first one has the result; else each has k-points of its own.
-    device : str
-        For dense matrices: "cpu" (LAPACK), or a device of torch such as "cuda".
     """
 
     n_workers: int = 1
     group: Group = field(default_factory=Group)
     scratch: Path | None = None
     together: bool = False
-    device: str = "cpu"
 
     def finish(self) -> None:
         """Remove the single results, once what was made of them is safe."""
@@ -88,19 +85,22 @@ class Jobs:
 class Results(Sequence[Result]):
     """Results in the order of the tasks, read from their files one by one when they are kept there."""
 
-    def __init__(self, n: int, memory: dict[int, Result], scratch: Path | None) -> None:
-        self._n, self._memory, self._scratch = n, memory, scratch
+    def __init__(self, order: Sequence[int], memory: dict[int, Result], scratch: Path | None) -> None:
+        self._order, self._memory, self._scratch = order, memory, scratch
 
     def __len__(self) -> int:
-        return self._n
+        return len(self._order)
 
-    def __getitem__(self, number: Any) -> Any:
-        if number >= self._n:
-            raise IndexError(number)
+    def __getitem__(self, place: Any) -> Any:
+        number = self._order[place]
         if self._scratch is None:
             return self._memory[number]
         with np.load(_part(self._scratch, number)) as file:
             return dict(file)
+
+    def arranged(self, place: npt.NDArray[np.int64]) -> "Results":
+        """The same results in another order, some of them several times."""
+        return Results([self._order[n] for n in place.ravel().tolist()], self._memory, self._scratch)
 
 
 def run_tasks(work: Work, tasks: Sequence[KTask], jobs: Jobs | None = None, *, identity: str = "") -> Results:
@@ -142,7 +142,7 @@ def run_tasks(work: Work, tasks: Sequence[KTask], jobs: Jobs | None = None, *, i
         raise errors[0]
     if scratch is None:
         memory = dict(group.gathered(list(memory.items())))
-    return Results(len(tasks), memory, scratch)
+    return Results(range(len(tasks)), memory, scratch)
 
 
 def fingerprint(hamiltonian: Hamiltonian, tasks: Sequence[KTask], *options: Any) -> str:

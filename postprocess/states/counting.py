@@ -17,7 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from deeph.physics.system import FloatArray, IntArray
-from postprocess.lattice.mesh import KMesh, simplices
+from postprocess.lattice.mesh import simplices
+from postprocess.states.mesh_levels import MeshLevels
 
 Smearing = Literal["gaussian", "fermi-dirac"]
 REACH = {"gaussian": 9.0, "fermi-dirac": 40.0}
@@ -31,28 +32,6 @@ class StateCount(Protocol):
 
     def __call__(self, energies: FloatArray) -> FloatArray:
         """(n_spin, n_projections, m) states below (m,) ascending energies in eV."""
-
-
-@dataclass(frozen=True)
-class MeshLevels:
-    """Levels on a mesh.
-
-    Attributes
-    ----------
-    mesh : KMesh
-        Where.
-    reciprocal : (3, 3) array
-        Reciprocal vectors in rows, 1/Angstrom.
-    energies : (n_spin, n_k, n_bands) array
-        eV, ascending.
-    weights : (n_spin, n_k, n_bands, n_projections) array
-        What each level contributes to each projection; the first one is the total, 1, or 2 where a level holds both spins.
-    """
-
-    mesh: KMesh
-    reciprocal: FloatArray
-    energies: FloatArray
-    weights: FloatArray
 
 
 @dataclass(frozen=True)

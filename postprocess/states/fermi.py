@@ -1,0 +1,261 @@
+"""The Fermi level: given, stored with the data, or from the number of electrons."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from deeph.physics.hamiltonian import Hamiltonian
+from deeph.physics.system import FloatArray, System
+from deeph.runtime.errors import DataError
+from postprocess.eigen.band_symmetries import make_mesh
+from postprocess.eigen.options import SolverOptions
+from postprocess.eigen.selection import DENSE_LIMIT
+from postprocess.lattice.mesh import KMesh
+from postprocess.lattice.special_points import periodic_directions
+from postprocess.states.counting import StateCount, TetrahedronCount
+from postprocess.states.inertia import frontier_levels
+from postprocess.states.kjobs import Jobs
+from postprocess.states.mesh_levels import MeshLevels, compute_mesh_levels
+
+STORED = "stored with the data"
+"""Origin of a Fermi level that came with the folder."""
+UNKNOWN = "unknown"
+"""In place of a level: it is not to be looked for."""
+SPACING = 0.2
+"""Distance of the k-points of the default mesh, 1/Angstrom with 2 pi."""
+SHARPNESS = 1e-11
+"""Electrons per electron that may be missing: where fewer change, there is a gap."""
+RESOLUTION = 1e-7
+"""eV, to which the edges of a gap are located."""
+DEGENERATE = 1e-6
+"""eV; levels so close are one level."""
+
+
+@dataclass(frozen=True)
+class FermiLevel:
+    """The energy up to which the levels hold the electrons.
+
+    Attributes
+    ----------
+    energy : float
+        eV, on the energy zero of H. Half way between ``low`` and ``high``, unless the count is uncertain.
+    low, high : float
+        Ends of the gap of an insulator, at the k-points that were looked at; equal for a metal, and where only the level is known; with
+        an uncertain count, what it leaves open.
+    origin : str
+        Where the level comes from.
+    """
+
+    energy: float
+    low: float
+    high: float
+    origin: str = ""
+
+    @property
+    def gap(self) -> float:
+        """Distance of the ends, eV."""
+        return self.high - self.low
+
+
+def find_fermi_level(
+    hamiltonian: Hamiltonian,
+    fermi: float | str | None = None,
+    *,
+    needed: bool = False,
+    mesh: KMesh | None = None,
+    guess: float | None = None,
+    options: SolverOptions | None = None,
+    jobs: Jobs | None = None,
+) -> FermiLevel | None:
+    """The Fermi level that is asked for, or the best one that is known.
+
+    Parameters
+    ----------
+    hamiltonian : Hamiltonian
+        With H.
+    fermi : float, "count", "inertia" or "unknown", optional
+        The level in eV; "count" to fill levels even if a level is stored; "inertia" to count the levels at all points of ``mesh``, for
+        insulators; :data:`UNKNOWN` not to look for it. By default the stored level, else it is counted.
+    needed : bool
+        Whether an unknown level is an error; else None is returned for it.
+    mesh : KMesh, optional
+        Where levels are counted; by default :func:`regular_mesh`, and Gamma for cells too large for dense matrices.
+    guess : float, optional
+        eV, where the counts of a large cell begin.
+    options : SolverOptions, optional
+        How levels are found.
+    jobs : Jobs, optional
+        How the k-points of a small cell are shared.
+
+    Raises
+    ------
+    DataError
+        If the level cannot be known although it is needed, or an insulator's count was asked for and it is none.
+    """
+    known = given_or_stored(hamiltonian, fermi)
+    if known is not None:
+        return known
+    if fermi == UNKNOWN or (hamiltonian.n_electrons is None and fermi is None and not needed):
+        return None
+    n_electrons, options = known_electrons(hamiltonian), options or SolverOptions()
+    if fermi == "inertia":
+        return _counted_insulator(hamiltonian, make_mesh(hamiltonian) if mesh is None else mesh, options)
+    if hamiltonian.n_orbitals <= DENSE_LIMIT:
+        mesh = make_mesh(hamiltonian, regular_mesh(hamiltonian.system)) if mesh is None else mesh
+        return fermi_on_mesh(hamiltonian, mesh, options=options, jobs=jobs)
+    found = fermi_by_inertia(hamiltonian, guess=guess, options=options)
+    return replace(found, origin=f"{n_electrons:g} electrons counted at Gamma, {1000 * found.gap:.3g} meV between the levels there")
+
+
+def given_or_stored(hamiltonian: Hamiltonian, fermi: float | str | None) -> FermiLevel | None:
+    """The level that was given, or by default the one that came with the data; None if it is to be counted."""
+    if isinstance(fermi, int | float):
+        return FermiLevel(float(fermi), float(fermi), float(fermi), "given")
+    if fermi is None and hamiltonian.fermi_energy is not None:
+        return FermiLevel(*3 * (hamiltonian.fermi_energy,), STORED)
+    return None
+
+
+def known_electrons(hamiltonian: Hamiltonian) -> float:
+    """The number of electrons, or a clear error."""
+    if hamiltonian.n_electrons is None:
+        raise DataError(
+            "the number of electrons is not known (info.json has no 'occupation'), so no Fermi level can be computed; give --fermi EV, or "
+            "--center EV where a command has it"
+        )
+    return hamiltonian.n_electrons
+
+
+def regular_mesh(system: System, spacing: float = SPACING) -> tuple[int, int, int]:
+    """Numbers of k-points along the reciprocal vectors; one along directions with vacuum."""
+    lengths = np.linalg.norm(system.reciprocal, axis=1)
+    a, b, c = (max(1, int(np.ceil(x / spacing))) if p else 1 for x, p in zip(lengths, periodic_directions(system), strict=True))
+    return a, b, c
+
+
+def mesh_points(mesh: tuple[int, int, int]) -> FloatArray:
+    """(n_k, 3) fractional k-points of a Gamma-centred mesh."""
+    axes = [np.arange(n) / n for n in mesh]
+    return np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, 3)
+
+
+def fermi_on_mesh(hamiltonian: Hamiltonian, mesh: KMesh, *, options: SolverOptions | None = None, jobs: Jobs | None = None) -> FermiLevel:
+    """Fermi level at zero temperature by tetrahedra; in an insulator half way between the band edges on the mesh.
+
+    Parameters
+    ----------
+    hamiltonian : Hamiltonian
+        With ``n_electrons``.
+    mesh : KMesh
+        See :func:`postprocess.eigen.band_symmetries.make_mesh`.
+    options, jobs
+        As for :func:`postprocess.states.mesh_levels.compute_mesh_levels`; nothing is kept.
+
+    Raises
+    ------
+    DataError
+        If the number of electrons is not known or does not fit the number of bands.
+    """
+    n_electrons = known_electrons(hamiltonian)
+    dense = replace(options or SolverOptions(), name="dense")
+    levels = compute_mesh_levels(hamiltonian, mesh, options=dense, jobs=replace(jobs or Jobs(), scratch=None))
+    bracket = float(levels.energies.min()) - 1e-3, float(levels.energies.max()) + 1e-3
+    found = fermi_from_count(TetrahedronCount(levels), n_electrons, bracket)
+    if found.gap > 10 * RESOLUTION:
+        edges = gap_around(levels, found.energy)
+        found = FermiLevel((edges.low + edges.high) / 2, edges.low, edges.high)
+    return replace(found, origin=f"{n_electrons:g} electrons on a {' x '.join(map(str, mesh.divisions))} mesh")
+
+
+def fermi_from_count(count: StateCount, n_electrons: float, bracket: tuple[float, float], *, error: float = 0.0) -> FermiLevel:
+    """Where the number of states reaches the number of electrons.
+
+    Parameters
+    ----------
+    count : StateCount
+        By tetrahedra, smeared levels, or the kernel polynomial method.
+    n_electrons : float
+        Electrons per cell.
+    bracket : (low, high)
+        Energies below and above all levels, eV.
+    error : float
+        By how many electrons the count may be wrong.
+
+    Raises
+    ------
+    DataError
+        If there are more electrons than the levels hold, or none.
+    """
+    total = float(count(np.array(bracket))[:, 0].sum(axis=0)[1])
+    sharp = SHARPNESS * n_electrons
+    if not 0 < n_electrons < total - sharp:
+        raise DataError(
+            f"{n_electrons:g} electrons, but the bands hold {total:g}; check 'occupation' in info.json (valence electrons per cell, both "
+            "spins)"
+        )
+    low, high = (_crossing(count, n_electrons + side * max(error, sharp), bracket) for side in (-1, 1))
+    energy = _crossing(count, n_electrons, bracket) if error > sharp else (low + high) / 2
+    return FermiLevel(energy, low, high, f"{n_electrons:g} electrons counted")
+
+
+def gap_around(levels: MeshLevels, energy: float) -> FermiLevel:
+    """An energy with the gap around it: the highest level below and the lowest above it, if equally many lie below it at every k-point."""
+    below = levels.energies < energy
+    n_below = below.sum(axis=-1)
+    if not below.any() or below.all() or (n_below != n_below[:, :1]).any():
+        return FermiLevel(energy, energy, energy)
+    return FermiLevel(energy, float(levels.energies[below].max()), float(levels.energies[~below].min()))
+
+
+def _crossing(count: StateCount, wanted: float, bracket: tuple[float, float]) -> float:
+    """Energy where the rising count passes a number."""
+    low, high = bracket
+    while high - low > RESOLUTION:
+        grid = np.linspace(low, high, 33)
+        place = int(np.clip(np.searchsorted(count(grid)[:, 0].sum(axis=0), wanted), 1, 32))
+        low, high = float(grid[place - 1]), float(grid[place])
+    return (low + high) / 2
+
+
+def fermi_by_inertia(
+    hamiltonian: Hamiltonian, k: FloatArray | None = None, *, guess: float | None = None, options: SolverOptions | None = None
+) -> FermiLevel:
+    """Half way between the highest filled and the lowest empty level of one or a few k-points, by counts of levels.
+
+    Parameters
+    ----------
+    hamiltonian : Hamiltonian
+        With ``n_electrons``.
+    k : (n_k, 3) array, optional
+        Fractional; Gamma by default, which is enough for an insulator and for a large cell.
+    guess, options
+        As for :func:`postprocess.states.inertia.frontier_levels`.
+
+    Returns
+    -------
+    FermiLevel
+        The distance of its ends is the gap of an insulator at these k-points, and the uncertainty for a metal.
+
+    Raises
+    ------
+    DataError
+        If the number of electrons is not known or does not fit the number of levels, or the factorization cannot count.
+    """
+    k = np.zeros((1, 3)) if k is None else np.asarray(k, float).reshape(-1, 3)
+    filled = known_electrons(hamiltonian) * len(k) / (2 if hamiltonian.basis.spin == "none" else 1)
+    low, high = frontier_levels(hamiltonian, k, round(filled), guess=guess, options=options)
+    return FermiLevel((low + high) / 2, low, high)
+
+
+def _counted_insulator(hamiltonian: Hamiltonian, mesh: KMesh, options: SolverOptions) -> FermiLevel:
+    """From counts at all points of a mesh; a level that is partly filled is an error, for a metal needs another method."""
+    k = mesh.points[mesh.index.ravel()]
+    filled = known_electrons(hamiltonian) * len(k) / (2 if hamiltonian.basis.spin == "none" else 1)
+    found = fermi_by_inertia(hamiltonian, k, options=options) if abs(filled - round(filled)) < 1e-6 else None
+    if found is None or found.gap < DEGENERATE:
+        at = "" if found is None else f" at {found.low:.6f} eV"
+        raise DataError(
+            f"{hamiltonian.n_electrons:g} electrons leave a level{at} partly filled at these {len(k)} k-points: this is a metal, whose "
+            "Fermi level needs a mesh; use --fermi count with --method tetrahedron, gaussian or kpm"
+        )
+    return replace(found, origin=f"levels counted at {len(k)} k-points, gap {found.gap:.6f} eV there")
