@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from deeph.physics.system import System
 from deeph.runtime.errors import DataError, UsageError
 from postprocess.lattice.kpath import make_kpath, read_kpath
-from postprocess.lattice.special_points import periodic_directions, special_points
+from postprocess.lattice.periodic import periodic_directions
+from postprocess.lattice.special_points import special_points
 
 A = 2.46
 HEX120 = np.array([[A, 0, 0], [-A / 2, A * np.sqrt(3) / 2, 0], [0, 0, 18]])

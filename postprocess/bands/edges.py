@@ -11,7 +11,7 @@ from deeph.runtime.errors import DataError
 from postprocess.bands.bands import BandEdge, Bands
 from postprocess.bands.derivatives import BandPoint
 from postprocess.lattice.directions import named_directions
-from postprocess.lattice.special_points import periodic_directions
+from postprocess.lattice.periodic import in_plane_reciprocal, periodic_directions
 from postprocess.states.states import Dense, StateSolver
 
 LARGEST_STEP = 0.05
@@ -105,7 +105,7 @@ def true_edge(hamiltonian: Hamiltonian, start: BandEdge, *, highest: bool) -> Ed
     """
     solve, sign = Dense()(hamiltonian), 1.0 if highest else -1.0
     plane = _plane(hamiltonian)
-    to_fractional = np.linalg.inv(hamiltonian.system.reciprocal)
+    to_fractional = np.linalg.inv(in_plane_reciprocal(hamiltonian))
 
     def at(k: FloatArray) -> BandPoint:
         return BandPoint(hamiltonian, k, start.spin, solve(k, start.spin), start.band)
@@ -128,7 +128,7 @@ def true_edge(hamiltonian: Hamiltonian, start: BandEdge, *, highest: bool) -> Ed
 
 def _plane(hamiltonian: Hamiltonian) -> FloatArray:
     """(n, 3) orthonormal Cartesian directions in which bands disperse."""
-    axes = np.flatnonzero(periodic_directions(hamiltonian.system))
+    axes = np.flatnonzero(periodic_directions(hamiltonian))
     return np.asarray(np.linalg.qr(hamiltonian.system.cell[axes].T)[0].T)
 
 
@@ -143,7 +143,7 @@ def _described(point: BandPoint, plane: FloatArray) -> EdgeReport:
     axes *= np.sign(axes[np.arange(len(axes)), np.abs(axes).argmax(axis=1)])[:, None]
     warped = any(np.ptp(1 / point.masses(axis)) > ISOTROPIC * np.abs(inverse).max() for axis in axes)
     if warped or np.ptp(inverse) < ISOTROPIC * np.abs(inverse).max():
-        named = named_directions(point.hamiltonian.system)
+        named = named_directions(point.hamiltonian)
         names, axes = list(named), np.array(list(named.values())).reshape(-1, 3)
     masses = [sorted(point.masses(axis).tolist(), key=abs, reverse=True) for axis in axes]
     return EdgeReport(point.energy, k, len(point.group), masses, axes.tolist(), names)
@@ -198,4 +198,4 @@ def _bisected(
 
 def _speed(point: BandPoint, line: tuple[FloatArray, FloatArray]) -> float:
     """Largest speed of the group along a line, m/s."""
-    return float(np.abs(point.velocities((line[1] - line[0]) @ point.hamiltonian.system.reciprocal)).max())
+    return float(np.abs(point.velocities((line[1] - line[0]) @ in_plane_reciprocal(point.hamiltonian))).max())

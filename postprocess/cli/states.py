@@ -15,7 +15,7 @@ from postprocess.cli.solver import add_solver_options, check_solver_options, cho
 if TYPE_CHECKING:
     from deeph.physics.hamiltonian import Hamiltonian
     from deeph.physics.orbitals import Orbitals
-    from deeph.physics.system import FloatArray, System
+    from deeph.physics.system import FloatArray
     from deeph.runtime.processes import Group
     from postprocess.eigen.kjobs import Jobs, Results
     from postprocess.eigen.spectrum import SpectrumWork
@@ -95,7 +95,7 @@ def _charges(args: argparse.Namespace, data: "Hamiltonian", group: "Group") -> i
     from postprocess.density.fermi import mesh_points, regular_mesh
     from postprocess.states.charges import compute_density_matrix, mulliken_charges
 
-    mesh = np.array(args.mesh or regular_mesh(data.system))
+    mesh = np.array(args.mesh or regular_mesh(data))
     if mesh.min() < 1:
         raise UsageError(f"--mesh {' '.join(map(str, mesh))}: expected three positive numbers")
     k = mesh_points((int(mesh[0]), int(mesh[1]), int(mesh[2]))) + np.array(args.shift) / mesh * (mesh > 1)
@@ -112,7 +112,7 @@ def _charges(args: argparse.Namespace, data: "Hamiltonian", group: "Group") -> i
     return 0
 
 
-def parse_k(text: str, system: "System") -> "FloatArray":
+def parse_k(text: str, data: "Hamiltonian") -> "FloatArray":
     """A label of the lattice, or three fractional coordinates.
 
     Raises
@@ -125,7 +125,7 @@ def parse_k(text: str, system: "System") -> "FloatArray":
     from deeph.runtime.errors import UsageError
     from postprocess.lattice.special_points import special_points
 
-    for lattice in special_points(system):
+    for lattice in special_points(data):
         if text in lattice.points:
             return lattice.points[text]
     try:
@@ -133,7 +133,7 @@ def parse_k(text: str, system: "System") -> "FloatArray":
     except (ValueError, ZeroDivisionError):
         k = np.zeros(0)
     if k.shape != (3,):
-        known = special_points(system)[0].describe()
+        known = special_points(data)[0].describe()
         raise UsageError(f"--k {text}: expected three fractional coordinates such as 1/3,1/3,0, or one of {known}")
     return k
 
@@ -147,7 +147,7 @@ def _states(args: argparse.Namespace, data: "Hamiltonian", group: "Group") -> in
     from postprocess.output.state_files import PRECISIONS
     from postprocess.states.states import Dense
 
-    k = np.array([parse_k(text, data.system) for text in args.k])
+    k = np.array([parse_k(text, data) for text in args.k])
     orbitals = _read_orbitals(args, data) if args.cube else {}
     levels, fermi, _ = choose_levels(args, data, window_selects=True)
     fermi = fermi if fermi is not None else args.fermi if args.fermi is not None else data.fermi_energy

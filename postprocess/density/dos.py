@@ -15,6 +15,7 @@ from postprocess.density.fermi import RESOLUTION, FermiInterval, find_fermi_leve
 from postprocess.eigen.dense import hermitian
 from postprocess.eigen.kjobs import Jobs, KTask, Result, fingerprint, run_tasks
 from postprocess.lattice.mesh import Divisions, KMesh, make_mesh
+from postprocess.lattice.periodic import in_plane_reciprocal
 from postprocess.states.projections import Projections
 from postprocess.states.states import Dense, States
 
@@ -130,7 +131,7 @@ def compute_mesh_levels(
     energies, shares = (a.reshape(n_spin, len(mesh.points), *a.shape[1:]) for a in arrays.values())
     both = 2.0 if hamiltonian.basis.spin == "none" else 1.0
     weights = both * np.concatenate([np.ones((*energies.shape, 1)), shares], axis=-1)
-    return MeshLevels(mesh, hamiltonian.system.reciprocal, energies, weights)
+    return MeshLevels(mesh, in_plane_reciprocal(hamiltonian), energies, weights)
 
 
 @dataclass(frozen=True)
@@ -234,7 +235,7 @@ def compute_fermi_energy(hamiltonian: Hamiltonian, *, mesh: Divisions | None = N
         If the number of electrons is not known or does not fit the number of bands.
     """
     n_electrons = known_electrons(hamiltonian)
-    divisions = mesh or regular_mesh(hamiltonian.system)
+    divisions = mesh or regular_mesh(hamiltonian)
     levels = compute_mesh_levels(hamiltonian, make_mesh(hamiltonian, divisions), jobs=replace(jobs or Jobs(), scratch=None))
     bracket = float(levels.energies.min()) - 1e-3, float(levels.energies.max()) + 1e-3
     found = find_fermi_level(TetrahedronCount(levels), n_electrons, bracket)

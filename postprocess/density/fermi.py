@@ -5,11 +5,11 @@ from typing import NamedTuple
 import numpy as np
 
 from deeph.physics.hamiltonian import Hamiltonian
-from deeph.physics.system import FloatArray, System
+from deeph.physics.system import FloatArray
 from deeph.runtime.errors import DataError
 from postprocess.density.counting import MeshLevels, StateCount
 from postprocess.lattice.mesh import KMesh
-from postprocess.lattice.special_points import periodic_directions
+from postprocess.lattice.periodic import in_plane_reciprocal, periodic_directions
 
 SPACING = 0.2
 """Distance of the k-points of the default mesh, 1/Angstrom with 2 pi."""
@@ -21,10 +21,10 @@ DEGENERATE = 1e-6
 """eV; levels so close are one level."""
 
 
-def regular_mesh(system: System, spacing: float = SPACING) -> tuple[int, int, int]:
-    """Numbers of k-points along the reciprocal vectors; one along directions with vacuum."""
-    lengths = np.linalg.norm(system.reciprocal, axis=1)
-    a, b, c = (max(1, int(np.ceil(x / spacing))) if p else 1 for x, p in zip(lengths, periodic_directions(system), strict=True))
+def regular_mesh(hamiltonian: Hamiltonian, spacing: float = SPACING) -> tuple[int, int, int]:
+    """Numbers of k-points along the reciprocal vectors; one along directions that are not periodic."""
+    lengths = np.linalg.norm(in_plane_reciprocal(hamiltonian), axis=1) - 1e-6
+    a, b, c = (max(1, int(np.ceil(x / spacing))) if p else 1 for x, p in zip(lengths, periodic_directions(hamiltonian), strict=True))
     return a, b, c
 
 

@@ -125,7 +125,7 @@ def find_fermi_energy(
             "'occupation'); give --fermi EV, or --center EV"
         )
     if hamiltonian.n_orbitals <= DENSE_LIMIT:
-        mesh = regular_mesh(hamiltonian.system)
+        mesh = regular_mesh(hamiltonian)
         origin = f"{hamiltonian.n_electrons:g} electrons on a {mesh[0]} x {mesh[1]} x {mesh[2]} mesh"
         return compute_fermi_energy(hamiltonian, mesh=mesh), origin
     found = fermi_by_counts(hamiltonian, guess=guess, backend=backend, single=single, project=project)
