@@ -1,5 +1,6 @@
 """The point group of a lattice, to within a tolerance, and the cell that has it exactly."""
 
+from functools import cache
 from itertools import product
 
 import numpy as np
@@ -17,12 +18,18 @@ def lattice_symmetries(vectors: FloatArray, tolerance: float = 1e-3) -> IntArray
     tolerance : float
         Largest change of a scalar product of two vectors, relative to their lengths.
     """
-    W = np.array(list(product((-1, 0, 1), repeat=9))).reshape(-1, 3, 3)
-    W = W[np.abs(np.rint(np.linalg.det(W))) == 1]
+    W = _unimodular()
     metric = vectors @ vectors.T
     turned = np.swapaxes(W, 1, 2) @ metric @ W
     scale = np.sqrt(np.outer(metric.diagonal(), metric.diagonal()))
     return np.asarray(W[(np.abs(turned - metric) < tolerance * scale).all(axis=(1, 2))])
+
+
+@cache
+def _unimodular() -> IntArray:
+    """All matrices of -1, 0 and 1 with determinant 1 or -1: enough for every symmetry of shortest vectors."""
+    W = np.array(list(product((-1, 0, 1), repeat=9))).reshape(-1, 3, 3)
+    return np.asarray(W[np.abs(np.rint(np.linalg.det(W))) == 1])
 
 
 def symmetrized(cell: FloatArray, tolerance: float) -> FloatArray:
