@@ -4,7 +4,7 @@ import logging
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deeph.physics.system import System
@@ -175,6 +175,7 @@ def slab_cells(draw, plane):
     return (np.diag([draw(st.sampled_from([-1, 1])), 1, 1]) @ cell @ turn)[draw(st.permutations([0, 1, 2]))]
 
 
+@settings(deadline=None)
 @given(st.data(), st.floats(1, 3), st.floats(0.2, 0.9))
 def test_points_of_centred_rectangles_lie_on_the_edge_of_the_zone(data, length, ratio):
     """Whatever the cell: X and A1 are corners of the zone, Y and S halve edges."""
@@ -189,6 +190,7 @@ def test_points_of_centred_rectangles_lie_on_the_edge_of_the_zone(data, length, 
     assert make_kpath(system).labels == ("G", "X", "S", "A1", "Y", "G")
 
 
+@settings(deadline=None)
 @given(st.data(), st.floats(2.3, 3), st.floats(0.2, 0.8))
 def test_points_of_oblique_planes_lie_on_the_edge_of_the_zone(data, width, shift):
     system = one_atom(data.draw(slab_cells(np.array([[2, 0], [shift, width]]))))

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from band_cases import random_model, supercell
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from lattice_models import graphene, one_orbital_model
 
@@ -110,6 +110,7 @@ def test_unfolding_knows_the_matrix_for_a_tilted_vacuum_vector():
     assert make_unfolding(big.system, np.array(str(caught.value).rpartition("=")[2].split(","), float).reshape(3, 3)).n_cells == 6
 
 
+@settings(deadline=None)
 @given(st.floats(-20, 20), st.floats(-20, 20), st.permutations([0, 1, 2]), st.integers(1, 3))
 def test_in_plane_reciprocal(x, y, axes, dimension):
     """k.a stays 2 pi k, the vectors of periodic directions lie in the span of the lattice vectors, those of the others normal to it."""
@@ -185,6 +186,7 @@ def moved(data, cells):
     return Hamiltonian(system, data.basis, on(data.S), on(data.H), n_electrons=data.n_electrons, fermi_energy=data.fermi_energy)
 
 
+@settings(deadline=None)
 @given(st.lists(st.lists(st.integers(-3, 3), min_size=3, max_size=3), min_size=3, max_size=3))
 def test_the_cells_of_the_atoms_do_not_matter(cells):
     data = random_model(1)
@@ -222,6 +224,17 @@ def test_dft_data(shared_data, case, expected):
     data = openmx.read(shared_data / "openmx" / case)
     assert periodic_directions(data) == periodic_directions(data.system) == expected
     assert tuple(n > 1 for n in mesh_divisions(data)) == tuple(n > 1 for n in regular_mesh(data)) == expected
+
+
+@pytest.mark.parametrize("case", ["h2o", "mini_te_chain_soc", "mos2", "gaas", "tbg28"])
+def test_vacuum_is_the_same_where_structures_are_made(shared_data, case):
+    openmx = pytest.importorskip("preprocess.readers.openmx")
+    from preprocess.structures.layers import vacuum_axes
+
+    system = openmx.read(shared_data / "openmx" / case).system
+    for height in (0.7, 1.0, 1.3):
+        other = System(system.cell * np.array([[1], [1], [height]]), system.positions, system.numbers)
+        assert vacuum_axes(other) == [axis for axis in range(3) if not periodic_directions(other)[axis]]
 
 
 def test_water_across_the_boundary_stays_a_molecule(shared_data):
