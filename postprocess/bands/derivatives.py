@@ -118,6 +118,6 @@ class BandPoint:
     def masses(self, direction: FloatArray) -> FloatArray:
         """(g,) effective masses along a Cartesian direction in units of m_e, e.g. those of heavy and light holes."""
         u = np.asarray(direction, float) / np.linalg.norm(direction)
-        if len(self.group) == len(self.levels.energies):
+        if len(self.group) == len(self.levels.energies) < self.hamiltonian.H_bloch.n_orbitals:
             raise UsageError("all levels belong to one group; compute more of them")
         return HBAR2_OVER_MASS / np.linalg.eigvalsh(np.einsum("a,b,abmn->mn", u, u, self.curvatures))

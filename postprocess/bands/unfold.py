@@ -17,7 +17,7 @@ from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.system import FloatArray, IntArray, System
 from deeph.runtime.errors import DataError, UsageError
 from postprocess.lattice.kpath import KPath
-from postprocess.lattice.special_points import periodic_directions
+from postprocess.lattice.periodic import periodic_directions, straightened
 from postprocess.states.projectors import Weights
 from postprocess.states.states import States, atom_of_orbital
 
@@ -173,15 +173,16 @@ def _why_no_supercell(system: System, lattice: FloatArray, atoms: IntArray, tole
 
 def _turned(system: System, lattice: FloatArray) -> list[IntArray]:
     """Every M for which M @ primitive has the lengths and angles of the cell (the vacuum aside): only a rotation is left between them."""
-    lengths = np.linalg.norm(system.cell, axis=1)
-    vacuum = ~np.array(periodic_directions(system))
-    lattice = np.where(vacuum[:, None], lattice * (lengths / np.linalg.norm(lattice, axis=1))[:, None], lattice)
+    periodic = periodic_directions(system)
+    cell, lattice = straightened(system.cell, periodic), straightened(lattice, periodic)
+    lengths = np.linalg.norm(cell, axis=1)
+    lattice = lattice * np.where(periodic, 1.0, lengths / np.linalg.norm(lattice, axis=1))[:, None]
     reach = np.floor(1.02 * lengths.max() * np.linalg.norm(np.linalg.inv(lattice), axis=0)).astype(int)
     steps = np.stack(np.meshgrid(*[np.arange(-n, n + 1) for n in reach], indexing="ij"), -1).reshape(-1, 3)
     size = np.linalg.norm(steps @ lattice, axis=1)
     candidates = [steps[np.abs(size - length) < 0.02 * length] for length in lengths]
-    metric, scale = system.cell @ system.cell.T, np.outer(lengths, lengths)
-    hand = np.sign(np.linalg.det(system.cell) * np.linalg.det(lattice))
+    metric, scale = cell @ cell.T, np.outer(lengths, lengths)
+    hand = np.sign(np.linalg.det(cell) * np.linalg.det(lattice))
     matrices = [np.array(rows) for rows in product(*candidates)]
     turned = [(m, m @ lattice) for m in matrices if np.linalg.det(m) * hand > 0.5]
     return [m for m, vectors in turned if (np.abs(vectors @ vectors.T - metric) < 0.02 * scale).all()]

@@ -104,7 +104,7 @@ def _compute(args: argparse.Namespace, data: "Hamiltonian", jobs: "Jobs", title:
 
     unfolding = choose_unfolding(args, data)
     if unfolding is None:
-        path = choose_path(args.path, data.system, args.points)
+        path = choose_path(args.path, data, args.points)
     else:
         path = folded_path(choose_path(args.path, primitive_system(data.system, unfolding), args.points), unfolding, data.system)
     projectors: list[Projector] = [*choose_projectors(args, data), *([unfolding] if unfolding else [])]
@@ -185,7 +185,7 @@ def _report(args: argparse.Namespace, data: "list[Hamiltonian]", bands: "list[Ba
         return
     lines: list[str] = []
     for d, b in zip(data, bands, strict=True):
-        lattice = special_points(d.system)[0].lattice
+        lattice = special_points(d)[0].lattice
         lines += [
             f"{b.title}: {d.system.formula}, {d.system.n_atoms} atoms, {d.H_bloch.n_orbitals} orbitals, spin {d.basis.spin}, {lattice}",
             f"path         {'-'.join(b.path.labels)}, {len(b.path.k)} k-points, {b.path.ticks[-1]:.4f} 1/Angstrom",

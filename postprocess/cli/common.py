@@ -59,16 +59,16 @@ def load(folder: Path, *, predicted: bool | None = None) -> "tuple[Hamiltonian, 
     return data, bool(predicted) or not (folder / HAMILTONIAN).is_file()
 
 
-def choose_path(text: str | None, system: "System", n_points: int | None) -> "KPath":
+def choose_path(text: str | None, structure: "System | Hamiltonian", n_points: int | None) -> "KPath":
     """A path from a file if there is one of that name, else from labels."""
     from deeph.runtime.errors import UsageError
     from postprocess.lattice.kpath import make_kpath, read_kpath
 
     if text is not None and Path(text).is_file():
-        return read_kpath(text, system)
+        return read_kpath(text, structure)
     if text is not None and re.fullmatch(r"[^\s,=]*[_./\\][^\s,=]*", text):
         raise UsageError(f"--path {text}: there is no such file, and it is not a list of labels such as GMKG")
-    return make_kpath(system, text, n_points=n_points)
+    return make_kpath(structure, text, n_points=n_points)
 
 
 def folder_titles(folders: list[Path]) -> list[str]:

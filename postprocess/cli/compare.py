@@ -72,7 +72,7 @@ def _compare_bands(args: argparse.Namespace, reference: "Hamiltonian", other: "H
     from postprocess.bands.bands import compute_bands, compute_bands_like, share_fermi_energy
     from postprocess.compare.bands import compare_bands
 
-    path = choose_path(args.path, reference.system, args.points)
+    path = choose_path(args.path, reference, args.points)
     first = compute_bands(reference, path, fermi=args.fermi, title=titles[0])
     second = compute_bands_like(first, other, fermi=args.fermi, title=titles[1])
     return compare_bands(*share_fermi_energy([first, second]))

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from deeph.physics.hamiltonian import Hamiltonian
     from deeph.physics.orbitals import Orbitals
-    from deeph.physics.system import FloatArray, System
+    from deeph.physics.system import FloatArray
     from deeph.runtime.processes import Group
     from postprocess.states.kjobs import Jobs, Results
     from postprocess.states.states import States
@@ -95,7 +95,7 @@ def _charges(args: argparse.Namespace, data: "Hamiltonian", group: "Group") -> i
     from postprocess.states.charges import compute_density_matrix, density_mesh, mulliken_charges
     from postprocess.states.fermi import regular_mesh
 
-    n = tuple(args.mesh or regular_mesh(data.system))
+    n = tuple(args.mesh or regular_mesh(data))
     if min(n) < 1:
         raise UsageError(f"--mesh {' '.join(map(str, n))}: expected three positive numbers")
     mesh = density_mesh(data, (n[0], n[1], n[2]), tuple(x * (m > 1) for x, m in zip(args.shift, n, strict=True)))
@@ -113,7 +113,7 @@ def _charges(args: argparse.Namespace, data: "Hamiltonian", group: "Group") -> i
     return 0
 
 
-def parse_k(text: str, system: "System") -> "FloatArray":
+def parse_k(text: str, data: "Hamiltonian") -> "FloatArray":
     """A label of the lattice, or three fractional coordinates.
 
     Raises
@@ -126,7 +126,7 @@ def parse_k(text: str, system: "System") -> "FloatArray":
     from deeph.runtime.errors import UsageError
     from postprocess.lattice.special_points import special_points
 
-    for lattice in special_points(system):
+    for lattice in special_points(data):
         if text in lattice.points:
             return lattice.points[text]
     try:
@@ -134,7 +134,7 @@ def parse_k(text: str, system: "System") -> "FloatArray":
     except (ValueError, ZeroDivisionError):
         k = np.zeros(0)
     if k.shape != (3,):
-        known = special_points(system)[0].describe()
+        known = special_points(data)[0].describe()
         raise UsageError(f"--k {text}: expected three fractional coordinates such as 1/3,1/3,0, or one of {known}")
     return k
 
@@ -148,7 +148,7 @@ def _states(args: argparse.Namespace, data: "Hamiltonian", group: "Group") -> in
     from postprocess.states.integrate import evaluate
     from postprocess.states.spectrum import LevelsAndWeights, collect, describe_solver, kept_states
 
-    k = np.array([parse_k(text, data.system) for text in args.k])
+    k = np.array([parse_k(text, data) for text in args.k])
     orbitals = _read_orbitals(args, data) if args.cube else {}
     solver, fermi = choose_solver(args, data, window_selects=True)
     level = fermi if isinstance(fermi, FermiLevel) else given_or_stored(data, fermi)

@@ -6,7 +6,9 @@ from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.system import IntArray
 from deeph.runtime.errors import UsageError
 from postprocess.eigen.solver import compute_energies
-from postprocess.lattice.mesh import IDENTITY, Divisions, KMesh, Symmetry, lattice_symmetries, mesh_divisions, reduced_mesh
+from postprocess.lattice.mesh import IDENTITY, Divisions, KMesh, Symmetry, mesh_divisions, reduced_mesh
+from postprocess.lattice.periodic import in_plane_reciprocal
+from postprocess.lattice.point_group import lattice_symmetries
 
 SAME_ENERGY = 1e-4
 """eV; levels at two k-points related by a symmetry may differ by so much, the noise of a DFT code's integration grid."""
@@ -46,7 +48,7 @@ def make_mesh(
         return reduced_mesh(n, shift, IDENTITY[None])
     candidates = np.stack([IDENTITY, -IDENTITY])
     if symmetry == "all":
-        whole = lattice_symmetries(hamiltonian.system)
+        whole = lattice_symmetries(in_plane_reciprocal(hamiltonian))
         if np.prod(n) > 4 * len(whole):  # trying costs a diagonalization for each
             candidates = whole
     return reduced_mesh(n, shift, band_symmetries(hamiltonian, candidates))

@@ -1,1 +1,1 @@
-"""What follows from the lattice alone: special points, paths, meshes, directions; nothing here knows a matrix."""
+"""What follows from the lattice: what is periodic, special points, paths, meshes, directions; of matrices only which blocks there are."""

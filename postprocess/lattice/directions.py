@@ -4,14 +4,16 @@ from itertools import combinations, product
 
 import numpy as np
 
+from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.system import FloatArray, System
-from postprocess.lattice.special_points import periodic_directions, special_points
+from postprocess.lattice.periodic import in_plane_reciprocal, periodic_directions
+from postprocess.lattice.special_points import special_points
 
 SAME = 1e-3
 """Relative deviation of lengths and cosines that counts as rounding."""
 
 
-def named_directions(system: System) -> dict[str, FloatArray]:
+def named_directions(structure: System | Hamiltonian) -> dict[str, FloatArray]:
     """Cartesian unit vectors along which effective masses of degenerate bands are given.
 
     Returns
@@ -20,15 +22,16 @@ def named_directions(system: System) -> dict[str, FloatArray]:
         ``[100]``, ``[110]`` and ``[111]`` of a cubic lattice, whatever its cell; the directions from Gamma to the special points of a
         chain or a slab; the reciprocal vectors ``b1``, ``b2``, ``b3`` of another crystal.
     """
-    lattice = special_points(system)[-1]
+    system = structure if isinstance(structure, System) else structure.system
+    lattice = special_points(structure)[0]
     if "cubic" in lattice.lattice and (axes := _cubic_axes(system)) is not None:
         return {f"[{h}{k}{l}]": _unit(np.array([h, k, l]) @ axes) for h, k, l in ((1, 0, 0), (1, 1, 0), (1, 1, 1))}
-    if all(periodic_directions(system)):
+    if all(periodic_directions(structure)):
         return {f"b{n + 1}": _unit(b) for n, b in enumerate(system.reciprocal)}
     out: dict[str, FloatArray] = {}
     for name, k in lattice.points.items():
         if k.any():
-            u = _unit(k @ system.reciprocal)
+            u = _unit(k @ in_plane_reciprocal(structure))
             if all(abs(u @ other) < 1 - SAME for other in out.values()):
                 out[f"G-{name}"] = u
     return out

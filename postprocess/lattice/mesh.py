@@ -6,11 +6,11 @@ from math import lcm
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from deeph.physics.hamiltonian import Hamiltonian
-from deeph.physics.system import FloatArray, IntArray, System
+from deeph.physics.system import FloatArray, IntArray
 from deeph.runtime.errors import UsageError
+from postprocess.lattice.periodic import in_plane_reciprocal, periodic_directions
 from postprocess.lattice.special_points import special_points
 
 Divisions = tuple[int, int, int]
@@ -50,13 +50,8 @@ class KMesh:
         return sum(n > 1 for n in self.divisions)
 
 
-def coupled_directions(hamiltonian: Hamiltonian) -> npt.NDArray[np.bool_]:
-    """(3,) along which lattice vectors some block connects different cells, so that bands can disperse."""
-    return np.asarray(hamiltonian.S.pairs[:, :3].any(axis=0))
-
-
 def mesh_divisions(hamiltonian: Hamiltonian, density: float | None = None) -> Divisions:
-    """Divisions for so many points per 1/Angstrom (with 2 pi); one along directions without coupling.
+    """Divisions for so many points per 1/Angstrom (with 2 pi); one along directions that are not periodic.
 
     By default :data:`DENSITY`, and more if that puts the special points of the lattice on the mesh, where band edges often lie: multiples
     of 6 in a hexagonal plane (K has thirds, M halves), even numbers elsewhere.
@@ -67,15 +62,15 @@ def mesh_divisions(hamiltonian: Hamiltonian, density: float | None = None) -> Di
         If the density is not a positive number.
     """
     if density is None:
-        special = np.array(list(special_points(hamiltonian.system)[0].points.values()))
+        special = np.array([k for lattice in special_points(hamiltonian) for k in lattice.points.values()])
         steps = [lcm(*(d for d in (2, 3) if _holds(special[:, axis], d))) for axis in range(3)]
         n = (-(-n // step) * step if n > 1 else 1 for n, step in zip(mesh_divisions(hamiltonian, DENSITY), steps, strict=True))
         a, b, c = n
         return a, b, c
     if not 0 < density < 1e4:
         raise UsageError(f"k-density {density:g}: expected a positive number of points per 1/Angstrom, such as {DENSITY:g}")
-    lengths = np.linalg.norm(hamiltonian.system.reciprocal, axis=1)
-    a, b, c = np.where(coupled_directions(hamiltonian), np.maximum(1, np.ceil(lengths * density - 1e-6)), 1).astype(int).tolist()
+    lengths = np.linalg.norm(in_plane_reciprocal(hamiltonian), axis=1)
+    a, b, c = np.where(periodic_directions(hamiltonian), np.maximum(1, np.ceil(lengths * density - 1e-6)), 1).astype(int).tolist()
     return a, b, c
 
 
@@ -110,16 +105,6 @@ def reduced_mesh(divisions: Divisions, shift: tuple[float, float, float], operat
     _, label = connected_components(coo_array((np.ones(len(row), bool), (row, column)), shape=(len(k), len(k))), directed=False)
     _, first, index, count = np.unique(label, return_index=True, return_inverse=True, return_counts=True)
     return KMesh(divisions, shift, k[first], count / len(k), index.reshape(divisions))
-
-
-def lattice_symmetries(system: System) -> IntArray:
-    """(n, 3, 3) integer matrices W, acting on fractional k, that keep all lengths of the reciprocal lattice (to 0.1 %)."""
-    W = np.array(list(product((-1, 0, 1), repeat=9))).reshape(-1, 3, 3)
-    W = W[np.abs(np.rint(np.linalg.det(W))) == 1]
-    metric = system.reciprocal @ system.reciprocal.T
-    turned = np.swapaxes(W, 1, 2) @ metric @ W
-    scale = np.sqrt(np.outer(metric.diagonal(), metric.diagonal()))
-    return np.asarray(W[(np.abs(turned - metric) < 1e-3 * scale).all(axis=(1, 2))])
 
 
 def simplices(mesh: KMesh, reciprocal: FloatArray) -> tuple[IntArray, FloatArray]:

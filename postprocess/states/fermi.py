@@ -5,13 +5,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from deeph.physics.hamiltonian import Hamiltonian
-from deeph.physics.system import FloatArray, System
+from deeph.physics.system import FloatArray
 from deeph.runtime.errors import DataError
 from postprocess.eigen.band_symmetries import make_mesh
 from postprocess.eigen.options import SolverOptions
 from postprocess.eigen.selection import DENSE_LIMIT
 from postprocess.lattice.mesh import KMesh
-from postprocess.lattice.special_points import periodic_directions
+from postprocess.lattice.periodic import in_plane_reciprocal, periodic_directions
 from postprocess.states.counting import StateCount, TetrahedronCount
 from postprocess.states.inertia import frontier_levels
 from postprocess.states.kjobs import Jobs
@@ -101,7 +101,7 @@ def find_fermi_level(
     if fermi == "inertia":
         return _counted_insulator(hamiltonian, make_mesh(hamiltonian) if mesh is None else mesh, options)
     if hamiltonian.n_orbitals <= DENSE_LIMIT:
-        mesh = make_mesh(hamiltonian, regular_mesh(hamiltonian.system)) if mesh is None else mesh
+        mesh = make_mesh(hamiltonian, regular_mesh(hamiltonian)) if mesh is None else mesh
         return fermi_on_mesh(hamiltonian, mesh, options=options, jobs=jobs)
     found = fermi_by_inertia(hamiltonian, guess=guess, options=options)
     return replace(found, origin=f"{n_electrons:g} electrons counted at Gamma, {1000 * found.gap:.3g} meV between the levels there")
@@ -126,10 +126,10 @@ def known_electrons(hamiltonian: Hamiltonian) -> float:
     return hamiltonian.n_electrons
 
 
-def regular_mesh(system: System, spacing: float = SPACING) -> tuple[int, int, int]:
-    """Numbers of k-points along the reciprocal vectors; one along directions with vacuum."""
-    lengths = np.linalg.norm(system.reciprocal, axis=1)
-    a, b, c = (max(1, int(np.ceil(x / spacing))) if p else 1 for x, p in zip(lengths, periodic_directions(system), strict=True))
+def regular_mesh(hamiltonian: Hamiltonian, spacing: float = SPACING) -> tuple[int, int, int]:
+    """Numbers of k-points along the reciprocal vectors; one along directions that are not periodic."""
+    lengths = np.linalg.norm(in_plane_reciprocal(hamiltonian), axis=1) - 1e-6
+    a, b, c = (max(1, int(np.ceil(x / spacing))) if p else 1 for x, p in zip(lengths, periodic_directions(hamiltonian), strict=True))
     return a, b, c
 
 

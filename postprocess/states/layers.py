@@ -4,7 +4,7 @@ import numpy as np
 
 from deeph.physics.system import IntArray, System
 from deeph.runtime.errors import UsageError
-from postprocess.lattice.special_points import periodic_directions
+from postprocess.lattice.periodic import periodic_directions
 
 LAYER_GAP = 2.0
 """Angstrom without an atom between two layers; a sheet of bonded atoms (MoS2: 1.6) is one layer, van der Waals gaps are about 3."""

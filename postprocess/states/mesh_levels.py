@@ -10,6 +10,7 @@ from postprocess.eigen.hermitian import hermitian
 from postprocess.eigen.options import SolverOptions
 from postprocess.eigen.solver import Eigensolver
 from postprocess.lattice.mesh import KMesh
+from postprocess.lattice.periodic import in_plane_reciprocal
 from postprocess.states.integrate import evaluate
 from postprocess.states.kjobs import Jobs, Result
 from postprocess.states.projections import Projections
@@ -86,4 +87,4 @@ def compute_mesh_levels(
     energies, shares = (a[place] for a in arrays.values())
     both = 2.0 if hamiltonian.basis.spin == "none" else 1.0
     weights = both * np.concatenate([np.ones((*energies.shape, 1)), shares], axis=-1)
-    return MeshLevels(mesh, hamiltonian.system.reciprocal, energies, weights)
+    return MeshLevels(mesh, in_plane_reciprocal(hamiltonian), energies, weights)
