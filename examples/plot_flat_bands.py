@@ -15,7 +15,7 @@ from deeph import read_folder
 from deeph.runtime.errors import DeephError
 from deeph.runtime.processes import find_group
 from postprocess.bands.bands import compute_bands
-from postprocess.bands.edges import bandwidths
+from postprocess.bands.widths import bandwidths
 from postprocess.eigen.solver import Eigensolver
 from postprocess.lattice.kpath import make_kpath
 from postprocess.output.plot import save_figure

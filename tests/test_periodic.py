@@ -13,17 +13,19 @@ from deeph.physics.blocks import PairBlocks
 from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.system import System
 from deeph.runtime.errors import UsageError
-from postprocess.bands.bands import BandEdge, compute_bands
-from postprocess.bands.edges import find_crossings, true_edge
+from postprocess.bands.bands import compute_bands
+from postprocess.bands.crossings import find_crossings
+from postprocess.bands.extrema import true_edge
+from postprocess.bands.gap import BandEdge
 from postprocess.bands.unfold import make_unfolding
 from postprocess.density.dos import compute_fermi_energy
-from postprocess.density.fermi import regular_mesh
-from postprocess.eigen.dense import compute_energies
+from postprocess.eigen.solver import compute_energies
 from postprocess.lattice.directions import named_directions
 from postprocess.lattice.kpath import make_kpath
 from postprocess.lattice.mesh import make_mesh, mesh_divisions
 from postprocess.lattice.periodic import equivalent, in_plane_reciprocal, periodic_directions, winding_directions
 from postprocess.lattice.special_points import special_points
+from postprocess.states.fermi import regular_mesh
 
 TILT = np.array([[0, 0, 0], [0, 0, 0], [3.1, -7.4, 0]])
 TILTED_CHAIN = np.array([[0, 0, 0], [2.9, 0, 0], [-4.2, 1.3, 0]])

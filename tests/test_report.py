@@ -15,10 +15,12 @@ from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.system import System
 from deeph.physics.units import HBAR2_OVER_MASS
 from deeph.runtime.errors import DataError
-from postprocess.bands.bands import BandEdge, compute_bands
+from postprocess.bands.bands import compute_bands
 from postprocess.bands.connect import compute_connected
-from postprocess.bands.edges import bandwidths, true_edge
+from postprocess.bands.extrema import true_edge
+from postprocess.bands.gap import BandEdge
 from postprocess.bands.report import make_report
+from postprocess.bands.widths import bandwidths
 from postprocess.cli.bands import main
 from postprocess.density.dos import compute_dos
 from postprocess.eigen.band_symmetries import make_mesh

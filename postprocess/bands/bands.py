@@ -5,11 +5,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.system import FloatArray
 from postprocess.bands.connect import compute_connected
+from postprocess.bands.gap import Gap, find_gap
 from postprocess.eigen.hermitian import hermitian
 from postprocess.eigen.solver import Eigensolver, SolverFactory
 from postprocess.lattice.kpath import KPath
@@ -20,61 +19,6 @@ from postprocess.states.spectrum import compute_spectrum, describe_solver
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-
-@dataclass(frozen=True)
-class BandEdge:
-    """A valence band maximum or conduction band minimum on a path.
-
-    Attributes
-    ----------
-    energy : float
-        eV, on the energy zero of H.
-    spin, band : int
-        Channel and band, counted from 0.
-    k : (3,) array
-        Fractional wave vector.
-    """
-
-    energy: float
-    spin: int
-    band: int
-    k: FloatArray
-
-
-@dataclass(frozen=True)
-class Gap:
-    """What separates occupied from empty bands **on the path**; the true extrema may lie elsewhere.
-
-    Attributes
-    ----------
-    vbm, cbm : BandEdge
-        Highest level at or below the Fermi energy, lowest level above it.
-    is_metal : bool
-        Whether a band crosses the Fermi energy.
-    """
-
-    vbm: BandEdge
-    cbm: BandEdge
-    is_metal: bool
-
-    @property
-    def width(self) -> float:
-        """Gap in eV; 0 for a metal."""
-        return 0.0 if self.is_metal else self.cbm.energy - self.vbm.energy
-
-    @property
-    def is_direct(self) -> bool:
-        """Whether both edges lie at the same k."""
-        return bool(np.allclose(self.vbm.k, self.cbm.k, rtol=0, atol=1e-6))
-
-
-@dataclass(frozen=True)
-class DirectGap:
-    """The smallest gap at one k of the path: its width in eV, and the fractional k."""
-
-    width: float
-    k: FloatArray
 
 
 @dataclass(frozen=True)
@@ -123,30 +67,10 @@ class Bands:
 
     @property
     def gap(self) -> Gap | None:
-        """Band edges on the path; None without a Fermi level, when all bands lie on one side of it, or if they are not counted."""
+        """What separates occupied from empty bands on the path, see :func:`postprocess.bands.gap.find_gap`."""
         if self.fermi_energy is None or not self.counted:
             return None
-        below, above = self.energies <= self.fermi_energy, self.energies > self.fermi_energy  # NaN is neither
-        if not (above.any() and below.any()):
-            return None
-        vbm = self._edge(int(np.argmax(np.where(below, self.energies, -np.inf))))
-        cbm = self._edge(int(np.argmin(np.where(above, self.energies, np.inf))))
-        crossing = below.any(axis=1) & above.any(axis=1)
-        return Gap(vbm, cbm, bool(crossing.any()))
-
-    @property
-    def direct_gap(self) -> DirectGap | None:
-        """The smallest distance between levels below and above the Fermi level at one k of the path; None if there are none."""
-        if self.fermi_energy is None or not self.counted:
-            return None
-        below = np.where(self.energies <= self.fermi_energy, self.energies, -np.inf).max(axis=(0, 2))
-        above = np.where(self.energies > self.fermi_energy, self.energies, np.inf).min(axis=(0, 2))
-        k = int(np.argmin(above - below))
-        return DirectGap(float(above[k] - below[k]), self.path.k[k]) if np.isfinite(above[k] - below[k]) else None
-
-    def _edge(self, place: int) -> BandEdge:
-        spin, k, band = (int(n) for n in np.unravel_index(place, self.energies.shape))
-        return BandEdge(float(self.energies[spin, k, band]), spin, self.first_band + band, self.path.k[k])
+        return find_gap(self.energies, self.path.k, self.fermi_energy, self.first_band)
 
     def save(self, path: str | Path) -> None:
         """Write a table: ``.csv``, ``.json`` or ``.h5``; see :mod:`postprocess.output.tables`."""

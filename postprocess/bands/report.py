@@ -9,10 +9,13 @@ from deeph.physics.system import FloatArray
 from deeph.runtime.errors import DataError
 from deeph.runtime.log import logger
 from postprocess.bands.bands import Bands
-from postprocess.bands.edges import BandWidth, Crossing, EdgeReport, bandwidths, find_crossings, true_edge
+from postprocess.bands.crossings import Crossing, find_crossings
+from postprocess.bands.extrema import EdgeReport, true_edge
+from postprocess.bands.widths import BandWidth, Splitting, bandwidths, spin_splittings
 from postprocess.eigen.band_symmetries import make_mesh
 from postprocess.eigen.hermitian import hermitian
 from postprocess.eigen.selection import DENSE_LIMIT
+from postprocess.lattice.periodic import equivalent, periodic_directions
 from postprocess.states.fermi import STORED, fermi_on_mesh
 
 NEAR = 2
@@ -39,6 +42,8 @@ class BandReport:
         Of the Fermi level on the path; empty for cells too large for dense matrices.
     widths : list of BandWidth
         Of all bands known along the whole path.
+    splittings : list of Splitting
+        By spin, at the named points of the path.
     counted_fermi : float or None
         The Fermi level that the number of electrons gives on the default mesh of ``deeph-dos``, eV, if the stored one is another
         (more than 5 meV outside the levels between which it may lie).
@@ -50,6 +55,7 @@ class BandReport:
     cbm: EdgeReport | None
     crossings: list[Crossing]
     widths: list[BandWidth]
+    splittings: list[Splitting]
     counted_fermi: float | None = None
 
     def describe(self, fermi_energy: float | None) -> list[str]:
@@ -76,6 +82,9 @@ class BandReport:
         else:
             where = [f"along the path at k = ({_k(c.k)}), band {c.band + 1}{_spin(c.spin, collinear)}" for c in self.crossings]
             lines += [f"Fermi velocity {c.velocity / 1e6:.4f} x 10^6 m/s {at}" for c, at in zip(self.crossings, where, strict=True)]
+        for pair in ("valence", "conduction"):
+            split = [f"{s.label} {1000 * s.energy:.3f}" for s in self.splittings if s.pair == pair]
+            lines += [f"spin splitting of the {pair} band, meV: {', '.join(split)}"] if split else []
         if fermi_energy is not None:
             near = sorted(self.widths, key=lambda w: abs(w.center - zero))[: 2 * NEAR]
             for w in sorted(near, key=lambda w: (w.spin, w.band)):
@@ -108,15 +117,16 @@ def _masses(edge: EdgeReport) -> list[str]:
 def make_report(hamiltonian: Hamiltonian, bands: Bands) -> BandReport:
     """Numbers of a band structure; edges, masses and velocities for cells that dense matrices can do."""
     hamiltonian, gap, widths = hermitian(hamiltonian), bands.gap, bandwidths(bands)
+    splittings = spin_splittings(bands, spinor=hamiltonian.basis.spin == "spinor")
     if hamiltonian.H_bloch.n_orbitals > DENSE_LIMIT:
-        return BandReport(None if gap is None or gap.is_metal else gap.width, None, None, None, [], widths)
+        known = None if gap is None or gap.is_metal or gap.is_bound else gap.width
+        return BandReport(known, None, None, None, [], widths, splittings)
     crossings, counted = find_crossings(hamiltonian, bands), _other_fermi_energy(hamiltonian, bands)
     if gap is None or gap.is_metal:
-        return BandReport(None, None, None, None, crossings, widths, counted)
+        return BandReport(None, None, None, None, crossings, widths, splittings, counted)
     vbm, cbm = true_edge(hamiltonian, gap.vbm, highest=True), true_edge(hamiltonian, gap.cbm, highest=False)
-    difference = vbm.k - cbm.k
-    direct = bool(np.allclose(difference, np.rint(difference), rtol=0, atol=1e-3))
-    return BandReport(cbm.energy - vbm.energy, direct, vbm, cbm, crossings, widths, counted)
+    direct = bool(equivalent(vbm.k, cbm.k, periodic=periodic_directions(hamiltonian), tolerance=1e-3))
+    return BandReport(cbm.energy - vbm.energy, direct, vbm, cbm, crossings, widths, splittings, counted)
 
 
 def _other_fermi_energy(hamiltonian: Hamiltonian, bands: Bands) -> float | None:

@@ -212,8 +212,7 @@ def _record(data: "Hamiltonian", bands: "Bands") -> dict[str, Any]:
         "path": {"labels": list(bands.path.labels), "ticks": bands.path.ticks.tolist(), "n_k": len(bands.path.k)},
         "fermi_energy": bands.fermi_energy,
         "fermi_origin": bands.fermi_origin,
-        "gap": None if gap is None else {"width": gap.width, "is_direct": gap.is_direct} | to_plain(gap),
-        "direct_gap": to_plain(bands.direct_gap),
+        "gap": None if gap is None else {"width": gap.width} | to_plain(gap),
     }
 
 

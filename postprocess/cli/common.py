@@ -98,9 +98,14 @@ def describe_bands(bands: "Bands", n_orbitals: int) -> list[str]:
         lines.append("gap          none: bands cross the Fermi level on this path")
     else:
         kind = "direct" if gap.is_direct else "indirect"
-        lines.append(f"gap          {gap.width:.6f} eV, {kind}, on this path" + f" ({partial})" * bool(partial))
-        if not gap.is_direct and (direct := bands.direct_gap):
-            lines.append(f"  smallest direct gap      {direct.width:.6f} eV  at k = ({', '.join(f'{x:.4f}' for x in direct.k + 0.0)})")
+        if gap.is_bound:
+            lines.append(f"gap          at most {gap.width:.6f} eV on this path: {partial}, at some k all on one side of the Fermi level")
+        else:
+            lines.append(f"gap          {gap.width:.6f} eV, {kind}, on this path" + f" ({partial})" * bool(partial))
+        if not gap.is_direct and (direct := gap.direct):
+            most = " or less" * gap.is_bound
+            where = ", ".join(f"{x:.4f}" for x in direct.k + 0.0)
+            lines.append(f"  smallest direct gap      {direct.width:.6f} eV{most}  at k = ({where})")
     of = f" of {n_orbitals}"
     for name, edge in (("highest level below E_F", gap.vbm), ("lowest level above E_F ", gap.cbm)):
         k = ", ".join(f"{x:.4f}" for x in edge.k + 0.0)

@@ -12,7 +12,7 @@ from deeph.files.finished import finished_file
 from deeph.physics.system import System
 from deeph.runtime.errors import DataError, UsageError
 from postprocess.density.dos import DOS
-from postprocess.lattice.special_points import periodic_directions
+from postprocess.lattice.periodic import periodic_directions
 from postprocess.states.fermi import FermiLevel
 from postprocess.states.layers import find_layers
 
