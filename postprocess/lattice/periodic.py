@@ -17,7 +17,8 @@ VACUUM = 6.0
 """Empty space, in Angstrom, that separates periodic images where nothing else is known."""
 BRIDGE, BRIDGE_OVERLAP = 0.1, 0.01
 """Elements of H (eV), or of S where there is no H, above which blocks connect images across so much empty space: a chain of atoms 7
-Angstrom apart that disperses. The tails of diffuse orbitals, which reach as far, stay below."""
+Angstrom apart that disperses. Tails stay below: water across 6.5 Angstrom has overlaps up to 4e-4 in def2-tzvp, across 10 Angstrom up to
+5e-3 in aug-cc-pvdz (whose images 8 Angstrom apart, with 3e-2, are coupled indeed)."""
 
 
 def periodic_directions(structure: System | Hamiltonian) -> Flags:
