@@ -18,14 +18,14 @@ from postprocess.bands.crossings import find_crossings
 from postprocess.bands.extrema import true_edge
 from postprocess.bands.gap import BandEdge
 from postprocess.bands.unfold import make_unfolding
-from postprocess.density.dos import compute_fermi_energy
+from postprocess.eigen.band_symmetries import make_mesh
 from postprocess.eigen.solver import compute_energies
 from postprocess.lattice.directions import named_directions
 from postprocess.lattice.kpath import make_kpath
-from postprocess.lattice.mesh import make_mesh, mesh_divisions
+from postprocess.lattice.mesh import mesh_divisions
 from postprocess.lattice.periodic import equivalent, in_plane_reciprocal, periodic_directions, winding_directions
 from postprocess.lattice.special_points import special_points
-from postprocess.states.fermi import regular_mesh
+from postprocess.states.fermi import find_fermi_level
 
 TILT = np.array([[0, 0, 0], [0, 0, 0], [3.1, -7.4, 0]])
 TILTED_CHAIN = np.array([[0, 0, 0], [2.9, 0, 0], [-4.2, 1.3, 0]])
@@ -62,7 +62,6 @@ def test_a_tilted_vacuum_vector_changes_no_mesh(slab):
     a, b = slab
     assert mesh_divisions(b) == mesh_divisions(a)
     assert mesh_divisions(b, 7.3) == mesh_divisions(a, 7.3)
-    assert regular_mesh(b) == regular_mesh(a)
     if a.H_bloch.n_orbitals < 3:
         meshes = [make_mesh(data) for data in slab]
         assert len(meshes[0].points) == len(meshes[1].points)  # the same symmetries
@@ -143,8 +142,7 @@ def test_a_chain_with_distant_atoms_is_periodic_everywhere_if_its_bands_disperse
     assert special_points(data)[0].lattice == "1D chain"
     assert make_kpath(data).labels == ("G", "X")
     assert mesh_divisions(data)[0] > 1
-    assert regular_mesh(data)[0] > 1
-    assert compute_fermi_energy(data) == pytest.approx(0, abs=0.1)  # half filled; -1 at Gamma alone
+    assert find_fermi_level(data, "count").energy == pytest.approx(0, abs=0.1)  # half filled; -1 at Gamma alone
     found = true_edge(data, BandEdge(-1.0, 0, 0, np.array([0.05, 0, 0])), highest=False)
     assert np.abs(found.k).max() < 1e-4
     assert len(found.masses) == 1
@@ -153,7 +151,7 @@ def test_a_chain_with_distant_atoms_is_periodic_everywhere_if_its_bands_disperse
 def test_tails_across_empty_space_make_no_crystal():
     data = chain_of_atoms(7.0, -0.01)
     assert periodic_directions(data) == (False, False, False)
-    assert mesh_divisions(data) == regular_mesh(data) == (1, 1, 1)
+    assert mesh_divisions(data) == (1, 1, 1)
     assert special_points(data)[0].lattice == "molecule"
     near = chain_of_atoms(4.0, -0.01)  # as weak, but no empty space
     assert periodic_directions(near) == (True, False, False)
@@ -170,7 +168,7 @@ def test_no_block_no_dispersion():
     data = replace(flat, system=System(cell, flat.system.positions, flat.system.numbers))
     assert periodic_directions(data.system) == (True, True, True)
     assert periodic_directions(data) == (True, True, False)
-    assert mesh_divisions(data)[2] == regular_mesh(data)[2] == 1
+    assert mesh_divisions(data)[2] == 1
     assert make_kpath(data).labels == ("G", "M", "K", "G")
 
 
@@ -225,7 +223,7 @@ def test_dft_data(shared_data, case, expected):
     openmx = pytest.importorskip("preprocess.readers.openmx")
     data = openmx.read(shared_data / "openmx" / case)
     assert periodic_directions(data) == periodic_directions(data.system) == expected
-    assert tuple(n > 1 for n in mesh_divisions(data)) == tuple(n > 1 for n in regular_mesh(data)) == expected
+    assert tuple(n > 1 for n in mesh_divisions(data)) == expected
 
 
 @pytest.mark.parametrize("case", ["h2o", "mini_te_chain_soc", "mos2", "gaas", "tbg28"])

@@ -19,10 +19,15 @@ from postprocess.eigen.band_symmetries import make_mesh
 from postprocess.eigen.options import SolverOptions
 from postprocess.eigen.solver import Eigensolver, compute_energies, compute_levels
 from postprocess.lattice.kpath import make_kpath
+from postprocess.lattice.mesh import IDENTITY, reduced_mesh
 from postprocess.output.tables import read_bands
-from postprocess.states.fermi import FermiLevel, fermi_by_inertia, fermi_on_mesh, find_fermi_level, mesh_points
+from postprocess.states.fermi import FermiLevel, fermi_by_inertia, fermi_on_mesh, find_fermi_level
 
 K = np.array([0.13, -0.27, 0.0])
+
+
+def whole_mesh(divisions):
+    return reduced_mesh(divisions, (0, 0, 0), IDENTITY[None]).points
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +128,7 @@ def test_window_bands_are_a_part_of_all_bands(model, solver):
 def test_fermi_level_by_counts(spin):
     data = supercell(random_model(4, spin=spin), (2, 2, 1))
     data = replace(data, n_electrons=20.0)
-    k = mesh_points((2, 1, 1))
+    k = whole_mesh((2, 1, 1))
     found = fermi_by_inertia(data, k, options=SolverOptions(name="superlu"))
     levels = np.sort(compute_energies(data, k), axis=None)
     filled = 20 if spin == "none" else 40  # at two k-points
@@ -144,7 +149,7 @@ def test_fermi_level_by_counts_starts_anywhere(monkeypatch):
 
 def test_fermi_level_of_an_insulator_lies_in_the_gap(shared_data):
     data = read_folder(shared_data / "peers" / "deeph-bands" / "MoTe2")
-    found = fermi_by_inertia(data, mesh_points((3, 3, 1)))  # with K, where the band edges are
+    found = fermi_by_inertia(data, whole_mesh((3, 3, 1)))  # with K, where the band edges are
     gap = compute_bands(data, make_kpath(data.system, "GMKG", n_points=40)).gap
     assert found.low == pytest.approx(gap.vbm.energy, abs=1e-6)
     assert gap.vbm.energy < found.energy < gap.cbm.energy

@@ -15,9 +15,9 @@ from deeph.physics.orbitals import Orbitals, RadialFunction, read_orbitals, writ
 from deeph.runtime.errors import DataError, UsageError
 from postprocess.eigen.hermitian import hermitian
 from postprocess.eigen.solver import Eigensolver
+from postprocess.lattice.mesh import IDENTITY, reduced_mesh
 from postprocess.output.state_files import read_states, write_states
 from postprocess.states.charges import Occupation, compute_density_matrix, density_mesh, fill_levels, mulliken_charges
-from postprocess.states.fermi import mesh_points
 from postprocess.states.integrate import evaluate
 from postprocess.states.projectors import make_projectors
 from postprocess.states.realspace import Grid, compute_density, write_cube
@@ -51,7 +51,7 @@ def test_density_matrix_and_populations_are_those_of_openmx(shared_data, case, m
 def test_density_matrix_counts_electrons_and_energy(spin):
     """Tr rho S is the number of electrons, Tr rho H the sum of the occupied levels, whatever the spin."""
     data = hermitian(random_model(5, spin=spin))
-    k = mesh_points((3, 3, 1))
+    k = reduced_mesh((3, 3, 1), (0, 0, 0), IDENTITY[None]).points
     density, fermi = compute_density_matrix(data, density_mesh(data, (3, 3, 1)), temperature=3000)
     factor = 2 if spin == "none" else 1
     assert mulliken_charges(data, density)[:, 0].sum() == pytest.approx(6)
@@ -82,7 +82,7 @@ def test_moments_follow_the_spinors():
 
 def test_moments_are_the_spins_of_the_occupied_states():
     data = hermitian(random_model(8, spin="spinor"))
-    k = mesh_points((3, 2, 1))
+    k = reduced_mesh((3, 2, 1), (0, 0, 0), IDENTITY[None]).points
     density, fermi = compute_density_matrix(data, density_mesh(data, (3, 2, 1)), temperature=2000)
     spectrum = compute_spectrum(data, k, projectors=make_projectors(data, ["spin"]))
     f = Occupation(fermi, 2000)(spectrum.energies)

@@ -92,10 +92,10 @@ def _check_options(args: argparse.Namespace) -> None:
 
 def _charges(args: argparse.Namespace, data: "Hamiltonian", group: "Group") -> int:
     from deeph.runtime.errors import UsageError
+    from postprocess.lattice.mesh import mesh_divisions
     from postprocess.states.charges import compute_density_matrix, density_mesh, mulliken_charges
-    from postprocess.states.fermi import regular_mesh
 
-    n = tuple(args.mesh or regular_mesh(data))
+    n = tuple(args.mesh or mesh_divisions(data))
     if min(n) < 1:
         raise UsageError(f"--mesh {' '.join(map(str, n))}: expected three positive numbers")
     mesh = density_mesh(data, (n[0], n[1], n[2]), tuple(x * (m > 1) for x, m in zip(args.shift, n, strict=True)))

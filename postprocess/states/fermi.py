@@ -11,7 +11,6 @@ from postprocess.eigen.band_symmetries import make_mesh
 from postprocess.eigen.options import SolverOptions
 from postprocess.eigen.selection import DENSE_LIMIT
 from postprocess.lattice.mesh import KMesh
-from postprocess.lattice.periodic import in_plane_reciprocal, periodic_directions
 from postprocess.states.counting import StateCount, TetrahedronCount
 from postprocess.states.inertia import frontier_levels
 from postprocess.states.kjobs import Jobs
@@ -21,8 +20,6 @@ STORED = "stored with the data"
 """Origin of a Fermi level that came with the folder."""
 UNKNOWN = "unknown"
 """In place of a level: it is not to be looked for."""
-SPACING = 0.2
-"""Distance of the k-points of the default mesh, 1/Angstrom with 2 pi."""
 SHARPNESS = 1e-11
 """Electrons per electron that may be missing: where fewer change, there is a gap."""
 RESOLUTION = 1e-7
@@ -79,7 +76,7 @@ def find_fermi_level(
     needed : bool
         Whether an unknown level is an error; else None is returned for it.
     mesh : KMesh, optional
-        Where levels are counted; by default :func:`regular_mesh`, and Gamma for cells too large for dense matrices.
+        Where levels are counted; by default that of ``deeph-dos``, and Gamma for cells too large for dense matrices.
     guess : float, optional
         eV, where the counts of a large cell begin.
     options : SolverOptions, optional
@@ -101,8 +98,7 @@ def find_fermi_level(
     if fermi == "inertia":
         return _counted_insulator(hamiltonian, make_mesh(hamiltonian) if mesh is None else mesh, options)
     if hamiltonian.n_orbitals <= DENSE_LIMIT:
-        mesh = make_mesh(hamiltonian, regular_mesh(hamiltonian)) if mesh is None else mesh
-        return fermi_on_mesh(hamiltonian, mesh, options=options, jobs=jobs)
+        return fermi_on_mesh(hamiltonian, make_mesh(hamiltonian) if mesh is None else mesh, options=options, jobs=jobs)
     found = fermi_by_inertia(hamiltonian, guess=guess, options=options)
     return replace(found, origin=f"{n_electrons:g} electrons counted at Gamma, {1000 * found.gap:.3g} meV between the levels there")
 
@@ -124,19 +120,6 @@ def known_electrons(hamiltonian: Hamiltonian) -> float:
             "--center EV where a command has it"
         )
     return hamiltonian.n_electrons
-
-
-def regular_mesh(hamiltonian: Hamiltonian, spacing: float = SPACING) -> tuple[int, int, int]:
-    """Numbers of k-points along the reciprocal vectors; one along directions that are not periodic."""
-    lengths = np.linalg.norm(in_plane_reciprocal(hamiltonian), axis=1) - 1e-6
-    a, b, c = (max(1, int(np.ceil(x / spacing))) if p else 1 for x, p in zip(lengths, periodic_directions(hamiltonian), strict=True))
-    return a, b, c
-
-
-def mesh_points(mesh: tuple[int, int, int]) -> FloatArray:
-    """(n_k, 3) fractional k-points of a Gamma-centred mesh."""
-    axes = [np.arange(n) / n for n in mesh]
-    return np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, 3)
 
 
 def fermi_on_mesh(hamiltonian: Hamiltonian, mesh: KMesh, *, options: SolverOptions | None = None, jobs: Jobs | None = None) -> FermiLevel:
