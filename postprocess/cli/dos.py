@@ -156,6 +156,8 @@ def _summary(data: "Hamiltonian", mesh: "KMesh", dos: "DOS") -> dict[str, Any]:
     if dos.filled is not None and dos.at_fermi is not None:
         record["electrons_below_fermi"] = {name: dos.filled[:, n].tolist() for n, name in enumerate(dos.names)}
         record["density_at_fermi"] = dos.at_fermi[:, 0].tolist()
+        if data.basis.spin == "collinear":
+            record["moment"] = float(dos.filled[0, 0] - dos.filled[1, 0])
     return record
 
 
@@ -181,13 +183,17 @@ def _report(args: argparse.Namespace, data: "Hamiltonian", mesh: "KMesh", dos: "
         if dos.errors is not None:
             value = f"{level:.3f} eV by this density of states, {low:.3f} to {high:.3f} eV with its errors; --fermi inertia counts levels"
         lines.append(f"  {dos.n_electrons:g} electrons  {value}")
+    both = ", spin up and down" if data.basis.spin == "collinear" else ""
     for name, states in record.get("electrons_below_fermi", {}).items():
         error = ""
         if dos.errors is not None and dos.fermi_energy is not None and name == dos.names[0]:
             error = " +- " + " ".join(f"{np.interp(dos.fermi_energy, dos.energies, spin[0]):.2f}" for spin in dos.errors)
-        lines.append(f"  {name:<12} {' '.join(f'{x:12.6f}' for x in states)}{error} electrons below the Fermi level")
+        lines.append(f"  {name:<12} {' '.join(f'{x:12.6f}' for x in states)}{error} electrons below the Fermi level{both}")
     if "density_at_fermi" in record:
-        lines.append(f"  at the Fermi level {' '.join(f'{x:.6f}' for x in record['density_at_fermi'])} states/eV")
+        lines.append(f"  at the Fermi level {' '.join(f'{x:.6f}' for x in record['density_at_fermi'])} states/eV{both}")
+    if "moment" in record:
+        size, half = " x ".join(map(str, mesh.divisions)), ", shifted" * any(mesh.shift)
+        lines.append(f"  moment       {record['moment']:12.6f} Bohr magneton a cell, at zero temperature on this {size} mesh{half}")
     sys.stdout.write("\n".join(lines) + "\n")
 
 

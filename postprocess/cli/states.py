@@ -195,8 +195,10 @@ def _read_orbitals(args: argparse.Namespace, data: "Hamiltonian") -> "dict[int, 
 
 
 def _list(names: list[str], every: "Iterable[States]", fermi: float | None) -> None:
-    """Energies and the atoms with the largest shares."""
+    """Energies, the atoms with the largest shares, and <sigma> of spinors."""
     import numpy as np
+
+    from postprocess.states.projectors import SpinComponents
 
     lines: list[str] = []
     for number, states in enumerate(every):
@@ -208,13 +210,15 @@ def _list(names: list[str], every: "Iterable[States]", fermi: float | None) -> N
         near = f"the {LISTED} of {n_states} states nearest {'zero' if fermi is None else 'E_F'}"
         shown = near if n_states > LISTED else f"{n_states} state{'s' * (n_states != 1)}"
         lines.append(f"k = {names[number % len(names)]} ({', '.join(f'{x:.6g}' for x in states.k)}){spin}: {shown}")
+        spin_of = SpinComponents()(states) if data.basis.spin == "spinor" else {}
         shares = np.zeros((data.system.n_atoms, n_states))
         np.add.at(shares, states.atom_of_orbital, states.populations)
         for n in np.sort(np.argsort(np.abs(states.energies - (fermi or 0.0)), kind="stable")[:LISTED]):
             largest = np.argsort(-shares[:, n], kind="stable")[:SHOWN]
             where = ", ".join(f"{symbols[a]}{a + 1} {shares[a, n]:.3f}" for a in largest)
+            arrow = "   spin" + "".join(f" {s[n]:+.3f}" for s in spin_of.values()) if spin_of else ""
             band = f"state {n + 1}" if first is None else f"band {first + n + 1}"
-            lines.append(f"  {band:<11} {states.energies[n] - (fermi or 0.0):+.6f} eV   {where}")
+            lines.append(f"  {band:<11} {states.energies[n] - (fermi or 0.0):+.6f} eV   {where}{arrow}")
     sys.stdout.write("\n".join(lines) + "\n")
 
 

@@ -16,7 +16,7 @@ from postprocess.eigen.options import SolverOptions
 from postprocess.eigen.solver import Eigensolver
 from postprocess.lattice.mesh import IDENTITY, Divisions, KMesh, reduced_mesh
 from postprocess.states.fermi import known_electrons
-from postprocess.states.integrate import evaluate, integrate
+from postprocess.states.integrate import SameAt, evaluate, integrate
 from postprocess.states.kjobs import Jobs, Result
 from postprocess.states.spectrum import KeptStates, LevelsAndWeights
 from postprocess.states.states import States
@@ -81,6 +81,7 @@ class _DensityMatrix:
 
     occupation: Occupation
     needs_vectors: bool = True
+    same_at: SameAt = "k+G"
 
     def __call__(self, states: States) -> Result:
         hamiltonian = states.hamiltonian

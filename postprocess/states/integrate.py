@@ -6,7 +6,7 @@ until all are there: an interrupted computation goes on where it stopped.
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol, cast
+from typing import Literal, Protocol
 
 import numpy as np
 
@@ -17,6 +17,10 @@ from postprocess.lattice.mesh import KMesh
 from postprocess.states.kjobs import Jobs, KTask, Result, Results, fingerprint, run_tasks
 from postprocess.states.states import States
 
+SameAt = Literal["k", "k+G", "-k"]
+"""Where a quantity is the same: at one k only (unfolding weights), at k + G too (lattice gauge: everything made of the coefficients), or at
+-k as well if H(R) is real (energies, Mulliken shares)."""
+
 
 class Quantity(Protocol):
     """What is computed from the states at one k; sent to worker processes, so it is picklable, with a telling repr."""
@@ -24,6 +28,10 @@ class Quantity(Protocol):
     @property
     def needs_vectors(self) -> bool:
         """Whether coefficients are needed, or energies only."""
+
+    @property
+    def same_at(self) -> SameAt:
+        """Which other wave vectors have the same result."""
 
     def __call__(self, states: States) -> Result:
         """Named arrays."""
@@ -83,13 +91,50 @@ def evaluate(
         As the solver, the quantity and :func:`postprocess.states.kjobs.run_tasks`.
     """
     jobs, solver = jobs or Jobs(), solver or Eigensolver()
-    points = [cast("tuple[float, float, float]", tuple(float(x) for x in row)) for row in np.asarray(k, float).reshape(-1, 3)]
-    every = [KTask(spin, point) for spin in range(hamiltonian.basis.n_spin) for point in points]
-    tasks = list(dict.fromkeys(every))  # corners of a path occur twice
+    k = np.asarray(k, float).reshape(-1, 3)
+    first, place = distinct_k(k, _same_at(hamiltonian, quantity))
+    n_spin = hamiltonian.basis.n_spin
+    tasks = [KTask(spin, (float(a), float(b), float(c))) for spin in range(n_spin) for a, b, c in k[first]]
     identity = fingerprint(hamiltonian, tasks, solver, quantity) if jobs.scratch else ""
     results = run_tasks(_Evaluation(hamiltonian, solver, quantity), tasks, jobs, identity=identity)
-    place = {task: n for n, task in enumerate(tasks)}
-    return results, np.array([place[task] for task in every]).reshape(hamiltonian.basis.n_spin, -1)
+    return results, place + len(first) * np.arange(n_spin)[:, None]
+
+
+def _same_at(hamiltonian: Hamiltonian, quantity: Quantity) -> SameAt:
+    """Where the results are the same for this Hamiltonian."""
+    real = hamiltonian.basis.spin != "spinor" and not np.iscomplexobj(hamiltonian.hamiltonian.entries)
+    return "k+G" if quantity.same_at == "-k" and not real else quantity.same_at
+
+
+def distinct_k(k: FloatArray, same_at: SameAt) -> tuple[IntArray, IntArray]:
+    """One wave vector for each different result.
+
+    Parameters
+    ----------
+    k : (n_k, 3) array
+        Fractional.
+    same_at : {"k", "k+G", "-k"}
+        Which ones count as the same.
+
+    Returns
+    -------
+    first : (m,) int array
+        Places of the first ones of each kind, ascending.
+    which : (n_k,) int array
+        Which of these each wave vector is like.
+    """
+    key = np.rint(k * 1e9).astype(np.int64)
+    if same_at != "k":
+        key %= 10**9
+    if same_at == "-k":
+        opposite = -key % 10**9
+        later = [tuple(a) > tuple(b) for a, b in zip(key.tolist(), opposite.tolist(), strict=True)]
+        key = np.where(np.array(later)[:, None], opposite, key)
+    _, first, which = np.unique(key, axis=0, return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    rank = np.empty_like(order)
+    rank[order] = np.arange(len(order))
+    return first[order], rank[which.ravel()]
 
 
 def integrate(

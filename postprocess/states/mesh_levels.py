@@ -11,7 +11,7 @@ from postprocess.eigen.options import SolverOptions
 from postprocess.eigen.solver import Eigensolver
 from postprocess.lattice.mesh import KMesh
 from postprocess.lattice.periodic import in_plane_reciprocal
-from postprocess.states.integrate import evaluate
+from postprocess.states.integrate import SameAt, evaluate
 from postprocess.states.kjobs import Jobs, Result
 from postprocess.states.projections import Projections
 from postprocess.states.states import States
@@ -49,6 +49,11 @@ class _LevelsAndShares:
     def needs_vectors(self) -> bool:
         """Only for shares."""
         return bool(self.projections.names)
+
+    @property
+    def same_at(self) -> SameAt:
+        """Shares of spins turn over at -k."""
+        return "k+G"
 
     def __call__(self, states: States) -> Result:
         """Energies (m,) and shares (m, n_groups) at one k."""

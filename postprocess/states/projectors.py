@@ -18,13 +18,15 @@ from postprocess.states.states import States, spin_of_orbital
 Weights = dict[str, FloatArray]
 Projector = Callable[[States], Weights]
 """``projector(states) -> {label: (m,) weights}``; sent to worker processes, so it has to be picklable, with a telling repr. If it has an
-attribute ``signed`` that is true, its weights are no shares but quantities with a sign, which figures show as colours."""
+attribute ``signed`` that is true, its weights are no shares but quantities with a sign, which figures show as colours. An attribute
+``same_at`` tells which other k have the same weights, see :data:`postprocess.states.integrate.SameAt`."""
 
 
 @dataclass(frozen=True)
 class Shares:
     """Mulliken shares of groups of orbitals, see :class:`postprocess.states.projections.Projections`."""
 
+    same_at: ClassVar[str] = "-k"
     projections: Projections
 
     def __call__(self, states: States) -> Weights:
@@ -38,6 +40,7 @@ class SpinComponents:
     """Expectation values of the Pauli matrices, from -1 to 1."""
 
     signed: ClassVar[bool] = True
+    same_at: ClassVar[str] = "k+G"
 
     def __call__(self, states: States) -> Weights:
         """Sx, sy and sz of each state."""

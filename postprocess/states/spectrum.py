@@ -11,7 +11,7 @@ from deeph.physics.system import FloatArray, IntArray
 from deeph.runtime.errors import DataError
 from postprocess.eigen.levels import Levels
 from postprocess.eigen.solver import SolverFactory, StateSolver
-from postprocess.states.integrate import evaluate
+from postprocess.states.integrate import SameAt, evaluate
 from postprocess.states.kjobs import Jobs, Result, Results
 from postprocess.states.projectors import Projector
 from postprocess.states.states import States
@@ -75,6 +75,13 @@ class LevelsAndWeights:
     def needs_vectors(self) -> bool:
         """Whether anything is made of the coefficients."""
         return bool(self.projectors) or self.keep is not None
+
+    @property
+    def same_at(self) -> SameAt:
+        """See :class:`postprocess.states.integrate.Quantity`; a projector that does not tell is asked at every k."""
+        kinds: list[SameAt] = [getattr(projector, "same_at", "k") for projector in self.projectors]
+        kinds += ["k+G"] if self.keep else []
+        return next((kind for kind in ("k", "k+G") if kind in kinds), "-k")
 
     def __call__(self, states: States) -> Result:
         """The arrays of one k-point: energies, residuals, first, complete, weights, vectors."""
