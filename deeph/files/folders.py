@@ -14,9 +14,20 @@ from deeph.runtime.errors import DataError
 PLACES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """What the system says when there is no room: a full disk, a quota, a limit on the size of files."""
 
+TAKEN = (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR)
+"""What it says of a folder that is to get a name which another folder or file has."""
+
 
 class FolderExistsError(DataError):
     """The folder to be written is there already, or came while it was computed; it was not touched."""
+
+
+class FullDiskError(DataError):
+    """There is no room for what was to be written."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"{path} cannot be written: {reason}. Make room, or choose an output on another disk")
+        self.reason = reason
 
 
 @contextmanager
@@ -37,7 +48,7 @@ def new_folder(folder: str | Path, *, overwrite: bool = False) -> Iterator[Path]
     ------
     FolderExistsError
         If the folder exists, at the beginning or at the end, and may not be replaced.
-    DataError
+    FullDiskError
         If the disk is full.
     """
     folder = Path(folder)
@@ -63,15 +74,17 @@ def room_on_disk(path: Path) -> Iterator[None]:
 
     Raises
     ------
-    DataError
-        For an OSError that says that the disk is full; other errors pass.
+    FullDiskError
+        For an OSError that says that the disk is full, and for a FullDiskError of a temporary name; other errors pass.
     """
     try:
         yield
+    except FullDiskError as error:
+        raise FullDiskError(path, error.reason) from error
     except OSError as error:
         if error.errno not in PLACES:
             raise
-        raise DataError(f"{path} cannot be written: {os.strerror(error.errno)}. Make room, or choose an output on another disk") from error
+        raise FullDiskError(path, os.strerror(error.errno)) from error
 
 
 def _is_there(path: Path) -> bool:
@@ -83,10 +96,10 @@ def _name(temporary: Path, folder: Path) -> None:
     """Give a finished folder its name, unless another program was faster: the system refuses to rename onto a folder with files."""
     try:
         if folder.is_symlink():
-            raise FileExistsError
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
         temporary.rename(folder)
     except OSError as error:
-        if not _is_there(folder):
+        if error.errno not in TAKEN:
             raise
         raise FolderExistsError(f"{folder} was made by another program in the meantime, and is kept") from error
 

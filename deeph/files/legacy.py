@@ -6,13 +6,14 @@ The zeroth-order Hamiltonian and the kinetic energy are extensions, in files of 
 """
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 
 from deeph.files.folders import new_folder
+from deeph.files.hdf5 import new_hdf5, open_hdf5
 from deeph.physics.basis import Basis
 from deeph.physics.blocks import PairBlocks, block_shapes
 from deeph.physics.conventions import atom_order
@@ -187,15 +188,15 @@ def _read_shells(path: Path, numbers: IntArray) -> dict[int, tuple[int, ...]]:
 def _read_blocks(path: Path, system: System, basis: Basis, name: str) -> PairBlocks:
     """All blocks of one file, sorted by R, i and j, with orbitals in the project's order; NaN and wrong shapes are refused."""
     spin, n_components = _has_spin(name), 3 if name == "r" else 1
-    if not path.is_file():
-        raise DataError(f"{path} is missing")
+    content = "a legacy matrix file with datasets '[R1, R2, R3, i, j]'"
+    with open_hdf5(path, content) as file:
+        names = list(file)
+        blocks = [file[key][()] for key in names]
     try:
-        with h5py.File(path, "r") as file:
-            names = list(file)
-            blocks = [file[key][()] for key in names]
         keys = np.array(json.loads(f"[{','.join(names)}]"), np.int64).reshape(len(names), 5 if n_components == 1 else 6)
-    except (OSError, ValueError, TypeError, OverflowError) as error:
-        raise DataError(f"{path} is not a legacy matrix file with datasets '[R1, R2, R3, i, j]': {error}") from error
+    except (ValueError, TypeError, OverflowError) as error:
+        other = next((name for name in names if not re.fullmatch(r"\[(\s*-?\d+\s*,?)+\]", name)), names[0])
+        raise DataError(f"{path} is not {content}: it holds {other!r}") from error
     direction = keys[:, 5] if n_components > 1 else np.ones(len(keys), np.int64)
     order = np.lexsort((*keys[:, 4::-1].T, direction))
     if not np.array_equal(direction[order], np.repeat(np.arange(1, n_components + 1), len(keys) // n_components)):
@@ -226,7 +227,7 @@ def _read_blocks(path: Path, system: System, basis: Basis, name: str) -> PairBlo
 def _write_blocks(path: Path, blocks: PairBlocks) -> None:
     """One dataset for each block, and for each direction of a position matrix."""
     starts, stops = blocks.offsets[:-1].tolist(), blocks.offsets[1:].tolist()
-    with h5py.File(path, "w") as file:
+    with new_hdf5(path) as file:
         for component, entries in enumerate(blocks.entries, start=1):
             direction = f", {component}" if blocks.n_components > 1 else ""
             for (R1, R2, R3, i, j), shape, start, stop in zip(blocks.pairs.tolist(), blocks.shapes.tolist(), starts, stops, strict=True):
