@@ -48,6 +48,10 @@ def open_hdf5(path: Path, content: str) -> Iterator[h5py.File]:
     try:
         with h5py.File(path, "r") as file:
             yield file
+    except DataError as error:
+        if str(path) in str(error):
+            raise
+        raise DataError(f"{path}: {error}") from error
     except ERRORS as error:
         raise DataError(f"{path} is not {content}: {_reason(path, error)}") from error
 
