@@ -21,7 +21,8 @@ from deeph.physics.hamiltonian import EXTRA, Hamiltonian, on_common_pattern, spi
 from deeph.physics.system import SYMBOLS, FloatArray, IntArray, System
 from deeph.runtime.errors import DataError
 
-OVERLAPS, HAMILTONIANS, POSITIONS, MOMENTS = "overlaps.h5", "hamiltonians.h5", "positions.h5", "magmom.txt"
+OVERLAPS, HAMILTONIANS, PREDICTIONS = "overlaps.h5", "hamiltonians.h5", "hamiltonians_pred.h5"
+POSITIONS, MOMENTS = "positions.h5", "magmom.txt"
 EXTRA_FILES = {
     "density_matrix": ("density_matrixs.h5", "density_matrices.h5"),
     "H0": ("hamiltonians_zeroth.h5",),
@@ -35,19 +36,25 @@ def is_legacy_folder(folder: Path) -> bool:
     return all((folder / name).is_file() for name in ("lat.dat", "element.dat", "orbital_types.dat"))
 
 
+def holds_prediction(folder: Path) -> bool:
+    """Whether the only H of a legacy folder is that of a model."""
+    return (folder / PREDICTIONS).is_file() and not (folder / HAMILTONIANS).is_file()
+
+
 def read_legacy(folder: str | Path) -> Hamiltonian:
-    """Read a legacy folder.
+    """Read a legacy folder; where there is no H of DFT, that of a model.
 
     Parameters
     ----------
     folder : path
-        Holds lat.dat, site_positions.dat, element.dat, orbital_types.dat, info.json, overlaps.h5, and perhaps hamiltonians.h5,
-        positions.h5, density_matrixs.h5 (or density_matrices.h5) and magmom.txt.
+        Holds lat.dat, site_positions.dat, element.dat, orbital_types.dat, info.json, overlaps.h5, and perhaps hamiltonians.h5 (or
+        hamiltonians_pred.h5), positions.h5, density_matrixs.h5 (or density_matrices.h5) and magmom.txt.
 
     Returns
     -------
     Hamiltonian
-        Atoms in the order of the folder, orbitals in the project's order.
+        Atoms in the order of the folder, orbitals in the project's order. The Fermi level of a prediction is unknown: that of
+        info.json is of another H, or a zero that only fills the place.
 
     Raises
     ------
@@ -65,7 +72,8 @@ def read_legacy(folder: str | Path) -> Hamiltonian:
         raise DataError(f"{folder} (lat.dat, site_positions.dat, element.dat): {error}") from error
     basis = Basis(_read_shells(folder / "orbital_types.dat", numbers), "spinor" if info["isspinful"] else "none")
     matrices = {"S": _read_blocks(folder / OVERLAPS, system, basis, "S")}
-    optional = {"H": (HAMILTONIANS,), "r": (POSITIONS,), **EXTRA_FILES}
+    predicted = holds_prediction(folder)
+    optional = {"H": (PREDICTIONS if predicted else HAMILTONIANS,), "r": (POSITIONS,), **EXTRA_FILES}
     for name, files in optional.items():
         found = [folder / file for file in files if (folder / file).is_file()]
         if len(found) > 1:
@@ -74,8 +82,9 @@ def read_legacy(folder: str | Path) -> Hamiltonian:
             matrices[name] = _read_blocks(found[0], system, basis, name)
     matrices = on_common_pattern(system, basis, matrices)
     return Hamiltonian(
-        system, basis, matrices["S"], matrices.get("H"), matrices.get("r"), info.get("fermi_level"), info.get("occupation"),
-        info.get("source", {}), _read_moments(folder / MOMENTS, system), {name: matrices[name] for name in EXTRA_FILES if name in matrices},
+        system, basis, matrices["S"], matrices.get("H"), matrices.get("r"), None if predicted else info.get("fermi_level"),
+        info.get("occupation"), info.get("source", {}), _read_moments(folder / MOMENTS, system),
+        {name: matrices[name] for name in EXTRA_FILES if name in matrices}, predicted,
     )  # fmt: skip
 
 
@@ -108,7 +117,7 @@ def write_legacy(folder: str | Path, data: Hamiltonian, *, overwrite: bool = Fal
         if data.moments is not None:
             _write_moments(temporary / MOMENTS, data.moments)
         orders = {z: np.argsort(atom_order("legacy", ls)) for z, ls in basis.shells.items()}
-        written = {OVERLAPS: ("S", data.S), HAMILTONIANS: ("H", data.H), POSITIONS: ("r", data.r)}
+        written = {OVERLAPS: ("S", data.S), PREDICTIONS if data.predicted else HAMILTONIANS: ("H", data.H), POSITIONS: ("r", data.r)}
         written |= {EXTRA_FILES[name][0]: (name, blocks) for name, blocks in data.extra.items()}
         for file, (name, blocks) in written.items():
             if blocks is not None:
