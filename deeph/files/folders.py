@@ -26,8 +26,11 @@ class FullDiskError(DataError):
     """There is no room for what was to be written."""
 
     def __init__(self, path: Path, reason: str) -> None:
-        super().__init__(f"{path} cannot be written: {reason}. Make room, or choose an output on another disk")
-        self.reason = reason
+        super().__init__(path, reason)  # as they are, so that the error can be sent to another process
+        self.path, self.reason = path, reason
+
+    def __str__(self) -> str:
+        return f"{self.path} cannot be written: {self.reason}. Make room, or choose an output on another disk"
 
 
 @contextmanager
