@@ -33,7 +33,7 @@ class Recorder:
     config : Config
         Written as ``config.toml``, with absolute paths.
     step : int
-        Steps already done; later rows of an existing ``metrics.csv`` are removed.
+        Rows of an existing ``metrics.csv`` of later steps are removed.
     device : str
         For ``versions.json``.
     """
