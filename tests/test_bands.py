@@ -46,7 +46,7 @@ def test_MoTe2_equals_the_reference_band_file(shared_data):
 def test_MoTe2_fermi_level_from_the_electrons_lies_in_the_gap(shared_data):
     data = read_folder(shared_data / "peers" / "deeph-bands" / "MoTe2")
     bands = compute_bands(data, make_kpath(data.system, "GMKG", n_points=60), fermi="count")
-    assert bands.fermi_origin == "46 electrons on a 11 x 11 x 1 mesh"
+    assert bands.fermi_origin == "46 electrons on a 24 x 24 x 1 mesh"
     assert bands.gap.width == pytest.approx(1.03998, abs=1e-3)
     wrong = replace(data, n_electrons=48.0)
     assert compute_bands(wrong, bands.path, fermi="count").gap.is_metal

@@ -254,3 +254,12 @@ def test_equivalent_k():
     assert equivalent(K, [1 / 3, 1 / 3, 0.2], periodic=(True, True, False))
     assert equivalent(np.array([K, -K, [0.1, 0, 0]]), K).tolist() == [True, False, False]
     assert not equivalent([0.2, 0.1, 0], [-0.2, 0.1, 0], time_reversal=True)  # every component with one sign
+
+
+def test_default_mesh_holds_every_special_point_of_a_hexagonal_plane():
+    """M as (1/2, 0), (0, 1/2) and (1/2, 1/2): both axes are multiples of six."""
+    data = graphene(0.5)
+    a, b, c = mesh_divisions(data)
+    assert a == b
+    assert a % 6 == 0
+    assert c == 1

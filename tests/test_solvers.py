@@ -114,7 +114,7 @@ def test_hamiltonian_that_is_not_hermitian_is_averaged(caplog):
 
 @pytest.mark.parametrize("solver", ["dense", "superlu"])
 def test_window_bands_are_a_part_of_all_bands(model, solver):
-    path = make_kpath(model.system, n_points=9)
+    path = make_kpath(model.system, "GXSY", n_points=9)
     full = compute_bands(model, path, fermi=0.0).energies
     part = compute_bands(model, path, fermi=0.0, solver=Eigensolver(low=-0.8, high=0.9, options=SolverOptions(name=solver)))
     known = ~np.isnan(part.energies)

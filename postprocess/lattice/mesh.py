@@ -11,6 +11,7 @@ from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.system import FloatArray, IntArray
 from deeph.runtime.errors import UsageError
 from postprocess.lattice.periodic import in_plane_reciprocal, periodic_directions
+from postprocess.lattice.point_group import lattice_symmetries
 from postprocess.lattice.special_points import special_points
 
 Divisions = tuple[int, int, int]
@@ -63,6 +64,7 @@ def mesh_divisions(hamiltonian: Hamiltonian, density: float | None = None) -> Di
     """
     if density is None:
         special = np.array([k for lattice in special_points(hamiltonian) for k in lattice.points.values()])
+        special = (lattice_symmetries(in_plane_reciprocal(hamiltonian)) @ special.T).swapaxes(1, 2).reshape(-1, 3)  # every M, not one
         steps = [lcm(*(d for d in (2, 3) if _holds(special[:, axis], d))) for axis in range(3)]
         n = (-(-n // step) * step if n > 1 else 1 for n, step in zip(mesh_divisions(hamiltonian, DENSITY), steps, strict=True))
         a, b, c = n
