@@ -28,21 +28,21 @@ def setup_logging(verbosity: int) -> None:
 
 
 @contextmanager
-def telling(text: Callable[[], str], every: float = SILENCE) -> Iterator[None]:
+def telling(text: str | Callable[[], str], every: float | None = None) -> Iterator[None]:
     """Log a line again and again while something long runs, so that nobody takes it for dead.
 
     Parameters
     ----------
-    text : callable
-        Gives the line.
-    every : float
-        Seconds between lines; nothing is said about what ends earlier.
+    text : str or callable
+        The line, or what gives it.
+    every : float, optional
+        Seconds between lines, :data:`SILENCE` by default; nothing is said about what ends earlier.
     """
     ended = Event()
 
     def tell() -> None:
-        while not ended.wait(every):
-            logger.info("%s", text())
+        while not ended.wait(SILENCE if every is None else every):
+            logger.info("%s", text if isinstance(text, str) else text())
 
     thread = Thread(target=tell, daemon=True)
     thread.start()

@@ -149,6 +149,8 @@ def _states(args: argparse.Namespace, data: "Hamiltonian", group: "Group") -> in
 
     k = np.array([parse_k(text, data.system) for text in args.k])
     orbitals = _read_orbitals(args, data) if args.cube else {}
+    if args.cube and not args.window:
+        _check_cubes(args, data, (args.n_bands or data.H_bloch.n_orbitals) * len(k) * data.basis.n_spin)
     levels, fermi, _ = choose_levels(args, data, window_selects=True)
     fermi = fermi if fermi is not None else args.fermi if args.fermi is not None else data.fermi_energy
     data = hermitian(data)
@@ -219,24 +221,38 @@ def _list(work: "SpectrumWork", names: list[str], tasks: list[Any], results: "Re
     sys.stdout.write("\n".join(lines) + "\n")
 
 
+def _check_cubes(args: argparse.Namespace, data: "Hamiltonian", n_states: int) -> None:
+    """Refuse too many or too large cube files."""
+    from postprocess.states.realspace import Grid, check_size
+
+    check_size(Grid.with_spacing(data.system, args.spacing), n_states)
+
+
 def _write_cubes(
     args: argparse.Namespace, data: "Hamiltonian", tasks: list[Any], results: "Results", orbitals: "dict[int, Orbitals]"
 ) -> None:
     import numpy as np
 
-    from deeph.runtime.log import logger
-    from postprocess.states.realspace import Grid, compute_density, write_cube
+    from deeph.runtime.log import logger, telling
+    from postprocess.states.realspace import Grid, compute_density, states_at_a_time, write_cube
     from postprocess.states.states import States
 
+    _check_cubes(args, data, sum(len(one["energies"]) for one in results))
     grid, number = Grid.with_spacing(data.system, args.spacing), 0
+    together = states_at_a_time(grid)
     for task, one in zip(tasks, results, strict=True):
-        states = States(data, np.array(task.k), task.spin, one["energies"], one["vectors"])
-        for n, density in enumerate(compute_density(states, orbitals, grid)):
-            number += 1
-            norm = float(density.sum() * grid.volume)
-            comment = f"|psi|^2 at k = {task.k}, spin {task.spin + 1}, {one['energies'][n]:.6f} eV, integral {norm:.6f}"
-            write_cube(Path(f"{args.cube}_{number}.cube"), grid, density, comment)
-            logger.info("wrote %s_%d.cube, integral %.6f", args.cube, number, norm)
+        energies = one["energies"]
+        for first in range(0, len(energies), together):
+            part = slice(first, first + together)
+            states = States(data, np.array(task.k), task.spin, energies[part], one["vectors"][:, part])
+            with telling(f"still at |psi|^2 of state {number + 1} and the next ones on {grid.n_points} grid points"):
+                densities = compute_density(states, orbitals, grid)
+            for energy, density in zip(states.energies, densities, strict=True):
+                number += 1
+                norm = float(density.sum() * grid.volume)
+                comment = f"|psi|^2 at k = {task.k}, spin {task.spin + 1}, {energy:.6f} eV, integral {norm:.6f}"
+                write_cube(Path(f"{args.cube}_{number}.cube"), grid, density, comment)
+                logger.info("wrote %s_%d.cube, integral %.6f", args.cube, number, norm)
 
 
 if __name__ == "__main__":

@@ -76,19 +76,22 @@ class KPMWork:
     def __call__(self, task: KTask) -> Result:
         """Moments of the total and of the groups, with the scale of energies."""
         name = f"k = ({', '.join(f'{x:.6g}' for x in task.k)}), spin {task.spin + 1}"
-        with telling(lambda: f"{name}: still factoring the overlap of {self._pencils.n} orbitals and looking for the ends of the spectrum"):
+        with telling(f"{name}: still factoring the overlap of {self.groups.shape[1]} orbitals and looking for the ends of the spectrum"):
             operator = KPMOperator(self._pencils.at(np.array(task.k), task.spin), single=self.settings.single)
         n_moments, n_vectors = moments_for(operator, self.settings.width), self.settings.n_vectors
         steps = count_steps(self.settings, self.groups, n_moments)
         self._announce(operator, task, name, n_moments, steps)
-        random = np.random.default_rng([self.settings.seed, task.spin, *(np.array(task.k) + 0.0).view(np.uint64).tolist()])
         with progress(name, steps) as advance:
             sampled = None if self.settings.exact else self.groups
-            moments = random_moments(operator, n_moments, n_vectors, random, sampled, advance=advance).values
+            moments = random_moments(operator, n_moments, n_vectors, self.random(task), sampled, advance=advance).values
             total, local = moments[:, :1], moments[:, 1:]
             if self.settings.exact:
                 local = exact_moments(operator, n_moments, self.groups, advance=advance).values
         return {"total": total, "local": local, "center": np.array(operator.center), "half_width": np.array(operator.half_width)}
+
+    def random(self, task: KTask) -> np.random.Generator:
+        """Random numbers that no other seed, spin or k has."""
+        return np.random.default_rng([self.settings.seed, task.spin, *(np.array(task.k) + 0.0).view(np.uint64).tolist()])
 
     @cached_property
     def _pencils(self) -> BlochPencils:
