@@ -147,8 +147,8 @@ def compute_kpm_dos(
     hamiltonian, mesh, settings, projections, jobs
         As for :func:`compute_moments`.
     window, fermi
-        As for :func:`postprocess.density.dos.compute_dos`. The interval of the counted Fermi level is what twice the standard error of the
-        random vectors and the width of the kernel leave open.
+        As for :func:`postprocess.density.dos.compute_dos`. The interval of the counted Fermi level is what the random vectors (95 of 100
+        times) and the width of the kernel leave open.
 
     Raises
     ------
@@ -170,8 +170,17 @@ def compute_kpm_dos(
 
 
 def _electron_error(count: KPMCount, n_electrons: float | None, n_vectors: int) -> float:
-    """By how many electrons the count near the Fermi level may be wrong; 0 where that cannot be told."""
+    """By how many electrons the count near the Fermi level may be wrong; 0 where that cannot be told.
+
+    Of few vectors the scatter itself is uncertain, hence Student's distribution for the part of a normal one within two standard
+    deviations. What the kernel does passes through zero at some energies, so its largest value within a width around the level is taken.
+    """
+    from scipy.stats import norm, t
+
     if n_electrons is None or n_vectors < 2:
         return 0.0
-    at = np.array([find_fermi_level(count.total, n_electrons, count.bounds).energy])
-    return float(np.hypot(2 * np.linalg.norm(count.total.errors(at)), count.kernel_errors(at).sum()))
+    total = count.total
+    level, width = find_fermi_level(total, n_electrons, total.bounds).energy, max(m.width for traces in total.traces for m in traces)
+    scatter = np.linalg.norm(total.errors(np.array([level])))
+    kernel = count.kernel_errors(level + width * np.linspace(-1, 1, 9)).sum(axis=0).max()
+    return float(np.hypot(t.ppf(norm.cdf(2.0), n_vectors - 1) * scatter, kernel))

@@ -60,8 +60,8 @@ class Grid:
 
     @property
     def spacing(self) -> float:
-        """Largest distance of neighbouring points along a lattice vector, Angstrom."""
-        return float((np.linalg.norm(self.system.cell, axis=1) / self.shape).max())
+        """Mean distance (geometric) of neighbouring points along the lattice vectors, Angstrom."""
+        return float(np.prod(np.linalg.norm(self.system.cell, axis=1) / self.shape) ** (1 / 3))
 
     @property
     def volume(self) -> float:
