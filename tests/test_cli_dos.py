@@ -51,6 +51,22 @@ def test_summary_as_json(folder, capsys, method):
     assert record["n_k"] < 36
 
 
+@pytest.mark.parametrize("exact", [False, True])
+def test_projections_by_polynomials_have_error_bars(folder, capsys, exact):
+    """From the random vectors, or exact where that is asked for; the same in two processes."""
+    words = [folder, "--mesh", 2, 2, 1, "--method", "kpm", "--width", 1, "--projections", "atom", "--fermi", "count", *["--exact"] * exact]
+    files = [folder.parent / f"{n}.h5" for n in (1, 2)]
+    for jobs, file in enumerate(files, 1):
+        assert call(*words, "-j", jobs, "--out", file, "-q") == 0
+    text = capsys.readouterr().out
+    one, two = map(read_dos, files)
+    assert (one.density == two.density).all()
+    assert (one.errors[:, 0] > 0).any()
+    assert (one.errors[:, 1:] > 0).any() == (not exact)
+    assert ("C2" in text and " +- 0.00 electrons" in text) == exact
+    assert text.count(" +- ") == 2 * 3
+
+
 def test_map_of_atoms(folder):
     file = folder.parent / "map.csv"
     assert call(folder, "--mesh", 4, 4, 1, "--projections", "atom", "--window", -3, 0, "--map", file, "-q") == 0
@@ -86,7 +102,10 @@ def test_two_workers_give_the_same(folder):
         (["--method", "gaussian", "--width", 0], 2, "width 0 eV"),
         (["--method", "kpm", "--width", -1, "--mesh", 1, 1, 1], 2, "width -1 eV"),
         (["--width", 0.1], 2, "tetrahedra need none"),
+        (["--method", "kpm", "--width", 0, "--mesh", 1, 1, 1], 2, "width 0 eV"),
         (["--single"], 2, "belongs to --method kpm"),
+        (["--exact"], 2, "belongs to --method kpm with --projections or --group"),
+        (["--exact", "--method", "kpm"], 2, "belongs to --method kpm with --projections or --group"),
         (["--fermi", "high"], 2, "expected a number in eV"),
         (["--out", "dos.xyz"], 2, "expected a name ending in"),
         (["--out", "nowhere/dos.csv"], 2, "does not exist"),

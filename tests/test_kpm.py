@@ -1,5 +1,6 @@
 """Kernel polynomials against exact densities smoothed with the same kernel, with overlap, at real and complex k."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -8,14 +9,17 @@ from band_cases import random_model, supercell
 from lattice_models import changed_basis, graphene
 
 from deeph.runtime.errors import DataError, UsageError
-from postprocess.density.dos import Window
-from postprocess.density.kpm import KPMOperator, Moments, local_moments, moments_for, trace_moments
-from postprocess.density.kpm_dos import KPMSettings, compute_kpm_dos, compute_moments
+from postprocess.density.dos import Window, compute_dos
+from postprocess.density.kpm import KPMOperator, Moments
+from postprocess.density.kpm_dos import compute_kpm_dos, compute_moments
+from postprocess.density.kpm_moments import exact_moments, moments_for, random_moments
+from postprocess.density.kpm_work import KPMSettings, KPMWork, count_steps, duration
 from postprocess.eigen.band_symmetries import make_mesh
 from postprocess.eigen.cholesky import PardisoCholesky, SuperLUCholesky
 from postprocess.eigen.pardiso import is_installed
 from postprocess.eigen.pencil import BlochPencils
 from postprocess.eigen.solver import Eigensolver, compute_energies
+from postprocess.states.kjobs import Jobs, KTask
 from postprocess.states.mesh_levels import compute_mesh_levels
 from postprocess.states.projections import make_projections
 from preprocess.readers import openmx
@@ -23,7 +27,7 @@ from preprocess.readers import openmx
 POINTS = [np.zeros(3), np.array([0.21, 0.13, 0.0])]
 
 
-def exact_moments(energies, operator, n, weights=1.0):
+def moments_of_levels(energies, operator, n, weights=1.0):
     x = (energies - operator.center) / operator.half_width
     assert np.abs(x).max() < 1
     return (np.cos(np.arange(n)[:, None] * np.arccos(x)) * weights).sum(axis=1)
@@ -35,10 +39,10 @@ def test_moments_of_twisted_bilayer(shared_data, k, single):
     """Tbg28: local moments are exact, those of random vectors scatter as their error bars say."""
     data = openmx.read(shared_data / "openmx" / "tbg28")
     operator = KPMOperator(BlochPencils(data).at(k), single=single)
-    exact = exact_moments(compute_energies(data, k[None])[0, 0], operator, 120)
-    local = local_moments(operator, np.ones((1, operator.n), bool), 120).values[0, 0]
+    exact = moments_of_levels(compute_energies(data, k[None])[0, 0], operator, 120)
+    local = exact_moments(operator, 120, np.ones((1, operator.n), bool)).values[0, 0]
     assert np.abs(local - exact).max() < (0.5 if single else 1e-6)  # of 364
-    samples = trace_moments(operator, 120, 49).values[:, 0]
+    samples = random_moments(operator, 120, 49, np.random.default_rng(0)).values[:, 0]
     sigma = (samples.mean(axis=0) - exact)[1:] / (samples.std(axis=0, ddof=1) / 7)[1:]
     assert 0.8 < np.sqrt(np.mean(sigma**2)) < 1.2
     assert samples[:, 0] == pytest.approx(364, rel=1e-4)
@@ -51,10 +55,10 @@ def test_density_of_graphene_supercell():
     count = compute_moments(data, make_mesh(data, (1, 1, 1)), KPMSettings(width=0.2, n_vectors=40))
     moments = count.traces[0][0]
     n = moments.values.shape[-1]
-    exact = Moments(moments.center, moments.half_width, exact_moments(levels, moments, n)[None, None])
+    exact = Moments(moments.center, moments.half_width, moments_of_levels(levels, moments, n)[None, None])
     E = np.linspace(-8, 8, 161)
     deviation = count(E)[0, 0] - 2 * exact.counts(E)[0, 0]
-    errors = count.errors(E)[0]
+    errors = count.errors(E)[0, 0]
     assert np.abs(deviation).max() < 4 * errors.max()
     assert 0.4 < np.sqrt(np.mean((deviation / errors)[10:-10] ** 2)) < 2
     assert count(np.array([-100.0, 100.0]))[0, 0] == pytest.approx([0, 400], abs=1e-9)
@@ -78,7 +82,7 @@ def test_local_densities_are_mulliken_shares(spin):
     data = random_model(2, spin=spin)
     mesh = make_mesh(data, (2, 1, 1), symmetry="none")
     projections = make_projections(data, ["atom", "shell"])
-    count = compute_moments(data, mesh, KPMSettings(width=0.3, n_vectors=2), projections)
+    count = compute_moments(data, mesh, KPMSettings(width=0.3, n_vectors=2, exact=True), projections)
     levels = compute_mesh_levels(data, mesh, projections)
     E = np.linspace(-3, 3, 21)
     found, expected = count(E)[:, 1:], np.zeros((data.basis.n_spin, len(projections.names), len(E)))
@@ -86,7 +90,7 @@ def test_local_densities_are_mulliken_shares(spin):
         for place, m in enumerate(traces):
             for p in range(len(projections.names)):
                 w = levels.weights[s, place, :, p + 1]
-                one = exact_moments(levels.energies[s, place], m, m.values.shape[-1], w)
+                one = moments_of_levels(levels.energies[s, place], m, m.values.shape[-1], w)
                 expected[s, p] += mesh.weights[place] * Moments(m.center, m.half_width, one[None, None]).counts(E)[0, 0]
     assert found == pytest.approx(expected, abs=1e-8)
 
@@ -97,7 +101,7 @@ def test_basis_and_library_do_not_matter():
     other = changed_basis(data, 4)
     k = POINTS[1]
     atom = make_projections(data, ["atom"]).groups[:1]
-    results = [local_moments(KPMOperator(BlochPencils(d).at(k)), atom, 50).counts(np.linspace(-2, 2, 9)) for d in (data, other)]
+    results = [exact_moments(KPMOperator(BlochPencils(d).at(k)), 50, atom).counts(np.linspace(-2, 2, 9)) for d in (data, other)]
     assert results[0] == pytest.approx(results[1], abs=5e-3)  # the bounds differ a little, and with them the kernel
     S = BlochPencils(data).at(k).S
     y = np.random.default_rng(0).normal(size=(S.shape[0], 3)) + 0j
@@ -130,11 +134,174 @@ def test_wrong_questions_get_clear_answers():
     with pytest.raises(UsageError, match=r"width 0 eV: expected .* to .* eV for levels that span"):
         moments_for(operator, 0.0)
     with pytest.raises(UsageError, match="0 random vectors"):
-        trace_moments(operator, 10, 0)
+        random_moments(operator, 10, 0, np.random.default_rng(0))
     indefinite = data.S.mapped(lambda b, p: b - 2 * np.eye(*b.shape[-2:]) * ((p[:, 3] == p[:, 4]) & ~p[:, :3].any(1))[:, None, None])
     broken = type(data)(data.system, data.basis, indefinite, data.H)
     with pytest.raises(DataError, match="not positive definite"):
         KPMOperator(BlochPencils(broken).at(POINTS[0]))
     operator.half_width /= 3  # as if Lanczos had missed the ends
     with pytest.raises(DataError, match="moments diverge"):
-        trace_moments(operator, 200, 1)
+        random_moments(operator, 200, 1, np.random.default_rng(0))
+
+
+def with_projections(data, mesh, width, n_vectors, seeds, kinds, energies):
+    """Counts and claimed errors (n_seeds, n_spin, n_projections, m) over an ensemble of seeds, and the exact counts with that kernel."""
+    projections = make_projections(data, kinds)
+    runs = [compute_moments(data, mesh, KPMSettings(width, n_vectors, seed=seed), projections) for seed in range(seeds)]
+    levels = compute_mesh_levels(data, mesh, projections)
+    exact = np.zeros((data.basis.n_spin, 1 + len(projections.names), len(energies)))
+    for s, place in np.ndindex(levels.energies.shape[:2]):
+        m = runs[0].traces[s][place]
+        for p in range(exact.shape[1]):
+            mu = moments_of_levels(levels.energies[s, place], m, m.values.shape[-1], levels.weights[s, place, :, p])
+            exact[s, p] += mesh.weights[place] * Moments(m.center, m.half_width, mu[None, None]).counts(energies)[0, 0]
+    return np.array([run(energies) for run in runs]), np.array([run.errors(energies) for run in runs]), exact
+
+
+def assert_errors_hold(counts, errors, exact):
+    """No bias, and the scatter over the seeds is the claimed one."""
+    n, real = len(counts), counts.std(axis=0, ddof=1)
+    claimed = np.sqrt((errors**2).mean(axis=0))
+    assert np.abs(counts.mean(axis=0) - exact).max() < 4.5 * (real / np.sqrt(n)).max()
+    assert np.abs((counts.mean(axis=0) - exact) / (real / np.sqrt(n))).max() < 4.5
+    assert np.abs(np.log(real / claimed)).max() < 4 / np.sqrt(2 * n)
+    both, both_claimed = counts.sum(axis=1).std(axis=0, ddof=1), np.sqrt((errors**2).sum(axis=1).mean(axis=0))
+    assert np.abs(np.log(both / both_claimed)).max() < 4 / np.sqrt(2 * n)  # spins are independent
+
+
+def test_error_bars_of_collinear_spin_and_of_projections():
+    """A scatter of seeds agrees with the error bars, for each spin, for both together, and for every projection."""
+    data = random_model(3, spin="collinear")
+    mesh = make_mesh(data, (2, 1, 1), symmetry="none")
+    counts, errors, exact = with_projections(data, mesh, 0.5, 8, 120, ["element", "shell", "atom"], np.array([-0.3, 0.5]))
+    assert_errors_hold(counts, errors, exact)
+    correlation = np.corrcoef((counts - counts.mean(axis=0))[:, :, 0, 0].T)[0, 1]
+    assert abs(correlation) < 4 / np.sqrt(120)
+
+
+def test_error_bars_of_iron(shared_data):
+    """Magnetic iron of OpenMX: both spins, shells that are not orthogonal to those of neighbours."""
+    data = openmx.read(shared_data / "openmx" / "fe_bcc_spin")
+    mesh = make_mesh(data, (2, 2, 1))
+    counts, errors, exact = with_projections(data, mesh, 3.0, 6, 60, ["shell"], np.array([data.fermi_energy]))
+    assert_errors_hold(counts, errors, exact)
+
+
+@pytest.mark.parametrize("spin", ["none", "spinor"])
+@pytest.mark.parametrize("n_moments", [40, 41])
+def test_random_shares_are_mulliken_shares(spin, n_moments):
+    """Many vectors come close to the exact moments; groups of all orbitals add up to the total of each vector."""
+    data = random_model(2, spin=spin)
+    operator = KPMOperator(BlochPencils(data).at(POINTS[1]))
+    groups = make_projections(data, ["atom", "shell"]).groups
+    samples = random_moments(operator, n_moments, 600, np.random.default_rng(1), groups).values
+    expected = exact_moments(operator, n_moments, groups).values[0]
+    sigma = (samples[:, 1:].mean(axis=0) - expected)[:, 1:] / (samples[:, 1:].std(axis=0, ddof=1) / np.sqrt(600))[:, 1:]
+    assert 0.8 < np.sqrt(np.mean(sigma**2)) < 1.2
+    assert np.abs(sigma).max() < 4.8
+    assert samples[:, 1:, 0] == pytest.approx(np.tile(groups.sum(axis=1), (600, 1)), abs=1e-8)  # the number of orbitals, without scatter
+    assert samples[:, 1:4].sum(axis=1) == pytest.approx(samples[:, 0], abs=1e-8)
+    assert samples[:, 4:].sum(axis=1) == pytest.approx(samples[:, 0], abs=1e-8)
+
+
+def test_shares_of_nearly_dependent_orbitals_scatter_less_than_the_total(shared_data):
+    """An atom of a twisted bilayer, S with a condition of 7000: its error is a part of that of the total, as its orbitals are."""
+    data = openmx.read(shared_data / "openmx" / "tbg28")
+    mesh = make_mesh(data, (1, 1, 1))
+    count = compute_moments(data, mesh, KPMSettings(2.0, 16), make_projections(data, ["atom"]))
+    error = count.errors(np.array([data.fermi_energy]))[0, :, 0]
+    assert error[1:].mean() < 0.4 * error[0]
+    found = count(np.array([data.fermi_energy]))[0, :, 0]
+    assert found[1:].sum() == pytest.approx(found[0], abs=1e-6)
+    assert np.abs(found[1:] - found[0] / 28).max() < 4.5 * error[1:].max()
+
+
+def test_the_density_of_groups_is_that_of_gaussians():
+    """Projected levels widened to Gaussians know nothing of polynomials: exact moments differ by the kernel, random ones by their error."""
+    data = supercell(random_model(4), (2, 2, 1))
+    operator = KPMOperator(BlochPencils(data).at(POINTS[0]))
+    window = Window(operator.center - 0.2 * operator.half_width, operator.center + 0.2 * operator.half_width, 41)
+    mesh, projections = make_mesh(data, (1, 1, 1)), make_projections(data, ["element", "shell"])
+    dos = compute_kpm_dos(data, mesh, KPMSettings(0.1, 100), window=window, projections=projections)
+    exact = compute_kpm_dos(data, mesh, KPMSettings(0.1, 100, exact=True), window=window, projections=projections)
+    other = compute_dos(data, mesh, method="gaussian", width=0.1, window=window, projections=projections)
+    assert dos.names == exact.names == other.names
+    assert (dos.errors[:, 1:] > 0).all()
+    assert not exact.errors[:, 1:].any()
+    assert exact.errors[:, 0] == pytest.approx(dos.errors[:, 0])
+    assert "exact projections" in exact.method
+    assert np.abs(exact.counts - other.counts)[:, 1:].max() < 0.06
+    assert 0.5 < np.sqrt(np.mean(((dos.counts - exact.counts) / dos.errors)[:, 1:] ** 2)) < 1.6
+
+
+def test_random_numbers_belong_to_the_k_point():
+    """Neither other processes nor other points of the mesh change a result; another seed, k or spin does."""
+    data = random_model(3, spin="collinear")
+    whole, half = (make_mesh(data, n, symmetry="none") for n in ((4, 1, 1), (2, 1, 1)))
+    settings = KPMSettings(0.5, 3)
+    one = compute_moments(data, whole, settings)
+    two = compute_moments(data, whole, settings, jobs=Jobs(2))
+    few = compute_moments(data, half, settings)
+    for spin in range(2):
+        for place in range(4):
+            assert np.array_equal(one.traces[spin][place].values, two.traces[spin][place].values)
+        assert np.array_equal(one.traces[spin][2].values, few.traces[spin][1].values)
+    phases = []
+    for seed, spin, k in ((0, 0, 0.25), (1, 0, 0.25), (0, 1, 0.25), (0, 0, 0.75)):
+        task = KTask(spin, (k, 0.0, 0.0))
+        phases.append(KPMWork(data, settings._replace(seed=seed), np.zeros((0, 12), bool), task, 1).random(task).random())
+    assert len(set(phases)) == 4
+
+
+@pytest.mark.parametrize("n_moments", [2, 3, 30, 31])
+@pytest.mark.parametrize("exact", [False, True])
+def test_the_cost_that_is_announced_is_that_of_the_recursion(n_moments, exact):
+    data = random_model(0)
+    operator = KPMOperator(BlochPencils(data).at(POINTS[0]))
+    groups = make_projections(data, ["shell"]).groups[:2]
+    settings, done = KPMSettings(n_vectors=18, exact=exact), []
+    random_moments(operator, n_moments, 18, np.random.default_rng(0), None if exact else groups, advance=done.append)
+    if exact:
+        exact_moments(operator, n_moments, groups, advance=done.append)
+    assert sum(done) == count_steps(settings, groups, n_moments)
+
+
+def test_cost_and_progress_are_told(caplog, monkeypatch):
+    """Memory and time before the recursion; lines while it runs; a refusal where the moments do not fit."""
+    data = random_model(0)
+    mesh, projections = make_mesh(data, (2, 1, 1), symmetry="none"), make_projections(data, ["atom"])
+    monkeypatch.setattr("deeph.runtime.log.SILENCE", 1e-3)
+    with caplog.at_level("INFO", logger="deeph"):
+        compute_moments(data, mesh, KPMSettings(0.01, 4), projections)
+    lines = [r.getMessage() for r in caplog.records]
+    cost = [line for line in lines if line.startswith("expected: ")]
+    assert len(cost) == 1
+    assert re.match(
+        r"expected: \d+\.\d\d GiB of memory \(.* H, S and its factor\), \d+ steps in about \d+ s at each of 2 k-points", cost[0]
+    )
+    assert "4 random vectors, 3 projections" in lines[lines.index(cost[0]) - 1]
+    running = [n for n, line in enumerate(lines) if re.search(r": \d+% of the steps, about \d+ (s|minutes|hours) left", line)]
+    assert running
+    assert running[0] > lines.index(cost[0])
+    monkeypatch.setattr("postprocess.density.kpm_work.available_memory", lambda: 1e5)
+    with pytest.raises(DataError, match=r"moments of 3 projections need .* GiB of memory"):
+        compute_moments(data, mesh, KPMSettings(0.01, 4), projections)
+
+
+def test_durations_in_words():
+    assert [duration(x) for x in (0.01, 100, 119, 121, 7300)] == [
+        "about 1 s",
+        "about 100 s",
+        "about 119 s",
+        "about 2 minutes",
+        "about 2 hours",
+    ]
+
+
+def test_the_memory_of_a_factor_is_known(shared_data):
+    """SuperLU: at least the elements of S; PARDISO: within a factor of 5 of it."""
+    S = BlochPencils(openmx.read(shared_data / "openmx" / "tbg28")).at(POINTS[1]).S
+    whole = SuperLUCholesky(S).memory
+    assert 2 * S.nnz * 16 <= whole < 2 * 364**2 * 20
+    if is_installed():
+        assert whole / 5 < PardisoCholesky(S).memory < 5 * whole

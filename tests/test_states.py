@@ -18,10 +18,11 @@ from postprocess.eigen.hermitian import hermitian
 from postprocess.eigen.solver import Eigensolver
 from postprocess.lattice.mesh import IDENTITY, reduced_mesh
 from postprocess.output.state_files import read_states, write_states
+from postprocess.states import realspace
 from postprocess.states.charges import Occupation, compute_density_matrix, density_mesh, fill_levels, mulliken_charges
 from postprocess.states.integrate import evaluate
 from postprocess.states.projectors import make_projectors
-from postprocess.states.realspace import Grid, compute_density, write_cube
+from postprocess.states.realspace import Grid, check_size, compute_density, states_at_a_time, write_cube
 from postprocess.states.realspace import evaluate as evaluate_orbitals
 from postprocess.states.spectrum import LevelsAndWeights, compute_spectrum
 from postprocess.states.states import States
@@ -231,9 +232,126 @@ def test_norm_of_densities_on_a_grid(shared_data, tmp_path, case, basis):
         back = read_cube(file)
     assert np.allclose(back["atoms"].positions, data.system.positions, atol=1e-4)
     assert back["data"].shape == grid.shape
-    assert np.allclose(back["data"] / 0.529177210544**3, density[0], atol=1e-5 * density.max())
+    assert np.allclose(back["data"] / 0.529177210544**3, density[0], rtol=1e-6, atol=0)
     with pytest.raises(DataError, match="same basis"):
         compute_density(states, {z: Orbitals(z, o.shells[:1], "x") for z, o in read_orbitals(tmp_path / "o.h5").items()}, grid)
+
+
+def spinor_case(folder, tmp_path):
+    """Four states of MoS2 with spin-orbit around the Fermi level, at a k where spins mix, and the orbitals on a grid."""
+    openmx = pytest.importorskip("preprocess.readers.openmx")
+    from preprocess.overlap.basis_files import read_basis
+
+    data = hermitian(openmx.read(folder / "openmx" / "mos2_soc"))
+    files = [str(folder / "openmx" / "PAO" / name) for name in ("Mo7.0.pao:s3p2d2", "S7.0.pao:s2p2d1")]
+    write_orbitals(tmp_path / "o.h5", read_basis(data.system, files))
+    k, n = np.array([0.21, 0.13, 0]), int(data.n_electrons)
+    levels = Eigensolver(bands=(n - 2, n + 1))(data)(k)
+    return States(data, k, 0, levels), read_orbitals(tmp_path / "o.h5")
+
+
+def test_density_of_spinors_is_the_sum_of_both_spins(shared_data, tmp_path, monkeypatch):
+    """Parts with one spin integrate to its Mulliken population; slices of planes change nothing and keep to their memory."""
+    states, orbitals = spinor_case(shared_data, tmp_path)
+    grid = Grid.with_spacing(states.hamiltonian.system, 0.25)
+    whole = compute_density(states, orbitals, grid)
+    parts = [replace(states, C=states.C * (states.spin_of_orbital == spin)[:, None]) for spin in range(2)]
+    up, down = (compute_density(part, orbitals, grid) for part in parts)
+    assert np.allclose(up + down, whole, atol=1e-12)
+    for density, spin in ((up, 0), (down, 1)):
+        populations = states.populations[states.spin_of_orbital == spin].sum(axis=0)
+        assert np.ptp(populations) > 0.8
+        assert density.sum(axis=(1, 2, 3)) * grid.volume == pytest.approx(populations, abs=2e-4)
+    sizes, psi = [], realspace._psi
+
+    def watched(*arguments):
+        sizes.append(psi(*arguments))
+        return sizes[-1]
+
+    most = 7 * 2 * 4 * grid.shape[1] * grid.shape[2]
+    monkeypatch.setattr(realspace, "AT_ONCE", most)
+    monkeypatch.setattr(realspace, "_psi", watched)
+    assert np.allclose(compute_density(states, orbitals, grid), whole, atol=1e-13)
+    assert max(one.size for one in sizes) == most
+    assert len(sizes) == -(-grid.shape[0] // 7)
+
+
+def test_density_does_not_depend_on_the_axis_of_spin():
+    """A state times any spinor has the density of the state: |psi|^2 (|a|^2 + |b|^2), without terms that mix spins."""
+    data = hermitian(random_model(3))
+    spinor = data.to_spinor()
+    r = np.linspace(0, 2.5, 60)
+    s, p = (RadialFunction(l, r, r**l * (2.5 - r) ** 2) for l in range(2))
+    orbitals = {6: Orbitals(6, (s, p), "x"), 7: Orbitals(7, (s, s), "x")}
+    levels = Eigensolver()(data)(K[1])
+    states = States(data, K[1], 0, levels)
+    grid = Grid(data.system, (5, 6, 17))
+    a, b = 0.6, 0.8j
+    n = data.basis.n_orbitals(data.system.numbers)
+    rows = np.split(levels.vectors, np.cumsum(n)[:-1])
+    turned = replace(states, hamiltonian=spinor, C=np.concatenate([part for row in rows for part in (a * row, b * row)]))
+    assert np.allclose(compute_density(turned, orbitals, grid), compute_density(states, orbitals, grid), atol=1e-12)
+
+
+def test_limits_of_grids(monkeypatch):
+    """At the limits all is done, one point or byte beyond is refused, and the advice that is given can be followed."""
+    system = random_model(0).system
+    grid = Grid(system, (10, 20, 30))
+    monkeypatch.setattr(realspace, "LARGEST_GRID", 6000)
+    monkeypatch.setattr(realspace, "LARGEST_FILES", 13 * 6000 * 5)
+    check_size(grid, 5)
+    assert states_at_a_time(grid) == 1
+    assert states_at_a_time(Grid(system, (10, 10, 30))) == 2
+    for wrong, n in ((Grid(system, (10, 20, 31)), 1), (grid, 6)):
+        with pytest.raises(UsageError, match=r"cube files of 10 x 20 x 3[01] points take \d+\.\d\d GiB on disk .* GiB of memory") as error:
+            check_size(wrong, n)
+        spacing = float(re.search(r"--spacing ([\d.]+)", str(error.value))[1])
+        check_size(Grid.with_spacing(system, spacing), n)
+        with pytest.raises(UsageError):
+            check_size(Grid.with_spacing(system, 0.75 * spacing), n)
+        assert ("at most 5 states" in str(error.value)) == (n == 6)
+
+
+@pytest.mark.parametrize(("options", "message"), [(["--spacing", 0.01], "8 cube files"), (["--spacing", 0.005, "--n-bands", 3], "3 cube")])
+def test_cube_files_that_are_too_large_are_refused_first(folder, options, message):
+    """By default all 8 states; nothing is solved or written."""
+    r = np.linspace(0, 3, 20)
+    shells = (RadialFunction(0, r, r), RadialFunction(1, r, r))
+    write_orbitals(folder / "c.h5", {6: Orbitals(6, shells, "C-test")})
+    result = command("graphene", "--cube", "x", "--orbitals", "c.h5", *options, cwd=folder)
+    (folder / "c.h5").unlink()
+    assert result.returncode == 2
+    assert message in result.stderr
+    assert "the limits are 4 GiB for all files and 134217728 points for one. Choose --spacing 0." in result.stderr
+    assert not result.stdout
+    assert not list(folder.glob("*.cube"))
+
+
+def test_all_states_are_written_whatever_fits_at_a_time(folder, monkeypatch):
+    """Batches of states, each with its own energy and density."""
+    from ase.io.cube import read_cube
+
+    from postprocess.cli import states
+
+    r = np.linspace(0, 3, 20)
+    shells = (RadialFunction(0, r, 3 - r), RadialFunction(1, r, r * (3 - r)))
+    write_orbitals(folder / "c.h5", {6: Orbitals(6, shells, "C-test")})
+    found = []
+    for largest, name in ((2**27, "a"), (3 * 5 * 5 * 34, "b")):
+        monkeypatch.setattr(realspace, "LARGEST_GRID", largest)
+        words = [folder / "graphene", "--k", "K", "--cube", folder / name, "--orbitals", folder / "c.h5", "--spacing", 0.6]
+        with pytest.raises(SystemExit) as stop:
+            states.main([str(w) for w in words])
+        assert stop.value.code == 0
+        files = [folder / f"{name}_{n}.cube" for n in range(1, 9)]
+        found.append([(file.read_text().splitlines()[0], read_cube(file.open())["data"]) for file in files])
+        for file in files:
+            file.unlink()
+    (folder / "c.h5").unlink()
+    for (head, data), (other, values) in zip(*found, strict=True):
+        assert head == other
+        assert np.array_equal(data, values)
+    assert len({head for head, _ in found[0]}) == 8
 
 
 def command(*arguments, cwd):

@@ -51,6 +51,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--fermi", type=_fermi, default="auto", metavar="auto|count|inertia|EV", help="Fermi level (default: %(default)s)")
     parser.add_argument("--vectors", type=int, default=10, metavar="N", help="random vectors of the method kpm (default: %(default)s)")
     parser.add_argument("--single", action="store_true", help="method kpm in single precision, in half of the memory")
+    parser.add_argument("--exact", action="store_true", help="method kpm: projections without statistical error, for few orbitals")
     add_job_options(parser)
     parser.add_argument("--out", nargs="+", type=Path, default=[], metavar="FILE", help="figures (pdf, png, svg), tables (csv, json, h5)")
     parser.add_argument("--map", type=Path, metavar="FILE.csv", help="states of each projected atom within the window, with its position")
@@ -100,6 +101,8 @@ def _check_options(args: argparse.Namespace) -> None:
         raise UsageError("--device is for dense matrices, not for --method kpm")
     if args.single and args.method != "kpm":
         raise UsageError("--single belongs to --method kpm")
+    if args.exact and not (args.method == "kpm" and (args.projections or args.group)):
+        raise UsageError("--exact belongs to --method kpm with --projections or --group")
     if args.width is not None and args.method == "tetrahedron":
         raise UsageError("--width belongs to --method gaussian or kpm; tetrahedra need none")
     for file in args.out:
@@ -123,7 +126,8 @@ def _projections(args: argparse.Namespace, data: "Hamiltonian") -> "Projections"
 
 def _compute(args: argparse.Namespace, data: "Hamiltonian", mesh: "KMesh", projections: "Projections", jobs: "Jobs") -> "DOS":
     from postprocess.density.dos import Window, compute_dos
-    from postprocess.density.kpm_dos import KPMSettings, compute_kpm_dos
+    from postprocess.density.kpm_dos import compute_kpm_dos
+    from postprocess.density.kpm_work import KPMSettings
     from postprocess.eigen.options import SolverOptions
     from postprocess.states.fermi import find_fermi_level
 
@@ -135,8 +139,8 @@ def _compute(args: argparse.Namespace, data: "Hamiltonian", mesh: "KMesh", proje
     low, high = args.window or ((-10.0, 10.0) if known else (None, None))
     window = Window(low, high, args.points)
     if args.method == "kpm":
-        settings = KPMSettings(args.width or 0.1, args.vectors, args.single)
-        dos = compute_kpm_dos(data, mesh, settings, window=window, projections=projections, fermi=fermi)
+        settings = KPMSettings(0.1 if args.width is None else args.width, args.vectors, args.single, exact=args.exact)
+        dos = compute_kpm_dos(data, mesh, settings, window=window, projections=projections, fermi=fermi, jobs=jobs)
     else:
         width = 0.05 if args.width is None else args.width
         options: dict[str, Any] = {"options": SolverOptions(name="dense", device=args.device), "jobs": jobs}
@@ -186,8 +190,9 @@ def _report(args: argparse.Namespace, data: "Hamiltonian", mesh: "KMesh", dos: "
     both = ", spin up and down" if data.basis.spin == "collinear" else ""
     for name, states in record.get("electrons_below_fermi", {}).items():
         error = ""
-        if dos.errors is not None and dos.fermi_energy is not None and name == dos.names[0]:
-            error = " +- " + " ".join(f"{np.interp(dos.fermi_energy, dos.energies, spin[0]):.2f}" for spin in dos.errors)
+        if dos.errors is not None and dos.fermi_energy is not None:
+            place = dos.names.index(name)
+            error = " +- " + " ".join(f"{np.interp(dos.fermi_energy, dos.energies, spin[place]):.2f}" for spin in dos.errors)
         lines.append(f"  {name:<12} {' '.join(f'{x:12.6f}' for x in states)}{error} electrons below the Fermi level{both}")
     if "density_at_fermi" in record:
         lines.append(f"  at the Fermi level {' '.join(f'{x:.6f}' for x in record['density_at_fermi'])} states/eV{both}")

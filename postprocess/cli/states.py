@@ -150,6 +150,8 @@ def _states(args: argparse.Namespace, data: "Hamiltonian", group: "Group") -> in
 
     k = np.array([parse_k(text, data) for text in args.k])
     orbitals = _read_orbitals(args, data) if args.cube else {}
+    if args.cube and not args.window:
+        _check_cubes(args, data, (args.n_bands or data.H_bloch.n_orbitals) * len(k) * data.basis.n_spin)
     solver, fermi = choose_solver(args, data, window_selects=True)
     level = fermi if isinstance(fermi, FermiLevel) else given_or_stored(data, fermi)
     energy = None if level is None else level.energy
@@ -222,20 +224,36 @@ def _list(names: list[str], every: "Iterable[States]", fermi: float | None) -> N
     sys.stdout.write("\n".join(lines) + "\n")
 
 
+def _check_cubes(args: argparse.Namespace, data: "Hamiltonian", n_states: int) -> None:
+    """Refuse too many or too large cube files."""
+    from postprocess.states.realspace import Grid, check_size
+
+    check_size(Grid.with_spacing(data.system, args.spacing), n_states)
+
+
 def _write_cubes(args: argparse.Namespace, every: "Iterable[States]", orbitals: "dict[int, Orbitals]") -> None:
-    from deeph.runtime.log import logger
-    from postprocess.states.realspace import Grid, compute_density, write_cube
+    from dataclasses import replace
+
+    import numpy as np
+
+    from deeph.runtime.log import logger, telling
+    from postprocess.states.realspace import Grid, compute_density, states_at_a_time, write_cube
 
     number = 0
     for states in every:
         grid = Grid.with_spacing(states.hamiltonian.system, args.spacing)
-        for n, density in enumerate(compute_density(states, orbitals, grid)):
-            number += 1
-            norm = float(density.sum() * grid.volume)
-            k = tuple(states.k.tolist())
-            comment = f"|psi|^2 at k = {k}, spin {states.spin + 1}, {states.energies[n]:.6f} eV, integral {norm:.6f}"
-            write_cube(Path(f"{args.cube}_{number}.cube"), grid, density, comment)
-            logger.info("wrote %s_%d.cube, integral %.6f", args.cube, number, norm)
+        together = states_at_a_time(grid)
+        for first in range(0, len(states.energies), together):
+            which = np.arange(first, min(first + together, len(states.energies)))
+            part = replace(states, levels=states.levels.chosen(which, None, None))
+            with telling(f"still at |psi|^2 of state {number + 1} and the next ones on {grid.n_points} grid points"):
+                densities = compute_density(part, orbitals, grid)
+            for energy, density in zip(part.energies, densities, strict=True):
+                number += 1
+                norm = float(density.sum() * grid.volume)
+                comment = f"|psi|^2 at k = {tuple(states.k.tolist())}, spin {states.spin + 1}, {energy:.6f} eV, integral {norm:.6f}"
+                write_cube(Path(f"{args.cube}_{number}.cube"), grid, density, comment)
+                logger.info("wrote %s_%d.cube, integral %.6f", args.cube, number, norm)
 
 
 if __name__ == "__main__":

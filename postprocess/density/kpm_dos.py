@@ -1,41 +1,23 @@
 """Densities of states of large cells by the kernel polynomial method, at one k or a few."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
 import numpy as np
 
 from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.system import FloatArray
-from deeph.runtime.log import logger
 from postprocess.density.dos import DOS, TOTAL, Window, assemble
-from postprocess.density.kpm import KPMOperator, Moments, local_moments, moments_for, trace_moments
+from postprocess.density.kpm import Moments
+from postprocess.density.kpm_work import KPMSettings, KPMWork
 from postprocess.eigen.hermitian import hermitian
-from postprocess.eigen.pencil import BlochPencils
 from postprocess.lattice.mesh import KMesh
+from postprocess.states.fermi import fermi_from_count
+from postprocess.states.kjobs import Jobs, KTask, fingerprint, run_tasks
 from postprocess.states.projections import Projections
 
-
-class KPMSettings(NamedTuple):
-    """How the polynomials are made.
-
-    Attributes
-    ----------
-    width : float
-        Standard deviation of the kernel in the middle of the spectrum, eV; it sets the number of moments.
-    n_vectors : int
-        Random vectors for the total at each k.
-    single : bool
-        Single precision: half of the memory.
-    seed : int
-        Of the random numbers.
-    """
-
-    width: float = 0.1
-    n_vectors: int = 10
-    single: bool = False
-    seed: int = 0
+LARGEST = 2**22
+"""Numbers of states, of all vectors and energies, that are worked on at once."""
 
 
 @dataclass(frozen=True)
@@ -48,31 +30,27 @@ class KPMCount:
         For each spin and k: of the total, and of the projections.
     weights : (n_k,) array
         Of the k-points, times two where a level holds both spins.
+    exact : bool
+        Whether the projections are exact, rather than means over random vectors.
     """
 
     traces: Sequence[Sequence[Moments]]
     local: Sequence[Sequence[Moments]]
     weights: FloatArray
+    exact: bool = False
 
     def __call__(self, energies: FloatArray) -> FloatArray:
         """States below energies."""
-        return np.stack(
-            [
-                sum(
-                    w * np.concatenate([total.counts(energies).mean(axis=0), part.counts(energies)[0]])
-                    for w, total, part in zip(self.weights, traces, local, strict=True)
-                )
-                for traces, local in zip(self.traces, self.local, strict=True)
-            ]
-        )
+        return np.stack([np.concatenate([self._sum(of_spin, energies) for of_spin in both]) for both in self._spins()])
 
     def errors(self, energies: FloatArray) -> FloatArray:
-        """(n_spin, m) standard errors of the total from the scatter of the random vectors; NaN if there is only one."""
-        variances = [
-            [w**2 * _variance(total.counts(energies)[:, 0]) for w, total in zip(self.weights, traces, strict=True)]
-            for traces in self.traces
-        ]
-        return np.asarray(np.sqrt(np.sum(variances, axis=1)))
+        """(n_spin, n_projections, m) standard errors from the scatter of the random vectors; NaN if there is only one."""
+        out = []
+        for traces, local in self._spins():
+            total = self._scatter(traces, energies)
+            rest = np.zeros((local[0].values.shape[1], len(energies))) if self.exact else self._scatter(local, energies)
+            out.append(np.concatenate([total, rest]))
+        return np.stack(out)
 
     def kernel_errors(self, energies: FloatArray) -> FloatArray:
         """(n_spin, m) by how much the total changes with half of the moments, which is more than what the kernel's width leaves open.
@@ -80,7 +58,12 @@ class KPMCount:
         A density that varies slowly is smeared by its second derivative times the width squared, so a third of the change would do.
         """
         fewer = [[replace(m, values=m.values[..., : m.values.shape[-1] // 2]) for m in traces] for traces in self.traces]
-        return np.asarray(np.abs((self(energies) - replace(self, traces=fewer)(energies))[:, 0]))
+        return np.asarray(np.abs((self.total(energies) - replace(self, traces=fewer).total(energies))[:, 0]))
+
+    @property
+    def total(self) -> "KPMCount":
+        """Without the projections."""
+        return replace(self, local=[[replace(m, values=m.values[:, :0]) for m in local] for local in self.local])
 
     @property
     def bounds(self) -> tuple[float, float]:
@@ -88,13 +71,34 @@ class KPMCount:
         every = [m for traces in self.traces for m in traces]
         return min(m.center - m.half_width for m in every), max(m.center + m.half_width for m in every)
 
+    def _spins(self) -> Iterator[tuple[Sequence[Moments], Sequence[Moments]]]:
+        yield from zip(self.traces, self.local, strict=True)
 
-def _variance(samples: FloatArray) -> FloatArray:
-    n = len(samples)
-    return np.asarray(samples.var(axis=0, ddof=1) / n if n > 1 else np.full(samples.shape[1], np.nan))
+    def _sum(self, moments: Sequence[Moments], energies: FloatArray) -> FloatArray:
+        """(n_densities, m) over the k-points."""
+        return np.asarray(sum(w * m.mean.counts(energies)[0] for w, m in zip(self.weights, moments, strict=True)))
+
+    def _scatter(self, moments: Sequence[Moments], energies: FloatArray) -> FloatArray:
+        """(n_densities, m) standard errors of the sum over k-points, whose random vectors are independent."""
+        n_samples, n = moments[0].values.shape[:2]
+        if n_samples < 2:
+            return np.full((n, len(energies)), np.nan)
+        variance = np.zeros((n, len(energies)))
+        for part in np.array_split(np.arange(n), max(1, min(n, variance.size * n_samples // LARGEST))):
+            for w, m in zip(self.weights, moments, strict=True):
+                samples = replace(m, values=m.values[:, part]).counts(energies)
+                variance[part] += w**2 * samples.var(axis=0, ddof=1) / n_samples
+        return np.sqrt(variance)
 
 
-def compute_moments(hamiltonian: Hamiltonian, mesh: KMesh, settings: KPMSettings, projections: Projections | None = None) -> KPMCount:
+def compute_moments(
+    hamiltonian: Hamiltonian,
+    mesh: KMesh,
+    settings: KPMSettings,
+    projections: Projections | None = None,
+    *,
+    jobs: Jobs | None = None,
+) -> KPMCount:
     """Moments at the points of a mesh, Gamma alone for a very large cell.
 
     Parameters
@@ -106,30 +110,24 @@ def compute_moments(hamiltonian: Hamiltonian, mesh: KMesh, settings: KPMSettings
     settings : KPMSettings
         Kernel, random vectors, precision.
     projections : Projections, optional
-        Groups of orbitals: their densities are exact, at the price of a recursion for each orbital.
+        Groups of orbitals.
+    jobs : Jobs, optional
+        How the k-points are shared; it changes no number.
     """
-    import time
-
-    pencils = BlochPencils(replace(hermitian(hamiltonian)))
-    groups = projections.groups if projections and len(projections.names) else np.zeros((0, pencils.n), bool)
-    traces: list[list[Moments]] = []
-    local: list[list[Moments]] = []
-    for spin in range(hamiltonian.basis.n_spin):
-        traces.append([])
-        local.append([])
-        for number, k in enumerate(mesh.points):
-            operator = KPMOperator(pencils.at(k, spin), single=settings.single)
-            n, start, before = moments_for(operator, settings.width), time.process_time(), operator.n_steps
-            traces[-1].append(trace_moments(operator, n, settings.n_vectors, seed=settings.seed + number))
-            local[-1].append(local_moments(operator, groups, n))
-            steps = operator.n_steps - before
-            logger.info(
-                "k-point %d of %d: levels within %.3f to %.3f eV, %d moments, %d vectors, %.2e CPU s a step",
-                number + 1, len(mesh.points), operator.center - operator.half_width, operator.center + operator.half_width,
-                n, settings.n_vectors, (time.process_time() - start) / steps,
-            )  # fmt: skip
-    both = 2.0 if hamiltonian.basis.spin == "none" else 1.0
-    return KPMCount(traces, local, both * mesh.weights)
+    hamiltonian = replace(hermitian(hamiltonian))  # the sparse matrices of a large cell do not stay with the caller
+    n_spin, names = hamiltonian.basis.n_spin, projections.names if projections else ()
+    tasks = [KTask(spin, (float(k[0]), float(k[1]), float(k[2]))) for spin in range(n_spin) for k in mesh.points]
+    groups = projections.groups if projections and names else np.zeros((0, hamiltonian.H_bloch.n_orbitals), bool)
+    work = KPMWork(hamiltonian, settings, groups, tasks[0], len(tasks))
+    results = run_tasks(work, tasks, jobs, identity=fingerprint(hamiltonian, tasks, settings, names) if jobs and jobs.scratch else "")
+    traces, local = [], []
+    for one in results:
+        scale = float(one["center"]), float(one["half_width"])
+        traces.append(Moments(*scale, one["total"]))
+        local.append(Moments(*scale, one["local"]))
+    n_k, both = len(mesh.points), 2.0 if hamiltonian.basis.spin == "none" else 1.0
+    channels = [slice(spin * n_k, (spin + 1) * n_k) for spin in range(n_spin)]
+    return KPMCount([traces[c] for c in channels], [local[c] for c in channels], both * mesh.weights, settings.exact)
 
 
 def compute_kpm_dos(
@@ -140,16 +138,17 @@ def compute_kpm_dos(
     window: Window | None = None,
     projections: Projections | None = None,
     fermi: float | str | None = None,
+    jobs: Jobs | None = None,
 ) -> DOS:
     """Density of states by the kernel polynomial method, with the errors of the random vectors.
 
     Parameters
     ----------
-    hamiltonian, mesh, settings, projections
+    hamiltonian, mesh, settings, projections, jobs
         As for :func:`compute_moments`.
     window, fermi
-        As for :func:`postprocess.density.dos.compute_dos`. The interval of the counted Fermi level is what twice the standard error of the
-        random vectors and the width of the kernel leave open.
+        As for :func:`postprocess.density.dos.compute_dos`. The interval of the counted Fermi level is what the random vectors (95 of 100
+        times) and the width of the kernel leave open.
 
     Raises
     ------
@@ -157,18 +156,31 @@ def compute_kpm_dos(
         As for :func:`postprocess.density.dos.compute_dos`; if S is not positive definite, or the memory does not suffice.
     """
     settings = settings or KPMSettings()
-    count = compute_moments(hamiltonian, mesh, settings, projections)
+    count = compute_moments(hamiltonian, mesh, settings, projections, jobs=jobs)
     names = (TOTAL, *(projections.names if projections else ()))
-    error = 0.0
-    if hamiltonian.n_electrons is not None and settings.n_vectors > 1:
-        near = assemble(hamiltonian, count, count.bounds, window=Window(points=2), fermi="count").counted
-        if near is not None:
-            at = np.array([near.energy])
-            error = float(np.hypot(2 * np.linalg.norm(count.errors(at)), count.kernel_errors(at).sum()))
+    error = _electron_error(count, hamiltonian.n_electrons, settings.n_vectors)
     n_moments = count.traces[0][0].values.shape[-1]
     size = " x ".join(map(str, mesh.divisions))
-    method = f"kernel polynomials, {n_moments} moments (width {settings.width:g} eV), {settings.n_vectors} random vectors, {size} mesh"
+    exact = ", exact projections" if settings.exact and len(names) > 1 else ""
+    method = (
+        f"kernel polynomials, {n_moments} moments (width {settings.width:g} eV), {settings.n_vectors} random vectors{exact}, {size} mesh"
+    )
     dos = assemble(hamiltonian, count, count.bounds, names=names, method=method, window=window or Window(), fermi=fermi, error=error)
-    errors = np.zeros_like(dos.counts)
-    errors[:, 0] = count.errors(dos.energies)
-    return replace(dos, errors=errors)
+    return replace(dos, errors=count.errors(dos.energies))
+
+
+def _electron_error(count: KPMCount, n_electrons: float | None, n_vectors: int) -> float:
+    """By how many electrons the count near the Fermi level may be wrong; 0 where that cannot be told.
+
+    Of few vectors the scatter itself is uncertain, hence Student's distribution for the part of a normal one within two standard
+    deviations. What the kernel does passes through zero at some energies, so its largest value within a width around the level is taken.
+    """
+    from scipy.stats import norm, t
+
+    if n_electrons is None or n_vectors < 2:
+        return 0.0
+    total = count.total
+    level, width = fermi_from_count(total, n_electrons, total.bounds).energy, max(m.width for traces in total.traces for m in traces)
+    scatter = np.linalg.norm(total.errors(np.array([level])))
+    kernel = count.kernel_errors(level + width * np.linspace(-1, 1, 9)).sum(axis=0).max()
+    return float(np.hypot(t.ppf(norm.cdf(2.0), n_vectors - 1) * scatter, kernel))

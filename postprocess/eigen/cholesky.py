@@ -26,6 +26,10 @@ class Cholesky(Protocol):
 
     name: str
 
+    @property
+    def memory(self) -> int:
+        """Bytes that the factor takes."""
+
     def solve(self, right: Array) -> Array:
         """(n, m) S^-1 right."""
 
@@ -79,9 +83,15 @@ class SuperLUCholesky(SuperLU):
             self.factor(S.data)
         except SingularError as error:
             raise DataError(NOT_POSITIVE) from error
+        self._dtype = np.dtype(S.dtype)
         self._pivots = self._lu.U.diagonal().real
         if (self._lu.perm_r != self._lu.perm_c).any() or not (self._pivots > 0).all():
             raise DataError(NOT_POSITIVE)
+
+    @property
+    def memory(self) -> int:
+        """See :class:`Cholesky`; with the row numbers."""
+        return int(self._lu.nnz * (self._dtype.itemsize + 4))
 
     def half_solve(self, right: Array) -> Array:
         """See :class:`Cholesky`."""

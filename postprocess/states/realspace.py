@@ -12,7 +12,7 @@ from deeph.files.finished import finished_file
 from deeph.physics.basis import Basis
 from deeph.physics.harmonics import solid_harmonics
 from deeph.physics.orbitals import Orbitals
-from deeph.physics.system import SYMBOLS, FloatArray, System
+from deeph.physics.system import SYMBOLS, FloatArray, IntArray, System
 from deeph.physics.units import CODATA
 from deeph.runtime.errors import DataError, UsageError
 from postprocess.states.states import States
@@ -20,8 +20,14 @@ from postprocess.states.states import States
 Array = npt.NDArray[Any]
 SPACING = 0.15
 """Angstrom between grid points by default."""
-LARGEST_GRID = 2**28
-"""Numbers of all states on the grid."""
+POINT_ON_DISK = 13
+"""Bytes of a number in a cube file."""
+LARGEST_GRID = 2**27
+"""Points of a grid: 1 GiB of memory, and a cube file of 1.6 GiB."""
+LARGEST_FILES = 4 * 2**30
+"""Bytes of all cube files of one command."""
+AT_ONCE = 2**24
+"""Complex numbers that psi may take, all states and spins together: the grid is worked on in slices of planes."""
 
 
 @dataclass(frozen=True)
@@ -48,22 +54,64 @@ class Grid:
         return cls(system, (a, b, c))
 
     @property
+    def n_points(self) -> int:
+        """Of the whole grid."""
+        return int(np.prod(self.shape))
+
+    @property
+    def spacing(self) -> float:
+        """Mean distance (geometric) of neighbouring points along the lattice vectors, Angstrom."""
+        return float(np.prod(np.linalg.norm(self.system.cell, axis=1) / self.shape) ** (1 / 3))
+
+    @property
     def volume(self) -> float:
         """Of one point, Angstrom^3."""
-        return float(abs(np.linalg.det(self.system.cell)) / np.prod(self.shape))
+        return float(abs(np.linalg.det(self.system.cell)) / self.n_points)
+
+
+def check_size(grid: Grid, n_states: int) -> None:
+    """Refuse more numbers than anybody looks at, before they are computed.
+
+    Raises
+    ------
+    UsageError
+        If a grid or all cube files together are larger than :data:`LARGEST_GRID` and :data:`LARGEST_FILES`.
+    """
+
+    def fits(one: Grid, n: int) -> bool:
+        return one.n_points <= LARGEST_GRID and POINT_ON_DISK * one.n_points * n <= LARGEST_FILES
+
+    if fits(grid, n_states):
+        return
+    spacing = grid.spacing
+    while not fits(Grid.with_spacing(grid.system, spacing), n_states):
+        spacing *= 1.05
+    advice = f"--spacing {np.ceil(100 * spacing) / 100:.2f}"
+    if fits(grid, 1):
+        advice += f", or at most {LARGEST_FILES // (POINT_ON_DISK * grid.n_points)} states (--n-bands, --window)"
+    disk, memory = POINT_ON_DISK * grid.n_points * n_states / 2**30, 8 * grid.n_points / 2**30
+    raise UsageError(
+        f"{n_states} cube files of {' x '.join(map(str, grid.shape))} points take {disk:.2f} GiB on disk and {memory:.2f} GiB of memory "
+        f"each; the limits are {LARGEST_FILES / 2**30:g} GiB for all files and {LARGEST_GRID} points for one. Choose {advice}"
+    )
+
+
+def states_at_a_time(grid: Grid) -> int:
+    """How many densities are worked on together: as many as take the memory of the largest grid."""
+    return max(1, LARGEST_GRID // grid.n_points)
 
 
 def compute_density(states: States, orbitals: Mapping[int, Orbitals], grid: Grid) -> FloatArray:
-    """|psi|^2 of states, both spin components together.
+    """|psi|^2 of states; of spinors |psi_up|^2 + |psi_down|^2.
 
     Parameters
     ----------
     states : States
-        Of one k.
+        Of one k, not more than :func:`states_at_a_time` in a large cell.
     orbitals : mapping of atomic number to Orbitals
         See :mod:`deeph.physics.orbitals`; the shells have to be those of the basis.
     grid : Grid
-        Where.
+        Where; see :func:`check_size`.
 
     Returns
     -------
@@ -73,23 +121,32 @@ def compute_density(states: States, orbitals: Mapping[int, Orbitals], grid: Grid
     Raises
     ------
     DataError
-        If the orbitals are not those of the basis, or the grid is too large.
+        If the orbitals are not those of the basis.
     """
-    basis, system = states.hamiltonian.basis, states.hamiltonian.system
-    check_orbitals(orbitals, basis)
-    n_points, m, n_spinor = int(np.prod(grid.shape)), states.C.shape[1], basis.spin_factor
-    if n_points * m * n_spinor > LARGEST_GRID:
-        raise DataError(f"{m} states on {n_points} grid points take too much memory; choose fewer states or a larger spacing")
-    psi = np.zeros((n_spinor, n_points, m), complex)
+    check_orbitals(orbitals, states.hamiltonian.basis)
+    m, plane = states.C.shape[1], grid.n_points // grid.shape[0] * states.hamiltonian.basis.spin_factor
+    out = np.empty((m, *grid.shape))
+    step = max(1, AT_ONCE // (plane * max(m, 1)))
+    for first in range(0, grid.shape[0], step):
+        planes = range(first, min(first + step, grid.shape[0]))
+        out[:, planes.start : planes.stop] = (np.abs(_psi(states, orbitals, grid, planes)) ** 2).sum(axis=0)
+    return out
+
+
+def _psi(states: States, orbitals: Mapping[int, Orbitals], grid: Grid, planes: range) -> Array:
+    """(n_spinor, m, len(planes), n2, n3) states in some planes of the grid."""
+    system, n_spinor = states.hamiltonian.system, states.hamiltonian.basis.spin_factor
+    m, shape = states.C.shape[1], (len(planes), *grid.shape[1:])
+    psi = np.zeros((n_spinor, int(np.prod(shape)), m), complex)
     start = states.hamiltonian.H_bloch.pattern.orbital_start
     for atom, z in enumerate(system.numbers.tolist()):
-        place, cells, vectors = _points_near(grid, system.positions[atom], orbitals[z].cutoff)
+        place, cells, vectors = _points_near(grid, planes, system.positions[atom], orbitals[z].cutoff)
         phi = evaluate(orbitals[z], vectors).T
         phase = np.exp(-2j * np.pi * (cells @ states.k))[:, None]
         rows = states.C[start[atom] : start[atom + 1]].reshape(n_spinor, -1, m)
         for component, C in zip(psi, rows, strict=True):
             np.add.at(component, place, phase * (phi @ C))
-    return np.asarray((np.abs(psi) ** 2).sum(axis=0).T.reshape(m, *grid.shape))
+    return np.moveaxis(psi, 2, 1).reshape(n_spinor, m, *shape)
 
 
 def check_orbitals(orbitals: Mapping[int, Orbitals], basis: Basis) -> None:
@@ -115,23 +172,26 @@ def evaluate(orbitals: Orbitals, vectors: FloatArray) -> FloatArray:
     return np.concatenate(parts)
 
 
-def _points_near(grid: Grid, center: FloatArray, radius: float) -> tuple[npt.NDArray[np.int64], FloatArray, FloatArray]:
-    """Grid points around a place, all periodic images: their places in the grid, their cells, and the vectors to them."""
+def _points_near(grid: Grid, planes: range, center: FloatArray, radius: float) -> tuple[IntArray, FloatArray, FloatArray]:
+    """Points of some planes around a place, all periodic images: their places in the planes, their cells, and the vectors to them."""
     shape = np.array(grid.shape)
     cell = grid.system.cell
     middle = np.linalg.solve(cell.T, center) * shape
     reach = radius * np.linalg.norm(grid.system.reciprocal, axis=1) / (2 * np.pi) * shape
     axes = [np.arange(int(np.ceil(low)), int(np.floor(high)) + 1) for low, high in zip(middle - reach, middle + reach, strict=True)]
+    inside = axes[0] % shape[0]
+    axes[0] = axes[0][(inside >= planes.start) & (inside < planes.stop)]
     points = np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, 3)
     vectors = points / shape @ cell - center
     near = np.linalg.norm(vectors, axis=1) < radius
     points, vectors = points[near], vectors[near]
     cells = points // shape
-    return np.ravel_multi_index(tuple((points - cells * shape).T), grid.shape), cells.astype(float), vectors
+    inside = points - cells * shape - [planes.start, 0, 0]
+    return np.ravel_multi_index(tuple(inside.T), (len(planes), *grid.shape[1:])), cells.astype(float), vectors
 
 
 def write_cube(path: Path, grid: Grid, values: FloatArray, comment: str = "") -> None:
-    """A Gaussian cube file; lengths and densities in atomic units, as the format wants them.
+    """A Gaussian cube file, by ASE; lengths and densities in atomic units, as the format wants them.
 
     Parameters
     ----------
@@ -144,14 +204,9 @@ def write_cube(path: Path, grid: Grid, values: FloatArray, comment: str = "") ->
     comment : str
         First line.
     """
-    bohr = CODATA.bohr
-    system = grid.system
-    lines = [comment.replace("\n", " "), "density in 1/Bohr^3, lengths in Bohr", f"{system.n_atoms:5d}    0.000000    0.000000    0.000000"]
-    lines += [f"{n:5d}" + "".join(f"{x:12.6f}" for x in v / n / bohr) for n, v in zip(grid.shape, system.cell, strict=True)]
-    atoms = zip(system.numbers.tolist(), system.positions / bohr, strict=True)
-    lines += [f"{z:5d}{float(z):12.6f}" + "".join(f"{x:12.6f}" for x in position) for z, position in atoms]
-    rows = (values * bohr**3).reshape(-1, grid.shape[2])
+    from ase import Atoms
+    from ase.io import cube
+
+    atoms = Atoms(numbers=grid.system.numbers, positions=grid.system.positions, cell=grid.system.cell)
     with finished_file(path) as temporary, temporary.open("w", encoding="utf-8") as file:
-        file.write("\n".join(lines) + "\n")
-        for row in rows:
-            file.write("\n".join("".join(f"{x:13.5E}" for x in row[n : n + 6]) for n in range(0, len(row), 6)) + "\n")
+        cube.write_cube(file, atoms, values * CODATA.bohr**3, comment=comment.replace("\n", " "))
