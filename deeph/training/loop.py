@@ -152,7 +152,7 @@ class Trainer:
         self.model = state.model().to(job.device)
         self.average = RunningAverage(self.model, self.settings.ema_decay)
         self.optimizer = make_optimizer(self.model, self.settings)
-        self.graphs = Graphs(job.dataset, state.model(), job.device)
+        self.graphs = Graphs(job.dataset, state.model(), job.device, self.settings.graph_memory_gib * 2**30)
         state.restore(self.average, self.optimizer)  # after all that draws random numbers
         self.position = state.position
         self.n_bonds = job.dataset.subset([*job.split.train, *job.split.validate]).n_bonds
