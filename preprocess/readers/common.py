@@ -1,0 +1,194 @@
+"""What the readers of all codes do alike: parse numbers and keywords, and bring matrices into the project's form."""
+
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from deeph.physics.basis import Basis
+from deeph.physics.blocks import PairBlocks
+from deeph.physics.conventions import Order, atom_order, atom_signs
+from deeph.physics.pairs import reversed_pairs
+from deeph.physics.system import SYMBOLS, FloatArray, IntArray, System
+from deeph.runtime.errors import DataError
+
+T = TypeVar("T")
+_NUMBER = re.compile(r"([-+]?(?:\d+\.?\d*|\.\d+))(?:[eEdD]([-+]?\d+)|([-+]\d+))?")
+_OVERFLOW = 2**62
+"""Integers beyond are no count of anything, and would overflow."""
+
+
+def number(word: str) -> float:
+    """A number as Fortran or C writes it: also ``1.d-2``, ``0.5D+00``, and ``0.12-101`` whose exponent left no room for the letter.
+
+    Raises
+    ------
+    ValueError
+        If it is something else; NaN and infinity are no numbers either.
+    """
+    match = _NUMBER.fullmatch(word)
+    value = float(f"{match[1]}e{match[2] or match[3] or 0}") if match else float("nan")
+    if not np.isfinite(value):
+        raise ValueError(f"{word[:40]!r} is not a finite number")
+    return value
+
+
+def numbers(words: Sequence[str]) -> FloatArray:
+    """Many numbers as :func:`number` reads them, fast where they are written plainly."""
+    try:
+        values = np.array(words, np.float64)
+    except ValueError:
+        return np.array([number(word) for word in words])
+    if not np.isfinite(values).all():
+        raise ValueError(f"{words[int(np.argmin(np.isfinite(values)))][:40]!r} is not a finite number")
+    return values
+
+
+def integer(word: str) -> int:
+    """An integer of a size that can be a count or an index; ``ValueError`` if it is something else."""
+    if not re.fullmatch(r"[-+]?\d{1,19}", word) or abs(int(word)) > _OVERFLOW:
+        raise ValueError(f"{word[:40]!r} is not an integer")
+    return int(word)
+
+
+def read_text(path: Path, why: str = "") -> str:
+    """A text file with any line ends; bytes that are no text become marks.
+
+    Parameters
+    ----------
+    path : path
+        The file.
+    why : str
+        What it is needed for, or how the code writes it; ends the message.
+
+    Raises
+    ------
+    DataError
+        If it cannot be read.
+    """
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")  # universal newlines: DOS line ends are gone
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror})" + (f"; {why}" if why else "")) from error
+
+
+def lines_of_words(text: str, comment: str = "#") -> list[tuple[int, list[str]]]:
+    """Number, from 1, and words of every line that holds more than a comment.
+
+    Keywords are the first word of a line, and are compared in lower case in all readers.
+
+    Parameters
+    ----------
+    text : str
+        With any line ends.
+    comment : str
+        Regular expression of what starts a comment.
+    """
+    start = re.compile(comment)
+    split = ((n, start.split(line, maxsplit=1)[0].split()) for n, line in enumerate(text.splitlines(), start=1))
+    return [(n, words) for n, words in split if words]
+
+
+def finite(values: FloatArray, path: Path, what: str) -> FloatArray:
+    """The same numbers, or an error where NaN or infinity is among them."""
+    if not np.isfinite(values).all():
+        raise DataError(f"{path} holds NaN or infinity among the {what}: the run failed or the file is damaged; repeat the run")
+    return values
+
+
+def one_basis(bases: Iterable[tuple[int, T]]) -> dict[int, T]:
+    """The basis of each element, which has to be the same in all respects on all its atoms.
+
+    Parameters
+    ----------
+    bases : iterable of (atomic number, basis)
+        For every atom or species: whatever tells two bases apart (shells, radii, files); its text goes into the message.
+
+    Returns
+    -------
+    dict of atomic number to basis
+        In order of first appearance.
+
+    Raises
+    ------
+    DataError
+        If an element has two different bases, also where only their radii or files differ: a model knows one basis an element.
+    """
+    found: dict[int, T] = {}
+    for z, one in bases:
+        if found.setdefault(z, one) != one:
+            raise DataError(
+                f"{SYMBOLS[z]} has two bases, {found[z]} and {one}: expected one basis an element, with the same shells, radii and files. "
+                "Repeat the run with the same orbitals on all atoms of an element"
+            )
+    return found
+
+
+def onsite_pairs(n_atoms: int) -> IntArray:
+    """(n_atoms, 5) pairs of each atom with itself."""
+    out = np.zeros((n_atoms, 5), np.int64)
+    out[:, 3] = out[:, 4] = np.arange(n_atoms)
+    return out
+
+
+def closed_pattern(n_atoms: int, *patterns: IntArray) -> IntArray:
+    """(n_pairs, 5) all pairs of some lists with their Hermitian partners (-R, j, i) and each atom itself, sorted, each once."""
+    pairs = np.concatenate([onsite_pairs(n_atoms), *patterns])
+    return np.unique(np.concatenate([pairs, reversed_pairs(pairs)]), axis=0)
+
+
+def asymmetry(blocks: PairBlocks, what: str, limit: float) -> float:
+    """Largest |M - M^dagger|, in the units of the matrix.
+
+    Raises
+    ------
+    DataError
+        If it is above the limit, a block has no Hermitian partner, or a number is not finite.
+    """
+    if not np.isfinite(blocks.entries).all():
+        raise DataError(f"NaN or infinity in the {what}: the run failed or the file is damaged; repeat the run")
+    error = blocks.hermiticity_error()
+    if not error <= limit:
+        raise DataError(
+            f"the {what} differs from its Hermitian conjugate by {error:.1e}, expected below {limit:g}: the file is damaged or of another "
+            "structure; copy it again or repeat the run"
+        )
+    return error
+
+
+def hermitian(blocks: PairBlocks, what: str, limit: float) -> tuple[PairBlocks, float]:
+    """The Hermitian part of a matrix, and how far the file was from it; errors as in :func:`asymmetry`."""
+    error = asymmetry(blocks, what, limit)
+    return blocks.hermitized(), error
+
+
+def to_project_order(code: Order, blocks: PairBlocks, system: System, basis: Basis, *, spin: bool) -> PairBlocks:
+    """Blocks in the orbital order and with the signs of the project.
+
+    Parameters
+    ----------
+    code : str
+        Whose order they are in.
+    blocks : PairBlocks
+        Of the atoms of ``system``.
+    system, basis : System, Basis
+        Atoms and their shells.
+    spin : bool
+        Whether the blocks have the spin of H, and are 2n x 2n for spinors.
+    """
+    orders = {z: atom_order(code, shells) for z, shells in basis.shells.items()}
+    signs = {z: atom_signs(code, shells) for z, shells in basis.shells.items()}
+    plain = all((one == 1).all() for one in signs.values())
+    return blocks.reordered(system.numbers, orders, basis.spin_factor if spin else 1, None if plain else signs)
+
+
+def spinor_blocks(parts: PairBlocks) -> PairBlocks:
+    """Spinor blocks [[uu, ud], [du, dd]] of the four components uu, ud, du, dd."""
+
+    def join(blocks: FloatArray, _pairs: IntArray) -> FloatArray:
+        _, n, rows, columns = blocks.shape
+        return blocks.reshape(2, 2, n, rows, columns).transpose(2, 0, 3, 1, 4).reshape(1, n, 2 * rows, 2 * columns)
+
+    return parts.mapped(join)
