@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from deeph.files.text import integer, lines_of_words, number, numbers, read_text
 from deeph.physics.basis import Basis
 from deeph.physics.blocks import PairBlocks
 from deeph.physics.conventions import atom_order, atom_signs
@@ -17,12 +18,7 @@ from preprocess.readers.common import (
     closed_pattern,
     finite,
     hermitian,
-    integer,
-    lines_of_words,
-    number,
-    numbers,
     one_basis,
-    read_text,
     spinor_blocks,
     to_project_order,
 )
