@@ -67,8 +67,19 @@ def closed_pattern(n_atoms: int, *patterns: IntArray) -> IntArray:
     return np.unique(np.concatenate([pairs, reversed_pairs(pairs)]), axis=0)
 
 
-def asymmetry(blocks: PairBlocks, what: str, limit: float) -> float:
+def asymmetry(blocks: PairBlocks, what: str, limit: float, unit: float = 1.0) -> float:
     """Largest |M - M^dagger|, in the units of the matrix.
+
+    Parameters
+    ----------
+    blocks : PairBlocks
+        The matrix.
+    what : str
+        Its name in messages.
+    limit : float
+        What is accepted, in the unit of the code's file.
+    unit : float
+        That unit, where the matrix was converted already.
 
     Raises
     ------
@@ -78,17 +89,17 @@ def asymmetry(blocks: PairBlocks, what: str, limit: float) -> float:
     if not np.isfinite(blocks.entries).all():
         raise DataError(f"NaN or infinity in the {what}: the run failed or the file is damaged; repeat the run")
     error = blocks.hermiticity_error()
-    if not error <= limit:
+    if not error <= limit * unit:
         raise DataError(
-            f"the {what} differs from its Hermitian conjugate by {error:.1e}, expected below {limit:g}: the file is damaged or of another "
+            f"the {what} differs from its Hermitian conjugate by {error / unit:.1e}, expected below {limit:g}: the file is damaged or of another "
             "structure; copy it again or repeat the run"
         )
     return error
 
 
-def hermitian(blocks: PairBlocks, what: str, limit: float) -> tuple[PairBlocks, float]:
-    """The Hermitian part of a matrix, and how far the file was from it; errors as in :func:`asymmetry`."""
-    error = asymmetry(blocks, what, limit)
+def hermitian(blocks: PairBlocks, what: str, limit: float, unit: float = 1.0) -> tuple[PairBlocks, float]:
+    """The Hermitian part of a matrix, and how far the file was from it; parameters and errors as of :func:`asymmetry`."""
+    error = asymmetry(blocks, what, limit, unit)
     return blocks.hermitized(), error
 
 
