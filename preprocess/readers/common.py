@@ -91,8 +91,8 @@ def asymmetry(blocks: PairBlocks, what: str, limit: float, unit: float = 1.0) ->
     error = blocks.hermiticity_error()
     if not error <= limit * unit:
         raise DataError(
-            f"the {what} differs from its Hermitian conjugate by {error / unit:.1e}, expected below {limit:g}: the file is damaged or of another "
-            "structure; copy it again or repeat the run"
+            f"the {what} differs from its Hermitian conjugate by {error / unit:.1e}, expected below {limit:g}: the file is damaged or of "
+            "another structure; copy it again or repeat the run"
         )
     return error
 
