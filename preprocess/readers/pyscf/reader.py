@@ -111,7 +111,9 @@ def _load(path: Path) -> tuple[Run, dict[str, Any]]:
             if (version := info["format_version"]) == FORMAT_VERSION:
                 return Run(str(file["info"]), *(file[name] for name in Run._fields[1:])), info
     except Exception as error:  # numpy, zipfile and zlib have a dozen for a damaged archive
-        raise DataError(f"{path} is not a complete run file of save_run: {error}") from error
+        raise DataError(
+            f"{path} is not a complete run file of save_run: damaged, or the run or the copy was interrupted; copy it again or repeat the run"
+        ) from error
     raise DataError(f"{path} has format version {version}, expected {FORMAT_VERSION}; write it again with this version of the package")
 
 
