@@ -105,8 +105,8 @@ def _read_h5(path: Path) -> FloatArray:
             return np.asarray(file["sparse_matrix"][()], np.float64)
     except (OSError, KeyError, ValueError, TypeError) as error:
         raise DataError(
-            f"{path} is not a complete HDF5 file with the numbers 'sparse_matrix': damaged, or the run or the copy was interrupted; copy it "
-            "again or repeat the run"
+            f"{path} is not a complete HDF5 file with the numbers 'sparse_matrix': damaged, or run or copy interrupted; copy it again or "
+            "repeat the run"
         ) from error
 
 
