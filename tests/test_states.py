@@ -255,7 +255,9 @@ def test_density_of_spinors_is_the_sum_of_both_spins(shared_data, tmp_path, monk
     states, orbitals = spinor_case(shared_data, tmp_path)
     grid = Grid.with_spacing(states.hamiltonian.system, 0.25)
     whole = compute_density(states, orbitals, grid)
-    parts = [replace(states, C=states.C * (states.spin_of_orbital == spin)[:, None]) for spin in range(2)]
+    parts = [
+        replace(states, levels=replace(states.levels, vectors=states.C * (states.spin_of_orbital == spin)[:, None])) for spin in range(2)
+    ]
     up, down = (compute_density(part, orbitals, grid) for part in parts)
     assert np.allclose(up + down, whole, atol=1e-12)
     for density, spin in ((up, 0), (down, 1)):
@@ -289,7 +291,8 @@ def test_density_does_not_depend_on_the_axis_of_spin():
     a, b = 0.6, 0.8j
     n = data.basis.n_orbitals(data.system.numbers)
     rows = np.split(levels.vectors, np.cumsum(n)[:-1])
-    turned = replace(states, hamiltonian=spinor, C=np.concatenate([part for row in rows for part in (a * row, b * row)]))
+    C = np.concatenate([part for row in rows for part in (a * row, b * row)])
+    turned = replace(states, hamiltonian=spinor, levels=replace(levels, vectors=C))
     assert np.allclose(compute_density(turned, orbitals, grid), compute_density(states, orbitals, grid), atol=1e-12)
 
 

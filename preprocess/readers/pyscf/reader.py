@@ -1,8 +1,6 @@
 """PySCF calculations, from the run file or from a converged mean-field object; reading the run file needs no PySCF."""
 
 import json
-import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +8,13 @@ import numpy as np
 
 from deeph.physics.basis import Basis
 from deeph.physics.blocks import PairBlocks
-from deeph.physics.conventions import atom_order
 from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.pairs import find_pairs
 from deeph.physics.system import System
 from deeph.physics.units import PYSCF
 from deeph.runtime.errors import DataError
-from preprocess.readers.base import ReferenceBands
+from preprocess.readers.base import Convergence, ReferenceBands
+from preprocess.readers.common import spinor_blocks, to_project_order
 from preprocess.readers.pyscf.kmesh import ComplexArray, blocks_from_cells, blocks_from_mesh
 from preprocess.readers.pyscf.run import FORMAT_VERSION, RUN_FILE, Run, collect_run, orbital_radii, pairs_in_range
 
@@ -90,18 +88,10 @@ def load_run(path: Path) -> Run:
     DataError
         If it is missing, damaged, or of another format version.
     """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            info = json.loads(str(file["info"]))
-            if (version := info["format_version"]) != FORMAT_VERSION:
-                raise DataError(
-                    f"{path} has format version {version}, expected {FORMAT_VERSION}; write it again with this version of the package"
-                )
-            run, missing = Run(str(file["info"]), *(file[name] for name in Run._fields[1:])), sorted(INFO_KEYS - set(info))
-    except (OSError, KeyError, ValueError, EOFError, TypeError, zipfile.BadZipFile, zlib.error) as error:
-        raise DataError(f"{path} is not a complete run file of save_run: {error}") from error
-    if missing:
+    run, info = _load(path)
+    if missing := sorted(INFO_KEYS - set(info)):
         raise DataError(f"{path} is not a complete run file of save_run: info lacks {', '.join(missing)}")
+    _check_arrays(path, run, info)
     n_k, n, m = int(np.prod(run.mesh)), run.S.shape[-1], run.H.shape[-1]
     shapes = {"S": (1, n_k, n, n), "H": (len(run.scf_energies), n_k, m, m), "H0": (len(run.H0), n_k, m, m), "r": (3, len(run.cells), n, n)}
     for name, shape in shapes.items():
@@ -111,6 +101,38 @@ def load_run(path: Path) -> Run:
                 f"{path}: {name} {found} and the other matrices do not fit to each other or to a {mesh} k mesh; expected {shape}"
             )
     return run
+
+
+def _load(path: Path) -> tuple[Run, dict[str, Any]]:
+    """The arrays of a run file of this format version, and ``info`` parsed."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            info = json.loads(str(file["info"]))
+            if (version := info["format_version"]) == FORMAT_VERSION:
+                return Run(str(file["info"]), *(file[name] for name in Run._fields[1:])), info
+    except Exception as error:  # numpy, zipfile and zlib have a dozen for a damaged archive
+        raise DataError(
+            f"{path} is not a complete run file of save_run: damaged, or run or copy interrupted; copy it again or repeat the run"
+        ) from error
+    raise DataError(f"{path} has format version {version}, expected {FORMAT_VERSION}; write it again with this version of the package")
+
+
+def _check_arrays(path: Path, run: Run, info: dict[str, Any]) -> None:
+    """Each array has its kind of numbers and its dimensions, and all are finite."""
+    n, n_k = len(np.atleast_1d(run.numbers)), len(np.atleast_1d(run.scf_k))
+    wanted: dict[str, tuple[str, tuple[int | None, ...]]] = {
+        "cell": ("f", (3, 3)), "positions": ("f", (n, 3)), "numbers": ("iu", (n,)), "mesh": ("iu", (3,)), "H": ("fc", (None,) * 4),
+        "S": ("fc", (None,) * 4), "H0": ("fc", (None,) * 4), "cells": ("iu", (None, 3)), "r": ("f", (None,) * 4),
+        "moments": ("f", (None, 3)), "scf_k": ("f", (n_k, 3)), "scf_energies": ("f", (len(np.atleast_1d(run.H)), n_k, None)),
+    }  # fmt: skip
+    for name, (kinds, shape) in wanted.items():
+        array = np.asarray(getattr(run, name))
+        fits = array.ndim == len(shape) and all(m in (None, found) for m, found in zip(shape, array.shape, strict=True))
+        if array.dtype.kind not in kinds or not fits or not np.isfinite(array).all():
+            raise DataError(f"{path}: {name} is {array.dtype} {array.shape}, with NaN or infinity, or not what save_run writes: damaged")
+    numbers = [info["n_electrons"], info["fermi_energy"], info["total_energy"], info.get("temperature", 1.0)]
+    if not all(isinstance(x, int | float) and np.isfinite(x) for x in numbers) or min(run.mesh) < 1 or not len(run.numbers):
+        raise DataError(f"{path}: electrons, Fermi level, energy and temperature {numbers} are not all numbers, or there are no atoms")
 
 
 def to_hamiltonian(run: Run) -> Hamiltonian:
@@ -128,13 +150,12 @@ def to_hamiltonian(run: Run) -> Hamiltonian:
     if run.S.shape[-1] != size or run.H.shape[-1] != size * basis.spin_factor:
         raise DataError(f"matrices of {run.S.shape[-1]} orbitals, but the basis {info['shells']} has {size}")
     pairs = pairs_in_range(run.cell, run.positions, run.numbers, info)
-    orders = {z: atom_order("pyscf", shells) for z, shells in basis.shells.items()}
 
     def blocks(matrices: ComplexArray, scale: float) -> tuple[PairBlocks, float]:
         spinor = matrices.shape[-1] != size
         found, dropped = blocks_from_mesh(system, basis, _spin_parts(matrices, size) * scale, run.mesh, pairs, real=not spinor)
-        found = found.reordered(system.numbers, orders)
-        return (_joined(found) if spinor else found).hermitized(), dropped
+        found = to_project_order("pyscf", found, system, basis, spin=False)
+        return (spinor_blocks(found) if spinor else found).hermitized(), dropped
 
     S, dropped_overlap = blocks(run.S, 1.0)
     H, dropped = blocks(run.H, PYSCF.hartree)
@@ -147,13 +168,13 @@ def to_hamiltonian(run: Run) -> Hamiltonian:
     place = find_pairs(_as_pairs(run.cells), _as_pairs(pairs[:, :3]))
     if (place < 0).any():
         raise DataError("the position matrices lack cells that the orbitals reach")
-    r = blocks_from_cells(system, basis, run.r * PYSCF.bohr, place, pairs)[0].reordered(system.numbers, orders)
+    r = blocks_from_cells(system, basis, run.r * PYSCF.bohr, place, pairs)[0]
     return Hamiltonian(
         system,
         basis.restricted(system.numbers),
         S,
         H,
-        r,
+        to_project_order("pyscf", r, system, basis, spin=False),
         fermi_energy=info["fermi_energy"] * PYSCF.hartree,
         n_electrons=info["n_electrons"],
         source=_source(info, run) | {"largest_dropped_H_eV": dropped, "largest_dropped_S": dropped_overlap},
@@ -179,6 +200,7 @@ def _source(info: dict[str, Any], run: Run) -> dict[str, Any]:
         source["H0"] = "Fock matrix of the superposition of spherical atomic densities"
     if len(run.moments):
         source["moments"] = "Mulliken"
+    source |= Convergence.of({"scf": {"converged": True}} | info).to_source()  # no run file is written of another calculation
     if "k_grid" in info:
         source |= {"k_grid": info["k_grid"], "k_shift": [0.0, 0.0, 0.0]}
     if "temperature" in info:
@@ -196,13 +218,3 @@ def _spin_parts(matrices: ComplexArray, n: int) -> ComplexArray:
     if matrices.shape[-1] == n:
         return matrices
     return np.concatenate([matrices[:, :, i : i + n, j : j + n] for i in (0, n) for j in (0, n)])
-
-
-def _joined(parts: PairBlocks) -> PairBlocks:
-    """Four spin parts as one matrix of spinor blocks [[uu, ud], [du, dd]]."""
-
-    def join(blocks: Any, _pairs: Any) -> Any:
-        _, n, rows, columns = blocks.shape
-        return blocks.reshape(2, 2, n, rows, columns).transpose(2, 0, 3, 1, 4).reshape(1, n, 2 * rows, 2 * columns)
-
-    return parts.mapped(join)
