@@ -5,6 +5,7 @@ known, ``pair_radius`` and ``n_electrons``; ``l`` (n_shells); and the tables of 
 ``values`` in Angstrom^-3/2, shell s from ``bounds[s]`` to ``bounds[s + 1]``.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,6 +19,8 @@ from deeph.runtime.errors import DataError
 
 FILE = "orbitals.h5"
 """Name in a structure folder."""
+SMALL_OVERLAP = 1e-8
+"""Overlap of two s functions with the smallest exponent at the distance where blocks of Gaussian orbitals end."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +109,17 @@ class Orbitals:
     def radius(self) -> float:
         """Two atoms share a block up to the sum of these radii, Angstrom."""
         return self.cutoff if self.pair_radius is None else self.pair_radius
+
+
+def gaussian_radius(exponent: float) -> float:
+    """Half the distance (Angstrom) at which the overlap exp(-a (2r)^2 / 2) of two s functions has fallen to :data:`SMALL_OVERLAP`.
+
+    Parameters
+    ----------
+    exponent : float
+        Smallest exponent a of the element, 1/Angstrom^2.
+    """
+    return math.sqrt(-math.log(SMALL_OVERLAP) / (2 * exponent))
 
 
 def write_orbitals(path: Path, orbitals: Mapping[int, Orbitals]) -> None:

@@ -15,8 +15,8 @@ from deeph.physics.orbitals import FILE as ORBITALS
 from deeph.physics.orbitals import write_orbitals
 from deeph.physics.pairs import neighbour_pairs
 from deeph.physics.system import SYMBOLS
-from preprocess.overlap.structure_file import Structure
 from preprocess.overlap.two_centre import COMPONENTS, Operator, TwoCentre
+from preprocess.structure_files import Structure
 
 FILES: dict[Operator, str] = {
     "overlap": OVERLAP,

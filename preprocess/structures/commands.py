@@ -12,7 +12,7 @@ from deeph.files.config_file import load_settings
 from deeph.physics.system import FloatArray, IntArray
 from deeph.runtime.errors import DataError, UsageError
 from deeph.runtime.log import logger
-from preprocess.overlap.structure_file import read_structure_file
+from preprocess.structure_files import read_structure_file
 from preprocess.structures.commensurate import EQUAL, Wish
 from preprocess.structures.defects import random_sites, with_defects
 from preprocess.structures.distances import BOND_FRACTION, RADII_FRACTION, limits_from, limits_of_radii, too_close

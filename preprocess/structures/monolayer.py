@@ -8,7 +8,7 @@ import numpy as np
 
 from deeph.physics.system import FloatArray, IntArray, System
 from deeph.runtime.errors import DataError, UsageError
-from preprocess.overlap.structure_file import read_structure_file
+from preprocess.structure_files import read_structure_file
 from preprocess.structures.layers import find_layers, heights
 
 Kind = Literal["hexagonal", "square", "oblique"]

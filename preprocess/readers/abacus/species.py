@@ -7,7 +7,7 @@ from typing import NamedTuple
 from deeph.physics.system import SYMBOLS
 from deeph.physics.units import ABACUS
 from deeph.runtime.errors import DataError
-from preprocess.overlap.orb import read_orb_shells
+from preprocess.orbitals.orb import read_orb_shells
 from preprocess.readers.abacus.files import RunFiles
 from preprocess.readers.abacus.log import Log
 from preprocess.readers.abacus.stru import Stru
