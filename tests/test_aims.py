@@ -284,7 +284,7 @@ DAMAGE = {
     "relaxation": (lambda f: edit(f / "control.in", "xc pbe", "relax_geometry bfgs 1e-2"), "moves the atoms"),
     "cut basis": (lambda f: cut(f / "basis-indices.out", 0.5), "expected the functions of the atoms 1 to 3"),
     "order of m": (lambda f: edit(f / "basis-indices.out", "  1   4   1  -1", "  1   4   1   0"), r"order m = -1\.\.1"),
-    "two bases": (lambda f: edit(f / "basis-indices.out", "atomic     3", "hydro      3"), "one species an element"),
+    "two bases": (lambda f: edit(f / "basis-indices.out", "atomic     3", "hydro      3"), "one basis an element"),
     "interrupted": (lambda f: (f / "aims.out").write_text("| Chemical potential (Fermi level): 1.0 eV\n"), "interrupted or failed"),
     "other output": (lambda f: (f / "aims.out").write_text("Have a nice day.\n"), "no line"),
 }

@@ -10,7 +10,7 @@ from deeph.files.config_file import load_settings
 from deeph.files.store import element_order
 from deeph.physics.system import System
 from deeph.runtime.errors import UsageError
-from preprocess.readers.abacus.log import read_input, read_k_mesh, read_smearing
+from preprocess.readers.abacus.input import read_input, read_k_mesh, read_smearing
 from preprocess.readers.abacus.stru import parse_stru
 from preprocess.readers.openmx.input import read_k_mesh as read_openmx_mesh
 from preprocess.readers.openmx.input import read_structure as read_openmx
