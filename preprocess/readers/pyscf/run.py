@@ -36,8 +36,8 @@ class Run(NamedTuple):
     ----------
     info : str
         JSON object: ``format_version``, ``version`` of PySCF, ``method``, ``basis``, ``shells`` and smallest ``exponents`` of each element,
-        ``spin``, ``periodic``, ``n_electrons``, ``fermi_energy``, ``total_energy`` of a cell, ``scf`` (how the cycle ended), ``k_grid`` of the self-consistent run where
-        its occupations follow from the energies, and ``temperature`` (kelvin) of a Fermi smearing.
+        ``spin``, ``periodic``, ``n_electrons``, ``fermi_energy``, ``total_energy`` of a cell, ``scf`` (how the cycle ended), ``k_grid`` of
+        the self-consistent run where its occupations follow from the energies, and ``temperature`` (kelvin) of a Fermi smearing.
     cell : (3, 3) array
         Lattice vectors in rows; the box of a molecule.
     positions : (n_atoms, 3) array
