@@ -74,8 +74,8 @@ def _find(args: argparse.Namespace) -> list["Job"]:
     if not jobs:
         codes = ", ".join(READERS) if args.code == "auto" else args.code
         raise DataError(
-            f"no run of {codes} in {', '.join(map(str, args.raw))}; seen: {names_seen(args.raw)}. Expected are .scfout (OpenMX, 'HS.fileout "
-            "on'), OUT.* with matrices in .csr (ABACUS, 'out_mat_hs2 1'), .HSX or .TSHS (SIESTA, 'SaveHS true'), rs_indices.out (FHI-aims, "
+            f"no run of {codes} in {', '.join(map(str, args.raw))}; seen: {names_seen(args.raw)}. Expected: .scfout (OpenMX, 'HS.fileout on'), "
+            "OUT.* with matrices in .csr (ABACUS, 'out_mat_hs2 1'), .HSX or .TSHS (SIESTA, 'SaveHS true'), rs_indices.out (FHI-aims, "
             "'output_rs_matrices plain'), pyscf_run.npz, basis.dat with .h5 (DeePTB), POSCAR with info.json (DeepH), lat.dat (legacy)"
         )
     return jobs
