@@ -43,6 +43,7 @@ def parser() -> argparse.ArgumentParser:
     out.add_argument("--positions", action="store_true", help="write the position matrices, too (for optics and Berry quantities)")
     out.add_argument("--density", action="store_true", help="write the density matrices, too")
     out.add_argument("--overwrite", action="store_true", help="convert again what is there already")
+    out.add_argument("--allow-unconverged", action="store_true", help="convert runs whose self-consistent cycle did not converge, too")
     return out
 
 
@@ -60,7 +61,8 @@ def _preprocess(args: argparse.Namespace) -> int:
     from preprocess.cli.table import run_jobs
     from preprocess.pipeline import Options, convert, plan
 
-    options = Options(args.code, args.verify, args.format, args.positions, args.density, args.spinor, args.overwrite)
+    wanted = args.positions, args.density, args.spinor
+    options = Options(args.code, args.verify, args.format, *wanted, args.overwrite, args.allow_unconverged)
     work = partial(plan if args.dry_run else convert, options=options)
     return run_jobs(lambda: _find(args), work, args.jobs, quiet=args.quiet, dry=args.dry_run)
 
@@ -74,8 +76,8 @@ def _find(args: argparse.Namespace) -> list["Job"]:
     if not jobs:
         codes = ", ".join(READERS) if args.code == "auto" else args.code
         raise DataError(
-            f"no run of {codes} in {', '.join(map(str, args.raw))}; seen: {names_seen(args.raw)}. Expected: .scfout (OpenMX, 'HS.fileout on'), "
-            "OUT.* with matrices in .csr (ABACUS, 'out_mat_hs2 1'), .HSX or .TSHS (SIESTA, 'SaveHS true'), rs_indices.out (FHI-aims, "
+            f"no run of {codes} in {', '.join(map(str, args.raw))}; seen: {names_seen(args.raw)}. Expected: .scfout (OpenMX, 'HS.fileout "
+            "on'), OUT.* with .csr (ABACUS, 'out_mat_hs2 1'), .HSX or .TSHS (SIESTA, 'SaveHS true'), rs_indices.out (FHI-aims, "
             "'output_rs_matrices plain'), pyscf_run.npz, basis.dat with .h5 (DeePTB), POSCAR with info.json (DeepH), lat.dat (legacy)"
         )
     return jobs

@@ -7,9 +7,14 @@ from typing import Any, NamedTuple
 
 from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.system import FloatArray, System
+from deeph.runtime.errors import DataError
 
 SCF = "scf"
 """Where ``source`` keeps the :class:`Convergence` of a run."""
+
+
+class NoBandsError(DataError):
+    """A run, sound otherwise, whose code printed no eigenvalues to compare with."""
 
 
 class ReferenceBands(NamedTuple):
@@ -99,7 +104,7 @@ class Reader:
     read : callable
         ``read(folder)`` gives the :class:`deeph.Hamiltonian`, with position matrices if there are any.
     bands : callable or None
-        ``bands(folder, system)`` gives the code's own eigenvalues, for ``--verify bands``.
+        ``bands(folder, system)`` gives the code's own eigenvalues, for ``--verify bands``, or raises :class:`NoBandsError`.
     frames : callable or None
         Where a folder may hold several structures, ``frames(folder)`` gives a path for each; the other functions take these paths, too.
     marks : tuple of str

@@ -65,7 +65,7 @@ def read_index(path: Path) -> Index:
     for head, stop, count in zip(heads, [*heads[1:], len(lines)], counts, strict=True):
         try:
             numbers = np.array(" ".join(lines[head + 1 : stop]).split(), np.int64)
-        except ValueError as error:
+        except (ValueError, OverflowError) as error:
             raise DataError(f"{path} after line {head + 1}: expected integers: {error}") from error
         if len(numbers) != count:
             raise DataError(f"{path}: {len(numbers)} numbers after line {head + 1} ({lines[head].strip()}), expected {count}: truncated?")
