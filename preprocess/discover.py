@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from deeph.runtime.errors import UsageError
-from preprocess.readers import candidates, single_structures
+from preprocess.readers import candidates, structures_in
 
 
 class Job(NamedTuple):
@@ -44,20 +44,27 @@ def find_jobs(raw: Sequence[Path], out: Path, code: str = "auto") -> list[Job]:
 def find_runs(raw: Sequence[Path], code: str = "auto", leave_out: Path | None = None) -> list[Path]:
     """All run folders at or below some folders, each once even where links lead to it; see :func:`find_jobs`."""
     runs: list[Path] = []
-    seen = set() if leave_out is None else {leave_out.resolve()}
+    seen = {_identity(leave_out)} if leave_out is not None and leave_out.exists() else set()
     for root in raw:
         if not root.is_dir():
             raise UsageError(f"{root} is not a folder; expected a run folder or a folder of run folders")
-        for name, below, _files in os.walk(root.resolve(), followlinks=True):
+        for name, below, files in os.walk(root.resolve(), followlinks=True):
             folder = Path(name)
             below[:] = sorted(b for b in below if not b.startswith("."))
-            if folder.resolve() in seen:  # a link to it came before, or it is the output
+            own = _identity(folder)
+            if own in seen:  # a link to it came before, or it is the output
                 below.clear()
-            elif candidates(folder, code):
-                runs.extend(single_structures(folder, code))
+            elif found := candidates(folder, code, [*below, *files]):
+                runs.extend(structures_in(folder, found))
                 below.clear()
-            seen.add(folder.resolve())
+            seen.add(own)
     return runs
+
+
+def _identity(folder: Path) -> tuple[int, int]:
+    """The same for all links to a folder."""
+    status = folder.stat()
+    return status.st_dev, status.st_ino
 
 
 def _output_names(runs: list[Path]) -> list[str]:
@@ -71,3 +78,15 @@ def _output_names(runs: list[Path]) -> list[str]:
             return names
         for n in clashes:
             length[n] += 1
+
+
+def names_seen(raw: Sequence[Path], number: int = 6) -> str:
+    """Some of the files at or below some folders, one of each ending, for a message that no run was found."""
+    kinds: dict[str, str] = {}
+    for root in raw:
+        for _, below, files in os.walk(root):
+            below[:] = sorted(b for b in below if not b.startswith("."))
+            for file in sorted(files):
+                if len(kinds) < number and not file.startswith("."):
+                    kinds.setdefault(Path(file).suffix or file, file)
+    return ", ".join(kinds.values()) if kinds else "no files"

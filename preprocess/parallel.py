@@ -1,25 +1,16 @@
-"""Convert many runs: with several worker processes, and with several processes of mpirun or srun.
-
-Every run is converted alone and by the same code, so that the result does not depend on who converts it.
-"""
+"""Do many jobs with several worker processes. Every job is done alone and by the same code: its result does not depend on who does it."""
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from functools import partial
 from multiprocessing import get_context
 
 from deeph.files.folders import remove_leftovers
 from deeph.runtime.processes import end_with_parent
 from deeph.runtime.threads import share_cores
 from preprocess.discover import Job
-from preprocess.pipeline import Options, Outcome, convert
-
-
-def convert_all(jobs: Sequence[Job], options: Options, n_workers: int = 1) -> Iterator[Outcome]:
-    """Convert in parallel; see :func:`do_all`."""
-    yield from do_all(jobs, partial(convert, options=options), n_workers)
+from preprocess.pipeline import Outcome
 
 
 def do_all(jobs: Sequence[Job], work: Callable[[Job], Outcome], n_workers: int = 1) -> Iterator[Outcome]:

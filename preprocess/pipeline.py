@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
+from deeph.files.folders import FolderExistsError
 from deeph.files.legacy import is_legacy_folder, write_legacy
 from deeph.files.store import is_structure_folder, write_folder
 from deeph.physics.hamiltonian import Hamiltonian
@@ -99,11 +100,13 @@ def check_convergence(data: Hamiltonian, *, allow: bool) -> None:
 
 
 def attempt(job: Job, body: Callable[[], Outcome]) -> Outcome:
-    """Do a job, take its time, and turn any error into a failed outcome."""
+    """Do a job, take its time, and turn any error into a failed outcome; a folder that another program made meanwhile is skipped."""
     start, trace = time.perf_counter(), ""
     try:
         outcome = body()
         return outcome._replace(reason=" ".join(outcome.reason.split()), seconds=time.perf_counter() - start)
+    except FolderExistsError as error:
+        return Outcome(job, "skipped", " ".join(str(error).split()), time.perf_counter() - start)
     except (DeephError, OSError) as error:
         reason = str(error)
     except Exception as error:  # noqa: BLE001 - one strange run must not stop the others
@@ -112,14 +115,15 @@ def attempt(job: Job, body: Callable[[], Outcome]) -> Outcome:
 
 
 def plan(job: Job, options: Options) -> Outcome:
-    """What :func:`convert` would do with a run, without reading its matrices: the reader and why, or why not."""
-    try:
-        if (kept := _existing(job, options)) is not None:
-            return kept
-        code, reason = recognize(job.run, options.code)
-    except DeephError as error:
-        return Outcome(job, "failed", " ".join(str(error).split()), 0.0)
-    return Outcome(job, "ok", f"{job.run} to {job.out}, read as {code} ({reason})", 0.0)
+    """What :func:`convert` would do with a run: it is read and verified alike, but nothing is written."""
+    return attempt(job, lambda: _plan(job, options))
+
+
+def _plan(job: Job, options: Options) -> Outcome:
+    if (kept := _existing(job, options)) is not None:
+        return kept
+    outcome = done(job, *_read_verified(job, options))
+    return outcome._replace(reason=f"{job.run} to {job.out}: {outcome.reason}")
 
 
 def _existing(job: Job, options: Options) -> Outcome | None:
@@ -170,4 +174,7 @@ def _selected(job: Job, data: Hamiltonian, options: Options) -> Hamiltonian:
         raise DataError(f"{job.run} holds no density matrix; leave --density out")
     extra = {name: blocks for name, blocks in data.extra.items() if options.density or name != "density_matrix"}
     data = replace(data, r=data.r if options.positions else None, extra=extra)
-    return data.to_spinor() if options.spinor else data
+    data = data.to_spinor() if options.spinor else data
+    if options.format == "legacy" and data.basis.spin == "collinear":
+        raise DataError(f"{job.run}: the legacy format has no place for collinear spin (two matrices); --spinor writes them as one")
+    return data

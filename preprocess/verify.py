@@ -7,11 +7,11 @@ import numpy as np
 from scipy.linalg import LinAlgError, eigh, eigvalsh
 from scipy.special import erfc
 
+from deeph.physics.covariance import bond_violations
 from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.system import FloatArray
 from deeph.physics.units import KELVIN
 from deeph.runtime.errors import DataError
-from preprocess.inspect.covariance import bond_violations
 from preprocess.readers.base import ReferenceBands
 
 Level = Literal["off", "basic", "bands"]

@@ -17,7 +17,7 @@ from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.pairs import find_pairs, pair_vectors
 from deeph.physics.units import ABACUS
 from deeph.runtime.errors import DataError
-from preprocess.overlap.orb import read_orb
+from preprocess.orbitals.orb import read_orb
 from preprocess.readers import common
 from preprocess.readers.abacus import bands as abacus_bands
 from preprocess.readers.abacus import reader as abacus

@@ -8,7 +8,7 @@ from abacus_files import BOHR, SHELLS, made_up, orb_text, stru_text
 
 from deeph.physics.system import System
 from deeph.runtime.errors import DataError
-from preprocess.overlap.orb import read_orb
+from preprocess.orbitals.orb import read_orb
 from preprocess.readers.abacus.lattice import lattice_vectors
 from preprocess.readers.abacus.stru import parse_stru, read_stru
 

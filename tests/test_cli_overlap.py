@@ -10,11 +10,11 @@ import pytest
 
 import deeph
 from deeph.files.matrix_file import read_matrix
-from preprocess.overlap.basis_files import read_basis
-from preprocess.overlap.orb import read_orb
-from preprocess.overlap.structure_file import read_structure_file
+from preprocess.orbitals.basis_files import read_basis
+from preprocess.orbitals.orb import read_orb
 from preprocess.overlap.two_centre import TwoCentre
 from preprocess.readers import abacus, openmx, siesta
+from preprocess.structure_files import read_structure_file
 
 
 def overlap(*arguments, code=0):

@@ -33,10 +33,11 @@ def imports(path):
 
 
 def forbidden(package, names):
-    """``file:line imports name`` for each import of one of the names below a package."""
+    """``file:line imports name`` for each import of one of the names in a module or below a package."""
     return [
         f"{path.relative_to(ROOT)}:{line} imports {module}"
-        for path in sorted((ROOT / package).rglob("*.py"))
+        for path in [(ROOT / package).with_suffix(".py"), *sorted((ROOT / package).rglob("*.py"))]
+        if path.is_file()
         for module, line in imports(path)
         if any(module == name or module.startswith(name + ".") for name in names)
     ]
@@ -86,9 +87,34 @@ def test_no_file_imports_itself_through_others(package):
     assert not circles(package)
 
 
+PREPROCESS = [
+    "orbitals",
+    "readers",
+    "structure_files",
+    "structures",
+    "verify",
+    "discover",
+    "pipeline",
+    "parallel",
+    "overlap",
+    "pyscf",
+    "inspect",
+    "cli",
+]
+
+
+@pytest.mark.parametrize("room", PREPROCESS)
+def test_preprocess_imports_run_one_way(room):
+    """Each room knows only those before it, and every room has its place."""
+    later = PREPROCESS[PREPROCESS.index(room) + 1 :]
+    assert not forbidden(f"preprocess/{room}", [f"preprocess.{name}" for name in later])
+    assert {p.stem for p in (ROOT / "preprocess").iterdir() if not p.name.startswith("_") and p.suffix != ".typed"} <= set(PREPROCESS)
+
+
 def test_the_layer_test_sees_imports_inside_functions():
     assert forbidden("preprocess", ["tqdm"])
     assert forbidden("deeph", ["deeph.physics.system"])
+    assert forbidden("preprocess/verify", ["deeph.physics"])
 
 
 def test_the_core_loads_no_torch():

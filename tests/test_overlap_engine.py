@@ -17,8 +17,8 @@ from deeph.physics.orbitals import Orbitals, RadialFunction
 from deeph.physics.system import System
 from deeph.physics.units import CODATA, PYSCF
 from deeph.runtime.errors import DataError
-from preprocess.overlap.gto import read_gto
-from preprocess.overlap.pao import parse_contraction, read_pao
+from preprocess.orbitals.gto import read_gto
+from preprocess.orbitals.pao import parse_contraction, read_pao
 from preprocess.overlap.two_centre import TwoCentre
 from preprocess.readers import openmx, pyscf
 from preprocess.readers.openmx.input import read_structure

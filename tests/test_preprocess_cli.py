@@ -2,11 +2,13 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,11 +21,11 @@ from deeph.files.legacy import read_legacy
 from deeph.files.store import read_folder
 from deeph.runtime.errors import UsageError
 from deeph.runtime.processes import Group, find_group
-from preprocess import parallel, pipeline
+from preprocess import pipeline
 from preprocess.discover import Job, find_jobs
-from preprocess.parallel import convert_all
+from preprocess.parallel import do_all
 from preprocess.pipeline import Options, Outcome, convert
-from preprocess.readers import openmx
+from preprocess.readers import READERS, candidates, openmx
 from preprocess.readers.openmx.scfout import read_scfout
 from preprocess.verify import eigenvalues
 
@@ -86,7 +88,11 @@ def test_collinear_data_fit_the_legacy_format_as_spinors(shared_data, tmp_path):
 def test_wrong_path_and_empty_folder(tmp_path):
     assert_clear(preprocess("nowhere", "data", cwd=tmp_path), 2, "nowhere is not a folder")
     (tmp_path / "empty").mkdir()
-    assert_clear(preprocess("empty", "data", cwd=tmp_path), 1, "no run of openmx", "HS.fileout on")
+    assert_clear(preprocess("empty", "data", cwd=tmp_path), 1, "no run of openmx", "HS.fileout on", "seen: no files")
+    (tmp_path / "other" / "deep").mkdir(parents=True)
+    for name in ("wavecar", "si.psf", "deep/si.out", "deep/b.out"):
+        (tmp_path / "other" / name).write_text("")
+    assert_clear(preprocess("other", "data", cwd=tmp_path), 1, "seen: si.psf, wavecar, b.out", "SaveHS true")
     assert_clear(preprocess("empty", "empty", cwd=tmp_path), 2, "both input and output")
     assert_clear(preprocess("empty", "data", "--code", "vasp", cwd=tmp_path), 2, "no reader for 'vasp'", "openmx")
     assert_clear(preprocess("empty", "data", "-j", 0, cwd=tmp_path), 2, "-j 0")
@@ -159,8 +165,8 @@ def test_one_process_two_workers_and_mpirun_write_the_same_bytes(runs, tmp_path,
     command = [*mpirun, sys.executable, "-m", "preprocess.cli.preprocess", "runs", "mpi", "--positions"]
     mpi = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
     assert [one.returncode, two.returncode, bool(mpi.returncode)] == [damaged, damaged, damaged], mpi.stdout + mpi.stderr
-    rows = [[line.split()[:2] for line in done.stdout.splitlines()] for done in (one, two, mpi)]
-    assert rows[0] == rows[1] == rows[2]  # one table, in the same order
+    rows = [sorted(line.split()[:2] for line in done.stdout.splitlines()) for done in (one, two, mpi)]
+    assert rows[0] == rows[1] == rows[2]  # one table, in the order in which the runs were done
     contents = [{p.relative_to(tmp_path / out): p.read_bytes() for p in files_below(tmp_path / out)} for out in ("one", "two", "mpi")]
     assert len(contents[0]) == (5 if damaged else 10)
     assert contents[0] == contents[1] == contents[2]
@@ -204,6 +210,22 @@ def test_dry_run_names_reader_reason_and_target(runs, tmp_path):
     assert_clear(done, 1, "could be of several codes", "0 convert, 1 fail, 1 skip")
 
 
+def test_a_dry_run_says_what_the_run_would_do(runs, tmp_path):
+    """Also what is seen only when the matrices are read."""
+    scfout = runs / "deeper" / "te" / "mini_te_chain_soc.scfout"
+    scfout.write_bytes(scfout.read_bytes()[:40000])
+    for options in ([], ["--positions"], ["--density"], ["-j", 2]):
+        dry, real = (preprocess("runs", f"data{len(options)}", *options, *more, cwd=tmp_path) for more in (["--dry-run"], []))
+        names = {"convert": "ok", "fail": "failed", "skip": "skipped"}
+        rows = [
+            sorted((names.get(row[0], row[0]), row[1]) for row in map(str.split, done.stdout.splitlines()[:-1])) for done in (dry, real)
+        ]
+        assert rows[0] == rows[1]
+        assert dry.returncode == real.returncode == 1
+        assert "truncated" in dry.stdout
+        shutil.rmtree(tmp_path / f"data{len(options)}")
+
+
 def test_spinor_blocks_on_request(runs, tmp_path):
     assert_clear(preprocess("runs/graphene", "data", "--spinor", "--verify", "bands", cwd=tmp_path), 0, "spin spinor")
     plain, spinor = openmx.read(runs / "graphene"), read_folder(tmp_path / "data" / "graphene")
@@ -233,7 +255,7 @@ def test_an_unexpected_error_is_one_failed_run(runs, tmp_path, monkeypatch):
     assert not (tmp_path / "out").exists()
 
 
-def killing(job, options):
+def killing(job):
     """Stands for a conversion that runs out of memory on one of the runs."""
     if job.run.name == "run3":
         os.kill(os.getpid(), signal.SIGKILL)
@@ -241,28 +263,36 @@ def killing(job, options):
 
 
 def test_only_the_run_that_kills_its_worker_fails(tmp_path, monkeypatch):
-    monkeypatch.setattr(parallel, "convert", killing)
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
     jobs = [Job(tmp_path / f"run{n}", tmp_path / "out" / f"run{n}") for n in range(8)]
-    outcomes = {o.job.run.name: o for o in convert_all(jobs, Options(), 2)}
+    outcomes = {o.job.run.name: o for o in do_all(jobs, killing, 2)}
     assert [outcomes[f"run{n}"].status for n in range(8)] == ["ok"] * 3 + ["failed"] + ["ok"] * 4
     assert "smaller -j" in outcomes["run3"].reason
 
 
-def test_a_killed_command_leaves_nothing_half_done_and_is_resumed(runs, tmp_path):
-    for n in range(60):
+def many(runs: Path, number: int) -> None:
+    """The same run under many names."""
+    for n in range(number):
         (runs / "many" / f"{n}").mkdir(parents=True)
         (runs / "many" / f"{n}" / "a.scfout").symlink_to(runs / "graphene" / "mini_graphene.scfout")
+
+
+def test_a_killed_command_leaves_nothing_half_done_and_is_resumed(runs, tmp_path):
+    many(runs, 60)
     command = [sys.executable, "-m", "preprocess.cli.preprocess", "runs/many", "data", "-j", "2"]
-    whole = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    wait_until(lambda: (tmp_path / "data").is_dir() and len(list((tmp_path / "data").iterdir())) > 3)
-    workers = Path(f"/proc/{whole.pid}/task/{whole.pid}/children").read_text().split()
-    whole.kill()
-    whole.wait()
+    with (tmp_path / "table").open("w") as table:
+        whole = subprocess.Popen(command, cwd=tmp_path, stdout=table, stderr=subprocess.DEVNULL)
+        wait_until(lambda: (tmp_path / "data").is_dir() and len(list((tmp_path / "data").iterdir())) > 6)
+        workers = Path(f"/proc/{whole.pid}/task/{whole.pid}/children").read_text().split()
+        whole.kill()
+        whole.wait()
     wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers))
-    for folder in (tmp_path / "data").iterdir():
-        if not folder.name.startswith("."):
-            assert read_folder(folder).H is not None
+    finished = [folder for folder in (tmp_path / "data").iterdir() if not folder.name.startswith(".")]
+    for folder in finished:
+        assert read_folder(folder).H is not None
+    rows = {line.split()[1] for line in (tmp_path / "table").read_text().splitlines()}
+    assert rows <= {folder.name for folder in finished}
+    assert len(rows) >= len(finished) - 3  # but for what the workers had just done
     unfinished = tmp_path / "data" / f".7.{folders._host()}.{whole.pid}.part"
     unfinished.mkdir(exist_ok=True)
     other = tmp_path / "data" / f".8.elsewhere.{whole.pid}.part"
@@ -271,6 +301,52 @@ def test_a_killed_command_leaves_nothing_half_done_and_is_resumed(runs, tmp_path
     assert len([f for f in (tmp_path / "data").iterdir() if not f.name.startswith(".")]) == 60
     assert not unfinished.exists()
     assert other.exists()
+
+
+def test_several_commands_may_share_an_output(runs, tmp_path):
+    """What another one finished first is skipped, not failed."""
+    many(runs, 25)
+    command = [sys.executable, "-m", "preprocess.cli.preprocess", "runs/many", "data"]
+    three = [subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    tables = [one.communicate()[0] for one in three]
+    assert [one.returncode for one in three] == [0, 0, 0], tables
+    rows = [line.split()[:2] for table in tables for line in table.splitlines()[:-1]]
+    assert sorted(name for status, name in rows if status == "ok") == sorted(str(n) for n in range(25))
+    assert sorted(path.name for path in (tmp_path / "data").iterdir()) == sorted(str(n) for n in range(25))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_full_disk_is_an_error_of_one_run(runs, tmp_path, workers):
+    """A limit on the size of files stands for the disk: one run is too large for it, the other is not."""
+    command = f"ulimit -f 85; exec {sys.executable} -m preprocess.cli.preprocess runs data -j {workers}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert_clear(done, 1, "1 ok, 1 failed, 0 skipped", "cannot be written: File too large. Make room")
+    assert "memory" not in done.stdout
+    assert len(list((tmp_path / "data").iterdir())) == 1
+
+
+def test_each_folder_is_listed_once_and_a_run_once_more(runs, tmp_path, monkeypatch):
+    many(runs, 50)
+    counts = dict.fromkeys(("scandir", "listdir"), 0)
+    for name in counts:
+        monkeypatch.setattr(os, name, partial(counted, counts, name, getattr(os, name)))
+    assert len(find_jobs([runs], tmp_path / "out")) == 52
+    assert sum(counts.values()) < 2.2 * 52 + 10
+
+
+def counted(counts, name, function, *arguments):
+    counts[name] += 1
+    return function(*arguments)
+
+
+def test_the_marks_of_the_readers_leave_out_no_run(runs, shared_data):
+    """Folders that a reader knows have one of its marks."""
+    found = 0
+    for folder in [p for root in (runs, shared_data / "openmx", shared_data / "peers") for p in root.rglob("*") if p.is_dir()]:
+        expected = {name: reason for name, reader in READERS.items() if (reason := reader.detect(folder))}
+        assert candidates(folder) == expected
+        found += len(expected)
+    assert found > 30
 
 
 def wait_until(condition, seconds: float = 60.0) -> None:

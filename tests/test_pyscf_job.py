@@ -10,6 +10,7 @@ import time
 import numpy as np
 import pytest
 from conftest import ROOT
+from scipy.linalg import eigh
 
 from deeph.files.config_file import load_settings
 from deeph.files.store import read_folder
@@ -31,6 +32,25 @@ kind = "RHF"
 basis = "sto-3g"
 """
 SET = WATER + "[perturb]\nnumber = 12\ndisplacement = 0.05\nseed = 3\n[output]\nzeroth = true\n"
+HI = """
+[system]
+atoms = [["H", 0, 0, 0], ["I", 0, 0, 1.609]]
+molecule = true
+[method]
+kind = "GKS"
+functional = "pbe"
+basis = {H = "cc-pvdz", I = "crenbl"}
+pseudo = {I = "crenbl"}
+spin_orbit = true
+"""
+LIH = """
+[system]
+atoms = [["Li", 5, 5, 5], ["H", 5, 5, 6.6]]
+cell = [[11, 0, 0], [0, 11, 0], [0, 0, 11]]
+[method]
+basis = {Li = "gth-szv", H = "6-31g"}
+pseudo = {Li = "gth-pbe"}
+"""
 CHAIN = """
 [system]
 atoms = [["H", 0, 0, 0], ["H", 0.1, 0, 0.9]]
@@ -188,12 +208,58 @@ def test_all_that_pyscf_does_not_know_at_once(tmp_path):
         (CHAIN, ["method.kind=GKS"], "of a KGKS calculation"),
         (CHAIN, ["method.kind=GKS", "method.functional=pbe0"], "no hybrid functionals for GKS crystals"),
         (CHAIN, ["scf.integrals=multigrid", "method.functional=pbe0"], "multigrid' has no exact exchange"),
+        (CHAIN, ["method.basis=cc-pv5z", "scf.cutoff=none"], "functions of H with the exponent 402 need a mesh of .* GiB"),
+        (LIH, ["scf.integrals=multigrid"], "'multigrid' needs a GTH pseudopotential for every element"),
+        (LIH, ["scf.integrals=fft"], "'fft' needs a GTH pseudopotential for every element"),
+        (LIH, ["method.basis=gth-szv"], "'gth-szv' of H holds valence electrons only"),
+        (LIH, ["method.pseudo={Li='gth-pbe', H='lanl2dz'}"], "no pseudopotential 'lanl2dz' for H"),
+        (LIH, ["method.pseudo={Li='crenbl'}"], "'gth-szv' of Li is made for GTH pseudopotentials, but the core is 'crenbl'"),
+        (HI, ["method.pseudo={I='lanl2dz'}"], "'lanl2dz' of I has no spin-orbit part; .*\n.*replaces 46 electrons, .* a core of 36"),
+        (HI, ["method.pseudo=gth-pbe"], "'gth-pbe' of I has no spin-orbit part"),
+        (
+            HI,
+            ["system.atoms=[['Br',0,0,0],['I',0,0,2.5]]", "method.basis=crenbl"],
+            "Br has no effective core potential, .* spin-orbit part.*\n.*'crenbl' of Br holds valence electrons only",
+        ),
+        (
+            HI,
+            ["method.basis={H='sto-3g', I='ccecpccpvdz'}", "method.pseudo=none", "method.spin_orbit=false"],
+            "'ccecpccpvdz' of I holds valence electrons only",
+        ),
     ],
 )
 def test_mistakes_are_seen_before_anything_runs(tmp_path, monkeypatch, text, overrides, message):
     monkeypatch.setattr(pyscf_job, "calculate", None)
     with pytest.raises((UsageError, DataError), match=message):
         find_calculations(settings(tmp_path, text, *overrides), "job", tmp_path)
+
+
+def levels(data):
+    """Energies of the states of a molecule, or of a crystal at Gamma, in eV."""
+    return eigh(data.H_bloch.dense(np.zeros(3)), data.S_bloch.dense(np.zeros(3)), eigvals_only=True)
+
+
+@pytest.mark.slow
+def test_spin_orbit_splits_the_lone_pair_of_hydrogen_iodide(tmp_path):
+    """The pi levels of PBE; the two states of HI+ that photoelectrons show are 0.66 eV apart."""
+    for overrides, splitting, tolerance in (([], 0.571, 1e-3), (["method.spin_orbit=false"], 0.0, 1e-6)):
+        config = settings(tmp_path, HI, *overrides)
+        [job] = find_calculations(config, "hi", tmp_path)
+        data, _ = pyscf_job.calculate(config, structure_of(config, job))
+        energies, n = levels(data), int(data.n_electrons)
+        assert energies[n - 1] - energies[n - 3] == pytest.approx(splitting, abs=tolerance)
+
+
+def test_gth_beside_all_electrons_in_a_crystal_is_that_of_the_molecule(tmp_path):
+    """A wide box at Gamma against integrals without density fitting: the valence levels keep their distance from each other."""
+    gaps = []
+    for changes in ([], ["system.molecule=true", "system.cell=none"]):
+        config = settings(tmp_path, LIH, *changes)
+        [job] = find_calculations(config, "lih", tmp_path)
+        energies = levels(pyscf_job.calculate(config, structure_of(config, job))[0])
+        gaps.append(energies[1] - energies[0])
+    assert gaps[0] == pytest.approx(gaps[1], abs=0.03)
+    assert gaps[1] > 40  # the 1s electrons of Li are there
 
 
 def test_printed_settings_can_be_read_again(tmp_path):

@@ -9,7 +9,7 @@ from siesta_files import model, rows_of, write_bands, write_hsx, write_texts
 from deeph.physics.system import System
 from deeph.physics.units import SIESTA_5
 from deeph.runtime.errors import DataError
-from preprocess.overlap.ion import read_ion
+from preprocess.orbitals.ion import read_ion
 from preprocess.overlap.two_centre import TwoCentre
 from preprocess.readers import siesta
 from preprocess.readers.siesta.bands import read_bands

@@ -212,7 +212,7 @@ def test_orbitals_are_read_back(tmp_path):
 def test_norm_of_densities_on_a_grid(shared_data, tmp_path, case, basis):
     """The grid sees the overlap: the integral of |psi|^2 is C^dagger S C = 1 with OpenMX's own S, and the sum of pairs is orthogonal."""
     openmx = pytest.importorskip("preprocess.readers.openmx")
-    from preprocess.overlap.basis_files import read_basis
+    from preprocess.orbitals.basis_files import read_basis
 
     data = hermitian(openmx.read(shared_data / "openmx" / case))
     write_orbitals(tmp_path / "o.h5", read_basis(data.system, [str(shared_data / "openmx" / "PAO" / b) for b in basis]))

@@ -17,6 +17,7 @@ from deeph.physics.pairs import is_onsite, neighbour_pairs, pair_vectors
 from deeph.physics.system import System
 from deeph.runtime.errors import DataError, UsageError
 from preprocess.readers.openmx.input import read_structure as read_openmx
+from preprocess.structures.cells import cell_of, commensurate_cells
 from preprocess.structures.commensurate import Wish
 from preprocess.structures.monolayer import from_system, graphene, read_monolayer
 from preprocess.structures.twist import stack, twisted
@@ -93,6 +94,10 @@ def test_the_nearest_angle_is_the_nearest(angle, max_atoms):
         norms.setdefault(m * m + m * n + n * n, []).append(value(m, n))
     possible = [np.degrees(np.angle(p / q)) for group in norms.values() for p in group for q in group]
     best = min(abs((x - angle + 180) % 360 - 180) for x in possible)
+    if best > min(0.1, 0.1 * angle, 0.1 * (60 - angle)):
+        with pytest.raises(UsageError, match=rf"the nearest is {best:.4f} off"):
+            twisted([graphene(), graphene()], wish=Wish((0, angle), max_atoms))
+        return
     result = twisted([graphene(), graphene()], wish=Wish((0, angle), max_atoms))
     assert result.system.n_atoms <= max_atoms
     assert abs(abs(result.angles[1] - angle) - best) < 1e-5
@@ -105,6 +110,55 @@ def test_the_magic_angle_is_found():
     smaller = twisted([graphene(), graphene()], wish=Wish((0, 1.05), 11164))
     assert smaller.system.n_atoms == 11164
     assert smaller.angles[1] == pytest.approx(1.0845491, abs=1e-6)
+
+
+def test_an_angle_that_is_not_there_is_an_error():
+    """Never an untwisted cell for a small angle; the message has the smallest cell that is near enough."""
+    two = [graphene(), graphene()]
+    with pytest.raises(UsageError, match=r"1\.0500 off. The smallest cell that near has 10444 atoms: --max-atoms 10444"):
+        twisted(two, wish=Wish((0, 1.05), 3000))
+    assert abs(twisted(two, wish=Wish((0, 1.05), 10444)).angles[1] - 1.05) < 0.1
+    with pytest.raises(UsageError, match="none up to 50000 atoms does"):
+        twisted(two, wish=Wish((0, 0.05), 12000))
+    with pytest.raises(UsageError, match=r"turned by 0, 60\.03 degrees"):  # nearly the symmetry of the lattice
+        twisted(two, wish=Wish((0, 60.03), 5000))
+    assert twisted(two, wish=Wish((0, 0.0), 5000)).system.n_atoms == 4
+
+
+@given(st.integers(4, 900))
+@settings(deadline=None, max_examples=20)
+def test_the_table_lists_every_angle_with_its_smallest_cell(max_atoms):
+    """Against all pairs of lattice vectors of one length."""
+    w = np.exp(1j * np.pi / 3)
+    vectors = [(m, n) for m in range(-16, 17) for n in range(-16, 17) if 0 < 4 * (m * m + m * n + n * n) <= max_atoms]
+    smallest: dict[float, int] = {}
+    for m, n in vectors:
+        for k, l in vectors:
+            if m * m + m * n + n * n == k * k + k * l + l * l:
+                angle = round(float(np.degrees(np.angle((m + n * w) / (k + l * w)))) % 60, 5) % 60
+                smallest[angle] = min(smallest.get(angle, max_atoms), 4 * (m * m + m * n + n * n))
+    cells = commensurate_cells([graphene(), graphene()], max_atoms)
+    assert {round(cell.angle, 5): cell.n_atoms for cell in cells} == smallest
+    for cell in cells[:: max(len(cells) // 5, 1)]:
+        made = twisted([graphene(), graphene()], vectors=cell.vectors)
+        assert (made.system.n_atoms, made.angles[1]) == (cell.n_atoms, pytest.approx(cell.angle, abs=1e-6))
+        assert abs(made.strains).max() < 1e-12
+
+
+def test_a_cell_by_its_number_of_atoms():
+    two = [graphene(), graphene()]
+    assert cell_of(two, 11164).angle == pytest.approx(1.0845491, abs=1e-6)
+    with pytest.raises(UsageError, match=r"no turned cell has 30 atoms; the nearest have 28 \(21\.7868 degrees\); 52"):
+        cell_of(two, 30)
+    trilayer = twisted([graphene()] * 3, vectors=cell_of([graphene()] * 3, 42).vectors)
+    assert trilayer.angles == pytest.approx([0, 21.7867893, 0], abs=1e-6)
+    strained = commensurate_cells([graphene(), boron_nitride()], 400, 0.02)
+    assert strained[0].strain == pytest.approx(2.46 / 2.504 - 1)
+    assert all(abs(cell.strain) <= 0.02 for cell in strained)
+    square = replace(graphene(), vectors=2.46 * np.eye(2), kind="square")
+    assert [round(c.angle, 3) for c in commensurate_cells([square, square], 20)] == [0, 36.87, 53.13]
+    with pytest.raises(UsageError, match="two lattices in turn"):
+        commensurate_cells([graphene(), graphene(), boron_nitride()], 100)
 
 
 def test_a_tolerance_takes_the_smallest_cell():
@@ -210,6 +264,29 @@ def test_a_layer_is_the_same_however_its_file_describes_it(change):
     assert np.allclose(np.sort(ours), np.sort(theirs), atol=1e-9)
 
 
+@pytest.mark.parametrize("change", ["none", "exchanged", "reversed", "downwards", "sixty", "tilted"])
+def test_above_stays_above_in_a_cell_of_either_hand(change):
+    """A Janus layer, Se below Mo below S, in cells whose vectors are exchanged or point the other way."""
+    a = 3.25
+    cell = np.array([[a, 0, 0], [-a / 2, a * np.sqrt(3) / 2, 0], [0, 0, 18.0]])
+    system = System(cell, np.array([[0, 0, 9.0], [0, a / np.sqrt(3), 10.5], [0, a / np.sqrt(3), 7.3]]), np.array([42, 16, 34]))
+    turn = np.eye(3)
+    if change == "tilted":
+        turn, _ = np.linalg.qr(np.array([[1, 0.2, 0.3], [0, 1, 0.4], [0.1, 0, 1.0]]))
+        turn *= np.sign(np.diag(turn))
+    cells = {"exchanged": cell[[1, 0, 2]], "reversed": cell * [[1], [-1], [1]], "downwards": cell * [[1], [1], [-1]],
+             "sixty": np.array([cell[0] + cell[1], cell[0], cell[2]])}  # fmt: skip
+    layer = from_system(System(cells.get(change, cell) @ turn, system.positions @ turn, system.numbers), change)
+    assert layer.kind == "hexagonal"
+    assert layer.numbers[np.argsort(layer.heights)].tolist() == [34, 42, 16]
+    assert np.linalg.det(layer.vectors) > 0
+    assert abs(layer.vectors[1] @ layer.vectors[0] - a * a / 2) < 1e-9
+    result = twisted([layer, layer], indices=(1, 2), spacing=3.0).system
+    _, vectors = neighbours(result, 2.9)
+    reference = twisted([from_system(system, "given")] * 2, indices=(1, 2), spacing=3.0).system
+    assert np.allclose(np.sort(vectors[:, 2]), np.sort(neighbours(reference, 2.9)[1][:, 2]), atol=1e-6)
+
+
 def test_thick_layers_keep_the_distance_of_their_facing_planes():
     a = 3.16
     cell = np.array([[a, 0, 0], [-a / 2, a * np.sqrt(3) / 2, 0], [0, 0, 18]])
@@ -242,7 +319,7 @@ def test_what_is_impossible_is_said():
         twisted(two, indices=(-1, 2))
     with pytest.raises(UsageError, match="expected 1 lengths above 0"):
         twisted(two, indices=(1, 2), spacing=[3.0, 3.0])
-    with pytest.raises(UsageError, match=r"2.4600, 2.5040 .*allow more with --max-atoms or --max-strain"):
+    with pytest.raises(UsageError, match=r"2.4600, 2.5040 .*none up to 50000 atoms does; allow more with --max-strain or --tolerance"):
         twisted([graphene(), boron_nitride()], wish=Wish((0, 5), 100))
     with pytest.raises(UsageError, match=r"the nearest is 5\.0000 off"):
         twisted(two, wish=Wish((0, 5), 100, tolerance=0.1))

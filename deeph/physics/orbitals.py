@@ -1,5 +1,6 @@
 """The localized orbitals of one element as every basis file gives them: radial functions times real harmonics."""
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -7,6 +8,9 @@ import numpy as np
 
 from deeph.physics.system import SYMBOLS, FloatArray
 from deeph.runtime.errors import DataError
+
+SMALL_OVERLAP = 1e-8
+"""Overlap of two s functions with the smallest exponent at the distance where blocks of Gaussian orbitals end."""
 
 
 @dataclass(frozen=True)
@@ -95,3 +99,14 @@ class Orbitals:
     def radius(self) -> float:
         """Two atoms share a block up to the sum of these radii, Angstrom."""
         return self.cutoff if self.pair_radius is None else self.pair_radius
+
+
+def gaussian_radius(exponent: float) -> float:
+    """Half the distance (Angstrom) at which the overlap exp(-a (2r)^2 / 2) of two s functions has fallen to :data:`SMALL_OVERLAP`.
+
+    Parameters
+    ----------
+    exponent : float
+        Smallest exponent a of the element, 1/Angstrom^2.
+    """
+    return math.sqrt(-math.log(SMALL_OVERLAP) / (2 * exponent))

@@ -51,7 +51,7 @@ def main(argv: list[str] | None = None) -> NoReturn:
 
 
 def _overlap(args: argparse.Namespace) -> int:
-    from preprocess.overlap.structure_file import find_structure_files
+    from preprocess.structure_files import find_structure_files
 
     if args.out is None:  # --basis FILE... OUT: the list of files has taken the last word
         if len(args.basis) < 2:
@@ -79,10 +79,10 @@ def _name(file: Path, root: Path) -> Path:
 
 def _one(args: argparse.Namespace, file: Path, out: Path) -> None:
     """The matrices of one structure."""
-    from preprocess.overlap.basis_files import read_basis
-    from preprocess.overlap.structure_file import read_structure_file
+    from preprocess.orbitals.basis_files import read_basis
     from preprocess.overlap.two_centre import Operator, TwoCentre
     from preprocess.overlap.write import write_overlap
+    from preprocess.structure_files import read_structure_file
 
     start = time.perf_counter()
     wanted: dict[Operator, bool] = {"overlap": True, "kinetic": args.kinetic, "position": args.positions, "gradient": args.gradient}

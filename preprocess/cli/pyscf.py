@@ -72,25 +72,11 @@ def _body(args: argparse.Namespace) -> int:
 
 
 def _calculate(config: "PyscfConfig", args: argparse.Namespace) -> int:
-    from tqdm import tqdm
-
-    from deeph.files.folders import remove_leftovers
-    from deeph.runtime.processes import find_group
-    from preprocess.cli.preprocess import report
-    from preprocess.parallel import do_all
+    from preprocess.cli.table import run_jobs
     from preprocess.pyscf.job import Calculation, find_calculations
 
-    group = find_group(os.environ)
-    jobs = group.by_first(lambda: find_calculations(config, args.config.stem, args.out))
-    group.by_first(lambda: remove_leftovers(args.out))
-    own = jobs[group.rank :: group.size]
-    silent = args.quiet or group.rank > 0 or not sys.stderr.isatty()
     work = Calculation(config, args.overwrite)
-    outcomes = group.gathered(list(tqdm(do_all(own, work, args.jobs), total=len(own), unit="run", disable=silent)))
-    place = {job: n for n, job in enumerate(jobs)}
-    if group.rank == 0:
-        report(sorted(outcomes, key=lambda outcome: place[outcome.job]))
-    return 1 if any(outcome.status == "failed" for outcome in outcomes) else 0
+    return run_jobs(lambda: find_calculations(config, args.config.stem, args.out), work, args.jobs, quiet=args.quiet)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from deeph.cli.common import make_parser, run_command
 EPILOG = """\
 examples:
   deeph-structures twist tbg --mn 30 31 --vacuum 20                  twisted bilayer graphene, 1.085 degrees
+  deeph-structures cells --angles 1 1.2                              which angles there are, with how many atoms
   deeph-structures supercell ab/POSCAR ab3 --repeat 3 3 1
   deeph-structures perturb ab3/POSCAR train -n 200 --displacement 0.03 0.06 --slide --spacing 3.2 3.5 --inputs openmx.toml
   deeph-structures settings openmx > openmx.toml                     settings of the DFT runs, to be edited
@@ -24,6 +25,7 @@ def parser() -> argparse.ArgumentParser:
     out = make_parser("deeph-structures", "Make structures to train on and to predict, with DFT inputs.", EPILOG)
     commands = out.add_subparsers(metavar="COMMAND", required=True)
     _add_twist(commands)
+    _add_cells(commands)
     _add_perturb(commands)
     _add_others(commands)
     return out
@@ -43,13 +45,21 @@ def _add_output(command: argparse.ArgumentParser, *, limit: str = "") -> None:
         command.add_argument("--min-distance", type=float, metavar="FRACTION", help=limit)
 
 
-def _add_twist(commands: Any) -> None:
-    c = _add(commands, "twist", "stack layers, turned by a commensurate angle")
-    c.add_argument("out", type=Path, metavar="OUT", help="new folder")
-    c.add_argument(
+def _add_layers(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
         "--layers", nargs="+", default=["graphene", "graphene"], metavar="LAYER",
         help="from the bottom: graphene, graphene:2.46 (lattice constant) or a POSCAR with one layer (default: two of graphene)",
     )  # fmt: skip
+    command.add_argument("--max-atoms", type=int, default=12000, metavar="N", help="largest cell (default 12000)")
+    command.add_argument(
+        "--max-strain", type=float, default=0.0, metavar="X", help="strain allowed to the layers above the first, e.g. 0.01 (default 0)"
+    )
+
+
+def _add_twist(commands: Any) -> None:
+    c = _add(commands, "twist", "stack layers, turned by a commensurate angle")
+    c.add_argument("out", type=Path, metavar="OUT", help="new folder")
+    _add_layers(c)
     how = c.add_mutually_exclusive_group(required=True)
     how.add_argument("--mn", nargs=2, type=int, metavar=("M", "N"), help="indices (M, N) of the odd layers, (N, M) of the even ones")
     how.add_argument(
@@ -57,13 +67,10 @@ def _add_twist(commands: Any) -> None:
         nargs="+",
         type=float,
         metavar="DEG",
-        help="one angle: of every second layer; or one for each layer; the nearest possible",
+        help="one angle: of every second layer; or one for each layer; the nearest cell, at most a tenth of the angle or 0.1 degrees off",
     )
+    how.add_argument("--atoms", type=int, metavar="N", help="the cell with N atoms, see 'cells'; of several that with the smallest angle")
     how.add_argument("--matrix", nargs=4, type=int, action="append", metavar="N", help="cell in units of a layer's vectors, once a layer")
-    c.add_argument("--max-atoms", type=int, default=12000, metavar="N", help="largest cell (default 12000)")
-    c.add_argument(
-        "--max-strain", type=float, default=0.0, metavar="X", help="strain allowed to the layers above the first, e.g. 0.01 (default 0)"
-    )
     c.add_argument("--tolerance", type=float, metavar="DEG", help="take the smallest cell within this of the angle, not the nearest angle")
     c.add_argument(
         "--registry", metavar="LETTERS", help="a letter a layer, A B C = moved by 0, 1/3, 2/3 of both its vectors (default AA...)"
@@ -79,6 +86,19 @@ def _add_twist(commands: Any) -> None:
     )
     c.add_argument("--vacuum", type=float, default=15.0, metavar="A", help="empty height of the cell (default 15)")
     _add_output(c, limit="shortest accepted distance over the sum of covalent radii (default 0.75)")
+
+
+def _add_cells(commands: Any) -> None:
+    c = _add(commands, "cells", "list the commensurate cells of two lattices: angles, atoms, strain")
+    _add_layers(c)
+    c.add_argument(
+        "--angles",
+        nargs=2,
+        type=float,
+        default=[0.0, 90.0],
+        metavar=("LOW", "HIGH"),
+        help="only angles in this range, degrees (default all)",
+    )
 
 
 def _add_perturb(commands: Any) -> None:

@@ -3,11 +3,11 @@
 import numpy as np
 
 from deeph.physics.blocks import PairBlocks
+from deeph.physics.covariance import Operation, bond_violations, difference, time_reversed, turned
 from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.system import SYMBOLS
-from preprocess.inspect.covariance import bond_violations, difference, time_reversed, turned
 from preprocess.inspect.report import Check, Verdict
-from preprocess.inspect.symmetry import Operation, find_operations
+from preprocess.inspect.symmetry import find_operations
 
 MAX_ATOMS = 200
 """Above this number of atoms no symmetry is searched for."""

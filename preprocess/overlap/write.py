@@ -15,8 +15,8 @@ from deeph.physics.blocks import PairBlocks, block_shapes
 from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.pairs import neighbour_pairs
 from deeph.physics.system import SYMBOLS
-from preprocess.overlap.structure_file import Structure
 from preprocess.overlap.two_centre import COMPONENTS, Operator, TwoCentre
+from preprocess.structure_files import Structure
 
 FILES: dict[Operator, str] = {
     "overlap": OVERLAP,

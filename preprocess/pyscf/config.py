@@ -62,10 +62,11 @@ class MethodConfig(Section):
     """Gaussian basis in PySCF's names, for all elements or for each: "gth-dzvp" or {B = "gth-szv", N = "gth-dzvp"}."""
 
     pseudo: str | dict[str, str] | None = None
-    """Pseudopotential (gth-pbe, ...) or effective core potential (crenbl, ...), for all elements or for each; "none": all electrons."""
+    """Pseudopotential (gth-pbe, ...) or effective core potential (crenbl, ...), for all elements or for each: {I = "crenbl"}. Elements
+    left out, and those a set has no core for, have all their electrons; "none": all have."""
 
     spin_orbit: bool = False
-    """Add the spin-orbit part of the effective core potential (GHF and GKS)."""
+    """Add the spin-orbit part of the effective core potentials (GHF and GKS); every element but H and He needs one that has it."""
 
     @model_validator(mode="after")
     def _spin_orbit_in_spinors(self) -> Self:
@@ -82,8 +83,8 @@ class ScfConfig(Section):
     H follows from the converged density on any mesh."""
 
     integrals: Literal["auto", "multigrid", "fft", "gaussian"] = "auto"
-    """Coulomb integrals of a crystal. "auto": multigrid for semi-local functionals with pseudopotentials, fft for the others with
-    pseudopotentials, gaussian density fitting for all electrons. Molecules: "auto" is exact, "gaussian" fits the density."""
+    """Coulomb integrals of a crystal. "auto": where every element has a GTH pseudopotential, multigrid for semi-local functionals and fft
+    for the others; else gaussian density fitting. Molecules: "auto" is exact, "gaussian" fits the density."""
 
     cutoff: Positive | None = None
     """Plane-wave cutoff of multigrid and fft, Hartree; "none": PySCF's, from precision."""

@@ -14,8 +14,9 @@ from deeph.physics.system import NUMBERS, System
 from deeph.runtime.errors import DataError, UsageError
 from preprocess.discover import Job
 from preprocess.pipeline import Outcome, attempt, done
+from preprocess.pyscf.checks import check_settings
 from preprocess.pyscf.config import PyscfConfig
-from preprocess.pyscf.setup import check_settings, mean_field
+from preprocess.pyscf.setup import mean_field
 from preprocess.readers.pyscf.reader import bands_of, to_hamiltonian
 from preprocess.readers.pyscf.run import collect_run
 from preprocess.structures.distances import limits_from

@@ -4,6 +4,8 @@ A new code adds a package with ``detect``, ``read`` and perhaps ``read_bands`` (
 here.
 """
 
+import fnmatch
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from deeph.runtime.errors import DataError, UsageError
@@ -11,26 +13,28 @@ from preprocess.readers import abacus, aims, deeptb, folders, openmx, pyscf, sie
 from preprocess.readers.base import Reader
 
 READERS: dict[str, Reader] = {
-    "openmx": Reader(openmx.detect, openmx.read, openmx.read_bands),
-    "abacus": Reader(abacus.detect, abacus.read, abacus.read_bands),
-    "siesta": Reader(siesta.detect, siesta.read, siesta.read_bands),
-    "aims": Reader(aims.detect, aims.read, aims.read_bands),
-    "pyscf": Reader(pyscf.detect, pyscf.read, pyscf.read_bands),
-    "deeptb": Reader(deeptb.detect, deeptb.read, deeptb.read_bands, deeptb.frames),
-    "deeph": Reader(folders.detect_deeph, folders.read_deeph),
-    "legacy": Reader(folders.detect_legacy, folders.read_legacy_folder),
+    "openmx": Reader(openmx.detect, openmx.read, openmx.read_bands, marks=("*.scfout",)),
+    "abacus": Reader(abacus.detect, abacus.read, abacus.read_bands, marks=("OUT.*", "*.csr", "*.log")),
+    "siesta": Reader(siesta.detect, siesta.read, siesta.read_bands, marks=("*.HSX", "*.TSHS", "*.nc", "*.onlyS", "*.ORB_INDX", "*.fdf")),
+    "aims": Reader(aims.detect, aims.read, aims.read_bands, marks=("rs_indices.out",)),
+    "pyscf": Reader(pyscf.detect, pyscf.read, pyscf.read_bands, marks=("pyscf_run.npz",)),
+    "deeptb": Reader(deeptb.detect, deeptb.read, deeptb.read_bands, deeptb.frames, marks=("basis.dat",)),
+    "deeph": Reader(folders.detect_deeph, folders.read_deeph, marks=("info.json",)),
+    "legacy": Reader(folders.detect_legacy, folders.read_legacy_folder, marks=("lat.dat",)),
 }
 
 
-def candidates(folder: Path, code: str = "auto") -> dict[str, str]:
+def candidates(folder: Path, code: str = "auto", names: Collection[str] | None = None) -> dict[str, str]:
     """The codes a folder may come from, each with the reason.
 
     Parameters
     ----------
     folder : path
-        A folder that exists.
+        A folder that exists, or one of its structures, see :attr:`preprocess.readers.base.Reader.frames`.
     code : str
         Only look for this code; ``auto`` for all.
+    names : collection of str, optional
+        What the folder holds, if it was listed already: only readers that find their mark among it look closer.
 
     Raises
     ------
@@ -39,8 +43,11 @@ def candidates(folder: Path, code: str = "auto") -> dict[str, str]:
     """
     if code != "auto" and code not in READERS:
         raise UsageError(f"no reader for {code!r}; expected auto or one of {', '.join(READERS)}")
-    names = READERS if code == "auto" else (code,)
-    return {name: reason for name in names if (reason := READERS[name].detect(folder))}
+    if names is None:
+        names = [path.name for path in (folder if folder.is_dir() else folder.parent).iterdir()]
+    readers = READERS if code == "auto" else {code: READERS[code]}
+    near = [name for name, reader in readers.items() if any(fnmatch.filter(names, mark) for mark in reader.marks)]
+    return {name: reason for name in near if (reason := READERS[name].detect(folder))}
 
 
 def recognize(folder: Path, code: str = "auto") -> tuple[str, str]:
@@ -60,9 +67,16 @@ def recognize(folder: Path, code: str = "auto") -> tuple[str, str]:
     return next(iter(found.items()))
 
 
-def single_structures(folder: Path, code: str = "auto") -> list[Path]:
-    """The folder itself, or a path for each structure of a folder that holds several; what is wrong with it is said when it is read."""
-    found = candidates(folder, code)
+def structures_in(folder: Path, found: Mapping[str, str]) -> list[Path]:
+    """The folder itself, or a path for each structure of a folder that holds several; what is wrong with it is said when it is read.
+
+    Parameters
+    ----------
+    folder : path
+        The folder.
+    found : mapping
+        Its :func:`candidates`.
+    """
     frames = READERS[next(iter(found))].frames if len(found) == 1 else None
     try:
         return [folder] if frames is None else frames(folder)

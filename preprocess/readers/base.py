@@ -107,9 +107,12 @@ class Reader:
         ``bands(folder, system)`` gives the code's own eigenvalues, for ``--verify bands``, or raises :class:`NoBandsError`.
     frames : callable or None
         Where a folder may hold several structures, ``frames(folder)`` gives a path for each; the other functions take these paths, too.
+    marks : tuple of str
+        Patterns of names; a folder without any of them is not of this code, and ``detect`` is not asked.
     """
 
     detect: Callable[[Path], str | None]
     read: Callable[[Path], Hamiltonian]
     bands: Callable[[Path, System], ReferenceBands] | None = None
     frames: Callable[[Path], list[Path]] | None = None
+    marks: tuple[str, ...] = ("*",)

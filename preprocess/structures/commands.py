@@ -12,7 +12,8 @@ from deeph.files.config_file import load_settings
 from deeph.physics.system import FloatArray, IntArray
 from deeph.runtime.errors import DataError, UsageError
 from deeph.runtime.log import logger
-from preprocess.overlap.structure_file import read_structure_file
+from preprocess.structure_files import read_structure_file
+from preprocess.structures.cells import cell_of, commensurate_cells, table
 from preprocess.structures.commensurate import EQUAL, Wish
 from preprocess.structures.defects import random_sites, with_defects
 from preprocess.structures.distances import BOND_FRACTION, RADII_FRACTION, limits_from, limits_of_radii, too_close
@@ -30,6 +31,7 @@ UNRECORDED = ("name", "verbose", "quiet", "out")
 
 def _twist(args: argparse.Namespace, command: str) -> None:
     layers = [read_monolayer(text).centred(args.centre) for text in args.layers]
+    _check_limits(args)
     form: dict[str, Any] = {
         "shifts": _shifts(args, layers),
         "spacing": args.spacing if len(args.spacing) > 1 else args.spacing[0],
@@ -39,6 +41,8 @@ def _twist(args: argparse.Namespace, command: str) -> None:
         result = stack(layers, _matrices(args.matrix, len(layers)), **form)
     elif args.mn:
         result = twisted(layers, indices=(args.mn[0], args.mn[1]), **form)
+    elif args.atoms is not None:
+        result = twisted(layers, vectors=cell_of(layers, args.atoms, args.max_strain).vectors, **form)
     else:
         angles = args.angle if len(args.angle) > 1 else [0.0 if n % 2 == 0 else args.angle[0] for n in range(len(layers))]
         if len(angles) != len(layers):
@@ -50,6 +54,22 @@ def _twist(args: argparse.Namespace, command: str) -> None:
         raise DataError(f"{reason}; use larger spacings, or lower --min-distance if that is meant")
     _write(args, command, [Item("", result.system, result.summary())])
     sys.stdout.write(_describe(result, layers))
+
+
+def _cells(args: argparse.Namespace, _command: str) -> None:
+    layers = [read_monolayer(text) for text in args.layers]
+    _check_limits(args)
+    low, high = args.angles
+    cells = commensurate_cells(layers, args.max_atoms, args.max_strain)
+    chosen = [cell for cell in cells if low <= round(cell.angle, 6) <= high]
+    if not chosen:
+        raise UsageError(f"no common cell between {low:g} and {high:g} degrees within {args.max_atoms} atoms; allow more with --max-atoms")
+    sys.stdout.write(table(chosen))
+
+
+def _check_limits(args: argparse.Namespace) -> None:
+    if args.max_atoms < 1 or not 0 <= args.max_strain < 1:
+        raise UsageError(f"--max-atoms {args.max_atoms}, --max-strain {args.max_strain:g}: expected a number of atoms and a part of 1")
 
 
 def _shifts(args: argparse.Namespace, layers: list[Monolayer]) -> FloatArray:
@@ -204,6 +224,7 @@ def _count(text: str, least: int = 1) -> int:
 
 COMMANDS: dict[str, Callable[[argparse.Namespace, str], None]] = {
     "twist": _twist,
+    "cells": _cells,
     "perturb": _perturb,
     "supercell": _supercell,
     "defects": _defects,

@@ -8,7 +8,7 @@ import numpy as np
 
 from deeph.physics.system import FloatArray, IntArray, System
 from deeph.runtime.errors import DataError, UsageError
-from preprocess.overlap.structure_file import read_structure_file
+from preprocess.structure_files import read_structure_file
 from preprocess.structures.layers import find_layers, heights
 
 Kind = Literal["hexagonal", "square", "oblique"]
@@ -18,6 +18,8 @@ TOLERANCE = 1e-3
 """Relative deviation of lengths and angles up to which a lattice counts as hexagonal or square."""
 HOLLOW = 0.3
 """A point with no atom within this distance in the plane (Angstrom) is hollow."""
+UPRIGHT = 1e-6
+"""A layer whose normal has no larger component along z has no upper side along z."""
 Centre = Literal["atom", "hexagon", "origin"]
 
 
@@ -108,6 +110,9 @@ def read_monolayer(text: str) -> Monolayer:
 def from_system(system: System, name: str) -> Monolayer:
     """The layer in a cell, whose first two lattice vectors span its plane.
 
+    What is above along z stays above, whichever way round the cell is; a layer that stands upright is laid down with its third lattice
+    vector upwards.
+
     Raises
     ------
     DataError
@@ -120,8 +125,9 @@ def from_system(system: System, name: str) -> Monolayer:
             "of a stack as a file of its own"
         )
     a, b, c = system.cell
-    x = a / np.linalg.norm(a)
     z = np.cross(a, b) / np.linalg.norm(np.cross(a, b))
+    z *= np.sign(z[2] if abs(z[2]) > UPRIGHT else c @ z)
+    x = a / np.linalg.norm(a)
     plane = np.array([x, np.cross(z, x)])
     # a layer that runs through the top of the cell: bring its atoms together before they are projected
     up, _ = heights(system)
@@ -129,6 +135,7 @@ def from_system(system: System, name: str) -> Monolayer:
     unwrapped = system.positions + np.rint((up - system.fractional[:, 2] * period) / period)[:, None] * c
     height = unwrapped @ z
     vectors = np.array([a, b]) @ plane.T
+    vectors[1] *= np.sign(np.linalg.det(vectors))  # a left-handed cell: the same lattice, seen from above
     vectors, kind = _standard(vectors)
     fractional = np.linalg.solve(vectors.T, (unwrapped @ plane.T).T).T
     return Monolayer(name, vectors, fractional, height - height.min(), system.numbers, kind)

@@ -12,7 +12,7 @@ from deeph.files.store import element_order, write_poscar
 from deeph.physics.system import System
 from deeph.runtime.errors import DataError
 from deeph.runtime.log import logger
-from preprocess.overlap.structure_file import read_structure_file
+from preprocess.structure_files import read_structure_file
 from preprocess.structures.inputs import COMMANDS, input_files
 from preprocess.structures.settings import Settings
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from deeph.physics.system import FloatArray, IntArray, System
 from deeph.runtime.errors import UsageError
-from preprocess.structures.commensurate import Wish, cell_matrix, from_indices, nearest
+from preprocess.structures.commensurate import Vector, Wish, cell_matrix, from_indices, nearest
 from preprocess.structures.monolayer import Monolayer
 from preprocess.structures.supercell import lattice_points
 
@@ -114,6 +114,7 @@ def twisted(
     *,
     indices: tuple[int, int] | None = None,
     wish: Wish | None = None,
+    vectors: Sequence[Vector] | None = None,
     shifts: FloatArray | None = None,
     spacing: float | Sequence[float] = 3.35,
     vacuum: float = 15.0,
@@ -128,6 +129,8 @@ def twisted(
         The first layer has (m, n), the second (n, m), in turn; for layers of one lattice constant.
     wish : Wish, optional
         Angles and limits instead of indices.
+    vectors : sequence of (m, n), optional
+        A vector of each layer instead, see :func:`preprocess.structures.cells.cell_of`.
     shifts, spacing, vacuum
         See :func:`stack`.
 
@@ -144,7 +147,7 @@ def twisted(
         vectors = from_indices(indices, len(layers))
     elif wish is not None:
         vectors = nearest(layers, wish)
-    else:
+    elif vectors is None:
         raise UsageError("neither indices (m, n) nor angles are given")
     matrices = [cell_matrix(layer.kind, vector) for layer, vector in zip(layers, vectors, strict=True)]
     return stack(layers, matrices, shifts=np.zeros((len(layers), 2)) if shifts is None else shifts, spacing=spacing, vacuum=vacuum)

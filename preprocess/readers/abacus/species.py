@@ -12,7 +12,7 @@ from deeph.physics.blocks import PairBlocks
 from deeph.physics.system import SYMBOLS, System
 from deeph.physics.units import ABACUS
 from deeph.runtime.errors import DataError
-from preprocess.overlap.orb import read_orb, read_orb_shells
+from preprocess.orbitals.orb import read_orb, read_orb_shells
 from preprocess.readers.abacus.files import RunFiles
 from preprocess.readers.abacus.log import Log
 from preprocess.readers.abacus.stru import Stru

@@ -1,8 +1,8 @@
 """The raw run of a PySCF calculation: H(k) and S(k) on a mesh and what belongs to them, saved without pickle.
 
-H of Gaussian orbitals has no sharp range. Its blocks are taken from all pairs closer than the sum of two element radii, chosen so that
-the overlap of the most diffuse functions has fallen to ``TOLERANCE``; the mesh has to resolve these pairs. A molecule has one k point and
-a box so large that no pair reaches into the next one.
+H of Gaussian orbitals has no sharp range. Its blocks are taken from all pairs closer than the sum of two element radii, at which the
+overlap of the most diffuse functions has fallen to :data:`deeph.physics.orbitals.SMALL_OVERLAP`; the mesh has to resolve these pairs. A
+molecule has one k point and a box so large that no pair reaches into the next one.
 """
 
 import json
@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from deeph.physics.orbitals import gaussian_radius
 from deeph.physics.pairs import neighbour_pairs
 from deeph.physics.system import NUMBERS, SYMBOLS, FloatArray, IntArray, System
 from deeph.physics.units import KELVIN, PYSCF
@@ -24,8 +25,6 @@ from preprocess.readers.pyscf.matrices import MeanField, mesh_of, on_mesh, only_
 
 RUN_FILE = "pyscf_run.npz"
 FORMAT_VERSION = 2
-TOLERANCE = 1e-8
-"""Overlap of two s functions of the smallest exponent at the distance where blocks end."""
 MARGIN = 2.0
 """Angstrom between the ranges of a molecule and of its image in the next box."""
 
@@ -174,8 +173,8 @@ def pairs_in_range(vectors: FloatArray, positions: FloatArray, numbers: IntArray
 
 
 def orbital_radii(exponents: dict[str, float]) -> dict[str, float]:
-    """Radius of each element in Angstrom from its smallest exponent a in 1/Bohr^2: exp(-a (2r)^2 / 2) = ``TOLERANCE``."""
-    return {symbol: math.sqrt(-math.log(TOLERANCE) / (2 * a)) * PYSCF.bohr for symbol, a in exponents.items()}
+    """Radius of each element in Angstrom from its smallest exponent in 1/Bohr^2."""
+    return {symbol: gaussian_radius(a / PYSCF.bohr**2) for symbol, a in exponents.items()}
 
 
 def basis_of(mol: Any) -> tuple[dict[str, list[int]], dict[str, float]]:

@@ -5,11 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from deeph.physics.orbitals import Orbitals, RadialFunction
+from deeph.physics.orbitals import Orbitals, RadialFunction, gaussian_radius
 from deeph.physics.system import SYMBOLS, FloatArray
 from deeph.physics.units import PYSCF
 from deeph.runtime.errors import DataError
-from preprocess.readers.pyscf.run import orbital_radii
 
 TAIL = 1e-11
 """Where r^2 R(r) of a shell has fallen to this part of its largest value, the table ends."""
@@ -51,9 +50,8 @@ def orbitals_of(mol: Any, atom: int, number: int, name: str) -> Orbitals:
         smallest, largest = min(smallest, float(exponents.min())), max(largest, float(exponents.max()))
         coefficients = mol._libcint_ctr_coeff(shell)  # noqa: SLF001 - with the normalization of the primitives, which no public name gives
         functions += [_radial(l, exponents, c) for c in np.asarray(coefficients).T]
-    radius = orbital_radii({"": smallest})[""]
     k_max = math.sqrt(2 * largest * K_DECAY) / PYSCF.bohr
-    return Orbitals(number, tuple(functions), name, pair_radius=radius, k_max=k_max)
+    return Orbitals(number, tuple(functions), name, pair_radius=gaussian_radius(smallest / PYSCF.bohr**2), k_max=k_max)
 
 
 def _radial(l: int, exponents: FloatArray, coefficients: FloatArray) -> RadialFunction:

@@ -6,10 +6,10 @@ from pathlib import Path
 from deeph.physics.orbitals import Orbitals
 from deeph.physics.system import SYMBOLS, System
 from deeph.runtime.errors import DataError
-from preprocess.overlap.gto import read_gto
-from preprocess.overlap.ion import read_ion
-from preprocess.overlap.orb import read_orb
-from preprocess.overlap.pao import read_pao
+from preprocess.orbitals.gto import read_gto
+from preprocess.orbitals.ion import read_ion
+from preprocess.orbitals.orb import read_orb
+from preprocess.orbitals.pao import read_pao
 
 EXPECTED = "expected FILE.pao:s2p2d1, FILE.orb, FILE.ion, FILE.ion.xml, FILE.ion.nc, a folder of .pao files, or gto:NAME"
 
