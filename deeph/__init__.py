@@ -3,7 +3,9 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from deeph.runtime.version import VERSION
+
+__version__ = VERSION
 
 if TYPE_CHECKING:
     from deeph.files.config_file import load_config as load_config

@@ -82,7 +82,7 @@ def circles(package):
     return graph
 
 
-@pytest.mark.parametrize("package", ["preprocess", "postprocess"])
+@pytest.mark.parametrize("package", ["deeph", "preprocess", "postprocess"])
 def test_no_file_imports_itself_through_others(package):
     assert not circles(package)
 

@@ -10,9 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
-from deeph import __version__
 from deeph.runtime.errors import DeephError
 from deeph.runtime.log import logger, setup_logging
+from deeph.runtime.version import VERSION
 
 
 def make_parser(command: str, description: str, epilog: str = "") -> argparse.ArgumentParser:
@@ -20,7 +20,7 @@ def make_parser(command: str, description: str, epilog: str = "") -> argparse.Ar
     parser = argparse.ArgumentParser(
         prog=command, description=description, epilog=epilog, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    parser.add_argument("--version", action="version", version=f"%(prog)s {VERSION}")
     parser.add_argument("-v", "--verbose", action="count", default=0, help="more messages")
     parser.add_argument("-q", "--quiet", action="store_true", help="warnings and errors only")
     return parser

@@ -9,7 +9,8 @@ import torch
 from deeph.config import ModelConfig
 from deeph.nn.baseline import EDGE, Coefficients
 from deeph.nn.baseline_fit import fit_baseline
-from deeph.nn.graph import atom_kinds, bond_kinds, frame_coefficients, select_bonds, take_rows
+from deeph.nn.graph import frame_coefficients, select_bonds, take_rows
+from deeph.nn.kinds import atom_kinds, bond_kinds
 from deeph.nn.model import HamiltonianModel
 from deeph.nn.radial import smooth_cutoff
 from deeph.physics.basis import Basis, Spin

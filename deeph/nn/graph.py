@@ -1,20 +1,17 @@
 """A structure as the network sees it: atoms, half of the bonds, and (for training) coefficients to learn."""
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
 from deeph.nn.frames import bond_rotation, orbital_matrix, wigner_matrices
+from deeph.nn.kinds import atom_kinds, bond_kinds
+from deeph.nn.model import HamiltonianModel
 from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.pairs import is_onsite, pair_vectors, reversed_pairs
 from deeph.physics.system import SYMBOLS, IntArray
 from deeph.runtime.errors import ModelError
-
-if TYPE_CHECKING:
-    from deeph.nn.model import HamiltonianModel
 
 
 def select_bonds(structure: Hamiltonian, cutoffs: dict[tuple[int, int], float]) -> IntArray:
@@ -38,7 +35,7 @@ def select_bonds(structure: Hamiltonian, cutoffs: dict[tuple[int, int], float]) 
     return np.asarray(index[np.lexsort((pairs[index, 4], pairs[index, 3]))])
 
 
-def make_graph(structure: Hamiltonian, model: "HamiltonianModel", *, targets: bool) -> Data:
+def make_graph(structure: Hamiltonian, model: HamiltonianModel, *, targets: bool) -> Data:
     """Build the graph of a structure.
 
     Parameters
@@ -78,7 +75,7 @@ def make_graph(structure: Hamiltonian, model: "HamiltonianModel", *, targets: bo
     return graph
 
 
-def check_compatible(structure: Hamiltonian, model: "HamiltonianModel") -> None:
+def check_compatible(structure: Hamiltonian, model: HamiltonianModel) -> None:
     """Raise a ModelError that names the first thing the model does not know."""
     if structure.basis.spin != "none":
         raise ModelError(f"this model predicts spin-free Hamiltonians; the structure has spin '{structure.basis.spin}'")
@@ -92,24 +89,6 @@ def check_compatible(structure: Hamiltonian, model: "HamiltonianModel") -> None:
                 f"{SYMBOLS[z]} has the shells {list(structure.basis.shells[z])} in this structure, but the model was trained with "
                 f"{list(known)}; run the DFT or overlap calculation with the basis of the training set"
             )
-
-
-def bond_kinds(numbers: Tensor, bond_index: Tensor) -> list[tuple[tuple[int, int], Tensor | slice]]:
-    """The pairs of elements that occur, each with its bonds."""
-    zi, zj = numbers[bond_index[0]], numbers[bond_index[1]]
-    code = zi * 1000 + zj
-    kinds = torch.unique(code).tolist()
-    if len(kinds) == 1:
-        return [(divmod(kinds[0], 1000), slice(None))]
-    return [(divmod(k, 1000), torch.nonzero(code == k)[:, 0]) for k in kinds]
-
-
-def atom_kinds(numbers: Tensor) -> list[tuple[int, Tensor | slice]]:
-    """The elements that occur, each with its atoms."""
-    kinds = torch.unique(numbers).tolist()
-    if len(kinds) == 1:
-        return [(kinds[0], slice(None))]
-    return [(z, torch.nonzero(numbers == z)[:, 0]) for z in kinds]
 
 
 def take_rows(flat: Tensor, sizes: Tensor, rows: Tensor | slice) -> Tensor:
@@ -132,7 +111,7 @@ def _places(sizes: Tensor, rows: Tensor) -> Tensor:
     return starts[rows][:, None] + torch.arange(int(sizes[rows[0]]), device=sizes.device)
 
 
-def frame_coefficients(structure: Hamiltonian, model: "HamiltonianModel", bonds: IntArray, name: str) -> tuple[Tensor, Tensor]:
+def frame_coefficients(structure: Hamiltonian, model: HamiltonianModel, bonds: IntArray, name: str) -> tuple[Tensor, Tensor]:
     """Coefficients of H or S, flat, bond by bond and atom by atom, float64."""
     matrix = structure.hamiltonian if name == "H" else structure.S
     pairs, numbers = matrix.pairs[bonds], torch.as_tensor(structure.system.numbers)
@@ -155,7 +134,7 @@ def frame_coefficients(structure: Hamiltonian, model: "HamiltonianModel", bonds:
     return offsite, onsite
 
 
-def _add_targets(graph: Data, structure: Hamiltonian, model: "HamiltonianModel", bonds: IntArray) -> None:
+def _add_targets(graph: Data, structure: Hamiltonian, model: HamiltonianModel, bonds: IntArray) -> None:
     offsite, onsite = frame_coefficients(structure, model, bonds, "H")
     graph.offsite_overlap, graph.onsite_overlap = frame_coefficients(structure, model, bonds, "S")
     bond_sizes, atom_sizes = model.row_sizes(graph.numbers, graph.bond_index)

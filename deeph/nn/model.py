@@ -14,10 +14,10 @@ from deeph.nn.atom import AtomLinear, AtomNorm
 from deeph.nn.baseline import Baseline
 from deeph.nn.bond import BondFeatures, Frame, PartialFeatures
 from deeph.nn.frames import bond_rotation, frame_matrix, wigner_matrices
-from deeph.nn.graph import atom_kinds, bond_kinds
 from deeph.nn.heads import OffsiteHead, OnsiteHead
 from deeph.nn.interaction import BondGeometry, Interaction
 from deeph.nn.irreps import couplings_fingerprint, sector_sizes
+from deeph.nn.kinds import atom_kinds, bond_kinds
 from deeph.nn.radial import RadialBasis, smooth_cutoff
 from deeph.nn.so2 import bond_norm
 from deeph.nn.tables import AtomTable, PairTable

@@ -10,10 +10,10 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from deeph import __version__
 from deeph.nn.model import HamiltonianModel
 from deeph.physics.conventions import CONVENTIONS
 from deeph.runtime.errors import DataError, ModelError
+from deeph.runtime.version import VERSION as CODE_VERSION
 
 MODEL_FORMAT, STATE_FORMAT = "deeph-model", "deeph-training-state"
 VERSION = 1
@@ -79,7 +79,7 @@ def restore_model(path: Path, description: dict[str, Any], tensors: Mapping[str,
 
 def write_tensors(path: Path, kind: str, tensors: Mapping[str, torch.Tensor], header: Mapping[str, Any]) -> None:
     """Write tensors and a JSON header under a temporary name, then rename."""
-    full = {"format": kind, "version": VERSION, "code": f"deeph {__version__}", "conventions": CONVENTIONS, **header}
+    full = {"format": kind, "version": VERSION, "code": f"deeph {CODE_VERSION}", "conventions": CONVENTIONS, **header}
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     plain = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
     try:

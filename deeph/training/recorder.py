@@ -14,11 +14,11 @@ from typing import Any, Self
 
 from tqdm import tqdm
 
-from deeph import __version__
 from deeph.config import Config
 from deeph.files.config_file import to_toml
 from deeph.runtime.errors import UsageError
 from deeph.runtime.log import logger
+from deeph.runtime.version import VERSION
 
 METRICS, LIBRARIES = "metrics.csv", ("torch", "torch_geometric", "e3nn", "numpy", "safetensors")
 
@@ -41,7 +41,7 @@ class Recorder:
     def __init__(self, folder: Path, config: Config, step: int, device: str) -> None:
         self.folder, self.config = folder, config
         write_text(folder / "config.toml", to_toml(config))
-        versions = {"deeph": __version__, "python": platform.python_version(), **{name: version(name) for name in LIBRARIES}}
+        versions = {"deeph": VERSION, "python": platform.python_version(), **{name: version(name) for name in LIBRARIES}}
         write_text(folder / "versions.json", json.dumps({**versions, "platform": platform.platform(), "device": device}, indent=1) + "\n")
         self._columns = keep_rows(folder / METRICS, step)
         self._log = logging.FileHandler(folder / "train.log", encoding="utf-8")

@@ -6,12 +6,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from deeph import __version__
 from deeph.files.folders import new_folder
 from deeph.files.store import element_order, write_poscar
 from deeph.physics.system import System
 from deeph.runtime.errors import DataError
 from deeph.runtime.log import logger
+from deeph.runtime.version import VERSION
 from preprocess.structure_files import read_structure_file
 from preprocess.structures.inputs import COMMANDS, input_files
 from preprocess.structures.settings import Settings
@@ -74,7 +74,7 @@ def write_set(out: Path, items: Iterable[Item], settings: Settings | None, prove
             records[item.name or "."] = {"atoms": item.system.n_atoms, **item.record}
         if not records:
             raise DataError("no structure is left to be written")
-        info = {"version": __version__, **provenance, "structures": records}
+        info = {"version": VERSION, **provenance, "structures": records}
         (temporary / PROVENANCE).write_text(json.dumps(info, indent=1) + "\n", encoding="utf-8")
         if settings is not None:
             _write_jobs(temporary, out.resolve().name, list(records), settings)

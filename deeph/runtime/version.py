@@ -1,0 +1,3 @@
+"""The version of the project, which every file it writes names."""
+
+VERSION = "0.1.0"
