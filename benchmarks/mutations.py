@@ -59,7 +59,7 @@ def _factors_and_indices(node: ast.AST) -> list[ast.AST]:
     return list(ast.walk(node.slice)) if isinstance(node, ast.Subscript) else []
 
 
-def _fault(source: str, node: ast.AST, *, is_number: bool) -> tuple[str, str] | None:
+def _fault(source: str, node: ast.AST, *, is_number: bool) -> tuple[str, str] | None:  # noqa: PLR0911 - one kind a line
     """The new text of a node and the kind of the fault."""
 
     def part(inner: ast.AST) -> str:
