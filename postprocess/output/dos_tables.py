@@ -1,7 +1,6 @@
 """Densities of states in files: csv for a spreadsheet, json and h5 to be read back, and maps of local densities."""
 
 import csv
-import json
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from deeph.physics.system import System
 from deeph.runtime.errors import DataError, UsageError
 from postprocess.density.dos import DOS
 from postprocess.lattice.periodic import periodic_directions
+from postprocess.output.records import read_record, write_record
 from postprocess.states.fermi import FermiLevel
 from postprocess.states.layers import find_layers
 
@@ -32,11 +32,13 @@ def write_dos(path: Path, dos: DOS) -> None:
     UsageError
         If the suffix is another one.
     """
-    writer = {".csv": _write_csv, ".json": _write_json, ".h5": _write_h5}.get(path.suffix)
-    if writer is None:
+    if path.suffix not in SUFFIXES:
         raise UsageError(f"{path}: cannot write a table as {path.suffix or 'a file without suffix'}; expected {', '.join(SUFFIXES)}")
     with finished_file(path) as temporary:
-        writer(temporary, dos)
+        if path.suffix == ".csv":
+            _write_csv(temporary, dos)
+        else:
+            write_record(temporary, _record(dos))
 
 
 def read_dos(path: str | Path) -> DOS:
@@ -49,7 +51,7 @@ def read_dos(path: str | Path) -> DOS:
     """
     path = Path(path)
     try:
-        data = _load_h5(path) if path.suffix == ".h5" else json.loads(path.read_text(encoding="utf-8"))
+        data = read_record(path)
         data |= {name: np.array(data[name], float) for name in ARRAYS if data.get(name) is not None}
         data["names"] = tuple(data["names"])
         if data.get("counted") is not None:
@@ -72,30 +74,6 @@ def _record(dos: DOS) -> dict[str, Any]:
     if dos.counted is not None:
         record["counted"] = [dos.counted.energy, dos.counted.low, dos.counted.high]
     return record
-
-
-def _write_json(path: Path, dos: DOS) -> None:
-    record = {name: v.tolist() if isinstance(v, np.ndarray) else v for name, v in _record(dos).items()}
-    path.write_text(json.dumps(record) + "\n", encoding="utf-8")
-
-
-def _write_h5(path: Path, dos: DOS) -> None:
-    import h5py
-
-    with h5py.File(path, "w") as file:
-        for name, value in _record(dos).items():
-            if isinstance(value, np.ndarray):
-                file[name] = value
-            else:
-                file.attrs[name] = list(value) if isinstance(value, tuple) else value
-
-
-def _load_h5(path: Path) -> dict[str, Any]:
-    import h5py
-
-    with h5py.File(path, "r") as file:
-        attributes = {name: v.tolist() if hasattr(v, "tolist") else v for name, v in file.attrs.items()}
-        return {name: d[()] for name, d in file.items()} | attributes
 
 
 def _write_csv(path: Path, dos: DOS) -> None:

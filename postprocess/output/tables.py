@@ -1,7 +1,6 @@
 """Band structures in files: json and h5 to be read back, csv, gnuplot and OpenMX's ``.Band`` for other programs."""
 
 import csv
-import json
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,8 @@ from deeph.files.finished import finished_file
 from deeph.runtime.errors import DataError, UsageError
 from postprocess.bands.bands import Bands
 from postprocess.lattice.kpath import KPath
+from postprocess.output import records
+from postprocess.output.records import read_record, write_record
 
 SUFFIXES = (".csv", ".json", ".h5", ".dat", ".Band")
 
@@ -33,11 +34,13 @@ def write_bands(path: Path, bands: Bands) -> None:
     """
     from postprocess.output.band_files import write_gnuplot, write_openmx
 
-    writer = {".csv": _write_csv, ".json": _write_json, ".h5": _write_h5, ".dat": write_gnuplot, ".Band": write_openmx}.get(path.suffix)
-    if writer is None:
+    if path.suffix not in SUFFIXES:
         raise UsageError(f"{path}: cannot write bands as {path.suffix or 'a file without suffix'}; expected {', '.join(SUFFIXES)}")
     with finished_file(path) as temporary:
-        writer(temporary, bands)
+        if path.suffix in records.SUFFIXES:
+            write_record(temporary, _record(bands))
+        else:
+            {".csv": _write_csv, ".dat": write_gnuplot, ".Band": write_openmx}[path.suffix](temporary, bands)
 
 
 def read_bands(path: str | Path) -> Bands:
@@ -50,14 +53,14 @@ def read_bands(path: str | Path) -> Bands:
     """
     path = Path(path)
     try:
-        data = _load_h5(path) if path.suffix == ".h5" else json.loads(path.read_text(encoding="utf-8"))
+        data = read_record(path)
         arrays: dict[str, Any] = {name: np.array(data[name], dtype) for name, dtype in _ARRAYS.items() if data.get(name) is not None}
         energies, weights = arrays.pop("energies"), arrays.pop("weights", ())
         kpath = KPath(labels=tuple(data["labels"]), **arrays)
         labelled = dict(zip(data.get("weight_labels", ()), weights, strict=True))
         first = data.get("first_band", 0)
         later = {name: data[name] for name in ("counted", "solver") if name in data}  # files of earlier versions have none
-        level, origin, signed = data["fermi_energy"], data["fermi_origin"], tuple(data.get("signed", ()))
+        level, origin, signed = data.get("fermi_energy"), data["fermi_origin"], tuple(data.get("signed", ()))
         bands = Bands(energies, kpath, level, origin, data["title"], first, labelled, signed, **later)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path} is not a band structure written by deeph-bands (.json or .h5): {error}") from error
@@ -76,41 +79,6 @@ def _record(bands: Bands) -> dict[str, Any]:
     if bands.weights:
         flat |= {"weights": np.stack(list(bands.weights.values())), "weight_labels": tuple(bands.weights)}
     return flat | asdict(bands.path)
-
-
-def _write_json(path: Path, bands: Bands) -> None:
-    path.write_text(json.dumps({name: _without_nan(value) for name, value in _record(bands).items()}) + "\n", encoding="utf-8")
-
-
-def _without_nan(value: Any) -> Any:
-    """Arrays as lists, NaN (not a JSON number) as null, which numpy reads as NaN."""
-    if not isinstance(value, np.ndarray):
-        return value
-    out = value.astype(object)
-    out[np.isnan(value)] = None
-    return out.tolist()
-
-
-def _write_h5(path: Path, bands: Bands) -> None:
-    import h5py
-
-    with h5py.File(path, "w") as file:
-        for name, value in _record(bands).items():
-            if isinstance(value, np.ndarray):
-                file[name] = value
-            elif value is not None:
-                file.attrs[name] = list(value) if isinstance(value, tuple) else value
-
-
-def _load_h5(path: Path) -> dict[str, Any]:
-    import h5py
-
-    with h5py.File(path, "r") as file:
-        return {"fermi_energy": None} | {name: d[()] for name, d in file.items()} | {n: _plain(a) for n, a in file.attrs.items()}
-
-
-def _plain(value: Any) -> Any:
-    return value.tolist() if isinstance(value, np.ndarray | np.generic) else value
 
 
 def _write_csv(path: Path, bands: Bands) -> None:
