@@ -9,9 +9,10 @@ from openmx_files import Layout, scfout_bytes, unpack_run
 from scipy.linalg import eigh
 
 from deeph.physics.blocks import PairBlocks
+from deeph.physics.units import KELVIN
+from preprocess.readers.kmesh import k_mesh
 from preprocess.readers.openmx import reader as openmx
 from preprocess.readers.openmx.scfout import read_scfout
-from preprocess.verify import KELVIN, k_mesh
 
 
 def printed_moments(text: str) -> np.ndarray:

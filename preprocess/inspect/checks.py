@@ -9,13 +9,15 @@ from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.pairs import is_onsite, pair_vectors
 from deeph.physics.system import SYMBOLS, FloatArray
 from deeph.runtime.errors import DataError
-from preprocess.inspect.report import Check
-from preprocess.verify import MAX_ELECTRON_ERROR, check_electrons, check_finite, check_hermitian
+from preprocess.inspect.report import Check, Verdict
+from preprocess.verify import check_finite, check_hermitian, count_electrons
 
 MAX_DENSE = 3000
 """Largest dimension for which the smallest eigenvalue of S is computed exactly."""
 NORMALIZATION = 0.05
 """Accepted error of the norm of an orbital; OpenMX's own Mo7.0 orbitals are normalized to 0.015."""
+MAX_DENSITY_ERROR = 1e-3
+"""Accepted error of the electrons in the density matrix, as a part of all."""
 SMALL_OVERLAP = 1e-6
 """Below this eigenvalue of S, errors of single precision in S move bands."""
 
@@ -159,12 +161,13 @@ def check_electron_count(data: Hamiltonian) -> Check:
         missing = "no H" if data.H is None else "the Fermi level or the number of electrons is unknown"
         return Check("electrons", "note", f"not counted: {missing}")
     try:
-        found = check_electrons(data)
+        found = count_electrons(data)
     except DataError as error:
         return Check("electrons", "bad", str(error))
-    if not found:
+    if found is None:
         return Check("electrons", "note", f"not counted: {data.H_bloch.n_orbitals} orbitals are too many to diagonalize here")
-    return Check("electrons", "ok", found)
+    verdict: Verdict = "ok" if found.fits else "bad" if found.is_of_run else "warning"
+    return Check("electrons", verdict, str(found), found.electrons)
 
 
 def check_density(data: Hamiltonian) -> Check:
@@ -175,7 +178,7 @@ def check_density(data: Hamiltonian) -> Check:
     if data.n_electrons is None:
         return Check("density", "note", f"the density matrix holds {count:.4f} electrons; their number is not recorded", count)
     error = abs(count - data.n_electrons)
-    if error > MAX_ELECTRON_ERROR * data.n_electrons:
+    if error > MAX_DENSITY_ERROR * data.n_electrons:
         expected = f"expected {data.n_electrons:g}; it should be that of one spin where spin is none"
         return Check("density", "bad", f"the density matrix holds {count:.4f} electrons, {expected}", count)
     return Check("density", "ok", f"the density matrix holds {data.n_electrons:g} electrons to {max(error, 1e-9):.0e}", count)

@@ -9,14 +9,13 @@ from deeph.physics.system import FloatArray, System
 from deeph.physics.units import SIESTA_5
 from deeph.runtime.errors import DataError
 from preprocess.readers.base import ReferenceBands
+from preprocess.readers.kmesh import exact_points
 from preprocess.readers.siesta.fdf import Fdf, read_fdf_file
 from preprocess.readers.siesta.files import read_geometry
 from preprocess.readers.siesta.matrix import is_single_precision
 
 ACCURACY, ACCURACY_SINGLE = 1e-4, 1e-2
 """Accepted difference, eV, with H and S in double and in single precision (where high bands of a nearly singular S suffer)."""
-MAX_MESH = 200
-"""Largest number of k points along a direction that rounded k points are recognized for."""
 
 
 class Eigenvalues(NamedTuple):
@@ -59,14 +58,20 @@ def read_bands(folder: Path, system: System) -> ReferenceBands:
 def read_mesh_bands(path: Path, system: System) -> ReferenceBands:
     """``.EIG``, with the k points of the ``.KP`` beside it."""
     found = _read_numbers(path, header=1, before=1)
-    try:
-        lines = path.with_suffix(".KP").read_text(encoding="utf-8").splitlines()
-        k = np.array([[float(x) for x in line.split()[1:4]] for line in lines[1 : 1 + int(lines[0])]]).reshape(-1, 3)
-    except (OSError, ValueError, IndexError) as error:
-        raise DataError(f"{path.with_suffix('.KP')} is not a complete list of k points: {error}") from error
+    k, _ = read_k_points(path.with_suffix(".KP"), system)
     if len(k) != found.energies.shape[1]:
         raise DataError(f"{path.name} holds {found.energies.shape[1]} k points, but {path.with_suffix('.KP')} {len(k)}")
-    return _reference(path, _exact(k @ _bohr_cell(path, system).T / (2 * np.pi)), found)
+    return _reference(path, exact_points(k), found)
+
+
+def read_k_points(path: Path, system: System) -> tuple[FloatArray, FloatArray]:
+    """(n_k, 3) fractional k points of a ``.KP``, as printed, and their weights."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+        rows = np.array([[float(x) for x in line.split()[1:5]] for line in lines[1 : 1 + int(lines[0])]]).reshape(int(lines[0]), 4)
+    except (OSError, ValueError, IndexError) as error:
+        raise DataError(f"{path} is not a complete list of k points: {error}") from error
+    return rows[:, :3] @ _bohr_cell(path, system).T / (2 * np.pi), rows[:, 3]
 
 
 def read_line_bands(path: Path, system: System) -> ReferenceBands:
@@ -114,17 +119,6 @@ def _bohr_cell(path: Path, system: System) -> FloatArray:
     """(3, 3) cell in Bohr, whose k points are in 1/Bohr: as the run itself has it in ``.XV``, else converted."""
     xv = read_geometry(path.with_suffix(".XV"))
     return system.cell / SIESTA_5.bohr if xv is None else xv.cell
-
-
-def _exact(k: FloatArray) -> FloatArray:
-    """K points printed with six digits, moved onto the mesh they are recognized to belong to."""
-    out = k.copy()
-    for axis in range(3):
-        for n in range(2, 2 * MAX_MESH + 1, 2):  # half steps, for shifted meshes
-            if np.abs(k[:, axis] * n - np.rint(k[:, axis] * n)).max() < 3e-6 * n:
-                out[:, axis] = np.rint(k[:, axis] * n) / n
-                break
-    return out
 
 
 def _read_numbers(path: Path, header: int, before: int) -> Eigenvalues:

@@ -14,7 +14,8 @@ from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.system import SYMBOLS, FloatArray, System
 from deeph.physics.units import KELVIN, Constants
 from deeph.runtime.errors import DataError
-from preprocess.readers.siesta.bands import read_fermi_energy
+from preprocess.readers.kmesh import mesh_entries, mesh_of_points
+from preprocess.readers.siesta.bands import read_fermi_energy, read_k_points
 from preprocess.readers.siesta.blocks import Slots, find_slots
 from preprocess.readers.siesta.density import density_blocks, mulliken_moments, read_density
 from preprocess.readers.siesta.fdf import Fdf, read_fdf_file
@@ -113,7 +114,7 @@ def _convert(raw: Matrices, bases: list[AtomBasis]) -> Hamiltonian:
         source["electronic_temperature_K"] = raw.temperature * rydberg / KELVIN
     inputs = _readable_inputs(raw.path.parent)
     if all(fdf.is_value("OccupationFunction", "FD") or not fdf.has("OccupationFunction") for fdf in inputs):
-        source |= _k_mesh(raw)  # with another smearing than the Fermi function the electrons cannot be counted exactly
+        source |= _k_mesh(raw, system)  # with another smearing than the Fermi function the electrons cannot be counted exactly
     fermi = raw.fermi * rydberg if raw.fermi is not None else read_fermi_energy(raw.path.with_suffix(".EIG"))
     if H is None or any(fdf.is_true("Spin.Fix") or fdf.is_true("FixSpin") for fdf in inputs):
         fermi = None  # a fixed total spin has one level for each spin
@@ -193,11 +194,9 @@ def _readable_inputs(folder: Path) -> list[Fdf]:
     return out
 
 
-def _k_mesh(raw: Matrices) -> dict[str, Any]:
-    """The mesh of the run, if it is n1 x n2 x n3 along the reciprocal vectors, through Gamma or half-way."""
-    if raw.k_cell is None or raw.k_shift is None:
-        return {}
-    size, shift = np.diag(raw.k_cell), np.array(raw.k_shift) % 1.0
-    if (raw.k_cell != np.diag(size)).any() or (size < 1).any() or not np.isin(shift, (0.0, 0.5)).all():
-        return {}
-    return {"k_grid": size.tolist(), "k_shift": shift.tolist()}
+def _k_mesh(raw: Matrices, system: System) -> dict[str, Any]:
+    """The mesh of the run: as the file of the matrices has it, or the one that the points and weights in ``.KP`` are."""
+    if raw.k_cell is not None and raw.k_shift is not None:
+        return mesh_entries(raw.k_cell, raw.k_shift)
+    path = raw.path.with_suffix(".KP")
+    return mesh_of_points(*read_k_points(path, system)) if path.is_file() else {}
