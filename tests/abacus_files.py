@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 from harmonics import rotation_of_atom, rotation_to_z
+from scipy.integrate import simpson
 
 from deeph.physics.basis import Basis
 from deeph.physics.blocks import PairBlocks, block_shapes
@@ -199,9 +200,13 @@ def orb_text(number: int, shells: tuple[int, ...], mesh: int = 417) -> str:
     lines += [f"Number of {names[l]}orbital-->       {shells.count(l)}" for l in sorted(set(shells))]
     lines += ["-" * 75, "SUMMARY  END", "", f"Mesh                        {mesh}", "dr                          0.01"]
     r = np.arange(mesh) * 0.01
+    of_l: dict[int, list[np.ndarray]] = {}
     for n, l in enumerate(shells):
         zeta = shells[:n].count(l)
         values = r**l * np.exp(-(0.5 + 0.2 * zeta) * r**2) * (1 - (r / radius) ** 2) ** 2
+        for other in of_l.setdefault(l, []):  # orthogonal, as the overlap of the made-up runs has it
+            values = values - other * simpson(other * values * r**2, x=r) / simpson(other**2 * r**2, x=r)
+        of_l[l].append(values)
         lines += ["                Type                   L                   N", f"                   0 {l} {zeta}"]
         lines += [" ".join(f"{v:.12e}" for v in values[m : m + 4]) for m in range(0, mesh, 4)]
     return "\n".join(lines) + "\n"
@@ -253,4 +258,5 @@ def log_text(data: Hamiltonian, spins: int, version: str) -> str:
     ]
     if not new:
         lines += [f" EFERMI = {data.fermi_energy:.10f} eV"]
+    lines += [" Finish Time  : Sun Aug  3 13:16:10 2025", " Total  Time  : 0 h 0 mins 19 secs"]
     return "\n".join(lines) + "\n"

@@ -18,6 +18,7 @@ from deeph.physics.pairs import find_pairs, pair_vectors
 from deeph.physics.units import ABACUS
 from deeph.runtime.errors import DataError
 from preprocess.overlap.orb import read_orb
+from preprocess.readers import common
 from preprocess.readers.abacus import bands as abacus_bands
 from preprocess.readers.abacus import reader as abacus
 from preprocess.verify import check_bands, check_electrons, eigenvalues
@@ -114,8 +115,8 @@ def test_threefold_axis_of_mos2(mos2: Hamiltonian, monkeypatch: pytest.MonkeyPat
     turn, center = rotation_about([0, 0, 1]), mos2.system.positions[0]
     assert asymmetry(mos2, mos2.S, turn, center) < 1e-7  # positions in STRU have nine decimals
     assert asymmetry(mos2, mos2.H, turn, center) < 1e-4  # grid of the potential
-    order = abacus.atom_order
-    monkeypatch.setattr(abacus, "atom_order", lambda _, shells: order("siesta", shells))
+    order = common.atom_order
+    monkeypatch.setattr(common, "atom_order", lambda _, shells: order("siesta", shells))
     unordered = abacus.read(peers / "MoS2")
     assert asymmetry(unordered, unordered.S, turn, center) > 0.1
     assert asymmetry(unordered, unordered.H, turn, center) > 1.0
@@ -129,7 +130,7 @@ def test_silicon_matrices_under_rotation(silicon: Hamiltonian, monkeypatch: pyte
     turned = np.einsum("ab,bn->an", turn, rotated(silicon, silicon.r, turn, origin).entries)  # x, y, z turn, too
     assert np.abs(turned - silicon.r.entries).max() < 1e-6
     assert np.abs(turned[[1, 2, 0]] - silicon.r.entries).max() > 0.1
-    monkeypatch.setattr(abacus, "atom_signs", lambda _, shells: np.ones(sum(2 * l + 1 for l in shells), int))
+    monkeypatch.setattr(common, "atom_signs", lambda _, shells: np.ones(sum(2 * l + 1 for l in shells), int))
     unsigned = abacus.read(peers / "Si-integrals")
     assert asymmetry(unsigned, unsigned.S, turn, origin) > 0.1
     assert asymmetry(unsigned, unsigned.H, turn, origin) > 1.0

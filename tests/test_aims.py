@@ -270,7 +270,10 @@ DAMAGE = {
     "cut head": (lambda f: cut(f / "rs_indices.out", 0.01), r"rs_indices\.out is truncated"),
     "words in index": (lambda f: edit(f / "rs_indices.out", "999999999", "*********"), r"rs_indices\.out after line 4: expected integers"),
     "other index": (lambda f: edit(f / "rs_indices.out", "_hamiltonian\n         1", "_hamiltonian\n         9"), "another layout"),
-    "nan": (lambda f: edit(f / "rs_hamiltonian.out", (f / "rs_hamiltonian.out").read_text().split("\n")[4], "NaN"), r"line 5: NaN"),
+    "nan": (
+        lambda f: edit(f / "rs_hamiltonian.out", (f / "rs_hamiltonian.out").read_text().split("\n")[4], "NaN"),
+        r"line 5: 'NaN' is not",
+    ),
     "stars": (lambda f: edit(f / "rs_overlap.out", (f / "rs_overlap.out").read_text().split("\n")[4], "*****"), "one number a line"),
     "not S": (lambda f: edit(f / "rs_overlap.out", " 1.0000", " 3.0000"), "overlap of a function of atom 1 with itself is off 1"),
     "molecule": (lambda f: edit(f / "geometry.in", "lattice_vector", "#"), "2 lattice vectors; expected 3"),
@@ -284,7 +287,7 @@ DAMAGE = {
     "relaxation": (lambda f: edit(f / "control.in", "xc pbe", "relax_geometry bfgs 1e-2"), "moves the atoms"),
     "cut basis": (lambda f: cut(f / "basis-indices.out", 0.5), "expected the functions of the atoms 1 to 3"),
     "order of m": (lambda f: edit(f / "basis-indices.out", "  1   4   1  -1", "  1   4   1   0"), r"order m = -1\.\.1"),
-    "two bases": (lambda f: edit(f / "basis-indices.out", "atomic     3", "hydro      3"), "one species an element"),
+    "two bases": (lambda f: edit(f / "basis-indices.out", "atomic     3", "hydro      3"), "one basis an element"),
     "interrupted": (lambda f: (f / "aims.out").write_text("| Chemical potential (Fermi level): 1.0 eV\n"), "interrupted or failed"),
     "other output": (lambda f: (f / "aims.out").write_text("Have a nice day.\n"), "no line"),
 }

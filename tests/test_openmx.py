@@ -262,8 +262,8 @@ Atoms.SpeciesAndCoordinates>
 
 def test_species_of_one_element_share_a_basis():
     both = read_species(INPUT.format("C6.0-s2p2d1"), 2)
-    assert both[0] == both[1] == (6, 6.0, (0, 0, 1, 1, 2), "C6.0-s2p2d1")
-    with pytest.raises(DataError, match="two bases"):
+    assert both[0] == both[1] == (6, 6.0, (0, 0, 1, 1, 2), "C6.0-s2p2d1", "C_PBE13")
+    with pytest.raises(DataError, match="two bases"):  # the same shells with another radius
         read_species(INPUT.format("C5.0-s2p2d1"), 2)
     with pytest.raises(DataError, match="lists 2 atoms"):
         read_species(INPUT.format("C6.0-s2p2d1"), 3)

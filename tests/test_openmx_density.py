@@ -9,6 +9,7 @@ from openmx_files import Layout, scfout_bytes, unpack_run
 from scipy.linalg import eigh
 
 from deeph.physics.blocks import PairBlocks
+from deeph.physics.conventions import atom_order
 from deeph.physics.units import KELVIN
 from preprocess.readers.kmesh import k_mesh
 from preprocess.readers.openmx import reader as openmx
@@ -64,7 +65,7 @@ def test_spinor_density_of_39(tmp_path):
     assert "density_matrix" not in data.extra
     expected = occupied(data, data.H.pairs)
     raw = read_scfout(run / "mini_te_chain_soc.scfout")
-    one_atom = {52: np.argsort(openmx.atom_order("openmx", data.basis.shells[52]))}  # back to OpenMX's order
+    one_atom = {52: np.argsort(atom_order("openmx", data.basis.shells[52]))}  # back to OpenMX's order
     native = expected.reordered(data.system.numbers, one_atom, 2)
     blocks = native.entries.reshape(-1, 2, 9, 2, 9)
     imaginary = np.stack([-blocks[:, s, :, s].imag.ravel() for s in (0, 1)])

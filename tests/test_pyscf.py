@@ -258,5 +258,5 @@ def test_unusable_calculations_are_refused():
         pyscf.hamiltonian_from_pyscf(symmetric_run())
     with pytest.raises(DataError, match="calculation of PySCF"):
         pyscf.hamiltonian_from_pyscf(cell)
-    with pytest.raises(DataError, match="different bases"):
+    with pytest.raises(DataError, match="H has two bases"):
         pyscf_run.basis_of(hydrogen(atom="H1 0 0 0; H2 0 0 1", basis={"H1": "gth-szv", "H2": "gth-dzvp"}))

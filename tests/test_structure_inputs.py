@@ -11,7 +11,7 @@ from deeph.files.store import element_order
 from deeph.physics.system import System
 from deeph.runtime.errors import UsageError
 from preprocess.overlap.structure_file import read_structure_file
-from preprocess.readers.abacus.log import read_input, read_k_mesh, read_smearing
+from preprocess.readers.abacus.input import read_input, read_k_mesh, read_smearing
 from preprocess.readers.abacus.stru import parse_stru
 from preprocess.readers.openmx.input import read_k_mesh as read_openmx_mesh
 from preprocess.readers.openmx.input import read_structure as read_openmx

@@ -1,12 +1,15 @@
 """What a reader is; the table of readers is in :mod:`preprocess.readers`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.system import FloatArray, System
+
+SCF = "scf"
+"""Where ``source`` keeps the :class:`Convergence` of a run."""
 
 
 class ReferenceBands(NamedTuple):
@@ -31,6 +34,58 @@ class ReferenceBands(NamedTuple):
     energies: FloatArray
     fermi_energy: float
     accuracy: float = 1e-6
+
+
+class Convergence(NamedTuple):
+    """Whether and how far the self-consistent cycle of a run converged.
+
+    A reader stores it as ``source["scf"]`` of the :class:`deeph.Hamiltonian`, from where it travels to ``info.json``.
+
+    Attributes
+    ----------
+    converged : bool or None
+        None where nothing beside the matrices tells.
+    steps : int or None
+        Iterations done.
+    residual, criterion : float or None
+        Last value of what has to become small, and below which value it has to be.
+    quantity : str
+        What that is, with its unit: "change of the density", "change of the band energy (Hartree)".
+    file : str
+        Where it is said.
+    """
+
+    converged: bool | None = None
+    steps: int | None = None
+    residual: float | None = None
+    criterion: float | None = None
+    quantity: str = ""
+    file: str = ""
+
+    @classmethod
+    def of(cls, source: Mapping[str, Any]) -> "Convergence":
+        """What the ``source`` of a structure says; unknown where it says nothing."""
+        stored = source.get(SCF)
+        if not isinstance(stored, Mapping) or not isinstance(stored.get("converged"), bool):
+            return cls()
+        numbers = {key: stored[key] for key in ("steps", "residual", "criterion") if isinstance(stored.get(key), int | float)}
+        return cls(stored["converged"], quantity=str(stored.get("quantity", "")), file=str(stored.get("file", "")), **numbers)
+
+    def to_source(self) -> dict[str, Any]:
+        """As an entry of ``source``, without what is not known."""
+        return {SCF: {"converged": self.converged} | {key: value for key, value in self._asdict().items() if value not in (None, "")}}
+
+    def __str__(self) -> str:
+        if self.converged is None:
+            return "SCF convergence unknown"
+        steps = "" if self.steps is None else f" in {self.steps} steps" if self.converged else f" after {self.steps} steps"
+        return f"SCF {'converged' if self.converged else 'NOT converged'}{steps}{self._numbers()}"
+
+    def _numbers(self) -> str:
+        if self.residual is None or not self.quantity:
+            return ""
+        limit = "" if self.criterion is None else f", criterion {self.criterion:.1e}"
+        return f" ({self.quantity} {self.residual:.1e}{limit})"
 
 
 @dataclass(frozen=True)

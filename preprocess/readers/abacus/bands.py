@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from deeph.files.text import number, read_text
 from deeph.physics.system import FloatArray, System
 from deeph.physics.units import ABACUS
 from deeph.runtime.errors import DataError
@@ -46,7 +47,7 @@ def read_bands(folder: Path, system: System) -> ReferenceBands:
     path = next((files.out / name for name in names if (files.out / name).is_file()), None)
     if path is None:
         raise DataError(f"{files.out} holds no {', '.join(names)}: there are no eigenvalues to compare with; use --verify basic")
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    lines = read_text(path).splitlines()
     try:
         if path.name == "istate.info":
             k, energies = _istate(lines)
@@ -54,8 +55,6 @@ def read_bands(folder: Path, system: System) -> ReferenceBands:
             k, energies = _eig(lines, _lattice_constant(files), system)
     except (ValueError, IndexError) as error:
         raise DataError(f"{path} is not a complete list of eigenvalues: {error}") from error
-    if not np.isfinite(energies).all():
-        raise DataError(f"{path} holds NaN or infinity: the run failed")
     fermi = read_log(files.log).fermi_energy
     accuracy = ACCURACY if re.search(r"\d\.\d{8}", "".join(lines[1:])) else ACCURACY_SHORT
     return ReferenceBands(path.name, k, energies, float("nan") if fermi is None else fermi, accuracy)
@@ -66,9 +65,9 @@ def _istate(lines: list[str]) -> tuple[FloatArray, FloatArray]:
     blocks: list[Block] = []
     for line in lines:
         if match := _ISTATE.match(line):
-            blocks.append(([float(x) for x in match[1].split()], []))
+            blocks.append(([number(x) for x in match[1].split()], []))
         elif line.strip():
-            blocks[-1][1].append([float(x) for x in line.split()])
+            blocks[-1][1].append([number(x) for x in line.split()])
     columns = np.array([rows for _, rows in blocks])
     return np.array([k for k, _ in blocks]).reshape(-1, 3), columns[:, :, 1::2].transpose(2, 0, 1)
 
@@ -82,9 +81,9 @@ def _eig(lines: list[str], lattice_constant: float, system: System) -> tuple[Flo
     for line in lines:
         if match := _EIG.match(line):
             current = []
-            spins.setdefault(int(match[1]), []).append(([float(x) for x in match.groups()[1:]], current))
+            spins.setdefault(int(match[1]), []).append(([number(x) for x in match.groups()[1:]], current))
         elif current is not None and line.strip():
-            current.append([float(x) for x in line.split()[:2]])
+            current.append([number(x) for x in line.split()[:2]])
     blocks = list(spins.values())
     k = np.array([k for k, _ in blocks[0]]) / (lattice_constant * ABACUS.bohr) @ system.cell.T
     return k, np.array([[rows for _, rows in one] for one in blocks])[..., 1]

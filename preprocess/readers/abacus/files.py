@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from deeph.runtime.errors import DataError
-from preprocess.readers.abacus.log import read_input
+from preprocess.readers.abacus.input import calculation, read_input
 
 NAMES = {
     "H": ("data-HR-sparse_SPIN0.csr", "hrs1_nao.csr"),
@@ -51,9 +51,9 @@ class RunFiles(NamedTuple):
     @property
     def log(self) -> Path | None:
         """The log of this calculation; of several the one of the kind that INPUT names."""
-        kind = self.keywords.get("calculation", "scf")
+        kind = calculation(self.keywords)
         places = (self.out, *sorted(self.folder.glob("OUT.*")))  # older versions put S of get_S beside OUT.suffix
-        paths = (place / f"running_{name}.log" for place in places for name in (kind, "scf", "nscf"))
+        paths = (place / f"running_{name}.log" for place in places for name in dict.fromkeys((kind, "get_S", "scf", "nscf")))
         return next((path for path in paths if path.is_file()), None)
 
 

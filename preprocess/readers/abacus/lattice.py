@@ -67,9 +67,9 @@ def lattice_vectors(latname: str, parameters: Sequence[float]) -> FloatArray:
     DataError
         If the name is unknown or the parameters are too few.
     """
-    if latname not in _LATTICES:
+    if latname.lower() not in _LATTICES:
         raise DataError(f"latname {latname!r} in INPUT names no lattice; expected one of {', '.join(_LATTICES)}")
-    count, build = _LATTICES[latname]
+    count, build = _LATTICES[latname.lower()]
     if len(parameters) < count:
         raise DataError(f"latname {latname} needs {count} LATTICE_PARAMETERS, found {len(parameters)}")
     return np.array(build(*parameters[:count]), float)

@@ -1,32 +1,36 @@
-"""What a reader needs from ABACUS's text output: the log, the Mulliken charges, INPUT and KPT.
+"""ABACUS's log ``running_*.log``, and the Mulliken charges.
 
-The wording of the log changed between versions (``EFERMI``, ``E_Fermi``, ``atom label``, ``Atom label``), so lines are recognized without
-regard to case and surroundings.
+The wording changed between versions (``EFERMI``, ``E_Fermi``, ``atom label``, ``Atom label``), so lines are recognized without regard to
+case and surroundings. All facts are collected from the whole text; of those that each iteration prints, the last one counts.
 """
 
 import re
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from deeph.files.text import integer, number, read_text
 from deeph.physics.system import FloatArray
-from deeph.physics.units import ABACUS, KELVIN
+from deeph.physics.units import ABACUS
 from deeph.runtime.errors import DataError
 from deeph.runtime.log import logger
+from preprocess.readers.base import Convergence
 
-_NUMBER = r"([-+]?\d+\.?\d*(?:[eE][-+]?\d+)?)"
-_FERMI_EV = re.compile(rf"^\s*e_?fermi\s*=\s*{_NUMBER}\s*eV", re.IGNORECASE | re.MULTILINE)
-_FERMI_TABLE = re.compile(rf"^\s*e_fermi\s+{_NUMBER}\s+{_NUMBER}\s*$", re.IGNORECASE | re.MULTILINE)
-_ELECTRONS = re.compile(
-    rf"^\s*(?:autoset number of electrons|nelec now|(?:total )?number of electrons)\s*:?\s*=\s*{_NUMBER}", re.IGNORECASE | re.MULTILINE
-)
-_SPECIES = re.compile(
-    r"^\s*atom label\s*=\s*(\S+)(.*?)(?=^\s*(?:number of atoms? for this type|reading atom type))",
-    re.IGNORECASE | re.MULTILINE | re.DOTALL,
-)
-_ZETA = re.compile(r"l\s*=\s*(\d+)\s*,\s*number of zeta\s*=\s*(\d+)", re.IGNORECASE)
-_MOMENT = re.compile(r"^\s*total magnetism on atom:?\s+\S+\s+(.*)$", re.IGNORECASE | re.MULTILINE)
+_FLAGS = re.IGNORECASE | re.MULTILINE
+_END = re.compile(r"^\s*(?:finish|total)\s+time\s*:", _FLAGS)
+_VERSION = re.compile(r"ABACUS\s+v(\S+)")
+_NSPIN = re.compile(r"^\s*nspin\s*=\s*(\S+)", _FLAGS)
+_CUTOFF = re.compile(r"^\s*longest orb rcut \(Bohr\)\s*=\s*(\S+)", _FLAGS)
+_ELECTRONS = re.compile(r"^\s*(?:autoset number of electrons|nelec now|(?:total )?number of electrons)\s*:?\s*=\s*(\S+)", _FLAGS)
+_FERMI = re.compile(r"^\s*e_?fermi\s*=\s*(\S+)\s*eV", _FLAGS)
+_FERMI_TABLE = re.compile(r"^\s*e_fermi\s+\S+\s+(\S+)\s*$", _FLAGS)
+_SPECIES = re.compile(r"^\s*atom label\s*=\s*(\S+)(.*?)(?=^\s*(?:number of atoms? for this type|reading atom type))", _FLAGS | re.DOTALL)
+_ZETA = re.compile(r"l\s*=\s*(\d{1,2})\s*,\s*number of zeta\s*=\s*(\d{1,3})\b", re.IGNORECASE)
+_VERDICT = re.compile(r"charge density convergence is achieved|convergence has not been achieved|scf is (?:not )?converged", re.IGNORECASE)
+_STEP = re.compile(r"\belec(?:\s*iter#?)?\s*=?\s*(\d+)", re.IGNORECASE)
+_DENSITY_ERROR = re.compile(r"^\s*(?:density error is|electron density deviation)\s*=?\s*(\S+)", _FLAGS)
+_MOMENT = re.compile(r"^\s*total magnetism on atom:?\s+\S+\s+(.*)$", _FLAGS)
 
 
 class Log(NamedTuple):
@@ -46,6 +50,8 @@ class Log(NamedTuple):
         eV, of the last iteration.
     n_electrons : float or None
         Valence electrons.
+    scf : Convergence
+        How the self-consistent cycle ended; without its criterion, which is in INPUT.
     """
 
     version: str = ""
@@ -54,35 +60,62 @@ class Log(NamedTuple):
     cutoff: float | None = None
     fermi_energy: float | None = None
     n_electrons: float | None = None
+    scf: Convergence = Convergence()
 
 
 def read_log(path: Path | None) -> Log:
-    """Read a ``running_*.log``; everything unknown if there is none."""
+    """Read a ``running_*.log``; everything unknown if there is none.
+
+    Raises
+    ------
+    DataError
+        If the log has no end, so that what it said last is that of some iteration, or a number in it is none.
+    """
     if path is None:
         return Log()
-    text = path.read_text(encoding="utf-8", errors="replace")
-    version = re.search(r"ABACUS\s+v(\S+)", text)
-    nspin, cutoff = (_last(rf"^\s*{name}\s*=\s*{_NUMBER}", text) for name in ("nspin", r"longest orb rcut \(Bohr\)"))
-    fermi = _FERMI_EV.findall(text) or [ev for _, ev in _FERMI_TABLE.findall(text)]
-    electrons = _ELECTRONS.findall(text)
-    shells = {
-        label: tuple(l for l, n in sorted((int(l), int(n)) for l, n in _ZETA.findall(body)) for _ in range(n))
-        for label, body in _SPECIES.findall(text)
-    }
-    return Log(
-        version[1] if version else "",
-        None if nspin is None else int(nspin),
-        {label: ls for label, ls in shells.items() if ls},
-        None if cutoff is None else cutoff * ABACUS.bohr,
-        float(fermi[-1]) if fermi else None,
-        float(electrons[-1]) if electrons else None,
-    )
+    text = read_text(path)
+    if not _END.search(text):
+        raise DataError(f"{path} has no end ('Finish Time', 'Total Time'): the run or the copy was interrupted; repeat it")
+    version = _VERSION.search(text)
+    try:
+        nspin, cutoff, electrons = (_last(pattern, text) for pattern in (_NSPIN, _CUTOFF, _ELECTRONS))
+        fermi = _last(_FERMI, text)
+        return Log(
+            version[1] if version else "",
+            None if nspin is None else int(nspin),
+            {label: shells for label, body in _SPECIES.findall(text) if (shells := _shells(body))},
+            None if cutoff is None else cutoff * ABACUS.bohr,
+            _last(_FERMI_TABLE, text) if fermi is None else fermi,
+            electrons,
+            _convergence(text, path.name),
+        )
+    except ValueError as error:
+        raise DataError(f"{path}: {error}, expected a number") from error
 
 
-def _last(pattern: str, text: str) -> float | None:
+def _last(pattern: re.Pattern[str], text: str) -> float | None:
     """The number in the last line of a kind."""
-    found = re.findall(pattern, text, re.IGNORECASE | re.MULTILINE)
-    return float(found[-1]) if found else None
+    found = pattern.findall(text)
+    return number(found[-1]) if found else None
+
+
+def _shells(body: str) -> tuple[int, ...]:
+    """L of every radial function from the lines ``L=0, number of zeta = 2`` of a species."""
+    return tuple(l for l, n in sorted((int(l), int(n)) for l, n in _ZETA.findall(body)) for _ in range(n))
+
+
+def _convergence(text: str, name: str) -> Convergence:
+    """The last verdict, iteration and density error; unknown without a verdict."""
+    verdicts, steps = _VERDICT.findall(text), _STEP.findall(text)
+    if not verdicts:
+        return Convergence()
+    return Convergence(
+        "not" not in verdicts[-1].lower(),
+        integer(steps[-1]) if steps else None,
+        _last(_DENSITY_ERROR, text),
+        quantity="density error",
+        file=name,
+    )
 
 
 def read_moments(path: Path, n_atoms: int) -> FloatArray | None:
@@ -92,56 +125,12 @@ def read_moments(path: Path, n_atoms: int) -> FloatArray | None:
     """
     if not path.is_file():
         return None
-    rows = [[float(x) for x in re.findall(_NUMBER, rest)] for rest in _MOMENT.findall(path.read_text(encoding="utf-8", errors="replace"))]
+    try:
+        rows = [[number(x) for x in re.sub(r"[(),]", " ", rest).split()] for rest in _MOMENT.findall(read_text(path))]
+    except ValueError as error:
+        raise DataError(f"{path}: a magnetic moment is not a number: {error}") from error
     rows = [row if len(row) == 3 else [0.0, 0.0, *row] for row in rows]
     if not rows or len(rows) % n_atoms or any(len(row) != 3 for row in rows):
         logger.warning("%s: %d magnetic moments for %d atoms; they are left out", path, len(rows), n_atoms)
         return None
     return np.array(rows[-n_atoms:])
-
-
-def read_input(*paths: Path) -> dict[str, str]:
-    """Keywords (lower case) of INPUT files; those of a later file count."""
-    out: dict[str, str] = {}
-    for path in paths:
-        if path.is_file():
-            for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-                fields = re.split(r"\s#|\s//|^#|^//", line)[0].split(None, 1)
-                if len(fields) == 2:
-                    out[fields[0].lower()] = fields[1].strip()
-    return out
-
-
-def read_k_mesh(path: Path, keywords: dict[str, str]) -> dict[str, Any]:
-    """Mesh of the self-consistent run, k = (n + shift)/grid, as ``k_grid`` and ``k_shift``; empty where it is not known.
-
-    With ``kspacing`` ABACUS writes the mesh it chose into the file KPT.
-    """
-    if keywords.get("calculation", "scf") != "scf":
-        return {}
-    try:
-        lines = [re.split(r"#|//", line)[0].split() for line in path.read_text(encoding="utf-8").splitlines()]
-        rows = [fields for fields in lines if fields][1:4]
-        kind, size, offset = rows[1][0].lower(), [int(n) for n in rows[2][:3]], np.array(rows[2][3:6] or ["0"] * 3, float)
-    except (OSError, UnicodeDecodeError, ValueError, IndexError):
-        return {}
-    if rows[0][0] != "0" or len(size) != 3 or len(offset) != 3 or min(size) < 1 or kind not in ("gamma", "mp"):
-        return {}
-    # ABACUS: Gamma k = (n + offset)/N; MP k = (2n + 1 - N + offset)/2N, n = 0 .. N - 1
-    shift = offset if kind == "gamma" else (offset + 1 - np.array(size)) / 2
-    if (np.abs(2 * shift - np.rint(2 * shift)) > 1e-9).any():
-        return {}
-    return {"k_grid": size, "k_shift": (shift % 1).tolist()}
-
-
-def read_smearing(keywords: dict[str, str]) -> dict[str, Any]:
-    """How states are filled, from the keywords ``smearing_method`` and ``smearing_sigma`` (Rydberg) or ``smearing_sigma_temp`` (kelvin)."""
-    method = {"gaussian": "gauss"}.get(given := keywords.get("smearing_method", "gauss").lower(), given)
-    try:
-        width = float(keywords.get("smearing_sigma", "0.015").split()[0]) * ABACUS.hartree / 2
-        if "smearing_sigma_temp" in keywords:
-            width = float(keywords["smearing_sigma_temp"].split()[0]) * KELVIN
-    except ValueError as error:
-        raise DataError(f"the smearing in INPUT is not a number: {error}") from error
-    out: dict[str, Any] = {"smearing": method, "smearing_width_eV": 0.0 if method == "fixed" else width}
-    return out | ({"electronic_temperature_K": width / KELVIN} if method == "fd" else {})

@@ -11,7 +11,6 @@ import numpy as np
 
 from deeph.physics.basis import Basis, Spin
 from deeph.physics.blocks import PairBlocks, block_shapes
-from deeph.physics.conventions import atom_order, atom_signs
 from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.pairs import pair_vectors
 from deeph.physics.system import SYMBOLS, System
@@ -20,15 +19,20 @@ from deeph.runtime.errors import DataError
 from preprocess.readers.abacus.blocks import spin_free, to_blocks
 from preprocess.readers.abacus.csr import SparseMatrix, read_csr
 from preprocess.readers.abacus.files import RunFiles, detect, find_files
-from preprocess.readers.abacus.log import Log, read_k_mesh, read_log, read_moments, read_smearing
-from preprocess.readers.abacus.species import Orbital, read_orbitals
+from preprocess.readers.abacus.input import calculation, number_of, read_k_mesh, read_smearing
+from preprocess.readers.abacus.log import Log, read_log, read_moments
+from preprocess.readers.abacus.species import Orbital, check_functions, read_orbitals
 from preprocess.readers.abacus.stru import Stru, parse_stru
+from preprocess.readers.base import Convergence
+from preprocess.readers.common import closed_pattern, hermitian, to_project_order
 
 __all__ = ["detect", "read"]
 
 RYDBERG = ABACUS.hartree / 2
 MAX_ASYMMETRY = 1e-6
 """Largest |M - M^dagger| accepted in H (Rydberg), S and r (Bohr); real files show 1e-8 (entries are printed with eight decimals)."""
+SPINS: dict[int, Spin] = {1: "none", 2: "collinear", 4: "spinor"}
+"""By ABACUS's nspin."""
 MAX_BEYOND = 1e-6
 """Largest overlap accepted between orbitals whose spheres do not touch; real files show none."""
 
@@ -53,12 +57,7 @@ def read(folder: Path) -> Hamiltonian:
         If a file is missing, damaged, or of a run that is not supported.
     """
     files = find_files(folder)
-    kind = files.keywords.get("calculation", "scf")
-    if kind.lower() not in ("scf", "nscf", "get_s"):
-        raise DataError(f"{files.out}: 'calculation {kind}' moves the atoms; repeat the run with 'calculation scf' for each structure")
-    if "S" not in files.matrices:
-        names = ", ".join(path.name for path in files.matrices.values())
-        raise DataError(f"{files.out} holds {names}, but no overlap (data-SR-sparse_SPIN0.csr, srs1_nao.csr or sr_nao.csr): copy it, too")
+    _check_complete(files)
     stru, log = parse_stru(files.stru, files.keywords.get("latname")), read_log(files.log)
     orbitals = read_orbitals(files, stru, log)
     raw = {name: read_csr(path, n_components=3 if name == "r" else 1) for name, path in files.matrices.items()}
@@ -70,6 +69,7 @@ def read(folder: Path) -> Hamiltonian:
     basis = Basis({number: orbital.shells for number, orbital in orbitals.items()}, _spin(files, raw, log, stru, orbitals))
     blocks, asymmetry = _matrices(stru.system, basis, raw)
     _check_range(files.stru, stru.system, orbitals, blocks["S"])
+    check_functions(files, stru.system, orbitals, blocks["S"])
     return Hamiltonian(
         stru.system,
         basis,
@@ -77,11 +77,27 @@ def read(folder: Path) -> Hamiltonian:
         blocks.get("H"),
         blocks.get("r"),
         fermi_energy=_fermi_energy(files, log) if "H" in blocks else None,
-        n_electrons=_number(files, "nelec") or log.n_electrons,
+        n_electrons=number_of(files.keywords, "nelec") or log.n_electrons,
         source=_source(files, log, orbitals, asymmetry),
         moments=None if basis.spin == "none" else read_moments(files.out / "mulliken.txt", stru.system.n_atoms),
         extra={"kinetic": blocks["kinetic"]} if "kinetic" in blocks else {},
     )
+
+
+def _check_complete(files: RunFiles) -> None:
+    """The matrices that a calculation of this kind writes are there."""
+    kind = calculation(files.keywords)
+    if kind not in ("scf", "nscf", "get_s"):
+        raise DataError(f"{files.out}: 'calculation {kind}' moves the atoms; repeat the run with 'calculation scf' for each structure")
+    names = ", ".join(path.name for path in files.matrices.values())
+    if "S" not in files.matrices:
+        raise DataError(f"{files.out} holds {names}, but no overlap (data-SR-sparse_SPIN0.csr, srs1_nao.csr or sr_nao.csr): copy it, too")
+    of_scf = files.log is not None and files.log.name in ("running_scf.log", "running_nscf.log")
+    if "H" not in files.matrices and kind != "get_s" and (files.keywords or of_scf):
+        raise DataError(
+            f"{files.out} holds {names}, but no H (data-HR-sparse_SPIN0.csr or hrs1_nao.csr) of this 'calculation {kind}': copy it, too, "
+            "or run 'calculation get_s' if only the overlap is wanted"
+        )
 
 
 def _spin(files: RunFiles, raw: dict[str, SparseMatrix], log: Log, stru: Stru, orbitals: dict[int, Orbital]) -> Spin:
@@ -108,9 +124,11 @@ def _spin(files: RunFiles, raw: dict[str, SparseMatrix], log: Log, stru: Stru, o
             f"{files.log} is of an nspin {log.nspin} run, but {main.path.name} {'and the second spin are' if found == 2 else 'is'} of "
             f"nspin {found}: a file is missing or the runs are mixed"
         )
-    if "H" not in raw:
-        return "none"
-    return {1: "none", 2: "collinear", 4: "spinor"}[found]  # type: ignore[return-value]
+    if "H" not in raw:  # the overlap does not show it: where it is that of collinear spins, INPUT or the log do
+        found = 4 if found == 4 else log.nspin or int(number_of(files.keywords, "nspin", "1"))
+        if found not in SPINS:
+            raise DataError(f"{files.out}: nspin {found}; expected 1, 2 or 4")
+    return SPINS[found]
 
 
 def _matrices(system: System, basis: Basis, raw: dict[str, SparseMatrix]) -> tuple[dict[str, PairBlocks], dict[str, float]]:
@@ -120,17 +138,12 @@ def _matrices(system: System, basis: Basis, raw: dict[str, SparseMatrix]) -> tup
     for name in ("S", "r", "kinetic"):
         if name in blocks and spinor:
             blocks[name] = spin_free(blocks[name], raw[name].path)
-    onsite = np.zeros((system.n_atoms, 5), np.int64)
-    onsite[:, 3] = onsite[:, 4] = np.arange(system.n_atoms)
-    pairs = np.concatenate([onsite, *(one.pairs for one in blocks.values())])
-    pairs = np.unique(np.concatenate([pairs, np.c_[-pairs[:, :3], pairs[:, [4, 3]]]]), axis=0)
-    orders = {z: atom_order("abacus", shells) for z, shells in basis.shells.items()}
-    signs = {z: atom_signs("abacus", shells) for z, shells in basis.shells.items()}
+    pairs = closed_pattern(system.n_atoms, *(one.pairs for one in blocks.values()))
 
     def prepared(name: str) -> PairBlocks:
         spin = name in ("H", "H_down")
         one = blocks[name].on_pattern(pairs, block_shapes(basis, system.numbers, pairs, spin=spin))
-        return one.reordered(system.numbers, orders, basis.spin_factor if spin else 1, signs)
+        return to_project_order("abacus", one, system, basis, spin=spin)
 
     out: dict[str, PairBlocks] = {}
     asymmetry: dict[str, float] = {}
@@ -139,13 +152,7 @@ def _matrices(system: System, basis: Basis, raw: dict[str, SparseMatrix]) -> tup
             middle = _middle(system, out["S"]) if name == "r" else 0.0
             one = prepared(name)
             one = replace(one, entries=one.entries * unit - middle)
-            asymmetry[name] = error = one.hermiticity_error()
-            if not error <= MAX_ASYMMETRY * unit:
-                raise DataError(
-                    f"{raw[name].path}: the matrix differs from its Hermitian conjugate by {error / unit:.1e}, expected below "
-                    f"{MAX_ASYMMETRY:g}: the file is damaged or of another structure; copy it again or repeat the run"
-                )
-            one = one.hermitized()
+            one, asymmetry[name] = hermitian(one, f"matrix in {raw[name].path}", MAX_ASYMMETRY, unit)
             out[name] = replace(one, entries=one.entries + middle)
     if "H_down" in out:
         down = out.pop("H_down")
@@ -175,18 +182,9 @@ def _check_range(path: Path, system: System, orbitals: dict[int, Orbital], S: Pa
         )
 
 
-def _number(files: RunFiles, keyword: str) -> float:
-    """A keyword of INPUT whose default is 0."""
-    given = files.keywords.get(keyword, "0").split()[0]
-    try:
-        return float(given)
-    except ValueError as error:
-        raise DataError(f"{files.folder / 'INPUT'}: {keyword} is {given!r}, expected a number") from error
-
-
 def _fermi_energy(files: RunFiles, log: Log) -> float | None:
     """None where ``nupdown`` gives each spin its own Fermi level."""
-    return log.fermi_energy if _number(files, "nupdown") == 0 else None
+    return log.fermi_energy if number_of(files.keywords, "nupdown") == 0 else None
 
 
 def _source(files: RunFiles, log: Log, orbitals: dict[int, Orbital], asymmetry: dict[str, float]) -> dict[str, Any]:
@@ -201,6 +199,15 @@ def _source(files: RunFiles, log: Log, orbitals: dict[int, Orbital], asymmetry: 
         "constants": ABACUS._asdict(),
         **({"orbital_radii": radii} if len(radii) == len(orbitals) else {}),
         "asymmetry": asymmetry,
+        **_scf(files, log).to_source(),
         **smearing,
         **(read_k_mesh(files.kpt, files.keywords) if smearing["smearing"] in ("fixed", "gauss", "fd") else {}),
     }
+
+
+def _scf(files: RunFiles, log: Log) -> Convergence:
+    """How the self-consistent cycle ended; a calculation of another kind has none."""
+    if calculation(files.keywords) != "scf" or log.scf.converged is None:
+        return Convergence()
+    given = "scf_thr" in files.keywords
+    return log.scf._replace(criterion=number_of(files.keywords, "scf_thr") if given else None)

@@ -7,16 +7,18 @@ from typing import NamedTuple
 
 import numpy as np
 
+from deeph.files.text import lines_of_words, number, numbers, read_text
 from deeph.physics.system import NUMBERS, FloatArray, System
 from deeph.physics.units import ABACUS
 from deeph.runtime.errors import DataError
+from preprocess.readers.abacus.input import read_input
 from preprocess.readers.abacus.lattice import lattice_vectors
 
 SECTIONS = (
     *("ATOMIC_SPECIES", "NUMERICAL_ORBITAL", "NUMERICAL_DESCRIPTOR", "ABFS_ORBITAL", "ABFS_JLES_ORBITAL", "PAW_FILES"),
     *("LATTICE_CONSTANT", "LATTICE_VECTORS", "LATTICE_PARAMETERS", "ATOMIC_POSITIONS"),
 )
-_COMMENT = re.compile(r"(?:^|\s|(?<=[\d.]))(?:#|//).*")
+_COMMENT = r"(?:^|\s|(?<=[\d.]))(?:#|//)"
 Line = tuple[int, list[str]]
 
 
@@ -67,11 +69,7 @@ def read_stru(path: str | Path, latname: str | None = None) -> System:
 def parse_stru(path: str | Path, latname: str | None = None) -> Stru:
     """Read a ``STRU`` file completely; parameters and errors as in :func:`read_stru`."""
     path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8", errors="replace")
-    except OSError as error:
-        raise DataError(f"no structure file {path}: {error}") from error
-    sections = _sections(text)
+    sections = _sections(read_text(path, "ABACUS's structure file STRU is needed"))
     for name in ("ATOMIC_SPECIES", "LATTICE_CONSTANT", "ATOMIC_POSITIONS"):
         if not sections.get(name):
             raise DataError(f"{path} has no section {name}; expected an ABACUS STRU file")
@@ -97,35 +95,29 @@ def _sections(text: str) -> dict[str, list[Line]]:
     """The lines of each section with their numbers, split into fields, without comments."""
     out: dict[str, list[Line]] = {}
     current: list[Line] = []
-    for number, line in enumerate(text.splitlines(), 1):
-        fields = _COMMENT.sub("", line).split()
-        if fields and fields[0] in SECTIONS:
-            current = out.setdefault(fields[0], [])
-        elif fields:
-            current.append((number, fields))
+    for line, fields in lines_of_words(text, _COMMENT):
+        if fields[0].upper() in SECTIONS:
+            current = out.setdefault(fields[0].upper(), [])
+        else:
+            current.append((line, fields))
     return out
 
 
 def _floats(path: Path, line: Line, count: int) -> FloatArray:
     """The first numbers of a line."""
-    number, fields = line
+    n, fields = line
     try:
-        values = np.array([float(field) for field in fields[:count]])
+        values = numbers(fields[:count])
     except ValueError as error:
-        raise DataError(f"{path}, line {number}: {error}; expected {count} numbers") from error
-    if len(values) != count or not np.isfinite(values).all():
-        raise DataError(f"{path}, line {number}: found {' '.join(fields)!r}, expected {count} numbers")
+        raise DataError(f"{path}, line {n}: {error}; expected {count} numbers") from error
+    if len(values) != count:
+        raise DataError(f"{path}, line {n}: found {' '.join(fields)!r}, expected {count} numbers")
     return values
 
 
 def _latname_beside(path: Path) -> str:
     """``latname`` of the INPUT in the folder of the STRU file; ``none`` where there is none."""
-    try:
-        text = (path.parent / "INPUT").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return "none"
-    match = re.search(r"^\s*latname\s+(\w+)", text, re.MULTILINE)
-    return match[1] if match else "none"
+    return read_input(path.parent / "INPUT").get("latname", "none")
 
 
 def _cell(path: Path, sections: dict[str, list[Line]], latname: str) -> FloatArray:
@@ -136,29 +128,31 @@ def _cell(path: Path, sections: dict[str, list[Line]], latname: str) -> FloatArr
         return np.array([_floats(path, row, 3) for row in rows[:3]])
     given = sections.get("LATTICE_PARAMETERS", [])
     try:
-        return lattice_vectors(latname, [float(field) for _, fields in given[:1] for field in fields])
+        return lattice_vectors(latname, [number(field) for _, fields in given[:1] for field in fields])
     except (DataError, ValueError) as error:
         raise DataError(f"{path} has no LATTICE_VECTORS, and {error}") from error
 
 
 def _atoms(path: Path, lines: Sequence[Line], cell: FloatArray, constant: float) -> tuple[tuple[str, ...], FloatArray]:
     """Label and fractional position of every atom; what follows the three coordinates (m, v, mag, ...) does not matter here."""
-    (first, (form, *_)), *rest = lines
+    (first, (given, *_)), *rest = lines
+    if not abs(np.linalg.det(cell)) > 0:
+        raise DataError(f"{path}: the lattice vectors span no volume")
     to_fractional = np.linalg.inv(cell)
-    shift = np.zeros(3)
-    if form == "Direct":
+    shift, form = np.zeros(3), given.lower()
+    if form == "direct":
         to_fractional = np.eye(3)
-    elif form in ("Cartesian_au", "Cartesian_angstrom"):
-        to_fractional = to_fractional / constant / (1 if form == "Cartesian_au" else ABACUS.bohr)
-    elif match := re.fullmatch(r"Cartesian_angstrom_center_(xy|xz|yz|xyz)", form):
+    elif form in ("cartesian_au", "cartesian_angstrom"):
+        to_fractional = to_fractional / constant / (1 if form == "cartesian_au" else ABACUS.bohr)
+    elif match := re.fullmatch(r"cartesian_angstrom_center_(xy|xz|yz|xyz)", form):
         to_fractional = to_fractional / constant / ABACUS.bohr
         shift = np.array([0.5 if axis in match[1] else 0.0 for axis in "xyz"])
-    elif form != "Cartesian":
-        raise DataError(f"{path}, line {first}: coordinates {form!r}; expected Direct, Cartesian, Cartesian_au or Cartesian_angstrom")
+    elif form != "cartesian":
+        raise DataError(f"{path}, line {first}: coordinates {given!r}; expected Direct, Cartesian, Cartesian_au or Cartesian_angstrom")
     labels: list[str] = []
     positions: list[FloatArray] = []
     while rest:
-        if len(rest) < 3 or not rest[2][1][0].isdigit():
+        if len(rest) < 3 or not re.fullmatch(r"\d{1,9}", rest[2][1][0]):
             raise DataError(f"{path}, line {rest[0][0]}: expected a species, its magnetization and the number of its atoms on three lines")
         label, count = rest[0][1][0], int(rest[2][1][0])
         if len(rest) < 3 + count:

@@ -5,18 +5,20 @@ of a row in a cell are those from index_hamiltonian(1, cell, row) to index_hamil
 zero element stand at the end.
 """
 
-import re
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from deeph.files.text import integer, lines_of_words, numbers, read_text
 from deeph.physics.system import FloatArray, IntArray
 from deeph.runtime.errors import DataError
+from preprocess.readers.common import finite
 
 INDICES = "rs_indices.out"
 HEADS = ("cell_index", "index_hamiltonian(1,:,:)", "index_hamiltonian(2,:,:)", "column_index_hamiltonian")
 EMPTY_CELL = 999999999
+WRITTEN_WITH = "FHI-aims writes it with 'output_rs_matrices plain'"
 
 
 class Index(NamedTuple):
@@ -52,12 +54,9 @@ def read_index(path: Path) -> Index:
     DataError
         If the file is missing, truncated or contradicts itself.
     """
+    lines = read_text(path, WRITTEN_WITH).splitlines()
     try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError as error:
-        raise DataError(f"{path} cannot be read ({error.strerror}); FHI-aims writes it with 'output_rs_matrices plain'") from error
-    try:
-        size, n_cells, n_basis = (int(line.split(":")[1]) for line in lines[:3])
+        size, n_cells, n_basis = (integer(line.split(":")[1].strip()) for line in lines[:3])
         heads = [next(n for n, line in enumerate(lines) if line.strip() == head) for head in HEADS]
     except (IndexError, ValueError, StopIteration) as error:
         raise DataError(f"{path} is truncated or no index of FHI-aims: expected its sizes and the parts {', '.join(HEADS)}") from error
@@ -95,10 +94,7 @@ def read_values(path: Path, index: Index) -> FloatArray:
     values = _read_h5(path) if path.suffix == ".h5" else _read_text(path)
     if values.shape != (index.n_stored,):
         raise DataError(f"{path} holds {values.size} numbers, expected the {index.n_stored} of {INDICES}: truncated, or of another run")
-    finite = np.isfinite(values)
-    if not finite.all():
-        raise DataError(f"{path} line {int(np.argmin(finite)) + 1}: NaN or infinity; the run failed or the file is damaged")
-    return np.asarray(values[index.place])
+    return finite(np.asarray(values[index.place]), path, "elements of the matrix")
 
 
 def _read_h5(path: Path) -> FloatArray:
@@ -112,13 +108,15 @@ def _read_h5(path: Path) -> FloatArray:
 
 
 def _read_text(path: Path) -> FloatArray:
+    text = read_text(path, WRITTEN_WITH)
     try:
-        return np.loadtxt(path, ndmin=1)
-    except OSError as error:
-        raise DataError(f"{path} cannot be read ({error.strerror}); FHI-aims writes it with 'output_rs_matrices plain'") from error
-    except ValueError:  # Fortran drops the E of an exponent with three digits: 0.12-101
-        lines = re.sub(r"(?<=\d)([+-]\d{3})\b", r"E\1", path.read_text(encoding="utf-8", errors="replace")).splitlines()
-    try:
-        return np.loadtxt(lines, ndmin=1)
-    except ValueError as error:
-        raise DataError(f"{path}: expected one number a line: {error}") from error
+        return numbers(text.split())
+    except ValueError:
+        for line, words in lines_of_words(text):
+            try:
+                numbers(words)
+            except ValueError as error:
+                raise DataError(
+                    f"{path} line {line}: {error}; expected one number a line: the run failed or the file is damaged"
+                ) from error
+        raise

@@ -5,13 +5,20 @@ from pathlib import Path
 
 import numpy as np
 
+from deeph.files.text import integer, number, numbers, read_text
 from deeph.physics.system import FloatArray, System
 from deeph.runtime.errors import DataError
 from preprocess.readers.aims.input import CONTROL, Control, read_control
-from preprocess.readers.base import ReferenceBands
+from preprocess.readers.base import Convergence, ReferenceBands
 
 LOG = "aims.out"
 FINISHED = "Have a nice day."
+GAVE_UP = re.compile(r"scf_solver: SCF cycle not converged", re.IGNORECASE)
+"""How a run ends whose self-consistent cycle did not converge."""
+VERDICT = re.compile(r"(?<!CP-)self-consistency cycle (converged|not converged|did not converge)|(SCF cycle not converged)", re.IGNORECASE)
+ITERATION = re.compile(r"Begin self-consistency iteration #\s*(\d+)")
+CHANGE = re.compile(r"\| Change of charge(?:/spin)? density\s*:\s*(\S+)")
+CRITERION = re.compile(r"\| Convergence accuracy of self-consistent charge density\s*:\s*(\S+)")
 SPIN_TABLE = "Summary of the per-atom spin analysis:"
 EIGENVALUES = "Writing Kohn-Sham eigenvalues."
 TABLE = re.compile(
@@ -36,10 +43,36 @@ def _read_log(folder: Path) -> str | None:
     path = folder / LOG
     if not path.is_file():
         return None
-    text = path.read_text(encoding="utf-8", errors="replace")
-    if FINISHED not in text:
+    text = read_text(path)
+    if FINISHED not in text and not GAVE_UP.search(text):
         raise DataError(f"{path} does not end with '{FINISHED}': the run was interrupted or failed; repeat it")
     return text
+
+
+def read_convergence(folder: Path, control: Control) -> Convergence:
+    """How the last self-consistent cycle ended; unknown without aims.out.
+
+    Raises
+    ------
+    DataError
+        If a number of it cannot be read.
+    """
+    text = _read_log(folder)
+    verdicts = [] if text is None else VERDICT.findall(text)
+    if text is None or not verdicts:
+        return Convergence()
+    iterations, change, criterion = ITERATION.findall(text), CHANGE.findall(text), CRITERION.findall(text)
+    try:
+        return Convergence(
+            verdicts[-1][0].lower() == "converged",
+            integer(iterations[-1]) if iterations else None,
+            number(change[-1]) if change else None,
+            number(criterion[-1]) if criterion else control.number("sc_accuracy_rho", "0") or None,
+            "change of the charge density",
+            LOG,
+        )
+    except ValueError as error:
+        raise DataError(f"{folder / LOG}: the self-consistent cycle is not understood: {error}") from error
 
 
 def read_fermi_energy(folder: Path, control: Control) -> float | None:
@@ -47,10 +80,13 @@ def read_fermi_energy(folder: Path, control: Control) -> float | None:
     text = _read_log(folder)
     if text is None or "fixed_spin_moment" in control.keywords:
         return None
-    found = re.findall(r"Chemical potential \(Fermi level\)(?: in eV\s*)?:\s*([-+.\dE]+)", text)
+    found = re.findall(r"Chemical potential \(Fermi level\)(?: in eV\s*)?:\s*(\S+)", text)
     if not found:
         raise DataError(f"{folder / LOG}: no line '| Chemical potential (Fermi level):'; is it the output of this run?")
-    return float(found[-1])
+    try:
+        return number(found[-1])
+    except ValueError as error:
+        raise DataError(f"{folder / LOG}: Chemical potential (Fermi level): {error}") from error
 
 
 def read_moments(folder: Path, n_atoms: int) -> FloatArray | None:
@@ -64,11 +100,14 @@ def read_moments(folder: Path, n_atoms: int) -> FloatArray | None:
     text = _read_log(folder)
     if text is None or SPIN_TABLE not in text:
         return None
-    rows = re.findall(r"^\s*\|\s+(\d+)\s+([-+.\d]+)", text.rsplit(SPIN_TABLE, 1)[1].split("| Total")[0], re.MULTILINE)
+    rows = re.findall(r"^\s*\|\s+(\d{1,9})\s+(\S+)", text.rsplit(SPIN_TABLE, 1)[1].split("| Total")[0], re.MULTILINE)
     if [int(atom) for atom, _ in rows] != list(range(1, n_atoms + 1)):
         raise DataError(f"{folder / LOG}: '{SPIN_TABLE}' lists {len(rows)} atoms, expected {n_atoms}")
     moments = np.zeros((n_atoms, 3))
-    moments[:, 2] = [float(spin) for _, spin in rows]
+    try:
+        moments[:, 2] = [number(spin) for _, spin in rows]
+    except ValueError as error:
+        raise DataError(f"{folder / LOG}: '{SPIN_TABLE}' {error}") from error
     return moments
 
 
@@ -108,8 +147,8 @@ def _bands_of_log(folder: Path) -> ReferenceBands:
     for spin in sorted({table["spin"] or "" for table in tables}, reverse=True):  # up before down
         own = [table for table in tables if (table["spin"] or "") == spin]
         try:
-            k.append([[float(x) for x in (table["k"] or "0 0 0").split()] for table in own])
-            energies.append([[float(row.split()[3]) for row in table["rows"].splitlines()] for table in own])
+            k.append([[number(x) for x in (table["k"] or "0 0 0").split()] for table in own])
+            energies.append([[number(row.split()[3]) for row in table["rows"].splitlines()] for table in own])
         except ValueError as error:
             raise DataError(f"{folder / LOG}: after '{EIGENVALUES}' a k point or an energy is not a number: {error}") from error
     shapes = {len(rows) for channel in energies for rows in channel}, {len(channel) for channel in energies}
@@ -123,9 +162,11 @@ def _bands_of_log(folder: Path) -> ReferenceBands:
 def _read_band(path: Path) -> FloatArray:
     """Rows ``index k1 k2 k3 occupation energy occupation energy ...`` of one file."""
     try:
-        table = np.loadtxt(path, ndmin=2)
-    except (OSError, ValueError) as error:
+        table = np.array([numbers(line.split()) for line in read_text(path).splitlines() if line.strip()])
+    except ValueError as error:
         raise DataError(f"{path} is not a complete band file of FHI-aims: {error}") from error
+    if table.ndim != 2:
+        raise DataError(f"{path} is empty; expected the bands that FHI-aims writes with 'output band'")
     if table.shape[1] < 6 or table.shape[1] % 2:
         raise DataError(f"{path}: {table.shape[1]} columns; expected an index, k, and pairs of occupation and energy")
-    return np.asarray(table)
+    return table

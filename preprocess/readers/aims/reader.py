@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from deeph.files.text import integer, number
 from deeph.physics.basis import Basis
 from deeph.physics.blocks import PairBlocks, block_shapes
-from deeph.physics.conventions import atom_order, atom_signs
 from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.pairs import find_pairs, is_onsite, pair_keys, reversed_pairs
 from deeph.physics.system import SYMBOLS, FloatArray, System
@@ -22,7 +22,8 @@ from deeph.runtime.log import logger
 from preprocess.readers.aims.images import home_cells
 from preprocess.readers.aims.input import BASIS, CONTROL, GEOMETRY, Control, read_basis, read_control, read_geometry
 from preprocess.readers.aims.matrix import INDICES, Index, read_index, read_values
-from preprocess.readers.aims.output import read_fermi_energy, read_moments
+from preprocess.readers.aims.output import read_convergence, read_fermi_energy, read_moments
+from preprocess.readers.common import closed_pattern, to_project_order
 
 OVERLAPS = ("rs_overlap.out", "rs_overlap.h5")
 HAMILTONIANS = (
@@ -63,7 +64,7 @@ def read(folder: Path) -> Hamiltonian:
         If a file is missing or damaged, or the files contradict each other.
     """
     control = read_control(folder / CONTROL)
-    system = read_geometry(folder / GEOMETRY, control.numbers)
+    system = read_geometry(folder / GEOMETRY, control.species)
     functions = read_basis(folder / BASIS, system)
     names = _hamiltonian_names(folder, control)
     basis = Basis({z: found.shells for z, found in functions.items()}, "collinear" if len(names) == 2 else "none")
@@ -79,8 +80,6 @@ def read(folder: Path) -> Hamiltonian:
         shifts = home_cells(system, S)
     except DataError as error:
         raise DataError(f"{folder}: {error}") from error
-    orders = {z: atom_order("aims", shells) for z, shells in basis.shells.items()}
-    signs = {z: atom_signs("aims", shells) for z, shells in basis.shells.items()}
     pairs = S.pairs.copy()
     pairs[:, :3] += shifts[pairs[:, 4]] - shifts[pairs[:, 3]]
     H = PairBlocks(pairs, S.shapes, blocks.entries[1:] * AIMS.hartree)
@@ -88,16 +87,17 @@ def read(folder: Path) -> Hamiltonian:
     return Hamiltonian(
         system,
         basis,
-        S.reordered(system.numbers, orders, signs=signs),
-        H.reordered(system.numbers, orders, signs=signs),
+        to_project_order("aims", S, system, basis, spin=False),
+        to_project_order("aims", H, system, basis, spin=True),
         fermi_energy=read_fermi_energy(folder, control),
-        n_electrons=float(system.numbers.sum()) - float(control.keywords.get("charge", ["0"])[0]),
+        n_electrons=float(system.numbers.sum()) - control.number("charge", "0"),
         moments=read_moments(folder, system.n_atoms),
         source={
             "code": "FHI-aims",
             "constants": AIMS._asdict(),
             "radial_functions": {SYMBOLS[z]: list(found.names) for z, found in functions.items()},
             "asymmetry": {"H_eV": float(asymmetry[1:].max()) * AIMS.hartree, "S": float(asymmetry[0])},
+            **read_convergence(folder, control).to_source(),
             **_settings(control),
         },
     )
@@ -109,7 +109,7 @@ def _hamiltonian_names(folder: Path, control: Control) -> tuple[str, ...]:
     if len(found) != 1:
         seen = ", ".join(sorted(path.name for path in folder.glob("rs_hamiltonian*"))) or "none"
         raise DataError(f"{folder}: expected rs_hamiltonian.out, or rs_hamiltonian_up.out and _dn.out (or .h5), of one run; found {seen}")
-    collinear = control.keywords.get("spin", ["none"])[0].lower() == "collinear"
+    collinear = (control.keywords.get("spin") or ["none"])[0].lower() == "collinear"
     if collinear != (len(found[0]) == 2):
         raise DataError(
             f"{folder}: {CONTROL} asks for spin {'collinear' if collinear else 'none'}, but there is {' and '.join(found[0])}: "
@@ -123,13 +123,14 @@ def _hamiltonian_names(folder: Path, control: Control) -> tuple[str, ...]:
 def _settings(control: Control) -> dict[str, Any]:
     """Mesh of k points and smearing, where electrons can be counted with them; FHI-aims' default is a Gaussian of 0.01 eV."""
     kind, width, *_ = [*control.keywords.get("occupation_type", ["gaussian"]), "0.01"]
+    kind = kind.lower()
     if kind not in ("fermi", "gaussian") or "k_grid" not in control.keywords or "k_offset" in control.keywords:
         return {}
     try:
-        mesh = {"k_grid": [int(n) for n in control.keywords["k_grid"][:3]], "k_shift": [0.0, 0.0, 0.0]}
+        mesh = {"k_grid": [integer(n) for n in control.keywords["k_grid"][:3]], "k_shift": [0.0, 0.0, 0.0]}
         if kind == "fermi":
-            return {**mesh, "electronic_temperature_K": float(width) / KELVIN}
-        return {**mesh, "smearing": "gauss", "smearing_width_eV": float(width)}
+            return {**mesh, "electronic_temperature_K": number(width) / KELVIN}
+        return {**mesh, "smearing": "gauss", "smearing_width_eV": number(width)}
     except ValueError as error:
         raise DataError(f"{CONTROL}: k_grid or occupation_type is not understood: {error}") from error
 
@@ -143,11 +144,9 @@ def _to_blocks(system: System, basis: Basis, index: Index, values: FloatArray) -
     start = np.concatenate([[0], np.cumsum(n_orbitals)])
     atom = np.repeat(np.arange(system.n_atoms), n_orbitals)
     direct = np.column_stack([index.cell, atom[index.column], atom[index.row]])
-    onsite = np.zeros((system.n_atoms, 5), np.int64)
-    onsite[:, 3] = onsite[:, 4] = np.arange(system.n_atoms)
     elements = np.concatenate([direct, reversed_pairs(direct)])
     distinct = direct[np.unique(pair_keys(direct)[0], return_index=True)[1]]
-    pairs = np.unique(np.concatenate([distinct, reversed_pairs(distinct), onsite]), axis=0)
+    pairs = closed_pattern(system.n_atoms, distinct)
     out = PairBlocks.zeros(pairs, block_shapes(basis, system.numbers, pairs, spin=False), len(values))
     pair = find_pairs(pairs, elements)
     a, b = np.concatenate([index.column, index.row]), np.concatenate([index.row, index.column])

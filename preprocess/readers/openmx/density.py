@@ -7,6 +7,7 @@ import numpy as np
 
 from deeph.physics.blocks import Array, PairBlocks
 from deeph.physics.system import FloatArray
+from preprocess.readers.common import spinor_blocks
 from preprocess.readers.openmx.scfout import Scfout
 
 
@@ -32,7 +33,7 @@ def mulliken_moments(raw: Scfout) -> FloatArray | None:
     return np.stack([x, y, up - down], axis=1)
 
 
-def density_matrix(raw: Scfout, ordered: Callable[[Array], PairBlocks], join: Callable[[PairBlocks], PairBlocks]) -> PairBlocks | None:
+def density_matrix(raw: Scfout, ordered: Callable[[Array], PairBlocks]) -> PairBlocks | None:
     """Rho = sum of f c c^dagger with the spin of H, Hermitian.
 
     Parameters
@@ -41,8 +42,6 @@ def density_matrix(raw: Scfout, ordered: Callable[[Array], PairBlocks], join: Ca
         The file.
     ordered : callable
         Makes blocks in the project's orbital order from entries of the file.
-    join : callable
-        Makes spinor blocks of the four components uu, ud, du, dd.
 
     Returns
     -------
@@ -56,4 +55,4 @@ def density_matrix(raw: Scfout, ordered: Callable[[Array], PairBlocks], join: Ca
     diagonal = ordered(raw.density[:2] - 1j * raw.density_imaginary).hermitized()
     ud = ordered(raw.density[2] - 1j * raw.density[3])
     parts = np.concatenate([diagonal.entries[:1], ud.entries, ud.adjoint().entries, diagonal.entries[1:]])
-    return join(replace(diagonal, entries=parts))
+    return spinor_blocks(replace(diagonal, entries=parts))

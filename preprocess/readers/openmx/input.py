@@ -6,9 +6,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from deeph.physics.system import NUMBERS, SYMBOLS, System
+from deeph.files.text import integer, lines_of_words, number, numbers, read_text
+from deeph.physics.system import NUMBERS, System
 from deeph.physics.units import OPENMX
 from deeph.runtime.errors import DataError
+from preprocess.readers.common import one_basis
 
 _PAO = re.compile(r"([A-Z][a-z]?)(\d+(?:\.\d+)?)[^-]*-((?:[spdf]\d+)+)")
 _VPS = re.compile(r"([A-Z][a-z]?)(?:_|$)")
@@ -27,12 +29,18 @@ class Species(NamedTuple):
         l of each radial function, ascending as OpenMX orders them.
     pao : str
         Name of the basis, e.g. ``C6.0-s2p2d1``.
+    vps : str
+        Name of the pseudopotential, e.g. ``C_PBE13``.
     """
 
     number: int
     radius: float
     shells: tuple[int, ...]
     pao: str
+    vps: str
+
+    def __str__(self) -> str:
+        return f"{self.pao} with {self.vps}" if self.vps else self.pao
 
 
 def read_species(text: str, n_atoms: int) -> list[Species]:
@@ -59,14 +67,7 @@ def read_species(text: str, n_atoms: int) -> list[Species]:
     if unknown:
         raise DataError(f"species {unknown[0]!r} is not in Definition.of.Atomic.Species, which defines {', '.join(table) or 'nothing'}")
     species = {name: _parse_species(*table[name][:3]) for name in dict.fromkeys(names)}
-    first: dict[int, Species] = {}
-    for one in species.values():
-        other = first.setdefault(one.number, one)
-        if other.pao != one.pao:
-            raise DataError(
-                f"{SYMBOLS[one.number]} has two bases, {other.pao} and {one.pao}: expected one basis an element. Repeat the run with the "
-                "same orbitals on all atoms of an element"
-            )
+    one_basis((one.number, one) for one in species.values())
     return [species[name] for name in names]
 
 
@@ -85,7 +86,7 @@ def _parse_species(name: str, pao: str, vps: str = "") -> Species:
         )
     counts = {"spdf".index(l): int(n) for l, n in re.findall(r"([spdf])(\d+)", match[3])}
     shells = tuple(l for l in sorted(counts) for _ in range(counts[l]))
-    return Species(NUMBERS[match[1]], float(match[2]), shells, pao)
+    return Species(NUMBERS[match[1]], number(match[2]), shells, pao, vps)
 
 
 def read_structure(path: Path) -> tuple[System, list[Species], float]:
@@ -107,64 +108,54 @@ def read_structure(path: Path) -> tuple[System, list[Species], float]:
     DataError
         If a block or keyword is missing or not understood.
     """
+    text = read_text(path)
     try:
-        text = path.read_text(encoding="utf-8", errors="replace")
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error}") from error
-    try:
-        n_atoms = int(_keyword(text, "Atoms.Number", "0"))
+        n_atoms = integer(keyword(text, "Atoms.Number", "0"))
         rows = _block(text, "Atoms.SpeciesAndCoordinates")[:n_atoms]
         species = read_species(text, n_atoms)
         unit = {"ang": 1.0, "au": OPENMX.bohr}
-        cell = np.array(_block(text, "Atoms.UnitVectors")[:3], np.float64)[:, :3]
-        cell *= unit[_keyword(text, "Atoms.UnitVectors.Unit", "Ang").lower()]
-        table = np.array([row[2:7] for row in rows], np.float64).reshape(n_atoms, -1)
-        kind = _keyword(text, "Atoms.SpeciesAndCoordinates.Unit", "Ang").lower()
+        cell = np.array([numbers(row[:3]) for row in _block(text, "Atoms.UnitVectors")[:3]]).reshape(3, 3)
+        cell *= unit[keyword(text, "Atoms.UnitVectors.Unit", "Ang").lower()]
+        table = np.array([numbers(row[2:7]) for row in rows]).reshape(n_atoms, -1)
+        kind = keyword(text, "Atoms.SpeciesAndCoordinates.Unit", "Ang").lower()
         positions = table[:, :3] @ cell if kind == "frac" else table[:, :3] * unit[kind]
+        charge = number(keyword(text, "scf.system.charge", "0"))
     except (ValueError, KeyError, IndexError) as error:
-        raise DataError(f"{path}: Atoms.Number, Atoms.UnitVectors or Atoms.SpeciesAndCoordinates are not understood: {error!r}") from error
+        raise DataError(
+            f"{path}: Atoms.Number, Atoms.UnitVectors, Atoms.SpeciesAndCoordinates or scf.system.charge are not understood: {error!r}"
+        ) from error
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
-    charge = float(_keyword(text, "scf.system.charge", "0"))
     return System(cell, positions, np.array([s.number for s in species])), species, float(table[:, 3:].sum()) - charge
 
 
 def read_k_mesh(text: str) -> dict[str, Any]:
     """The k mesh of the self-consistent run, k = (n + shift)/grid with n = 0 .. grid - 1; empty where it is not known."""
-    solver = _keyword(text, "scf.EigenvalueSolver", "cluster").lower()
-    grid = _keyword(text, "scf.Kgrid", "").split()
+    solver = keyword(text, "scf.EigenvalueSolver", "cluster").lower()
+    grid = keyword(text, "scf.Kgrid", "").split()
     if solver == "cluster":
         size = [1, 1, 1]
     elif solver == "band" and len(grid) >= 3 and all(n.isdigit() and int(n) > 0 for n in grid[:3]):
         size = [int(n) for n in grid[:3]]
     else:
         return {}
-    if _keyword(text, "scf.Generation.Kpoint", "regular").lower() != "regular":
+    if keyword(text, "scf.Generation.Kpoint", "regular").lower() != "regular":
         return {}
     return {"k_grid": size, "k_shift": [0.0 if n % 2 else 0.5 for n in size]}
 
 
-def _lines(text: str) -> list[str]:
-    """The lines without comments."""
-    return [line.split("#", 1)[0].strip() for line in text.splitlines()]
-
-
-def _keyword(text: str, name: str, default: str) -> str:
-    """The rest of the line that starts with a keyword; OpenMX ignores case."""
-    for line in _lines(text):
-        fields = line.split(None, 1)
-        if len(fields) == 2 and fields[0].lower() == name.lower():
-            return fields[1].strip()
-    return default
+def keyword(text: str, name: str, default: str) -> str:
+    """The words after a keyword, without the comment; OpenMX ignores case."""
+    return next((" ".join(words[1:]) for _, words in lines_of_words(text) if words[0].lower() == name.lower() and words[1:]), default)
 
 
 def _block(text: str, name: str) -> list[list[str]]:
-    """The fields of each line between ``<name`` and ``name>``."""
-    lines = _lines(text)
-    lowered = [line.replace(" ", "").lower() for line in lines]
+    """The words of each line between ``<name`` and ``name>``."""
+    lines = [words for _, words in lines_of_words(text)]
+    lowered = ["".join(words).lower() for words in lines]
     try:
         start = next(n for n, line in enumerate(lowered) if line.startswith(f"<{name.lower()}"))
         stop = next(n for n, line in enumerate(lowered) if line.startswith(f"{name.lower()}>"))
     except StopIteration:
         raise DataError(f"the input file has no block <{name} ... {name}>") from None
-    return [line.split() for line in lines[start + 1 : stop] if line]
+    return lines[start + 1 : stop]

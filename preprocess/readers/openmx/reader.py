@@ -12,13 +12,15 @@ import numpy as np
 
 from deeph.physics.basis import Basis, Spin
 from deeph.physics.blocks import Array, PairBlocks, block_shapes
-from deeph.physics.conventions import atom_order
 from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.system import SYMBOLS, System
 from deeph.physics.units import OPENMX
 from deeph.runtime.errors import DataError
+from preprocess.readers.base import Convergence
+from preprocess.readers.common import hermitian, spinor_blocks, to_project_order
 from preprocess.readers.openmx.density import density_matrix, mulliken_moments
 from preprocess.readers.openmx.input import read_k_mesh, read_species
+from preprocess.readers.openmx.scf import read_convergence
 from preprocess.readers.openmx.scfout import SPINS, Scfout, read_scfout
 
 MAX_ASYMMETRY = 1e-6
@@ -65,13 +67,14 @@ def read(folder: Path) -> Hamiltonian:
     """
     path = find_scfout(folder)
     raw = read_scfout(path)
+    scf = read_convergence(path, raw.input)
     try:
-        return _convert(raw)
+        return _convert(raw, scf)
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
 
 
-def _convert(raw: Scfout) -> Hamiltonian:
+def _convert(raw: Scfout, scf: Convergence) -> Hamiltonian:
     """The physics: units, orbital order, spin."""
     if raw.solver == 4:
         raise DataError("a transport (NEGF) run; expected a band, cluster or O(N) run")
@@ -86,17 +89,16 @@ def _convert(raw: Scfout) -> Hamiltonian:
             f"atom {atom + 1} has {raw.n_orbitals[atom]} orbitals in the matrices, but its basis {species[atom].pao} asks "
             f"for {expected[atom]}"
         )
-    orders = {z: atom_order("openmx", shells) for z, shells in basis.shells.items()}
     shapes = block_shapes(basis, system.numbers, raw.pairs, spin=False)
 
     def ordered(entries: Array) -> PairBlocks:
         if not np.isfinite(entries).all():
             raise DataError("NaN or infinity in the matrices: the run failed or the file is damaged; repeat the run")
-        return PairBlocks(raw.pairs, shapes, entries).reordered(system.numbers, orders)
+        return to_project_order("openmx", PairBlocks(raw.pairs, shapes, entries), system, basis, spin=False)
 
-    S, asymmetry_S = _symmetrized(ordered(raw.S), "overlap")
+    S, asymmetry_S = hermitian(ordered(raw.S), "overlap", MAX_ASYMMETRY)
     H, asymmetry_H = _hamiltonian(raw, ordered)
-    density = density_matrix(raw, ordered, _joined)
+    density = density_matrix(raw, ordered)
     r, asymmetry_r = _position(system, S, ordered(raw.position * OPENMX.bohr))
     return Hamiltonian(
         system,
@@ -114,21 +116,11 @@ def _convert(raw: Scfout) -> Hamiltonian:
             "electronic_temperature_K": raw.temperature,
             "asymmetry": {"H_eV": asymmetry_H * OPENMX.hartree, "S": asymmetry_S, "r_angstrom": asymmetry_r},
             **read_k_mesh(raw.input),
+            **scf.to_source(),
         },
         moments=mulliken_moments(raw),
         extra={} if density is None else {"density_matrix": density},
     )
-
-
-def _symmetrized(blocks: PairBlocks, what: str, limit: float = MAX_ASYMMETRY) -> tuple[PairBlocks, float]:
-    """The Hermitian part, and how far the file was from it; OpenMX computes (R, i, j) and (-R, j, i) separately."""
-    error = blocks.hermiticity_error()
-    if error > limit:
-        raise DataError(
-            f"the {what} differs from its Hermitian conjugate by {error:.1e} (expected below {limit:g}): the file is damaged; "
-            "copy it again or repeat the run"
-        )
-    return blocks.hermitized(), error
 
 
 def _hamiltonian(raw: Scfout, ordered: Callable[[Array], PairBlocks]) -> tuple[PairBlocks, float]:
@@ -137,21 +129,11 @@ def _hamiltonian(raw: Scfout, ordered: Callable[[Array], PairBlocks]) -> tuple[P
     Non-collinear files keep H_uu = H0 + i iH0, H_dd = H1 + i iH1 and H_ud = H2 + i (H3 + iH2); H_du is the adjoint of H_ud.
     """
     if raw.spin != 3:
-        return _symmetrized(ordered(raw.H), "Hamiltonian")
-    diagonal, error = _symmetrized(ordered(raw.H[:2] + 1j * raw.iH[:2]), "Hamiltonian")
+        return hermitian(ordered(raw.H), "Hamiltonian", MAX_ASYMMETRY)
+    diagonal, error = hermitian(ordered(raw.H[:2] + 1j * raw.iH[:2]), "Hamiltonian", MAX_ASYMMETRY)
     ud = ordered(raw.H[2] + 1j * (raw.H[3] + raw.iH[2]))
     parts = np.concatenate([diagonal.entries[:1], ud.entries, ud.adjoint().entries, diagonal.entries[1:]])
-    return _joined(replace(diagonal, entries=parts)), error
-
-
-def _joined(parts: PairBlocks) -> PairBlocks:
-    """Spinor blocks [[uu, ud], [du, dd]] of the components uu, ud, du, dd."""
-
-    def join(blocks: Array, _pairs: Array) -> Array:
-        _, n, rows, columns = blocks.shape
-        return blocks.reshape(2, 2, n, rows, columns).transpose(2, 0, 3, 1, 4).reshape(1, n, 2 * rows, 2 * columns)
-
-    return parts.mapped(join)
+    return spinor_blocks(replace(diagonal, entries=parts)), error
 
 
 def _position(system: System, S: PairBlocks, relative: PairBlocks) -> tuple[PairBlocks, float]:
@@ -164,5 +146,5 @@ def _position(system: System, S: PairBlocks, relative: PairBlocks) -> tuple[Pair
     middle = S.pairs[:, :3] @ system.cell / 2
     to_middle = np.repeat((system.positions[S.pairs[:, 3]] - middle).T, sizes, axis=1)
     centred = replace(relative, entries=relative.entries + to_middle * S.entries)
-    centred, error = _symmetrized(centred, "position matrix", MAX_ASYMMETRY_R)
+    centred, error = hermitian(centred, "position matrix", MAX_ASYMMETRY_R)
     return replace(centred, entries=centred.entries + np.repeat(middle.T, sizes, axis=1) * S.entries), error

@@ -10,13 +10,13 @@ import numpy as np
 
 from deeph.physics.basis import Basis
 from deeph.physics.blocks import PairBlocks
-from deeph.physics.conventions import atom_order
 from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.pairs import find_pairs
 from deeph.physics.system import System
 from deeph.physics.units import PYSCF
 from deeph.runtime.errors import DataError
-from preprocess.readers.base import ReferenceBands
+from preprocess.readers.base import Convergence, ReferenceBands
+from preprocess.readers.common import spinor_blocks, to_project_order
 from preprocess.readers.pyscf.kmesh import ComplexArray, blocks_from_cells, blocks_from_mesh
 from preprocess.readers.pyscf.run import FORMAT_VERSION, RUN_FILE, Run, collect_run, orbital_radii, pairs_in_range
 
@@ -128,13 +128,12 @@ def to_hamiltonian(run: Run) -> Hamiltonian:
     if run.S.shape[-1] != size or run.H.shape[-1] != size * basis.spin_factor:
         raise DataError(f"matrices of {run.S.shape[-1]} orbitals, but the basis {info['shells']} has {size}")
     pairs = pairs_in_range(run.cell, run.positions, run.numbers, info)
-    orders = {z: atom_order("pyscf", shells) for z, shells in basis.shells.items()}
 
     def blocks(matrices: ComplexArray, scale: float) -> tuple[PairBlocks, float]:
         spinor = matrices.shape[-1] != size
         found, dropped = blocks_from_mesh(system, basis, _spin_parts(matrices, size) * scale, run.mesh, pairs, real=not spinor)
-        found = found.reordered(system.numbers, orders)
-        return (_joined(found) if spinor else found).hermitized(), dropped
+        found = to_project_order("pyscf", found, system, basis, spin=False)
+        return (spinor_blocks(found) if spinor else found).hermitized(), dropped
 
     S, dropped_overlap = blocks(run.S, 1.0)
     H, dropped = blocks(run.H, PYSCF.hartree)
@@ -147,13 +146,13 @@ def to_hamiltonian(run: Run) -> Hamiltonian:
     place = find_pairs(_as_pairs(run.cells), _as_pairs(pairs[:, :3]))
     if (place < 0).any():
         raise DataError("the position matrices lack cells that the orbitals reach")
-    r = blocks_from_cells(system, basis, run.r * PYSCF.bohr, place, pairs)[0].reordered(system.numbers, orders)
+    r = blocks_from_cells(system, basis, run.r * PYSCF.bohr, place, pairs)[0]
     return Hamiltonian(
         system,
         basis.restricted(system.numbers),
         S,
         H,
-        r,
+        to_project_order("pyscf", r, system, basis, spin=False),
         fermi_energy=info["fermi_energy"] * PYSCF.hartree,
         n_electrons=info["n_electrons"],
         source=_source(info, run) | {"largest_dropped_H_eV": dropped, "largest_dropped_S": dropped_overlap},
@@ -179,6 +178,7 @@ def _source(info: dict[str, Any], run: Run) -> dict[str, Any]:
         source["H0"] = "Fock matrix of the superposition of spherical atomic densities"
     if len(run.moments):
         source["moments"] = "Mulliken"
+    source |= Convergence.of({"scf": {"converged": True}} | info).to_source()  # no run file is written of another calculation
     if "k_grid" in info:
         source |= {"k_grid": info["k_grid"], "k_shift": [0.0, 0.0, 0.0]}
     if "temperature" in info:
@@ -196,13 +196,3 @@ def _spin_parts(matrices: ComplexArray, n: int) -> ComplexArray:
     if matrices.shape[-1] == n:
         return matrices
     return np.concatenate([matrices[:, :, i : i + n, j : j + n] for i in (0, n) for j in (0, n)])
-
-
-def _joined(parts: PairBlocks) -> PairBlocks:
-    """Four spin parts as one matrix of spinor blocks [[uu, ud], [du, dd]]."""
-
-    def join(blocks: Any, _pairs: Any) -> Any:
-        _, n, rows, columns = blocks.shape
-        return blocks.reshape(2, 2, n, rows, columns).transpose(2, 0, 3, 1, 4).reshape(1, n, 2 * rows, 2 * columns)
-
-    return parts.mapped(join)

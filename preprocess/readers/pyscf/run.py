@@ -14,9 +14,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from deeph.physics.pairs import neighbour_pairs
-from deeph.physics.system import NUMBERS, FloatArray, IntArray, System
+from deeph.physics.system import NUMBERS, SYMBOLS, FloatArray, IntArray, System
 from deeph.physics.units import KELVIN, PYSCF
 from deeph.runtime.errors import DataError
+from preprocess.readers.base import Convergence
+from preprocess.readers.common import one_basis
 from preprocess.readers.pyscf.kmesh import ComplexArray, smallest_mesh
 from preprocess.readers.pyscf.matrices import MeanField, mesh_of, on_mesh, only_own_mesh, position_matrices
 
@@ -35,8 +37,8 @@ class Run(NamedTuple):
     ----------
     info : str
         JSON object: ``format_version``, ``version`` of PySCF, ``method``, ``basis``, ``shells`` and smallest ``exponents`` of each element,
-        ``spin``, ``periodic``, ``n_electrons``, ``fermi_energy``, ``total_energy`` of a cell, ``k_grid`` of the self-consistent run where
-        its occupations follow from the energies, and ``temperature`` (kelvin) of a Fermi smearing.
+        ``spin``, ``periodic``, ``n_electrons``, ``fermi_energy``, ``total_energy`` of a cell, ``scf`` (how the cycle ended), ``k_grid`` of
+        the self-consistent run where its occupations follow from the energies, and ``temperature`` (kelvin) of a Fermi smearing.
     cell : (3, 3) array
         Lattice vectors in rows; the box of a molecule.
     positions : (n_atoms, 3) array
@@ -142,6 +144,7 @@ def collect_run(mf: Any, *, mesh: tuple[int, int, int] | None = None, zeroth: bo
         "periodic": field.periodic,
         "n_electrons": float(mol.nelectron),
         "total_energy": float(mf.e_tot),
+        **_convergence(mf).to_source(),
     }
     scf_mesh = mesh_of(scf_k)
     info |= _filling(mf, energies, occupation / (2 if field.spin == "none" else 1), scf_mesh)
@@ -157,6 +160,13 @@ def collect_run(mf: Any, *, mesh: tuple[int, int, int] | None = None, zeroth: bo
     return Run(json.dumps(info), vectors, positions, numbers, chosen, H, S, H0, cells, r, field.moments(), scf_k, energies)
 
 
+def _convergence(mf: Any) -> Convergence:
+    """What PySCF says of its self-consistent cycle."""
+    cycles, limit = getattr(mf, "cycles", None), getattr(mf, "conv_tol", None)
+    steps = int(cycles) if isinstance(cycles, int) and cycles > 0 else None
+    return Convergence(bool(mf.converged), steps, None, None if limit is None else float(limit), "change of the total energy (Hartree)")
+
+
 def pairs_in_range(vectors: FloatArray, positions: FloatArray, numbers: IntArray, info: dict[str, Any]) -> IntArray:
     """(n_pairs, 5) all pairs closer than the sum of the radii of their elements; vectors and positions in Bohr."""
     system = System(vectors * PYSCF.bohr, positions * PYSCF.bohr, numbers, (bool(info["periodic"]),) * 3)
@@ -170,15 +180,37 @@ def orbital_radii(exponents: dict[str, float]) -> dict[str, float]:
 
 def basis_of(mol: Any) -> tuple[dict[str, list[int]], dict[str, float]]:
     """Shells and smallest exponent of each element."""
-    shells: dict[str, list[int]] = {}
-    exponents: dict[str, float] = {}
-    for atom in range(mol.natm):
-        symbol, members = mol.atom_pure_symbol(atom), mol.atom_shell_ids(atom)
-        own = [int(mol.bas_angular(b)) for b in members for _ in range(mol.bas_nctr(b))]
-        smallest = min(float(mol.bas_exp(b).min()) for b in members)
-        if own != shells.setdefault(symbol, own) or smallest != exponents.setdefault(symbol, smallest):
-            raise DataError(f"atoms of {symbol} have different bases; expected one basis an element")
-    return shells, exponents
+    bases = one_basis((NUMBERS.get(mol.atom_pure_symbol(a), 0), _AtomBasis.of(mol, a)) for a in range(mol.natm))
+    shells = {SYMBOLS[z]: [l for l, functions, *_ in one.shells for _ in range(functions)] for z, one in bases.items()}
+    return shells, {SYMBOLS[z]: min(min(exponents) for _, _, exponents, _ in one.shells) for z, one in bases.items()}
+
+
+class _AtomBasis(NamedTuple):
+    """All that tells the basis of an atom: the charge that its core leaves, and l, number, exponents and coefficients of its shells."""
+
+    charge: int
+    shells: tuple[tuple[int, int, tuple[float, ...], tuple[float, ...]], ...]
+
+    @classmethod
+    def of(cls, mol: Any, atom: int) -> "_AtomBasis":
+        """The basis of one atom of a PySCF molecule or cell."""
+        return cls(
+            int(mol.atom_charge(atom)),
+            tuple(
+                (
+                    int(mol.bas_angular(b)),
+                    int(mol.bas_nctr(b)),
+                    tuple(mol.bas_exp(b).tolist()),
+                    tuple(mol.bas_ctr_coeff(b).ravel().tolist()),
+                )
+                for b in mol.atom_shell_ids(atom)
+            ),
+        )
+
+    def __str__(self) -> str:
+        smallest = min(min(exponents) for _, _, exponents, _ in self.shells)
+        functions = [l for l, n, *_ in self.shells for _ in range(n)]
+        return f"shells {functions} with exponents down to {smallest:g} around a core of charge {self.charge}"
 
 
 def _box(positions: FloatArray, exponents: dict[str, float]) -> FloatArray:
