@@ -51,7 +51,7 @@ def predict(model: HamiltonianModel, structure: Hamiltonian) -> Hamiltonian:
     pairs = structure.S.pairs
     H = PairBlocks.zeros(pairs, block_shapes(structure.basis, structure.system.numbers, pairs, spin=True), dtype=np.float32)
     fill(model, structure, H)
-    return replace(structure, H=H, fermi_energy=None, moments=None, extra={})
+    return replace(structure, H=H, fermi_energy=None, moments=None, extra={}, predicted=True)
 
 
 def predict_folder(model: HamiltonianModel, structure: Hamiltonian, folder: Path, *, overwrite: bool = False) -> None:

@@ -11,7 +11,8 @@ from functools import partial
 from multiprocessing import get_context
 
 from deeph.files.folders import remove_leftovers
-from deeph.runtime.processes import end_with_parent, share_cores
+from deeph.runtime.processes import end_with_parent
+from deeph.runtime.threads import share_cores
 from preprocess.discover import Job
 from preprocess.pipeline import Options, Outcome, convert
 

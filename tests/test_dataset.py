@@ -82,5 +82,5 @@ def test_fingerprint_follows_the_data(data: Dataset) -> None:
         file["entries"][5] += 1e-6
     assert before != data.fingerprint()
     (data.path / "001" / "hamiltonian.h5").unlink()
-    with pytest.raises(DataError, match="not a complete training structure"):
+    with pytest.raises(DataError, match=r"001/hamiltonian\.h5 is missing"):
         data.fingerprint()

@@ -1,6 +1,8 @@
 """The legacy folder: equal to the current format on real data, exact round trips, clear errors."""
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import pytest
 from openmx_files import unpack_run
 
 from deeph.files.legacy import read_legacy, write_legacy
-from deeph.files.store import read_folder
+from deeph.files.store import read_folder, write_folder
 from deeph.physics.basis import Basis
 from deeph.physics.blocks import PairBlocks
 from deeph.physics.hamiltonian import Hamiltonian
@@ -139,3 +141,31 @@ def test_nothing_is_overwritten_or_left_half_written(data, tmp_path):
     with pytest.raises(TypeError):
         write_legacy(tmp_path / "new", broken)
     assert [p.name for p in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_prediction_is_read_as_one(data, tmp_path):
+    """It keeps its name in both formats; the Fermi level beside it is not that of its H."""
+    write_legacy(tmp_path / "legacy", replace(data, predicted=True))
+    assert (tmp_path / "legacy" / "hamiltonians_pred.h5").is_file()
+    assert not (tmp_path / "legacy" / "hamiltonians.h5").exists()
+    back = read_legacy(tmp_path / "legacy")
+    assert same(back.H, data.H)
+    assert (back.predicted, back.fermi_energy) == (True, None)
+    (tmp_path / "legacy" / "hamiltonians_pred.h5").rename(tmp_path / "legacy" / "hamiltonians.h5")
+    back = read_legacy(tmp_path / "legacy")
+    assert (back.predicted, back.fermi_energy) == (False, data.fermi_energy)
+
+
+@pytest.mark.parametrize(("write", "format_"), [(write_legacy, "deeph"), (write_folder, "legacy")])
+def test_a_prediction_is_converted_as_one(data, tmp_path, write, format_):
+    write(tmp_path / "runs" / "one", replace(data, predicted=True, fermi_energy=None))
+    command = [sys.executable, "-m", "preprocess.cli.preprocess", "runs", "data", "--format", format_]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    assert "H is a prediction" in done.stdout
+    names = {p.name for p in (tmp_path / "data" / "one").iterdir()}
+    assert ("hamiltonian_pred.h5" if format_ == "deeph" else "hamiltonians_pred.h5") in names
+    assert not {"hamiltonian.h5", "hamiltonians.h5"} & names
+    back = (read_folder if format_ == "deeph" else read_legacy)(tmp_path / "data" / "one")
+    assert back.predicted
+    assert same(back.H, data.H)

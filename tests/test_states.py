@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from band_cases import random_model
 
+from deeph.files.orbitals_file import read_orbitals, write_orbitals
 from deeph.files.store import write_folder
-from deeph.physics.orbitals import Orbitals, RadialFunction, read_orbitals, write_orbitals
+from deeph.physics.orbitals import Orbitals, RadialFunction
 from deeph.runtime.errors import DataError, UsageError
 from postprocess.density.fermi import mesh_points
 from postprocess.eigen.dense import hermitian

@@ -29,7 +29,7 @@ def make_parser(command: str, description: str, epilog: str = "") -> argparse.Ar
 def run_command(parser: argparse.ArgumentParser, body: Callable[[argparse.Namespace], int], argv: list[str] | None = None) -> NoReturn:
     """Parse, run and exit: 0 done, 1 something failed, 2 wrong usage.
 
-    An expected error ends with one message; an unexpected one also writes its traceback to ``error.log``.
+    An expected error, and one of the system, ends with one message; an unexpected one also writes its traceback to ``error.log``.
     """
     args = parser.parse_args(argv)
     setup_logging(-1 if args.quiet else args.verbose)
@@ -42,9 +42,20 @@ def run_command(parser: argparse.ArgumentParser, body: Callable[[argparse.Namesp
     except KeyboardInterrupt:
         logger.error("%s: interrupted", parser.prog)
         code = 130
+    except OSError as error:  # a full disk, a folder where one may not write, a disk that is gone
+        logger.error("%s: %s: %s", parser.prog, error.filename or "a file", error.strerror or error)
+        logger.debug("", exc_info=True)
+        code = 1
     except Exception as error:  # noqa: BLE001 - the last line of defence of a command
-        log = Path("error.log")
-        log.write_text(traceback.format_exc(), encoding="utf-8")
-        logger.error("%s: unexpected %s: %s (details in %s; please report it)", parser.prog, type(error).__name__, error, log)
+        logger.error("%s: unexpected %s: %s%s; please report it", parser.prog, type(error).__name__, error, _write_trace())
         code = 1
     sys.exit(code)
+
+
+def _write_trace() -> str:
+    """Where the traceback of the present error was written, for its message."""
+    try:
+        Path("error.log").write_text(traceback.format_exc(), encoding="utf-8")
+    except OSError:
+        return f"\n{traceback.format_exc()}"
+    return " (details in error.log)"

@@ -35,6 +35,7 @@ def _body(args: argparse.Namespace) -> int:
     import torch
     from tqdm import tqdm
 
+    from deeph.files.folders import FolderExistsError, remove_leftovers
     from deeph.files.store import read_overlap
     from deeph.inference import predict_folder
     from deeph.runtime.log import logger
@@ -46,6 +47,7 @@ def _body(args: argparse.Namespace) -> int:
         raise UsageError(f"--device {args.device}, but torch sees no GPU")
     model = load_model(args.model, args.device)
     args.out.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(args.out)
     failed = 0
     for folder, target in tqdm(found.items(), unit="structure", disable=None):
         if target.exists() and not args.overwrite:
@@ -55,6 +57,9 @@ def _body(args: argparse.Namespace) -> int:
         try:
             structure = read_overlap(folder)
             predict_folder(model, structure, target, overwrite=args.overwrite)
+        except FolderExistsError as error:
+            logger.info("%s, skipped", error)
+            continue
         except DeephError as error:
             logger.error("%s: %s", folder, error)
             failed += 1

@@ -9,9 +9,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-import h5py
 import numpy as np
 
+from deeph.files.hdf5 import open_hdf5
+from deeph.files.matrix_file import CONTENT
 from deeph.files.store import HAMILTONIAN, OVERLAP, find_folders, read_folder
 from deeph.physics.hamiltonian import Hamiltonian
 from deeph.runtime.errors import DataError
@@ -71,23 +72,22 @@ class Dataset:
             digest.update(name.encode())
             try:
                 digest.update((folder / "POSCAR").read_bytes())
-                for file_name in (OVERLAP, HAMILTONIAN):
-                    with h5py.File(folder / file_name, "r") as file:
-                        entries, n = file["entries"], file["entries"].shape[-1]
-                        digest.update(repr((entries.shape, entries.dtype.str, file["chunk_shapes"].shape)).encode())
-                        for start in np.linspace(0, max(0, n - 512), 4).astype(int).tolist():
-                            digest.update(entries[..., start : start + 512].tobytes())
-            except (OSError, KeyError) as error:
+            except OSError as error:
                 raise DataError(f"{folder} is not a complete training structure: {error}") from error
+            for file_name in (OVERLAP, HAMILTONIAN):
+                with open_hdf5(folder / file_name, CONTENT) as file:
+                    entries, n = file["entries"], file["entries"].shape[-1]
+                    digest.update(repr((entries.shape, entries.dtype.str, file["chunk_shapes"].shape)).encode())
+                    for start in np.linspace(0, max(0, n - 512), 4).astype(int).tolist():
+                        digest.update(entries[..., start : start + 512].tobytes())
         return digest.hexdigest()[:32]
 
 
 def _count_bonds(path: Path) -> int:
-    try:
-        with h5py.File(path, "r") as file:
-            pairs = file["atom_pairs"][:]
-    except (OSError, KeyError) as error:
-        raise DataError(f"{path} is not a complete matrix file: {error}") from error
+    with open_hdf5(path, CONTENT) as file:
+        pairs = file["atom_pairs"][:]
+        if pairs.ndim != 2 or pairs.shape[1] != 5:
+            raise ValueError(pairs.shape)
     onsite = (pairs[:, 3] == pairs[:, 4]) & ~pairs[:, :3].any(axis=1)
     return (len(pairs) - int(onsite.sum())) // 2
 

@@ -1,46 +1,142 @@
 """Folders that appear complete or not at all, whatever ends the program that writes them."""
 
+import errno
 import os
 import platform
 import re
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from deeph.runtime.errors import DataError
+
+PLACES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What the system says when there is no room: a full disk, a quota, a limit on the size of files."""
+
+TAKEN = (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR)
+"""What it says of a folder that is to get a name which another folder or file has."""
+
+
+class FolderExistsError(DataError):
+    """The folder to be written is there already, or came while it was computed; it was not touched."""
+
+
+class FullDiskError(DataError):
+    """There is no room for what was to be written."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"{path} cannot be written: {reason}. Make room, or choose an output on another disk")
+        self.reason = reason
 
 
 @contextmanager
 def new_folder(folder: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
     """A temporary folder to write into, which gets its name only if the ``with`` block ends without an error.
 
-    A program that is killed leaves a hidden ``.name.host.process.part`` behind; see :func:`remove_leftovers`.
+    Several programs may make the same folder at the same time: the first one that is done gives it its name. A program that is killed
+    leaves a hidden ``.name.host.process.part`` behind; see :func:`remove_leftovers`.
+
+    Parameters
+    ----------
+    folder : path
+        Final name; folders above it are made.
+    overwrite : bool
+        Replace what has this name, once the new folder is complete.
 
     Raises
     ------
-    DataError
-        If the folder exists and may not be replaced.
+    FolderExistsError
+        If the folder exists, at the beginning or at the end, and may not be replaced.
+    FullDiskError
+        If the disk is full.
     """
     folder = Path(folder)
-    if folder.exists() and not overwrite:
-        raise DataError(f"{folder} exists already; remove it or choose another output")
-    temporary, old = (folder.with_name(f".{folder.name}{kind}.{_host()}.{os.getpid()}.part") for kind in ("", ".old"))
-    for leftover in (temporary, old):
-        shutil.rmtree(leftover, ignore_errors=True)
-    temporary.mkdir(parents=True)
+    if _is_there(folder) and not overwrite:
+        raise FolderExistsError(f"{folder} exists already; remove it or choose another output")
+    temporary = folder.with_name(f".{folder.name}.{_host()}.{os.getpid()}.part")
+    shutil.rmtree(temporary, ignore_errors=True)
     try:
-        yield temporary
-        if folder.exists():
-            folder.rename(old)  # removing takes time, in which a killed program would leave half of it under its name
-        temporary.rename(folder)
+        with room_on_disk(folder):
+            temporary.mkdir(parents=True)
+            yield temporary
+        if overwrite:
+            _replace(temporary, folder)
+        else:
+            _name(temporary, folder)
     finally:
-        for leftover in (temporary, old):
-            shutil.rmtree(leftover, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def room_on_disk(path: Path) -> Iterator[None]:
+    """Say which output found no room, instead of the words of the system or of a library.
+
+    Raises
+    ------
+    FullDiskError
+        For an OSError that says that the disk is full, and for a FullDiskError of a temporary name; other errors pass.
+    """
+    try:
+        yield
+    except FullDiskError as error:
+        raise FullDiskError(path, error.reason) from error
+    except OSError as error:
+        if error.errno not in PLACES:
+            raise
+        raise FullDiskError(path, os.strerror(error.errno)) from error
+
+
+def _is_there(path: Path) -> bool:
+    """Whether anything has this name, also a link to nowhere."""
+    return path.exists() or path.is_symlink()
+
+
+def _name(temporary: Path, folder: Path) -> None:
+    """Give a finished folder its name, unless another program was faster: the system refuses to rename onto a folder with files."""
+    try:
+        if folder.is_symlink():
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+        temporary.rename(folder)
+    except OSError as error:
+        if error.errno not in TAKEN:
+            raise
+        raise FolderExistsError(f"{folder} was made by another program in the meantime, and is kept") from error
+
+
+def _replace(temporary: Path, folder: Path) -> None:
+    """Give a finished folder its name in place of what has it now.
+
+    Removing takes time, in which a killed program would leave half of the old one under its name: it is renamed before.
+    """
+    old = temporary.with_suffix(".old")
+    shutil.rmtree(old, ignore_errors=True)
+    while True:
+        try:
+            with suppress(FileNotFoundError):
+                folder.rename(old)
+            _name(temporary, folder)
+        except FolderExistsError:  # that of another program, which replaces it as well
+            _remove(old)
+        except BaseException:
+            if _is_there(old) and not _is_there(folder):
+                old.rename(folder)
+            raise
+        else:
+            _remove(old)
+            return
+
+
+def _remove(path: Path) -> None:
+    """Remove a folder, a file or a link, as far as that is possible."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def remove_leftovers(parent: Path) -> list[Path]:
-    """Remove what killed programs of this machine left unfinished in a folder.
+    """Remove what killed programs of this machine left unfinished in a folder; what they were about to replace gets its name back.
 
     Parameters
     ----------
@@ -53,10 +149,15 @@ def remove_leftovers(parent: Path) -> list[Path]:
         What was removed.
     """
     removed = []
-    for path in sorted(parent.glob(".*.part")):
-        match = re.fullmatch(r"\..+\.([^.]+)\.(\d+)\.part", path.name)
-        if match and match[1] == _host() and not _is_running(int(match[2])):
-            shutil.rmtree(path, ignore_errors=True)
+    for path in sorted([*parent.glob(".*.part"), *parent.glob(".*.old")]):
+        match = re.fullmatch(r"\.(.+)\.([^.]+)\.(\d+)\.(part|old)", path.name)
+        if match is None or match[2] != _host() or _is_running(int(match[3])):
+            continue
+        name = path.with_name(match[1])
+        if match[4] == "old" and not _is_there(name):
+            path.rename(name)
+        else:
+            _remove(path)
             removed.append(path)
     return removed
 

@@ -6,13 +6,14 @@ The zeroth-order Hamiltonian and the kinetic energy are extensions, in files of 
 """
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 
 from deeph.files.folders import new_folder
+from deeph.files.hdf5 import new_hdf5, open_hdf5
 from deeph.physics.basis import Basis
 from deeph.physics.blocks import PairBlocks, block_shapes
 from deeph.physics.conventions import atom_order
@@ -20,7 +21,8 @@ from deeph.physics.hamiltonian import EXTRA, Hamiltonian, on_common_pattern, spi
 from deeph.physics.system import SYMBOLS, FloatArray, IntArray, System
 from deeph.runtime.errors import DataError
 
-OVERLAPS, HAMILTONIANS, POSITIONS, MOMENTS = "overlaps.h5", "hamiltonians.h5", "positions.h5", "magmom.txt"
+OVERLAPS, HAMILTONIANS, PREDICTIONS = "overlaps.h5", "hamiltonians.h5", "hamiltonians_pred.h5"
+POSITIONS, MOMENTS = "positions.h5", "magmom.txt"
 EXTRA_FILES = {
     "density_matrix": ("density_matrixs.h5", "density_matrices.h5"),
     "H0": ("hamiltonians_zeroth.h5",),
@@ -34,19 +36,25 @@ def is_legacy_folder(folder: Path) -> bool:
     return all((folder / name).is_file() for name in ("lat.dat", "element.dat", "orbital_types.dat"))
 
 
+def holds_prediction(folder: Path) -> bool:
+    """Whether the only H of a legacy folder is that of a model."""
+    return (folder / PREDICTIONS).is_file() and not (folder / HAMILTONIANS).is_file()
+
+
 def read_legacy(folder: str | Path) -> Hamiltonian:
-    """Read a legacy folder.
+    """Read a legacy folder; where there is no H of DFT, that of a model.
 
     Parameters
     ----------
     folder : path
-        Holds lat.dat, site_positions.dat, element.dat, orbital_types.dat, info.json, overlaps.h5, and perhaps hamiltonians.h5,
-        positions.h5, density_matrixs.h5 (or density_matrices.h5) and magmom.txt.
+        Holds lat.dat, site_positions.dat, element.dat, orbital_types.dat, info.json, overlaps.h5, and perhaps hamiltonians.h5 (or
+        hamiltonians_pred.h5), positions.h5, density_matrixs.h5 (or density_matrices.h5) and magmom.txt.
 
     Returns
     -------
     Hamiltonian
-        Atoms in the order of the folder, orbitals in the project's order.
+        Atoms in the order of the folder, orbitals in the project's order. The Fermi level of a prediction is unknown: that of
+        info.json is of another H, or a zero that only fills the place.
 
     Raises
     ------
@@ -64,7 +72,8 @@ def read_legacy(folder: str | Path) -> Hamiltonian:
         raise DataError(f"{folder} (lat.dat, site_positions.dat, element.dat): {error}") from error
     basis = Basis(_read_shells(folder / "orbital_types.dat", numbers), "spinor" if info["isspinful"] else "none")
     matrices = {"S": _read_blocks(folder / OVERLAPS, system, basis, "S")}
-    optional = {"H": (HAMILTONIANS,), "r": (POSITIONS,), **EXTRA_FILES}
+    predicted = holds_prediction(folder)
+    optional = {"H": (PREDICTIONS if predicted else HAMILTONIANS,), "r": (POSITIONS,), **EXTRA_FILES}
     for name, files in optional.items():
         found = [folder / file for file in files if (folder / file).is_file()]
         if len(found) > 1:
@@ -73,8 +82,9 @@ def read_legacy(folder: str | Path) -> Hamiltonian:
             matrices[name] = _read_blocks(found[0], system, basis, name)
     matrices = on_common_pattern(system, basis, matrices)
     return Hamiltonian(
-        system, basis, matrices["S"], matrices.get("H"), matrices.get("r"), info.get("fermi_level"), info.get("occupation"),
-        info.get("source", {}), _read_moments(folder / MOMENTS, system), {name: matrices[name] for name in EXTRA_FILES if name in matrices},
+        system, basis, matrices["S"], matrices.get("H"), matrices.get("r"), None if predicted else info.get("fermi_level"),
+        info.get("occupation"), info.get("source", {}), _read_moments(folder / MOMENTS, system),
+        {name: matrices[name] for name in EXTRA_FILES if name in matrices}, predicted,
     )  # fmt: skip
 
 
@@ -107,7 +117,7 @@ def write_legacy(folder: str | Path, data: Hamiltonian, *, overwrite: bool = Fal
         if data.moments is not None:
             _write_moments(temporary / MOMENTS, data.moments)
         orders = {z: np.argsort(atom_order("legacy", ls)) for z, ls in basis.shells.items()}
-        written = {OVERLAPS: ("S", data.S), HAMILTONIANS: ("H", data.H), POSITIONS: ("r", data.r)}
+        written = {OVERLAPS: ("S", data.S), PREDICTIONS if data.predicted else HAMILTONIANS: ("H", data.H), POSITIONS: ("r", data.r)}
         written |= {EXTRA_FILES[name][0]: (name, blocks) for name, blocks in data.extra.items()}
         for file, (name, blocks) in written.items():
             if blocks is not None:
@@ -187,15 +197,15 @@ def _read_shells(path: Path, numbers: IntArray) -> dict[int, tuple[int, ...]]:
 def _read_blocks(path: Path, system: System, basis: Basis, name: str) -> PairBlocks:
     """All blocks of one file, sorted by R, i and j, with orbitals in the project's order; NaN and wrong shapes are refused."""
     spin, n_components = _has_spin(name), 3 if name == "r" else 1
-    if not path.is_file():
-        raise DataError(f"{path} is missing")
+    content = "a legacy matrix file with datasets '[R1, R2, R3, i, j]'"
+    with open_hdf5(path, content) as file:
+        names = list(file)
+        blocks = [file[key][()] for key in names]
     try:
-        with h5py.File(path, "r") as file:
-            names = list(file)
-            blocks = [file[key][()] for key in names]
         keys = np.array(json.loads(f"[{','.join(names)}]"), np.int64).reshape(len(names), 5 if n_components == 1 else 6)
-    except (OSError, ValueError, TypeError, OverflowError) as error:
-        raise DataError(f"{path} is not a legacy matrix file with datasets '[R1, R2, R3, i, j]': {error}") from error
+    except (ValueError, TypeError, OverflowError) as error:
+        other = next((name for name in names if not re.fullmatch(r"\[(\s*-?\d+\s*,?)+\]", name)), names[0])
+        raise DataError(f"{path} is not {content}: it holds {other!r}") from error
     direction = keys[:, 5] if n_components > 1 else np.ones(len(keys), np.int64)
     order = np.lexsort((*keys[:, 4::-1].T, direction))
     if not np.array_equal(direction[order], np.repeat(np.arange(1, n_components + 1), len(keys) // n_components)):
@@ -226,7 +236,7 @@ def _read_blocks(path: Path, system: System, basis: Basis, name: str) -> PairBlo
 def _write_blocks(path: Path, blocks: PairBlocks) -> None:
     """One dataset for each block, and for each direction of a position matrix."""
     starts, stops = blocks.offsets[:-1].tolist(), blocks.offsets[1:].tolist()
-    with h5py.File(path, "w") as file:
+    with new_hdf5(path) as file:
         for component, entries in enumerate(blocks.entries, start=1):
             direction = f", {component}" if blocks.n_components > 1 else ""
             for (R1, R2, R3, i, j), shape, start, stop in zip(blocks.pairs.tolist(), blocks.shapes.tolist(), starts, stops, strict=True):

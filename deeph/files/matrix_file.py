@@ -3,8 +3,10 @@
 ``atom_pairs`` (n, 5), ``chunk_shapes`` (n, 2), ``chunk_boundaries`` (n + 1) and ``entries``: blocks are row-major and concatenated.
 """
 
+import math
 import mmap
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -13,9 +15,13 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from deeph.files.folders import room_on_disk
+from deeph.files.hdf5 import open_hdf5, reserved_hdf5
 from deeph.physics.blocks import PairBlocks
 from deeph.physics.system import IntArray
 from deeph.runtime.errors import DataError
+
+CONTENT = "a complete matrix file (atom_pairs, chunk_shapes, chunk_boundaries, entries)"
 
 MAPPED = 2**27
 """Bytes from which on a matrix is not copied from its file into memory."""
@@ -29,14 +35,9 @@ def read_matrix(path: Path, n_atoms: int) -> PairBlocks:
     DataError
         If the file is missing, truncated, inconsistent, or holds NaN.
     """
-    if not path.is_file():
-        raise DataError(f"{path} is missing")
-    try:
-        with h5py.File(path, "r") as file:
-            pairs, shapes = file["atom_pairs"][:], file["chunk_shapes"][:]
-            boundaries, entries = file["chunk_boundaries"][:], _entries(file["entries"], path)
-    except (OSError, KeyError, ValueError, TypeError) as error:
-        raise DataError(f"{path} is not a complete matrix file (atom_pairs, chunk_shapes, chunk_boundaries, entries): {error}") from error
+    with open_hdf5(path, CONTENT) as file:
+        pairs, shapes = file["atom_pairs"][:], file["chunk_shapes"][:]
+        boundaries, entries = file["chunk_boundaries"][:], _entries(file["entries"], path)
     kinds = [values.dtype.kind for values in (pairs, shapes, boundaries, entries)]
     if not set(kinds[:3]) <= {"i", "u"} or kinds[3] not in "fc" or entries.ndim > 2:
         raise DataError(
@@ -109,13 +110,13 @@ class MatrixWriter:
         self.path, self._temporary = path, path.with_name(f".{path.name}.{os.getpid()}.part")
         boundaries = np.concatenate([[0], np.cumsum(np.prod(shapes, axis=1))]).astype(np.int64)
         size = int(boundaries[-1])
-        early = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-        early.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
-        with h5py.File(self._temporary, "w") as file:
-            for name, values in (("atom_pairs", pairs), ("chunk_shapes", shapes), ("chunk_boundaries", boundaries)):
-                file[name] = np.asarray(values, np.int64)
-            shape = (size,) if n_components == 1 else (n_components, size)
-            offset = file.create_dataset("entries", shape, dtype, dcpl=early).id.get_offset()
+        heads = {"atom_pairs": pairs, "chunk_shapes": shapes, "chunk_boundaries": boundaries}
+        try:
+            with room_on_disk(path):
+                offset = _lay_out(self._temporary, heads, (size,) if n_components == 1 else (n_components, size), np.dtype(dtype))
+        except BaseException:
+            self._temporary.unlink(missing_ok=True)
+            raise
         entries = np.memmap(self._temporary, dtype, "r+", offset, (n_components, size)) if size else np.zeros((n_components, 0), dtype)
         self.blocks = PairBlocks(pairs, shapes, entries)
 
@@ -124,8 +125,19 @@ class MatrixWriter:
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
         if kind is None:
-            if isinstance(self.blocks.entries, np.memmap):
-                self.blocks.entries.flush()
-            self._temporary.replace(self.path)
+            with room_on_disk(self.path):
+                if isinstance(self.blocks.entries, np.memmap):
+                    self.blocks.entries.flush()
+                self._temporary.replace(self.path)
         else:
             self._temporary.unlink(missing_ok=True)
+
+
+def _lay_out(path: Path, heads: Mapping[str, IntArray], shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
+    """Make a file with the given arrays and room for the entries, which begin at the returned byte."""
+    early = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    early.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+    with reserved_hdf5(path, math.prod(shape) * dtype.itemsize + sum(8 * np.size(values) for values in heads.values())) as file:
+        for name, values in heads.items():
+            file[name] = np.asarray(values, np.int64)
+        return int(file.create_dataset("entries", shape, dtype, dcpl=early).id.get_offset() or 0)  # without entries there is no place

@@ -112,7 +112,7 @@ def _read_parts(folder: Path, matrix: str | None, *, positions: bool, extra: boo
     return Hamiltonian(
         system, basis, matrices["S"], matrices.get("H"), matrices.get("r"),
         fermi_energy=_number(info, "fermi_energy_eV"), n_electrons=_number(info, "occupation"), source=info.get("source", {}),
-        moments=_moments(info), extra={name: matrices[name] for name in EXTRA_FILES if name in matrices},
+        moments=_moments(info), extra={name: matrices[name] for name in EXTRA_FILES if name in matrices}, predicted=matrix == PREDICTED,
     )  # fmt: skip
 
 
@@ -155,7 +155,7 @@ def _number(info: dict[str, Any], key: str) -> float | None:
     return None if value is None else float(value)
 
 
-def write_folder(folder: str | Path, data: Hamiltonian, *, predicted: bool = False, overwrite: bool = False) -> IntArray:
+def write_folder(folder: str | Path, data: Hamiltonian, *, predicted: bool | None = None, overwrite: bool = False) -> IntArray:
     """Write a structure folder; it appears complete or not at all.
 
     Parameters
@@ -164,8 +164,8 @@ def write_folder(folder: str | Path, data: Hamiltonian, *, predicted: bool = Fal
         Must not exist unless ``overwrite``.
     data : Hamiltonian
         What to write. POSCAR wants the atoms of one element together, so atoms may be reordered.
-    predicted : bool
-        Write H as ``hamiltonian_pred.h5``.
+    predicted : bool, optional
+        Whether to write H as ``hamiltonian_pred.h5``; by default if it is a prediction.
 
     Returns
     -------
@@ -177,7 +177,8 @@ def write_folder(folder: str | Path, data: Hamiltonian, *, predicted: bool = Fal
     with new_folder(folder, overwrite=overwrite) as temporary:
         write_overlap_part(temporary, data, order)
         if data.H is not None:
-            write_matrix(temporary / (PREDICTED if predicted else HAMILTONIAN), data.H)
+            as_prediction = data.predicted if predicted is None else predicted
+            write_matrix(temporary / (PREDICTED if as_prediction else HAMILTONIAN), data.H)
         if data.r is not None:
             write_matrix(temporary / POSITION, data.r)
         for name, blocks in data.extra.items():

@@ -7,6 +7,7 @@ import numpy.typing as npt
 
 from deeph.physics.system import FloatArray
 from deeph.runtime.errors import DataError
+from deeph.runtime.threads import blas_threads
 
 Array = npt.NDArray[Any]
 
@@ -58,7 +59,8 @@ def _eigh(h: Array, s: Array, k: FloatArray, bands: tuple[int, int] | None, *, v
         h, s = h.real, s.real
     try:
         # the transposes are the complex conjugates: the same eigenvalues, in the memory order that LAPACK wants
-        return eigh(h.T, s.T, lower=False, eigvals_only=not vectors, subset_by_index=bands, check_finite=False)
+        with blas_threads(len(h)):
+            return eigh(h.T, s.T, lower=False, eigvals_only=not vectors, subset_by_index=bands, check_finite=False)
     except LinAlgError as error:
         smallest = float(np.linalg.eigvalsh(s)[0])
         at = f"k = ({', '.join(f'{x:.6g}' for x in k)})"

@@ -47,6 +47,8 @@ class Hamiltonian:
         Magnetic moments of the atoms, Bohr magneton.
     extra : mapping of name to PairBlocks
         Further matrices on the same pattern, named in :data:`EXTRA`.
+    predicted : bool
+        Whether H is that of a model, not of a DFT run.
     """
 
     system: System
@@ -59,6 +61,7 @@ class Hamiltonian:
     source: Mapping[str, Any] = field(default_factory=dict)
     moments: FloatArray | None = None
     extra: Mapping[str, PairBlocks] = field(default_factory=dict)
+    predicted: bool = False
 
     def __post_init__(self) -> None:
         if self.fermi_energy is not None and not np.isfinite(self.fermi_energy):

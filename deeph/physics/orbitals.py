@@ -1,23 +1,12 @@
-"""The localized orbitals of one element as every basis file gives them: radial functions times real harmonics.
+"""The localized orbitals of one element as every basis file gives them: radial functions times real harmonics."""
 
-They are kept in a structure folder as ``orbitals.h5``: a group for each element with the attributes ``source``, ``k_max`` and, where
-known, ``pair_radius`` and ``n_electrons``; ``l`` (n_shells); and the tables of all shells one after the other, ``r`` in Angstrom and
-``values`` in Angstrom^-3/2, shell s from ``bounds[s]`` to ``bounds[s + 1]``.
-"""
-
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from deeph.physics.system import NUMBERS, SYMBOLS, FloatArray
+from deeph.physics.system import SYMBOLS, FloatArray
 from deeph.runtime.errors import DataError
-
-FILE = "orbitals.h5"
-"""Name in a structure folder."""
 
 
 @dataclass(frozen=True)
@@ -106,43 +95,3 @@ class Orbitals:
     def radius(self) -> float:
         """Two atoms share a block up to the sum of these radii, Angstrom."""
         return self.cutoff if self.pair_radius is None else self.pair_radius
-
-
-def write_orbitals(path: Path, orbitals: Mapping[int, Orbitals]) -> None:
-    """Write the orbitals of some elements as ``orbitals.h5``."""
-    import h5py
-
-    with h5py.File(path, "w") as file:
-        for number, one in orbitals.items():
-            group = file.create_group(SYMBOLS[number])
-            known = {"source": one.source, "k_max": one.k_max, "pair_radius": one.pair_radius, "n_electrons": one.n_electrons}
-            group.attrs.update({name: value for name, value in known.items() if value is not None})
-            group["l"] = one.ls
-            group["bounds"] = np.cumsum([0, *(len(shell.r) for shell in one.shells)])
-            group["r"] = np.concatenate([shell.r for shell in one.shells])
-            group["values"] = np.concatenate([shell.values for shell in one.shells])
-
-
-def read_orbitals(path: str | Path) -> dict[int, Orbitals]:
-    """Read what :func:`write_orbitals` wrote.
-
-    Raises
-    ------
-    DataError
-        If the file is missing, damaged, or of another kind.
-    """
-    import h5py
-
-    try:
-        with h5py.File(path) as file:
-            return {NUMBERS[symbol]: _element(NUMBERS[symbol], group) for symbol, group in file.items()}
-    except (OSError, KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
-        raise DataError(f"{path} is not a file of orbitals; deeph-overlap writes one from basis files ({error})") from error
-
-
-def _element(number: int, group: Any) -> Orbitals:
-    bounds, r, values = group["bounds"][:], group["r"][:], group["values"][:]
-    ends = zip(group["l"][:].tolist(), bounds[:-1].tolist(), bounds[1:].tolist(), strict=True)
-    shells = tuple(RadialFunction(l, r[a:b], values[a:b]) for l, a, b in ends)
-    optional = {name: float(group.attrs[name]) for name in ("pair_radius", "n_electrons", "k_max") if name in group.attrs}
-    return Orbitals(number, shells, str(group.attrs["source"]), **optional)

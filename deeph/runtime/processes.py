@@ -8,17 +8,9 @@ from threading import Thread
 from typing import Any, TypeVar
 
 from deeph.runtime.errors import DeephError, UsageError
+from deeph.runtime.threads import SIZES
 
 T = TypeVar("T")
-SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS")
-"""Variables that tell a process how many were started with it, by OpenMPI, by MPICH and its relatives, and by srun."""
-THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-
-
-def share_cores(n_workers: int) -> None:
-    """Let each of several worker processes, which inherit the environment, use its part of the cores; what the user set is kept."""
-    for name in THREADS:
-        os.environ.setdefault(name, str(max(1, (os.cpu_count() or 1) // n_workers)))
 
 
 def end_with_parent() -> None:

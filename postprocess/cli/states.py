@@ -69,7 +69,7 @@ def _body(args: argparse.Namespace) -> int:
 
 def _check_options(args: argparse.Namespace) -> None:
     """Find what contradicts itself or is missing before anything is computed."""
-    from deeph.physics.orbitals import FILE
+    from deeph.files.orbitals_file import FILE
     from deeph.runtime.errors import DataError, UsageError
 
     if args.window and not -inf < args.window[0] < args.window[1] < inf:
@@ -185,7 +185,7 @@ def _write_states(path: Path, data: "Hamiltonian", k: "FloatArray", results: "Re
 
 def _read_orbitals(args: argparse.Namespace, data: "Hamiltonian") -> "dict[int, Orbitals]":
     """The radial functions for --cube, those of the basis of H."""
-    from deeph.physics.orbitals import FILE, read_orbitals
+    from deeph.files.orbitals_file import FILE, read_orbitals
     from postprocess.states.realspace import check_orbitals
 
     orbitals = read_orbitals(args.orbitals or args.folder / FILE)

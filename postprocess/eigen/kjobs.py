@@ -23,7 +23,8 @@ import numpy.typing as npt
 from deeph.physics.hamiltonian import Hamiltonian
 from deeph.runtime.errors import DataError, DeephError
 from deeph.runtime.log import logger
-from deeph.runtime.processes import Group, end_with_parent, share_cores
+from deeph.runtime.processes import Group, end_with_parent
+from deeph.runtime.threads import share_cores
 
 Result = dict[str, npt.NDArray[Any]]
 """Named arrays of one k-point."""

@@ -7,12 +7,12 @@ import numpy as np
 
 from deeph.files.folders import new_folder
 from deeph.files.matrix_file import MatrixWriter
+from deeph.files.orbitals_file import FILE as ORBITALS
+from deeph.files.orbitals_file import write_orbitals
 from deeph.files.store import EXTRA_FILES, OVERLAP, POSITION, element_order, write_info, write_poscar
 from deeph.physics.basis import Spin
 from deeph.physics.blocks import PairBlocks, block_shapes
 from deeph.physics.hamiltonian import Hamiltonian
-from deeph.physics.orbitals import FILE as ORBITALS
-from deeph.physics.orbitals import write_orbitals
 from deeph.physics.pairs import neighbour_pairs
 from deeph.physics.system import SYMBOLS
 from preprocess.overlap.structure_file import Structure
