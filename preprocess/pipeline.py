@@ -12,6 +12,7 @@ from deeph.physics.hamiltonian import Hamiltonian
 from deeph.runtime.errors import DataError, DeephError
 from preprocess.discover import Job
 from preprocess.readers import READERS, recognize
+from preprocess.readers.base import NoBandsError
 from preprocess.verify import Level, verify
 
 Format = Literal["deeph", "legacy"]
@@ -120,16 +121,17 @@ def _read_verified(job: Job, options: Options) -> tuple[Hamiltonian, str]:
     code, why = recognize(job.run, options.code)
     reader = READERS[code]
     data = reader.read(job.run)
-    reference = None
-    if options.verify == "bands":
-        if reader.bands is None:
-            raise DataError(f"{job.run}: its code gives no bands to compare with; use --verify basic")
-        reference = reader.bands(job.run, data.system)
+    reference, note = None, ""
+    if options.verify == "bands" and reader.bands is not None and data.H is not None:
+        try:
+            reference = reader.bands(job.run, data.system)
+        except NoBandsError as error:
+            note = f"; {error}"
     try:
         found = verify(data, options.verify, reference)
     except DeephError as error:
         raise DataError(f"{job.run}: {error}") from error
-    return _selected(job, data, options), f"{found}; read as {code} ({why})"
+    return _selected(job, data, options), f"{found}{note}; read as {code} ({why})"
 
 
 def _selected(job: Job, data: Hamiltonian, options: Options) -> Hamiltonian:

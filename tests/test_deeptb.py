@@ -186,7 +186,7 @@ def test_eigenvalues(tmp_path, flat):
     with pytest.raises(DataError, match="do not fit to 2 frames"):
         deeptb.read_bands(path, back.system)
     (folder / "kpoints.npy").unlink()
-    with pytest.raises(DataError, match=r"no kpoints\.npy"):
+    with pytest.raises(DataError, match=r"has no kpoints\.npy: there"):
         deeptb.read_bands(path, back.system)
 
 
@@ -226,7 +226,7 @@ DAMAGE = {
     "nan": (lambda f: edit(f, "hamiltonians.h5", "0/0_0_0_0_0", nan), r"hamiltonians\.h5: block 0_0_0_0_0 .* not finite"),
     "shape": (lambda f: edit(f, "overlaps.h5", "0/0_0_0_0_0", lambda b: b[:, :-1]), "not of the shape"),
     "skewed": (lambda f: edit(f, "hamiltonians.h5", "0/0_0_0_0_0", skewed), "differs from its Hermitian conjugate by"),
-    "name": (damage_name, "not named i_j_R1_R2_R3"),
+    "name": (damage_name, "a dataset .first block.; expected names i_j_R1_R2_R3"),
     "empty": (lambda f: edit_group(f, "0"), "has no blocks"),
     "gap": (lambda f: edit_group(f, "5"), "expected the groups"),
     "frames": (lambda f: edit_group(f, "1"), r"2 in overlaps\.h5, 1 in hamiltonians\.h5"),

@@ -365,7 +365,7 @@ def test_an_iron_run_has_its_mesh_from_the_printed_points(shared_data):
     assert data.source["k_grid"] == [9, 9, 9]
     assert data.source["k_shift"] == [0.0, 0.0, 0.0]
     found = count_electrons(data)
-    assert found.is_of_run
+    assert found.why_rough == ""
     assert found.electrons == pytest.approx(16, abs=1e-6)
     k, weights = read_k_points(folder / "fe.KP", data.system)  # as printed
     occupied = 0.5 * (1 - np.tanh((eigenvalues(data, k) - data.fermi_energy) / (2 * KELVIN * data.source["electronic_temperature_K"])))

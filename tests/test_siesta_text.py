@@ -129,7 +129,7 @@ WRONG = {
     "vectors": (WHOLE.replace(" 1.250000000000000 \n", " 1.250000000000000\n 1 1 1\n"), "expected 3"),
     "origin": (WHOLE + "AtomicCoordinatesOrigin COP\n", "AtomicCoordinatesOrigin COP"),
     "no atoms": (WHOLE.replace("AtomicCoordinatesAnd", "Other"), "no block AtomicCoordinates"),
-    "missing file": (WHOLE + "%include other.fdf\n", "other.fdf, included by"),
+    "missing file": (WHOLE + "%include other.fdf\n", "run.fdf includes it"),
     "loop": (WHOLE + "%include run.fdf\n", "includes itself"),
     "no name": (WHOLE + "%include\n", "no file name"),
 }

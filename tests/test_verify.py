@@ -12,7 +12,7 @@ from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.pairs import is_onsite
 from deeph.runtime.errors import DataError
 from preprocess import verify
-from preprocess.inspect.checks import check_electron_count
+from preprocess.inspect.checks import check_electron_count, check_normalization
 from preprocess.readers import openmx
 from preprocess.readers.openmx.band import read_bands
 
@@ -89,7 +89,7 @@ def test_a_wrong_unit_or_missing_spin_is_noticed(data):
 
 def test_without_the_mesh_of_the_run_the_count_is_approximate_and_refuses_nothing(data):
     unknown = replace(data, source={})
-    assert "k points (not those of the run)" in verify.verify(unknown, "basic")
+    assert "k points, not those of the run" in verify.verify(unknown, "basic")
     found = verify.verify(replace(unknown, n_electrons=2 * data.n_electrons), "basic")
     assert re.search(r"WARNING: the states below the Fermi level hold .* electrons, but the run has", found)
     assert check_electron_count(unknown).verdict == "ok"
@@ -101,7 +101,7 @@ def test_a_metal_is_counted_on_a_dense_mesh_where_its_own_is_unknown(shared_data
     data = openmx.read(shared_data / "openmx" / "fe_bcc_spin")
     found = verify.count_electrons(replace(data, source={}))
     assert found is not None
-    assert not found.is_of_run
+    assert found.why_rough
     assert abs(found.electrons - 14) < 0.15  # 2 x 2 x 2 points give an error of electrons
 
 
@@ -160,8 +160,7 @@ def test_bands_that_differ_are_noticed(run, data):
         values.flat[-1] = np.inf
         with pytest.raises(DataError, match="Band holds NaN or infinity"):
             verify.verify(data, "bands", reference._replace(**{broken: values}))
-    with pytest.raises(DataError, match="no reference bands"):
-        verify.verify(data, "bands", None)
+    assert "not compared with bands (none were printed)" in verify.verify(data, "bands", None)
     conjugate = with_entries(data, "H", lambda entries: entries[:, ::-1])
     with pytest.raises(DataError, match=r"Hermitian|differ|electrons"):
         verify.verify(conjugate, "bands", reference)
@@ -169,4 +168,29 @@ def test_bands_that_differ_are_noticed(run, data):
 
 def test_overlap_only_has_no_electrons_to_count(data):
     basis = Basis(data.basis.shells)
-    assert verify.verify(Hamiltonian(data.system, basis, data.S), "basic").startswith("S >= ")
+    overlap = Hamiltonian(data.system, basis, data.S)
+    assert verify.verify(overlap, "basic").startswith("S >= ")
+    assert "not compared with bands (no H)" in verify.verify(overlap, "bands", None)
+
+
+def test_two_bases_of_an_element_are_noticed(data):
+    """Shells and radii are the same, the radial functions are not: the overlap of two shells of one atom tells."""
+    if data.system.n_atoms == 1:
+        pytest.skip("one atom has one basis")
+    n = int(np.flatnonzero(is_onsite(data.S.pairs))[-1])
+
+    def change(entries):
+        block = entries[0, data.S.offsets[n] : data.S.offsets[n + 1]]
+        block[1] += 0.01  # with the next orbital
+        block[round(len(block) ** 0.5)] += 0.01
+        return entries
+
+    with pytest.raises(DataError, match=r"C has two bases: .* atoms 1 and 2 differ by 1\.0e-02"):
+        verify.verify(with_entries(data, "S", change), "basic")
+    assert check_normalization(with_entries(data, "S", change)).verdict == "bad"
+
+
+def test_a_run_that_did_not_converge_is_no_wrong_count(data):
+    scf = {"scf": {"converged": False}}
+    found = verify.verify(replace(data, n_electrons=data.n_electrons + 0.01, source={**data.source, **scf}), "basic")
+    assert "of a run that did not converge" in found

@@ -10,7 +10,7 @@ from deeph.physics.pairs import is_onsite, pair_vectors
 from deeph.physics.system import SYMBOLS, FloatArray
 from deeph.runtime.errors import DataError
 from preprocess.inspect.report import Check, Verdict
-from preprocess.verify import check_finite, check_hermitian, count_electrons
+from preprocess.verify import check_finite, check_hermitian, check_one_basis, count_electrons
 
 MAX_DENSE = 3000
 """Largest dimension for which the smallest eigenvalue of S is computed exactly."""
@@ -73,6 +73,10 @@ def check_normalization(data: Hamiltonian) -> Check:
     error = float(max(np.abs(d - 1).max() for d in diagonal))
     if error > NORMALIZATION:
         return Check("normalization", "bad", f"S_aa differs from 1 by {error:.1e}: no overlap, or orbitals that are not normalized", error)
+    try:
+        check_one_basis(data)
+    except DataError as other_basis:
+        return Check("normalization", "bad", str(other_basis), error)
     return Check("normalization", "ok", f"S_aa = 1 to {error:.0e}", error)
 
 
@@ -166,7 +170,7 @@ def check_electron_count(data: Hamiltonian) -> Check:
         return Check("electrons", "bad", str(error))
     if found is None:
         return Check("electrons", "note", f"not counted: {data.H_bloch.n_orbitals} orbitals are too many to diagonalize here")
-    verdict: Verdict = "ok" if found.fits else "bad" if found.is_of_run else "warning"
+    verdict: Verdict = "ok" if found.fits else "warning" if found.why_rough else "bad"
     return Check("electrons", verdict, str(found), found.electrons)
 
 

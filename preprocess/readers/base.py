@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.system import FloatArray, System
+from deeph.runtime.errors import DataError
 
 SCF = "scf"
 """Where ``source`` keeps the :class:`Convergence` of a run."""
@@ -34,6 +35,10 @@ class ReferenceBands(NamedTuple):
     energies: FloatArray
     fermi_energy: float
     accuracy: float = 1e-6
+
+
+class NoBandsError(DataError):
+    """A run that printed no eigenvalues to compare with; the text says which files were looked for or how the code writes them."""
 
 
 class Convergence(NamedTuple):
@@ -99,7 +104,7 @@ class Reader:
     read : callable
         ``read(folder)`` gives the :class:`deeph.Hamiltonian`, with position matrices if there are any.
     bands : callable or None
-        ``bands(folder, system)`` gives the code's own eigenvalues, for ``--verify bands``.
+        ``bands(folder, system)`` gives the code's own eigenvalues, for ``--verify bands``; :class:`NoBandsError` where it printed none.
     frames : callable or None
         Where a folder may hold several structures, ``frames(folder)`` gives a path for each; the other functions take these paths, too.
     """

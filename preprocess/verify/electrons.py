@@ -11,6 +11,7 @@ from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.system import FloatArray, IntArray
 from deeph.physics.units import KELVIN
 from deeph.runtime.errors import DataError
+from preprocess.readers.base import Convergence
 from preprocess.readers.kmesh import k_mesh, n_points, stored_mesh
 
 MAX_ERROR = 1e-3
@@ -32,45 +33,36 @@ class Count(NamedTuple):
     ----------
     electrons, expected : float
         Counted, and those of the run.
-    size : str
-        The mesh, such as "9 x 9 x 9".
-    is_of_run : bool
-        Whether it is the mesh of the run, on which the count is exact.
+    why_rough : str
+        Why the count is not exact; empty if it is, on the k mesh of a run that converged.
     """
 
     electrons: float
     expected: float
-    size: str
-    is_of_run: bool
-
-    @property
-    def margin(self) -> float:
-        """Accepted difference."""
-        one, part = MAX_ERROR_ELSEWHERE
-        return MAX_ERROR if self.is_of_run else max(one, part * self.expected)
+    why_rough: str
 
     @property
     def fits(self) -> bool:
-        """Whether the number is right within the margin."""
-        return abs(self.electrons - self.expected) <= self.margin
+        """Whether the number is right within the accepted error."""
+        one, part = MAX_ERROR_ELSEWHERE
+        margin = max(one, part * self.expected) if self.why_rough else MAX_ERROR
+        return abs(self.electrons - self.expected) <= margin
 
     def __str__(self) -> str:
-        where = "" if self.is_of_run else f" on {self.size} k points (not those of the run)"
+        where = f" ({self.why_rough})" if self.why_rough else ""
         if self.fits:
             return f"{self.expected:g} electrons to {max(abs(self.electrons - self.expected), 1e-9):.0e}{where}"
         found = f"the states below the Fermi level hold {self.electrons:.4f} electrons, but the run has {self.expected:g}"
-        if self.is_of_run:
-            return (
-                f"{found} (accepted difference {self.margin:g} on its own {self.size} k points): spin, energies, Fermi level or orbital "
-                "order are misread"
-            )
-        return f"WARNING: {found}{where}: a coarse mesh of a metal, or spin, energies or Fermi level are misread"
+        if self.why_rough:
+            return f"WARNING: {found}{where}; if it is no metal, spin, energies or Fermi level are misread"
+        return f"{found} (accepted difference {MAX_ERROR:g}, on its own k mesh): spin, energies, Fermi level or orbital order are misread"
 
 
 def check_electrons(data: Hamiltonian) -> str:
     """The states below the Fermi level hold the valence electrons: exactly so on the k mesh of the run, with its temperature.
 
-    On another mesh the count of a metal may be far off and refuses nothing; what is beyond the margin is a warning in the text.
+    On another mesh, and in a run that did not converge, the count may be far off and refuses nothing; what is beyond the accepted error
+    is a warning in the text.
 
     Raises
     ------
@@ -78,7 +70,7 @@ def check_electrons(data: Hamiltonian) -> str:
         If the number on the mesh of the run is another one.
     """
     found = count_electrons(data)
-    if found is not None and found.is_of_run and not found.fits:
+    if found is not None and not (found.fits or found.why_rough):
         raise DataError(str(found))
     return "" if found is None else str(found)
 
@@ -96,13 +88,14 @@ def count_electrons(data: Hamiltonian) -> Count | None:
         return None
     affordable *= 2 if real else 1  # one of k and -k
     mesh = stored_mesh(data.source)
-    is_of_run = mesh is not None and n_points(mesh[0]) <= affordable
-    if mesh is None or not is_of_run:
+    why_rough = "of a run that did not converge" if Convergence.of(data.source).converged is False else ""
+    if mesh is None or n_points(mesh[0]) > affordable:
         mesh = _dense_mesh(data, max(1.0, affordable / 4)), np.zeros(3)
+        why_rough = f"on {' x '.join(map(str, mesh[0].tolist()))} k points, not those of the run"
     k, weights = k_mesh(*mesh, fold=real)
     occupied = _occupation(eigenvalues(data, k) - data.fermi_energy, data.source)
     electrons = float(weights @ occupied.sum(axis=(0, 2))) * (2 if data.basis.spin == "none" else 1)
-    return Count(electrons, data.n_electrons, _text(mesh[0]), is_of_run)
+    return Count(electrons, data.n_electrons, why_rough)
 
 
 def eigenvalues(data: Hamiltonian, k: FloatArray) -> FloatArray:
@@ -127,10 +120,6 @@ def _dense_mesh(data: Hamiltonian, affordable: float) -> IntArray:
     wanted = DENSITY / np.linalg.norm(data.system.cell, axis=1)
     scale = min(1.0, (affordable / np.prod(np.maximum(wanted, 1.0))) ** (1 / 3))
     return np.asarray(np.maximum(1, (wanted * scale).astype(np.int64)))
-
-
-def _text(size: IntArray) -> str:
-    return " x ".join(map(str, size.tolist())) if size.ndim == 1 else str(n_points(size))
 
 
 def _occupation(energies: FloatArray, source: Mapping[str, Any]) -> FloatArray:

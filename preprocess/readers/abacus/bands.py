@@ -11,7 +11,7 @@ from deeph.physics.units import ABACUS
 from deeph.runtime.errors import DataError
 from preprocess.readers.abacus.files import RunFiles, find_files
 from preprocess.readers.abacus.log import read_log
-from preprocess.readers.base import ReferenceBands
+from preprocess.readers.base import NoBandsError, ReferenceBands
 
 ACCURACY = 2e-5
 """Accepted difference, eV; 3e-7 was seen. The matrices are printed with eight decimals."""
@@ -46,7 +46,7 @@ def read_bands(folder: Path, system: System) -> ReferenceBands:
     names = ("istate.info", "eig_occ.txt", "eig.txt")
     path = next((files.out / name for name in names if (files.out / name).is_file()), None)
     if path is None:
-        raise DataError(f"{files.out} holds no {', '.join(names)}: there are no eigenvalues to compare with; use --verify basic")
+        raise NoBandsError(f"{files.out} holds no {', '.join(names)}: there are no eigenvalues to compare with")
     lines = read_text(path).splitlines()
     try:
         if path.name == "istate.info":

@@ -9,7 +9,7 @@ from deeph.files.text import integer, number, numbers, read_text
 from deeph.physics.system import FloatArray, System
 from deeph.runtime.errors import DataError
 from preprocess.readers.aims.input import CONTROL, Control, read_control
-from preprocess.readers.base import Convergence, ReferenceBands
+from preprocess.readers.base import Convergence, NoBandsError, ReferenceBands
 
 LOG = "aims.out"
 FINISHED = "Have a nice day."
@@ -142,7 +142,7 @@ def _bands_of_log(folder: Path) -> ReferenceBands:
     text = _read_log(folder)
     tables = list(TABLE.finditer(text.rsplit(EIGENVALUES, 1)[1])) if text is not None and EIGENVALUES in text else []
     if not tables:
-        raise DataError(f"{folder} has neither band1001.out nor an {LOG} with eigenvalues to compare with; FHI-aims has 'output band'")
+        raise NoBandsError(f"{folder} has neither band1001.out nor an {LOG} with eigenvalues to compare with; FHI-aims has 'output band'")
     k, energies = [], []
     for spin in sorted({table["spin"] or "" for table in tables}, reverse=True):  # up before down
         own = [table for table in tables if (table["spin"] or "") == spin]

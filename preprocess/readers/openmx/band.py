@@ -8,7 +8,7 @@ from deeph.files.text import integer, number, numbers, read_text
 from deeph.physics.system import System
 from deeph.physics.units import OPENMX
 from deeph.runtime.errors import DataError
-from preprocess.readers.base import ReferenceBands
+from preprocess.readers.base import NoBandsError, ReferenceBands
 from preprocess.readers.openmx.reader import find_scfout
 
 
@@ -34,7 +34,7 @@ def read_bands(folder: Path, system: System) -> ReferenceBands:
     """
     path = find_scfout(folder).with_suffix(".Band")
     if not path.is_file():
-        raise DataError(f"{path} is missing: there are no bands to compare with; OpenMX writes them with 'Band.dispersion on'")
+        raise NoBandsError(f"{path} is missing: there are no bands to compare with; OpenMX writes them with 'Band.dispersion on'")
     lines = read_text(path).splitlines()
     try:
         head = lines[0].split()
