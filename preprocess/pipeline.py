@@ -12,7 +12,7 @@ from deeph.physics.hamiltonian import Hamiltonian
 from deeph.runtime.errors import DataError, DeephError
 from preprocess.discover import Job
 from preprocess.readers import READERS, recognize
-from preprocess.readers.base import NoBandsError
+from preprocess.readers.base import Convergence, NoBandsError, Reader, ReferenceBands
 from preprocess.verify import Level, verify
 
 Format = Literal["deeph", "legacy"]
@@ -36,6 +36,8 @@ class Options:
         Whether to write spin-free and collinear matrices as spinor blocks.
     overwrite : bool
         Whether to convert again what is there already.
+    allow_unconverged : bool
+        Whether to convert runs whose self-consistent cycle did not converge.
     """
 
     code: str = "auto"
@@ -45,6 +47,7 @@ class Options:
     density: bool = False
     spinor: bool = False
     overwrite: bool = False
+    allow_unconverged: bool = False
 
 
 class Outcome(NamedTuple):
@@ -75,7 +78,24 @@ def _convert(job: Job, options: Options) -> Outcome:
 def done(job: Job, data: Hamiltonian, found: str) -> Outcome:
     """A job whose folder was written, with what the verification found."""
     orbitals = int(data.basis.n_orbitals(data.system.numbers).sum())
-    return Outcome(job, "ok", f"{data.system.formula}, {orbitals} orbitals, spin {data.basis.spin}: {found}", 0.0)
+    scf = "overlap only" if data.H is None else str(Convergence.of(data.source))
+    return Outcome(job, "ok", f"{data.system.formula}, {orbitals} orbitals, spin {data.basis.spin}, {scf}: {found}", 0.0)
+
+
+def check_convergence(data: Hamiltonian, *, allow: bool) -> None:
+    """Refuse H of a run that says that its self-consistent cycle did not converge; one that says nothing passes, and the table tells.
+
+    Raises
+    ------
+    DataError
+        With the value seen and the criterion.
+    """
+    scf = Convergence.of(data.source)
+    if scf.converged is False and not allow and data.H is not None:
+        raise DataError(
+            f"{scf}{f', says {scf.file}' if scf.file else ''}: repeat the run until it converges (more steps, other mixing), or give "
+            "--allow-unconverged"
+        )
 
 
 def attempt(job: Job, body: Callable[[], Outcome]) -> Outcome:
@@ -121,17 +141,25 @@ def _read_verified(job: Job, options: Options) -> tuple[Hamiltonian, str]:
     code, why = recognize(job.run, options.code)
     reader = READERS[code]
     data = reader.read(job.run)
-    reference, note = None, ""
-    if options.verify == "bands" and reader.bands is not None and data.H is not None:
-        try:
-            reference = reader.bands(job.run, data.system)
-        except NoBandsError as error:
-            note = f"; {error}"
+    reference, note = _reference(job, reader, data, options)
     try:
-        found = verify(data, options.verify, reference)
+        check_convergence(data, allow=options.allow_unconverged)
+        found = verify(data, "basic" if note else options.verify, reference)
     except DeephError as error:
         raise DataError(f"{job.run}: {error}") from error
     return _selected(job, data, options), f"{found}{note}; read as {code} ({why})"
+
+
+def _reference(job: Job, reader: Reader, data: Hamiltonian, options: Options) -> tuple[ReferenceBands | None, str]:
+    """The eigenvalues that were asked for, or a note why there are none: a run that printed none is verified without."""
+    if options.verify != "bands":
+        return None, ""
+    if reader.bands is None or data.H is None:
+        return None, f", bands not compared ({'there is no H' if data.H is None else 'its code gives no bands'})"
+    try:
+        return reader.bands(job.run, data.system), ""
+    except NoBandsError as error:
+        return None, f", bands not compared ({str(error).removeprefix(str(job.run)).lstrip(' /')})"
 
 
 def _selected(job: Job, data: Hamiltonian, options: Options) -> Hamiltonian:

@@ -45,6 +45,7 @@ def parser() -> argparse.ArgumentParser:
     out.add_argument("--positions", action="store_true", help="write the position matrices, too (for optics and Berry quantities)")
     out.add_argument("--density", action="store_true", help="write the density matrices, too")
     out.add_argument("--overwrite", action="store_true", help="convert again what is there already")
+    out.add_argument("--allow-unconverged", action="store_true", help="convert runs whose self-consistent cycle did not converge, too")
     return out
 
 
@@ -64,7 +65,8 @@ def _preprocess(args: argparse.Namespace) -> int:
     from preprocess.parallel import convert_all
     from preprocess.pipeline import Options, plan
 
-    options = Options(args.code, args.verify, args.format, args.positions, args.density, args.spinor, args.overwrite)
+    wanted = args.positions, args.density, args.spinor
+    options = Options(args.code, args.verify, args.format, *wanted, args.overwrite, args.allow_unconverged)
     group = find_group(os.environ)
     if group.rank > 0:
         logger.setLevel(logging.CRITICAL)  # the first process speaks for all

@@ -20,6 +20,7 @@ from preprocess.inspect.checks import (
 )
 from preprocess.inspect.report import Check, Report
 from preprocess.inspect.turning import check_bonds, check_symmetry, check_time_reversal
+from preprocess.readers.base import Convergence
 
 
 def structure_report(path: str, kind: str, data: Hamiltonian) -> Report:
@@ -38,6 +39,7 @@ def structure_checks(data: Hamiltonian, *, thorough: bool = True) -> Iterator[Ch
         Also those that diagonalize H or search for symmetries.
     """
     yield check_units(data)
+    yield from check_self_consistency(data)
     numbers = check_numbers(data)
     yield numbers
     if numbers.verdict == "bad":
@@ -64,6 +66,13 @@ def structure_checks(data: Hamiltonian, *, thorough: bool = True) -> Iterator[Ch
         yield from check_symmetry(data)
 
 
+def check_self_consistency(data: Hamiltonian) -> Iterator[Check]:
+    """Nothing where the cycle converged or is not known; the facts tell which."""
+    scf = Convergence.of(data.source)
+    if data.H is not None and scf.converged is False:
+        yield Check("SCF", "bad", f"{scf}: H is not that of the ground state; repeat the run until it converges", scf.residual)
+
+
 def structure_facts(data: Hamiltonian) -> dict[str, Any]:
     """Composition, basis, spin, moments and origin of one structure."""
     source, system = data.source, data.system
@@ -79,6 +88,7 @@ def structure_facts(data: Hamiltonian) -> dict[str, Any]:
         "cell": f"{', '.join(f'{x:.4f}' for x in lengths)} Angstrom; {', '.join(f'{x:.2f}' for x in angles)} degrees",
         "matrices": ", ".join(matrices),
         "source": ", ".join(str(source[key]) for key in ("code", "version", "format") if key in source) or "not recorded",
+        "SCF": None if data.H is None else str(Convergence.of(source)).removeprefix("SCF "),
         "electrons": data.n_electrons,
     }
     if data.moments is not None:

@@ -6,14 +6,21 @@ from pathlib import Path
 import numpy as np
 from scipy.interpolate import CubicHermiteSpline
 
+from deeph.files.text import number, numbers, read_text
 from deeph.physics.orbitals import Orbitals, RadialFunction
-from deeph.physics.system import NUMBERS, FloatArray
+from deeph.physics.system import NUMBERS, SYMBOLS, FloatArray
 from deeph.physics.units import OPENMX
 from deeph.runtime.errors import DataError
 
 POINTS = 3000
 """Uniform mesh on which the functions are handed on: steps of some 0.001 Angstrom."""
-_CONTRACTION = re.compile(r"(?:[spdfg]\d+)+")
+MAX_CUTOFF = 100.0
+"""Bohr."""
+MAX_GRID_ERROR = 1e-6
+"""Accepted relative difference of r and exp(log r); files show 1e-11."""
+MAX_NORM_ERROR = 0.1
+"""Accepted |norm - 1| of a function; most files show 1e-3, coarse ones (Mo7.0) 0.015."""
+_CONTRACTION = re.compile(r"(?:[spdfg]\d{1,2})+")
 
 
 def parse_contraction(text: str) -> tuple[int, ...]:
@@ -24,7 +31,7 @@ def parse_contraction(text: str) -> tuple[int, ...]:
     DataError
         If it is something else, or names a shell twice.
     """
-    counts = {"spdfg".index(l): int(n) for l, n in re.findall(r"([spdfg])(\d+)", text)}
+    counts = {"spdfg".index(l): int(n) for l, n in re.findall(r"([spdfg])(\d{1,2})", text)}
     if not _CONTRACTION.fullmatch(text) or len(re.findall(r"[spdfg]", text)) != len(counts) or min(counts.values()) < 1:
         raise DataError(f"basis {text!r}: expected the number of radial functions of each shell, such as s2p2d1 (no optimized s2>1)")
     return tuple(l for l in sorted(counts) for _ in range(counts[l]))
@@ -46,15 +53,14 @@ def read_pao(path: Path, contraction: str) -> Orbitals:
         If the file is damaged or holds fewer functions.
     """
     shells = parse_contraction(contraction)
-    try:
-        text = path.read_text(encoding="utf-8", errors="replace")
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error}") from error
+    text = read_text(path)
     element = re.match(r"([A-Z][a-z]?)(?=\d|_)", path.name)
-    number = _value(text, "AtomSpecies", path)
-    if element and NUMBERS.get(element[1]) not in (None, int(number)):
-        raise DataError(f"{path} is named after {element[1]}, but holds orbitals of the element with atomic number {int(number)}")
+    species = _value(text, "AtomSpecies", path)
+    if element and NUMBERS.get(element[1]) not in (None, int(species)):
+        raise DataError(f"{path} is named after {element[1]}, but holds orbitals of the element with atomic number {int(species)}")
     cutoff = _value(text, "radial.cutoff.pao", path)
+    if not 0 < cutoff < MAX_CUTOFF or not 0 < species < len(SYMBOLS):
+        raise DataError(f"{path}: a cutoff of {cutoff:g} Bohr and the atomic number {species:g} make no sense: the file is damaged")
     tables = {l: _table(text, l, path) for l in set(shells)}
     functions = []
     for n, l in enumerate(shells):
@@ -62,7 +68,11 @@ def read_pao(path: Path, contraction: str) -> Orbitals:
         if zeta >= len(values):
             raise DataError(f"{path} holds {len(values)} functions with l = {l}, but {contraction} asks for {shells.count(l)}")
         functions.append(_resampled(l, r, values[zeta], cutoff))
-    return Orbitals(int(number), tuple(functions), f"{path.stem}-{contraction}", n_electrons=_value(text, "valence.electron", path))
+        if not abs(functions[-1].norm - 1) < MAX_NORM_ERROR:
+            raise DataError(
+                f"{path}: function {zeta + 1} with l = {l} has the norm {functions[-1].norm:.4f}, expected 1: the file is damaged"
+            )
+    return Orbitals(int(species), tuple(functions), f"{path.stem}-{contraction}", n_electrons=_value(text, "valence.electron", path))
 
 
 def _resampled(l: int, r: FloatArray, values: FloatArray, cutoff: float) -> RadialFunction:
@@ -84,23 +94,34 @@ def _resampled(l: int, r: FloatArray, values: FloatArray, cutoff: float) -> Radi
 
 
 def _value(text: str, keyword: str, path: Path) -> float:
-    match = re.search(rf"^\s*{re.escape(keyword)}\s+([-+.\deE]+)", text, re.MULTILINE)
+    match = re.search(rf"^\s*{re.escape(keyword)}\s+(\S+)", text, re.MULTILINE | re.IGNORECASE)
     if not match:
         raise DataError(f"{path} has no line '{keyword}': expected an OpenMX .pao file")
-    return float(match[1])
+    try:
+        return number(match[1])
+    except ValueError as error:
+        raise DataError(f"{path}: {keyword}: {error}") from error
 
 
 def _table(text: str, l: int, path: Path) -> tuple[FloatArray, FloatArray]:
     """Grid in Bohr and the functions (n_functions, n_r) of one l."""
-    start, stop = text.find(f"<pseudo.atomic.orbitals.L={l}\n"), text.find(f"pseudo.atomic.orbitals.L={l}>")
-    if start < 0 or stop < start:
+    found = re.search(rf"<\s*pseudo\.atomic\.orbitals\.L={l}\s*\n(.*?)pseudo\.atomic\.orbitals\.L={l}\s*>", text, re.IGNORECASE | re.DOTALL)
+    if found is None:
         raise DataError(f"{path} holds no complete table of functions with l = {l} (<pseudo.atomic.orbitals.L={l} ... >)")
-    line = text.count("\n", 0, start) + 2
-    rows = text[start:stop].splitlines()[1:]
+    first = text.count("\n", 0, found.start(1)) + 1
+    lines = [(n, words) for n, line in enumerate(found[1].splitlines(), start=first) if (words := line.split())]
+    where = f"{path}, lines {first} to {lines[-1][0] if lines else first}"
     try:
-        table = np.array([row.split() for row in rows if row.strip()], np.float64)
+        table = np.array([numbers(words) for _, words in lines])
     except ValueError as error:
-        raise DataError(f"{path}, lines {line} to {line + len(rows)}: expected a table of log r, r, functions: {error}") from error
-    if table.ndim != 2 or table.shape[1] < 3 or not np.isfinite(table).all():
-        raise DataError(f"{path}, lines {line} to {line + len(rows)}: expected columns log r, r and at least one function, finite numbers")
-    return table[:, 1], table[:, 2:].T
+        raise DataError(f"{where}: expected a table of log r, r, functions: {error}") from error
+    if table.ndim != 2 or table.shape[1] < 3 or len(table) < 3:
+        raise DataError(f"{where}: expected columns log r, r and at least one function, in three lines or more")
+    r = table[:, 1]
+    wrong = np.flatnonzero((np.diff(r, prepend=0.0) <= 0) | (np.abs(np.exp(table[:, 0]) - r) > MAX_GRID_ERROR * r))
+    if len(wrong):
+        raise DataError(
+            f"{path}, line {lines[wrong[0]][0]}: log r = {table[wrong[0], 0]:g}, r = {r[wrong[0]]:g}: expected r that ascends, and its "
+            "logarithm before it: a doubled, missing or changed line"
+        )
+    return r, table[:, 2:].T

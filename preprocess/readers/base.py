@@ -13,6 +13,10 @@ SCF = "scf"
 """Where ``source`` keeps the :class:`Convergence` of a run."""
 
 
+class NoBandsError(DataError):
+    """A run, sound otherwise, whose code printed no eigenvalues to compare with."""
+
+
 class ReferenceBands(NamedTuple):
     """Eigenvalues a DFT code printed itself.
 
@@ -35,10 +39,6 @@ class ReferenceBands(NamedTuple):
     energies: FloatArray
     fermi_energy: float
     accuracy: float = 1e-6
-
-
-class NoBandsError(DataError):
-    """A run that printed no eigenvalues to compare with; the text says which files were looked for or how the code writes them."""
 
 
 class Convergence(NamedTuple):
@@ -104,7 +104,7 @@ class Reader:
     read : callable
         ``read(folder)`` gives the :class:`deeph.Hamiltonian`, with position matrices if there are any.
     bands : callable or None
-        ``bands(folder, system)`` gives the code's own eigenvalues, for ``--verify bands``; :class:`NoBandsError` where it printed none.
+        ``bands(folder, system)`` gives the code's own eigenvalues, for ``--verify bands``, or raises :class:`NoBandsError`.
     frames : callable or None
         Where a folder may hold several structures, ``frames(folder)`` gives a path for each; the other functions take these paths, too.
     """

@@ -39,8 +39,10 @@ def read_bands(folder: Path, system: System) -> ReferenceBands:
 
     Raises
     ------
+    NoBandsError
+        If there is no such file.
     DataError
-        If there is no such file, or it is incomplete.
+        If it is incomplete.
     """
     files = find_files(folder)
     names = ("istate.info", "eig_occ.txt", "eig.txt")

@@ -65,7 +65,7 @@ def read_index(path: Path) -> Index:
     for head, stop, count in zip(heads, [*heads[1:], len(lines)], counts, strict=True):
         try:
             numbers = np.array(" ".join(lines[head + 1 : stop]).split(), np.int64)
-        except ValueError as error:
+        except (ValueError, OverflowError) as error:
             raise DataError(f"{path} after line {head + 1}: expected integers: {error}") from error
         if len(numbers) != count:
             raise DataError(f"{path}: {len(numbers)} numbers after line {head + 1} ({lines[head].strip()}), expected {count}: truncated?")
@@ -104,7 +104,10 @@ def _read_h5(path: Path) -> FloatArray:
         with h5py.File(path, "r") as file:
             return np.asarray(file["sparse_matrix"][()], np.float64)
     except (OSError, KeyError, ValueError, TypeError) as error:
-        raise DataError(f"{path} is not a complete HDF5 file with 'sparse_matrix': {error}") from error
+        raise DataError(
+            f"{path} is not a complete HDF5 file with the numbers 'sparse_matrix': damaged, or run or copy interrupted; copy it again or "
+            "repeat the run"
+        ) from error
 
 
 def _read_text(path: Path) -> FloatArray:

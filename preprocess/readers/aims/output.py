@@ -119,8 +119,10 @@ def read_bands(folder: Path, _system: System) -> ReferenceBands:
 
     Raises
     ------
+    NoBandsError
+        If there are no such files.
     DataError
-        If there are no such files, one is incomplete, or there is no Fermi level.
+        If one is incomplete, or there is no Fermi level.
     """
     names = sorted(path.name for path in folder.glob("band[12][0-9][0-9][0-9].out.no_soc"))
     names = names or sorted(path.name for path in folder.glob("band[12][0-9][0-9][0-9].out"))

@@ -29,8 +29,10 @@ def read_bands(folder: Path, system: System) -> ReferenceBands:
 
     Raises
     ------
+    NoBandsError
+        If there is no such file.
     DataError
-        If there is no such file, or it is incomplete or of another cell.
+        If it is incomplete or of another cell.
     """
     path = find_scfout(folder).with_suffix(".Band")
     if not path.is_file():

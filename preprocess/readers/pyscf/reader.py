@@ -1,8 +1,6 @@
 """PySCF calculations, from the run file or from a converged mean-field object; reading the run file needs no PySCF."""
 
 import json
-import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -90,18 +88,10 @@ def load_run(path: Path) -> Run:
     DataError
         If it is missing, damaged, or of another format version.
     """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            info = json.loads(str(file["info"]))
-            if (version := info["format_version"]) != FORMAT_VERSION:
-                raise DataError(
-                    f"{path} has format version {version}, expected {FORMAT_VERSION}; write it again with this version of the package"
-                )
-            run, missing = Run(str(file["info"]), *(file[name] for name in Run._fields[1:])), sorted(INFO_KEYS - set(info))
-    except (OSError, KeyError, ValueError, EOFError, TypeError, zipfile.BadZipFile, zlib.error) as error:
-        raise DataError(f"{path} is not a complete run file of save_run: {error}") from error
-    if missing:
+    run, info = _load(path)
+    if missing := sorted(INFO_KEYS - set(info)):
         raise DataError(f"{path} is not a complete run file of save_run: info lacks {', '.join(missing)}")
+    _check_arrays(path, run, info)
     n_k, n, m = int(np.prod(run.mesh)), run.S.shape[-1], run.H.shape[-1]
     shapes = {"S": (1, n_k, n, n), "H": (len(run.scf_energies), n_k, m, m), "H0": (len(run.H0), n_k, m, m), "r": (3, len(run.cells), n, n)}
     for name, shape in shapes.items():
@@ -111,6 +101,38 @@ def load_run(path: Path) -> Run:
                 f"{path}: {name} {found} and the other matrices do not fit to each other or to a {mesh} k mesh; expected {shape}"
             )
     return run
+
+
+def _load(path: Path) -> tuple[Run, dict[str, Any]]:
+    """The arrays of a run file of this format version, and ``info`` parsed."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            info = json.loads(str(file["info"]))
+            if (version := info["format_version"]) == FORMAT_VERSION:
+                return Run(str(file["info"]), *(file[name] for name in Run._fields[1:])), info
+    except Exception as error:  # numpy, zipfile and zlib have a dozen for a damaged archive
+        raise DataError(
+            f"{path} is not a complete run file of save_run: damaged, or run or copy interrupted; copy it again or repeat the run"
+        ) from error
+    raise DataError(f"{path} has format version {version}, expected {FORMAT_VERSION}; write it again with this version of the package")
+
+
+def _check_arrays(path: Path, run: Run, info: dict[str, Any]) -> None:
+    """Each array has its kind of numbers and its dimensions, and all are finite."""
+    n, n_k = len(np.atleast_1d(run.numbers)), len(np.atleast_1d(run.scf_k))
+    wanted: dict[str, tuple[str, tuple[int | None, ...]]] = {
+        "cell": ("f", (3, 3)), "positions": ("f", (n, 3)), "numbers": ("iu", (n,)), "mesh": ("iu", (3,)), "H": ("fc", (None,) * 4),
+        "S": ("fc", (None,) * 4), "H0": ("fc", (None,) * 4), "cells": ("iu", (None, 3)), "r": ("f", (None,) * 4),
+        "moments": ("f", (None, 3)), "scf_k": ("f", (n_k, 3)), "scf_energies": ("f", (len(np.atleast_1d(run.H)), n_k, None)),
+    }  # fmt: skip
+    for name, (kinds, shape) in wanted.items():
+        array = np.asarray(getattr(run, name))
+        fits = array.ndim == len(shape) and all(m in (None, found) for m, found in zip(shape, array.shape, strict=True))
+        if array.dtype.kind not in kinds or not fits or not np.isfinite(array).all():
+            raise DataError(f"{path}: {name} is {array.dtype} {array.shape}, with NaN or infinity, or not what save_run writes: damaged")
+    numbers = [info["n_electrons"], info["fermi_energy"], info["total_energy"], info.get("temperature", 1.0)]
+    if not all(isinstance(x, int | float) and np.isfinite(x) for x in numbers) or min(run.mesh) < 1 or not len(run.numbers):
+        raise DataError(f"{path}: electrons, Fermi level, energy and temperature {numbers} are not all numbers, or there are no atoms")
 
 
 def to_hamiltonian(run: Run) -> Hamiltonian:
