@@ -6,10 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from openmx_files import unpack_run
+from threadpoolctl import ThreadpoolController, threadpool_limits
 
 from deeph.physics.basis import Basis
 from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.pairs import is_onsite
+from deeph.runtime import threads
 from deeph.runtime.errors import DataError
 from preprocess import verify
 from preprocess.inspect.checks import check_electron_count, check_normalization
@@ -194,3 +196,23 @@ def test_a_run_that_did_not_converge_is_no_wrong_count(data):
     scf = {"scf": {"converged": False}}
     found = verify.verify(replace(data, n_electrons=data.n_electrons + 0.01, source={**data.source, **scf}), "basic")
     assert "of a run that did not converge" in found
+
+
+def test_small_matrices_take_one_thread(data, monkeypatch):
+    """Threads of BLAS wait for each other by spinning; what the user sets is kept."""
+    for name in (*threads.VARIABLES, *threads.SIZES, threads.SHARED):
+        monkeypatch.delenv(name, raising=False)
+    during = []
+
+    def watched(matrix, **_options):
+        during.append({library["num_threads"] for library in ThreadpoolController().info() if library["user_api"] == "blas"})
+        return np.linalg.eigvalsh(matrix)[:1]
+
+    monkeypatch.setattr("preprocess.verify.checks.eigvalsh", watched)
+    with threadpool_limits(2, user_api="blas"):
+        if not any(library["num_threads"] == 2 for library in ThreadpoolController().info()):
+            pytest.skip("this BLAS has no second thread")
+        verify.verify(data, "basic")
+        monkeypatch.setenv("OMP_NUM_THREADS", "2")
+        verify.verify(data, "basic")
+    assert during == [{1}, {2}]

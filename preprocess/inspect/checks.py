@@ -9,6 +9,7 @@ from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.pairs import is_onsite, pair_vectors
 from deeph.physics.system import SYMBOLS, FloatArray
 from deeph.runtime.errors import DataError
+from deeph.runtime.threads import blas_threads
 from preprocess.inspect.report import Check, Verdict
 from preprocess.verify import check_finite, check_hermitian, check_one_basis, count_electrons
 
@@ -97,7 +98,8 @@ def check_overlap(data: Hamiltonian) -> Check:
         smallest, where = _lanczos_bound(data), "at Gamma at most (Lanczos)"
     else:
         few = [(x, y, z) for x in (0, 0.5) for y in (0, 0.5) for z in (0, 0.5)] if S.n_orbitals <= 300 else [(0.0, 0.0, 0.0)]
-        values = [float(np.linalg.eigvalsh(S.dense(np.array(k)).real)[0]) for k in few]
+        with blas_threads(S.n_orbitals):
+            values = [float(np.linalg.eigvalsh(S.dense(np.array(k)).real)[0]) for k in few]
         smallest = min(values)
         where = f"at k = ({', '.join(f'{x:g}' for x in few[int(np.argmin(values))])})"
     text = f"smallest eigenvalue {smallest:.2e} {where}"

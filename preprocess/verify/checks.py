@@ -9,6 +9,7 @@ from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.pairs import is_onsite
 from deeph.physics.system import SYMBOLS, FloatArray
 from deeph.runtime.errors import DataError
+from deeph.runtime.threads import blas_threads
 from preprocess.inspect.covariance import bond_violations
 from preprocess.readers.base import ReferenceBands
 from preprocess.verify.electrons import check_electrons, eigenvalues
@@ -45,14 +46,14 @@ def verify(data: Hamiltonian, level: Level, reference: ReferenceBands | None = N
     check_finite(data)
     if level == "off":
         return "not verified"
-    check_hermitian(data)
-    check_one_basis(data)
-    found = [check_overlap(data), check_orbitals(data), check_electrons(data)]
-    if level == "bands":
-        if data.H is None or reference is None:
-            found.append(f"not compared with bands ({'no H' if data.H is None else 'none were printed'})")
-        else:
+    with blas_threads(data.n_orbitals):
+        check_hermitian(data)
+        check_one_basis(data)
+        found = [check_overlap(data), check_orbitals(data), check_electrons(data)]
+        if level == "bands" and data.H is not None and reference is not None:
             found.append(check_bands(data, reference))
+        elif level == "bands":
+            found.append(f"not compared with bands ({'no H' if data.H is None else 'none were printed'})")
     return ", ".join(text for text in found if text)
 
 

@@ -258,8 +258,8 @@ def _pattern(records: Records, n: int) -> tuple[IntArray, IntArray]:
 
 def _skip_species(records: Records, n_species: int, *, one_record: bool) -> None:
     """The labels and the quantum numbers of their orbitals, which ``.ORB_INDX`` gives together with m and the radii."""
-    dtype = [("label", "S20", (1,)), ("valence", "f8", (1,)), ("n", "i4", (1,))]
-    names = records.fields("the species", [("all", dtype, (n_species,))])["all"]  # type: ignore[list-item]
-    for n in names["n"].ravel().tolist():
+    dtype = np.dtype([("label", "S20"), ("valence", "f8"), ("n", "i4")])
+    data = records.array("the species", "u1", n_species * dtype.itemsize)
+    for n in data.view(dtype.newbyteorder(records.order))["n"].tolist():
         for _ in range(1 if one_record else n):
             records.array("the orbitals of a species", "i4", 3 * n if one_record else 3)
