@@ -15,12 +15,12 @@ from aims_files import Run, add_eigenvalues, random_hamiltonian, write_bands, wr
 from aims_files import write_run as write_aims
 from fuzz import Case, converted, strike
 from openmx_files import unpack_run
-from preprocess.overlap.orb import read_orb
-from preprocess.overlap.pao import read_pao
-from preprocess.overlap.structure_file import read_structure_file
 from scipy.special import erfc
 
 from deeph.physics.pairs import is_onsite
+from preprocess.orbitals.orb import read_orb
+from preprocess.orbitals.pao import read_pao
+from preprocess.structure_files import read_structure_file
 from preprocess.verify import eigenvalues
 
 DATA = Path(__file__).parent / "data"

@@ -9,12 +9,12 @@ from abacus_files import write_run as write_abacus
 from aims_files import Run, add_eigenvalues, random_hamiltonian, write_bands, write_log
 from aims_files import write_run as write_aims
 from openmx_files import unpack_run
-from preprocess.overlap.orb import read_orb, read_orb_shells
-from preprocess.overlap.pao import read_pao
 
 from deeph.files.store import read_folder
 from deeph.runtime.errors import DataError
 from preprocess.discover import Job
+from preprocess.orbitals.orb import read_orb, read_orb_shells
+from preprocess.orbitals.pao import read_pao
 from preprocess.pipeline import Options, convert
 from preprocess.readers import abacus, aims, openmx
 from preprocess.readers.aims.input import Species, read_control

@@ -20,7 +20,7 @@ MAX_GRID_ERROR = 1e-6
 """Accepted relative difference of r and exp(log r); files show 1e-11."""
 MAX_NORM_ERROR = 0.1
 """Accepted |norm - 1| of a function; most files show 1e-3, coarse ones (Mo7.0) 0.015."""
-_CONTRACTION = re.compile(r"(?:[spdfg]\d+)+")
+_CONTRACTION = re.compile(r"(?:[spdfg]\d{1,2})+")
 
 
 def parse_contraction(text: str) -> tuple[int, ...]:
@@ -31,7 +31,7 @@ def parse_contraction(text: str) -> tuple[int, ...]:
     DataError
         If it is something else, or names a shell twice.
     """
-    counts = {"spdfg".index(l): int(n) for l, n in re.findall(r"([spdfg])(\d+)", text)}
+    counts = {"spdfg".index(l): int(n) for l, n in re.findall(r"([spdfg])(\d{1,2})", text)}
     if not _CONTRACTION.fullmatch(text) or len(re.findall(r"[spdfg]", text)) != len(counts) or min(counts.values()) < 1:
         raise DataError(f"basis {text!r}: expected the number of radial functions of each shell, such as s2p2d1 (no optimized s2>1)")
     return tuple(l for l in sorted(counts) for _ in range(counts[l]))

@@ -18,8 +18,8 @@ from preprocess.readers.abacus.log import Log
 from preprocess.readers.abacus.stru import Stru
 from preprocess.readers.common import one_basis
 
-MAX_ONSITE = 1e-4
-"""Largest accepted difference between the overlap of two functions of one atom and that in the matrix; real files agree to 1e-8."""
+MAX_ONSITE = 1e-3
+"""Largest accepted difference between the overlap of two functions of one atom and that in the matrix; real files show 1e-8."""
 
 
 class Orbital(NamedTuple):

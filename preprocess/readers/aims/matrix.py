@@ -104,7 +104,10 @@ def _read_h5(path: Path) -> FloatArray:
         with h5py.File(path, "r") as file:
             return np.asarray(file["sparse_matrix"][()], np.float64)
     except (OSError, KeyError, ValueError, TypeError) as error:
-        raise DataError(f"{path} is not a complete HDF5 file with 'sparse_matrix': {error}") from error
+        raise DataError(
+            f"{path} is not a complete HDF5 file with the numbers 'sparse_matrix': damaged, or run or copy interrupted; copy it again or "
+            "repeat the run"
+        ) from error
 
 
 def _read_text(path: Path) -> FloatArray:

@@ -127,12 +127,16 @@ def _settings(control: Control) -> dict[str, Any]:
     if kind not in ("fermi", "gaussian") or "k_grid" not in control.keywords or "k_offset" in control.keywords:
         return {}
     try:
-        mesh = {"k_grid": [integer(n) for n in control.keywords["k_grid"][:3]], "k_shift": [0.0, 0.0, 0.0]}
-        if kind == "fermi":
-            return {**mesh, "electronic_temperature_K": number(width) / KELVIN}
-        return {**mesh, "smearing": "gauss", "smearing_width_eV": number(width)}
+        n1, n2, n3 = (integer(n) for n in control.keywords["k_grid"][:3])
+        spread = number(width)
     except ValueError as error:
         raise DataError(f"{CONTROL}: k_grid or occupation_type is not understood: {error}") from error
+    if min(n1, n2, n3) < 1:
+        raise DataError(f"{CONTROL}: k_grid {n1} {n2} {n3}, expected at least one point along each direction")
+    mesh = {"k_grid": [n1, n2, n3], "k_shift": [0.0, 0.0, 0.0]}
+    if kind == "fermi":
+        return {**mesh, "electronic_temperature_K": spread / KELVIN}
+    return {**mesh, "smearing": "gauss", "smearing_width_eV": spread}
 
 
 def _to_blocks(system: System, basis: Basis, index: Index, values: FloatArray) -> tuple[PairBlocks, FloatArray]:

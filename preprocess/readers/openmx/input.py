@@ -12,7 +12,7 @@ from deeph.physics.units import OPENMX
 from deeph.runtime.errors import DataError
 from preprocess.readers.common import one_basis
 
-_PAO = re.compile(r"([A-Z][a-z]?)(\d+(?:\.\d+)?)[^-]*-((?:[spdf]\d+)+)")
+_PAO = re.compile(r"([A-Z][a-z]?)(\d+(?:\.\d+)?)[^-]*-((?:[spdf]\d{1,2})+)")
 _VPS = re.compile(r"([A-Z][a-z]?)(?:_|$)")
 
 
@@ -110,43 +110,44 @@ def read_structure(path: Path) -> tuple[System, list[Species], float]:
     """
     text = read_text(path)
     try:
-        n_atoms = integer(keyword(text, "Atoms.Number", "0"))
+        n_atoms = integer(keyword(text, "Atoms.Number", "0")[0])
         rows = _block(text, "Atoms.SpeciesAndCoordinates")[:n_atoms]
         species = read_species(text, n_atoms)
         unit = {"ang": 1.0, "au": OPENMX.bohr}
         cell = np.array([numbers(row[:3]) for row in _block(text, "Atoms.UnitVectors")[:3]]).reshape(3, 3)
-        cell *= unit[keyword(text, "Atoms.UnitVectors.Unit", "Ang").lower()]
+        cell *= unit[keyword(text, "Atoms.UnitVectors.Unit", "Ang")[0].lower()]
         table = np.array([numbers(row[2:7]) for row in rows]).reshape(n_atoms, -1)
-        kind = keyword(text, "Atoms.SpeciesAndCoordinates.Unit", "Ang").lower()
+        kind = keyword(text, "Atoms.SpeciesAndCoordinates.Unit", "Ang")[0].lower()
         positions = table[:, :3] @ cell if kind == "frac" else table[:, :3] * unit[kind]
-        charge = number(keyword(text, "scf.system.charge", "0"))
+        charge = number(keyword(text, "scf.system.charge", "0")[0])
+        system = System(cell, positions, np.array([s.number for s in species]))
     except (ValueError, KeyError, IndexError) as error:
         raise DataError(
             f"{path}: Atoms.Number, Atoms.UnitVectors, Atoms.SpeciesAndCoordinates or scf.system.charge are not understood: {error!r}"
         ) from error
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
-    return System(cell, positions, np.array([s.number for s in species])), species, float(table[:, 3:].sum()) - charge
+    return system, species, float(table[:, 3:].sum()) - charge
 
 
 def read_k_mesh(text: str) -> dict[str, Any]:
     """The k mesh of the self-consistent run, k = (n + shift)/grid with n = 0 .. grid - 1; empty where it is not known."""
-    solver = keyword(text, "scf.EigenvalueSolver", "cluster").lower()
-    grid = keyword(text, "scf.Kgrid", "").split()
+    solver = keyword(text, "scf.EigenvalueSolver", "cluster")[0].lower()
+    grid = keyword(text, "scf.Kgrid", "")
     if solver == "cluster":
         size = [1, 1, 1]
-    elif solver == "band" and len(grid) >= 3 and all(n.isdigit() and int(n) > 0 for n in grid[:3]):
+    elif solver == "band" and len(grid) >= 3 and all(re.fullmatch(r"[1-9]\d{0,5}", n) for n in grid[:3]):
         size = [int(n) for n in grid[:3]]
     else:
         return {}
-    if keyword(text, "scf.Generation.Kpoint", "regular").lower() != "regular":
+    if keyword(text, "scf.Generation.Kpoint", "regular")[0].lower() != "regular":
         return {}
     return {"k_grid": size, "k_shift": [0.0 if n % 2 else 0.5 for n in size]}
 
 
-def keyword(text: str, name: str, default: str) -> str:
+def keyword(text: str, name: str, default: str) -> list[str]:
     """The words after a keyword, without the comment; OpenMX ignores case."""
-    return next((" ".join(words[1:]) for _, words in lines_of_words(text) if words[0].lower() == name.lower() and words[1:]), default)
+    return next((words[1:] for _, words in lines_of_words(text) if words[0].lower() == name.lower() and words[1:]), [default])
 
 
 def _block(text: str, name: str) -> list[list[str]]:

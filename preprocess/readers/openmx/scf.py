@@ -41,7 +41,7 @@ def read_convergence(scfout: Path, text: str) -> Convergence:
         return Convergence()
     log = read_text(path)
     try:
-        criterion = number(keyword(text, "scf.criterion", "1e-6").split()[0])
+        criterion = number(keyword(text, "scf.criterion", "1e-6")[0])
         steps, residual = _of_out(log) if path == out else _of_std(log)
     except ValueError as error:
         raise DataError(f"{path}: the history of the self-consistent cycle, or scf.criterion, is not understood: {error}") from error

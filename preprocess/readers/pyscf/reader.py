@@ -111,7 +111,9 @@ def _load(path: Path) -> tuple[Run, dict[str, Any]]:
             if (version := info["format_version"]) == FORMAT_VERSION:
                 return Run(str(file["info"]), *(file[name] for name in Run._fields[1:])), info
     except Exception as error:  # numpy, zipfile and zlib have a dozen for a damaged archive
-        raise DataError(f"{path} is not a complete run file of save_run: {error}") from error
+        raise DataError(
+            f"{path} is not a complete run file of save_run: damaged, or run or copy interrupted; copy it again or repeat the run"
+        ) from error
     raise DataError(f"{path} has format version {version}, expected {FORMAT_VERSION}; write it again with this version of the package")
 
 
@@ -119,8 +121,8 @@ def _check_arrays(path: Path, run: Run, info: dict[str, Any]) -> None:
     """Each array has its kind of numbers and its dimensions, and all are finite."""
     n, n_k = len(np.atleast_1d(run.numbers)), len(np.atleast_1d(run.scf_k))
     wanted: dict[str, tuple[str, tuple[int | None, ...]]] = {
-        "cell": ("f", (3, 3)), "positions": ("f", (n, 3)), "numbers": ("iu", (n,)), "mesh": ("iu", (3,)), "H": ("c", (None,) * 4),
-        "S": ("c", (None,) * 4), "H0": ("c", (None,) * 4), "cells": ("iu", (None, 3)), "r": ("f", (None,) * 4),
+        "cell": ("f", (3, 3)), "positions": ("f", (n, 3)), "numbers": ("iu", (n,)), "mesh": ("iu", (3,)), "H": ("fc", (None,) * 4),
+        "S": ("fc", (None,) * 4), "H0": ("fc", (None,) * 4), "cells": ("iu", (None, 3)), "r": ("f", (None,) * 4),
         "moments": ("f", (None, 3)), "scf_k": ("f", (n_k, 3)), "scf_energies": ("f", (len(np.atleast_1d(run.H)), n_k, None)),
     }  # fmt: skip
     for name, (kinds, shape) in wanted.items():
