@@ -1,15 +1,20 @@
 """One run becomes one verified structure folder, completely or not at all, so that calling again resumes."""
 
+import hashlib
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
 
 from deeph.files.folders import FolderExistsError
 from deeph.files.legacy import is_legacy_folder, write_legacy
-from deeph.files.store import is_structure_folder, write_folder
+from deeph.files.store import is_structure_folder, read_info, write_folder
 from deeph.physics.hamiltonian import Hamiltonian
+from deeph.physics.system import System
 from deeph.runtime.errors import DataError, DeephError
 from preprocess.discover import Job
 from preprocess.readers import READERS, recognize
@@ -124,6 +129,36 @@ def _plan(job: Job, options: Options) -> Outcome:
         return kept
     outcome = done(job, *_read_verified(job, options))
     return outcome._replace(reason=f"{job.run} to {job.out}: {outcome.reason}")
+
+
+def structure_hash(system: System) -> str:
+    """Equal for equal cells, positions and elements: a file may move."""
+    content = b"".join(np.ascontiguousarray(x).tobytes() for x in (system.cell, system.positions, system.numbers))
+    return hashlib.sha256(content).hexdigest()
+
+
+def refuse_others(folder: Path, settings: Mapping[str, Any]) -> None:
+    """A folder that is there already and does not hold the same calculation is an error.
+
+    Parameters
+    ----------
+    folder : path
+        That is there.
+    settings : mapping
+        Sections of keys, and ``structure_sha256``, as :func:`structure_hash` gives it; kept in ``info.json`` under ``source``.
+
+    Raises
+    ------
+    DataError
+        If it is something else, or was calculated from another structure or with other settings.
+    """
+    if not is_structure_folder(folder):
+        raise DataError(f"{folder} exists already, but is no structure folder; remove it or choose another output")
+    there = read_info(folder).get("source", {}).get("settings", {})
+    changed = [f"{s}.{k}" for s, t in settings.items() if isinstance(t, dict) for k in t if there.get(s, {}).get(k) != t[k]]
+    changed += ["the structure"] if there.get("structure_sha256") != settings["structure_sha256"] else []
+    if changed:
+        raise DataError(f"{folder} was calculated with other settings ({', '.join(changed)}); choose another output, or --overwrite")
 
 
 def _existing(job: Job, options: Options) -> Outcome | None:

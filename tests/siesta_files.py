@@ -293,7 +293,10 @@ def write_texts(folder: Path, rows: Rows, label: str = "run", *, struct_out: boo
     (folder / f"{label}.XV").write_text("\n".join(xv) + "\n")
     if struct_out:
         out = ["".join(f"{x:18.9f}" for x in a) for a in system.cell] + [f"{system.n_atoms:12d}"]
-        out += [f"{1:3d}{z:6d}" + "".join(f"{x:18.9f}" for x in f) for z, f in zip(system.numbers.tolist(), system.fractional, strict=True)]
+        out += [
+            f"{kinds.index(z) + 1:3d}{z:6d}" + "".join(f"{x:18.9f}" for x in f)
+            for z, f in zip(system.numbers.tolist(), system.fractional, strict=True)
+        ]
         (folder / f"{label}.STRUCT_OUT").write_text("\n".join(out) + "\n")
 
 

@@ -18,7 +18,8 @@ from deeph.runtime.errors import DataError
 from preprocess.cli.preprocess import main
 from preprocess.readers import abacus, detect
 from preprocess.readers.abacus import bands as abacus_bands
-from preprocess.verify import eigenvalues, k_mesh, verify
+from preprocess.readers.kmesh import k_mesh
+from preprocess.verify import eigenvalues, verify
 
 HR, SR, RR = (f"data-{name}.csr" for name in ("HR-sparse_SPIN0", "SR-sparse_SPIN0", "rR-sparse"))
 

@@ -7,12 +7,15 @@ import sys
 
 import numpy as np
 import pytest
+from ase import Atoms
 
 import deeph
 from deeph.files.matrix_file import read_matrix
 from preprocess.orbitals.basis_files import read_basis
 from preprocess.orbitals.orb import read_orb
+from preprocess.overlap import job
 from preprocess.overlap.two_centre import TwoCentre
+from preprocess.overlap.write import Matrices
 from preprocess.readers import abacus, openmx, siesta
 from preprocess.structure_files import read_structure_file
 
@@ -82,7 +85,7 @@ def test_siesta_orbitals(shared_data, name):
     """S of the .ion file is SIESTA's own, which stores single precision."""
     folder = shared_data / "peers" / "siesta" / "Si"
     data = siesta.read(folder)
-    engine = TwoCentre(read_basis(data.system, [str(folder / name)]))
+    engine = TwoCentre(read_basis(data.system.numbers.tolist(), [str(folder / name)]))
     assert engine.basis.shells == data.basis.shells
     assert np.abs(engine.compute(data.system, "overlap", data.S.pairs).entries - data.S.entries).max() < 2e-6
 
@@ -132,3 +135,69 @@ def test_info_is_complete_json(shared_data, pao, tmp_path):
     assert info["orbits_quantity"] == 26
     assert info["spinful"] is False
     assert info["fermi_energy_eV"] is None
+
+
+@pytest.fixture
+def stacks(tmp_path):
+    """Structures of one and of two elements."""
+    graphene = [[0, 0, 5], [0, 1.42, 5]]
+    cell = [[2.46, 0, 0], [-1.23, 2.13, 0], [0, 0, 12]]
+    for n, symbols in enumerate(("CC", "SMo", "CC", "MoS", "SS")):
+        (tmp_path / "set" / f"{n}").mkdir(parents=True)
+        Atoms(symbols, graphene, cell=cell).write(tmp_path / "set" / f"{n}" / "POSCAR", format="vasp")
+    return tmp_path / "set"
+
+
+def contents(folder):
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_one_process_two_workers_and_mpirun_write_the_same_bytes(stacks, pao, tmp_path, mpirun):
+    """And each structure of the set is what it is alone; a row is written for each, and calling again skips them."""
+    basis = ["--basis", *(str(pao.parent / name) for name in ("C6.0.pao:s2p2d1", "Mo7.0.pao:s3p2d2", "S7.0.pao:s2p2d1"))]
+    options = [*basis, "--positions", "--kinetic"]
+    table = overlap(stacks, tmp_path / "one", *options)
+    overlap(stacks, tmp_path / "two", *options, "-j", 2)
+    command = [*mpirun, sys.executable, "-m", "preprocess.cli.overlap", str(stacks), str(tmp_path / "mpi"), *options]
+    shared = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert shared.returncode == 0, shared.stderr
+    overlap(stacks / "3" / "POSCAR", tmp_path / "alone", "--basis", *basis[2:], "--positions", "--kinetic")
+    one, two, mpi = (contents(tmp_path / name) for name in ("one", "two", "mpi"))
+    assert len(one) == 5 * 6
+    assert one == two == mpi
+    assert contents(tmp_path / "alone") == contents(tmp_path / "one" / "3")
+    assert [line.split()[:2] for line in table.splitlines()[:-1]] == [["ok", str(n)] for n in range(5)]
+    shutil.rmtree(tmp_path / "one" / "2")
+    assert "1 ok, 0 failed, 4 skipped" in overlap(stacks, tmp_path / "one", *options)
+    assert contents(tmp_path / "one") == two
+
+
+def test_what_is_there_is_kept_only_if_it_is_the_same(stacks, pao, tmp_path):
+    alone = stacks / "0" / "POSCAR"
+    out = tmp_path / "s"
+    overlap(alone, out, "--basis", f"{pao}:s1p1")
+    assert "is there already" in overlap(alone, out, "--basis", f"{pao}:s1p1")
+    message = overlap(alone, out, "--basis", f"{pao}:s2p1", "--positions", code=1)
+    assert "with other settings (overlap.basis, overlap.operators)" in message
+    overlap(alone, out, "--basis", f"{pao}:s2p1", "--positions", "--overwrite")
+    assert deeph.read_folder(out, positions=True).r is not None
+    alone.write_text(alone.read_text().replace("12.0", "13.0"))
+    assert "(the structure)" in overlap(alone, out, "--basis", f"{pao}:s2p1", "--positions", code=1)
+
+
+def test_a_full_disk_leaves_nothing(stacks, pao, tmp_path):
+    command = f"ulimit -f 20; exec {sys.executable} -m preprocess.cli.overlap {stacks} {tmp_path}/out --basis {pao}:s3p3d2"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "cannot be written: File too large" in done.stdout, done.stdout + done.stderr
+    assert not any(path.is_file() for path in (tmp_path / "out").rglob("*"))
+
+
+def test_the_tables_of_a_basis_are_made_once(stacks, pao, tmp_path, monkeypatch):
+    made = []
+    monkeypatch.setattr(job, "TwoCentre", lambda orbitals: made.append(tuple(orbitals)) or TwoCentre(orbitals))
+    job.engine_of.cache_clear()
+    work = job.OverlapJob(tuple(str(pao.parent / name) for name in ("C6.0.pao:s1", "Mo7.0.pao:s1", "S7.0.pao:s1")), Matrices())
+    outcomes = [work(one) for one in job.find_overlaps(stacks, tmp_path / "out")]
+    assert [outcome.status for outcome in outcomes] == ["ok"] * 5, outcomes
+    assert made == [(6,), (16, 42), (16,)]

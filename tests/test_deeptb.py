@@ -186,7 +186,7 @@ def test_eigenvalues(tmp_path, flat):
     with pytest.raises(DataError, match="do not fit to 2 frames"):
         deeptb.read_bands(path, back.system)
     (folder / "kpoints.npy").unlink()
-    with pytest.raises(DataError, match=r"no kpoints\.npy"):
+    with pytest.raises(DataError, match=r"has no kpoints\.npy: there"):
         deeptb.read_bands(path, back.system)
 
 
@@ -220,13 +220,41 @@ def damage_name(folder):
         h5["0/first block"] = np.zeros((2, 2))
 
 
+@pytest.mark.parametrize(("part", "accepted"), [(0.5e-3, True), (2e-3, False)])
+@pytest.mark.parametrize("scale", [1.0, 300.0])
+def test_accepted_asymmetry_is_a_part_of_the_largest_element(tmp_path, part, accepted, scale):
+    data = frame_data()
+    data = replace(data, H=replace(data.H, entries=np.float32(scale) * data.H.entries))
+    folder = write(tmp_path / "a", [data])
+    largest = np.abs(data.H.entries).max()
+
+    def skew(block):
+        block[0, 1] += part * largest
+        return block
+
+    edit(folder, "hamiltonians.h5", "0/0_0_0_0_0", skew)
+    if accepted:
+        assert deeptb.read(folder).H.hermiticity_error() == 0
+    else:
+        with pytest.raises(DataError, match="H differs from its Hermitian conjugate by"):
+            deeptb.read(folder)
+
+
+def twice(folder):
+    with h5py.File(folder / "overlaps.h5", "r+") as h5:
+        h5["0/00_0_0_0_0"] = h5["0/0_0_0_0_0"][()]
+
+
 DAMAGE = {
     "no overlap": (lambda f: (f / "overlaps.h5").unlink(), r"no overlaps\.h5"),
     "cut": (lambda f: (f / "hamiltonians.h5").write_bytes((f / "hamiltonians.h5").read_bytes()[:900]), r"hamiltonians\.h5"),
     "nan": (lambda f: edit(f, "hamiltonians.h5", "0/0_0_0_0_0", nan), r"hamiltonians\.h5: block 0_0_0_0_0 .* not finite"),
     "shape": (lambda f: edit(f, "overlaps.h5", "0/0_0_0_0_0", lambda b: b[:, :-1]), "not of the shape"),
     "skewed": (lambda f: edit(f, "hamiltonians.h5", "0/0_0_0_0_0", skewed), "differs from its Hermitian conjugate by"),
-    "name": (damage_name, "not named i_j_R1_R2_R3"),
+    "name": (damage_name, "a dataset .first block.; expected names i_j_R1_R2_R3"),
+    "complex": (lambda f: edit(f, "hamiltonians.h5", "0/0_0_0_0_0", lambda b: b + 1j), "type complex64 is not finite, or is not of"),
+    "twice": (twice, "two datasets for one block"),
+    "text": (lambda f: edit(f, "overlaps.h5", "0/0_0_0_0_0", lambda b: b.astype("S8")), r"overlaps\.h5"),
     "empty": (lambda f: edit_group(f, "0"), "has no blocks"),
     "gap": (lambda f: edit_group(f, "5"), "expected the groups"),
     "frames": (lambda f: edit_group(f, "1"), r"2 in overlaps\.h5, 1 in hamiltonians\.h5"),

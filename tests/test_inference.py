@@ -15,6 +15,7 @@ from deeph.config import ModelConfig
 from deeph.inference import predict, predict_folder
 from deeph.nn.fit import fit_model
 from deeph.physics.basis import Basis
+from deeph.physics.pairs import pair_vectors
 from deeph.physics.system import System
 from deeph.runtime.errors import DataError, ModelError
 from deeph.training.checkpoint import save_model
@@ -58,6 +59,23 @@ def test_folder_equals_memory(model, mini_graphene, tmp_path):
     assert read.H.entries.dtype == np.float32
     with pytest.raises(DataError, match="exists already"):
         predict_folder(model, mini_graphene, tmp_path / "out")
+
+
+def test_the_pairs_beyond_the_cutoffs_are_counted_once_each(mini_graphene, caplog):
+    """A message with their number; their blocks, and no others, are zero."""
+    model = fit_model(TINY, [mini_graphene]).eval()
+    length = np.linalg.norm(pair_vectors(mini_graphene.system, mini_graphene.S.pairs), axis=1)
+    lengths = np.unique(length.round(6))
+    predict(model, mini_graphene)
+    assert "beyond" not in caplog.text
+    for cutoff in (lengths[2] + 1e-3, lengths[1] + 1e-3):
+        caplog.clear()
+        model.cutoffs = dict.fromkeys(model.cutoffs, float(cutoff))
+        H = predict(model, mini_graphene).hamiltonian
+        far = length > cutoff
+        assert f"{far.sum() // 2} pairs lie beyond the cutoffs" in caplog.text
+        zero = [not block.any() for block in (H.take(np.array([n])) for n in range(H.n_pairs))]
+        assert zero == far.tolist()
 
 
 def test_refusals(model, mini_graphene):

@@ -11,13 +11,15 @@ from inspect_cases import verdicts, with_entries
 from openmx_files import unpack_run
 
 from deeph.files.store import write_folder
-from deeph.physics.blocks import energy_zero
-from deeph.physics.pairs import is_onsite, pair_vectors
-from deeph.physics.system import System
+from deeph.physics.basis import Basis
+from deeph.physics.blocks import PairBlocks, block_shapes, energy_zero
+from deeph.physics.hamiltonian import Hamiltonian
+from deeph.physics.pairs import is_onsite, neighbour_pairs, pair_vectors
+from deeph.physics.system import SYMBOLS, System
 from deeph.runtime.errors import DataError
 from preprocess.inspect import checks, subject
 from preprocess.inspect.report import Check, Report, to_json
-from preprocess.inspect.statistics import Kind, Summary, find_outliers
+from preprocess.inspect.statistics import Kind, Summary, find_outliers, summarize
 from preprocess.inspect.structure import structure_checks, structure_report
 from preprocess.inspect.subject import inspect_path
 
@@ -260,3 +262,50 @@ def test_thorough_checks_are_for_a_sample(dataset, monkeypatch):
     found = {check.name: check.text for check in subject.inspect_path(dataset).checks}
     assert found["electrons"].startswith("3 of 3 looked at, 10 in all")
     assert found["Hermitian"].startswith("10 of 10")
+
+
+def chain_of_two_elements(spin):
+    """Random Hermitian matrices with s, p and d shells, in an order of their own, on pairs of several lengths."""
+    rng = np.random.default_rng(3)
+    system = System(np.diag([9.0, 9.0, 2.6]), np.array([[0, 0, 0], [0.3, 0.2, 1.1]]), np.array([6, 8]))
+    basis = Basis({6: (0, 1, 2), 8: (1, 0, 1)}, spin)
+    pairs = neighbour_pairs(system, {6: 2.0, 8: 2.0})
+    matrices = []
+    for with_spin in (False, True):
+        components = 2 if with_spin and spin == "collinear" else 1
+        dtype = complex if with_spin and spin == "spinor" else float
+        blocks = PairBlocks.zeros(pairs, block_shapes(basis, system.numbers, pairs, spin=with_spin), components, dtype)
+        entries = rng.normal(size=blocks.entries.shape) + (1j * rng.normal(size=blocks.entries.shape) if dtype is complex else 0)
+        matrices.append(replace(blocks, entries=entries).hermitized())
+    return Hamiltonian(system, basis, *matrices)
+
+
+@pytest.mark.parametrize("spin", ["none", "collinear", "spinor"])
+def test_norms_of_all_shells_are_those_of_their_entries(spin):
+    """Root mean squares of H - mu S by shells and distance, entry by entry; both directions of a pair are counted."""
+    data = chain_of_two_elements(spin)
+    letters = {z: [f"{SYMBOLS[z]} {'spd'[l]}" for l in ls for _ in range(2 * l + 1)] for z, ls in data.basis.shells.items()}
+    mu, length = energy_zero(data.H, data.S), np.linalg.norm(pair_vectors(data.system, data.S.pairs), axis=1)
+    squares: dict[str, list[float]] = {}
+    for n, pair in enumerate(data.S.pairs):
+        left, right = (letters[int(data.system.numbers[atom])] for atom in pair[3:])
+        place = f"at {int(length[n] / 0.5) * 0.5:.1f}-{int(length[n] / 0.5) * 0.5 + 0.5:.1f} Angstrom" if length[n] else "on site"
+        H, S = data.H.take(np.array([n]))[:, 0], data.S.take(np.array([n]))[0, 0]
+        H = H - mu * (np.kron(np.eye(2), S) if spin == "spinor" else S)
+        for component in H:
+            for row, values in enumerate(component):
+                for column, value in enumerate(values):
+                    name = f"{left[row % len(left)]} - {right[column % len(right)]} {place}"
+                    squares.setdefault(name, []).append(abs(value) ** 2)
+    found = {kind.name: (total, count) for kind, (total, count) in summarize(data).norms.items()}
+    parts = 2 if spin == "spinor" else 1  # the four parts of an entry count as two, like those of two spins
+    assert set(found) == set(squares)
+    assert {"C d - O p at 1.0-1.5 Angstrom", "O p - O p on site", "C p - C d on site"} <= set(found)
+    for name, values in squares.items():
+        assert found[name] == (pytest.approx(sum(values)), len(values) // parts), name
+
+
+def test_norms_do_not_depend_on_how_the_spin_is_written(mini_graphene):
+    plain, spinor = (summarize(data).norms for data in (mini_graphene, mini_graphene.to_spinor()))
+    for kind, (total, count) in plain.items():
+        assert spinor[kind] == (pytest.approx(2 * total), 2 * count)

@@ -10,9 +10,10 @@ from scipy.linalg import eigh
 
 from deeph.physics.blocks import PairBlocks
 from deeph.physics.conventions import atom_order
+from deeph.physics.units import KELVIN
+from preprocess.readers.kmesh import k_mesh
 from preprocess.readers.openmx import reader as openmx
 from preprocess.readers.openmx.scfout import read_scfout
-from preprocess.verify import KELVIN, k_mesh
 
 
 def printed_moments(text: str) -> np.ndarray:

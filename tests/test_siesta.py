@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -30,9 +31,10 @@ from deeph.physics.units import KELVIN, SIESTA_4, SIESTA_5
 from deeph.runtime.errors import DataError
 from preprocess.cli.preprocess import main
 from preprocess.readers import candidates
+from preprocess.readers.kmesh import k_mesh, mesh_of_points
 from preprocess.readers.siesta import reader as siesta
-from preprocess.readers.siesta.bands import read_bands, read_line_bands, read_mesh_bands
-from preprocess.verify import check_bands, eigenvalues, verify
+from preprocess.readers.siesta.bands import read_bands, read_k_points, read_line_bands, read_mesh_bands
+from preprocess.verify import check_bands, count_electrons, eigenvalues, verify
 
 K = np.array([[0.0, 0.0, 0.0], [0.5, 1 / 3, 0.0], [0.5, -1 / 6, 0.25]])
 SINGLE = ("HSX 0", "HSX 2 single")
@@ -354,3 +356,56 @@ def test_gamma_point_run_of_a_crystal_is_refused(tmp_path):
 def test_runs_are_recognized(tmp_path):
     written(tmp_path / "run", rows_of(model(1), 1))
     assert candidates(tmp_path / "run") == {"siesta": "it holds run.HSX"}
+
+
+def test_an_iron_run_has_its_mesh_from_the_printed_points(shared_data):
+    """HSX version 1 has no mesh inside; that of the run is a permuted matrix. On a mesh of 2 x 2 x 2, 14.3 of 16 electrons are found."""
+    folder = shared_data / "peers" / "siesta" / "Fe-bcc-collinear"
+    data = siesta.read(folder)
+    assert data.source["k_grid"] == [9, 9, 9]
+    assert data.source["k_shift"] == [0.0, 0.0, 0.0]
+    found = count_electrons(data)
+    assert found.why_rough == ""
+    assert found.electrons == pytest.approx(16, abs=1e-6)
+    k, weights = read_k_points(folder / "fe.KP", data.system)  # as printed
+    occupied = 0.5 * (1 - np.tanh((eigenvalues(data, k) - data.fermi_energy) / (2 * KELVIN * data.source["electronic_temperature_K"])))
+    assert weights @ occupied.sum(axis=(0, 2)) == pytest.approx(15.99997, abs=1e-5)
+
+
+def test_printed_points_are_the_mesh_inside(silicon):
+    data = siesta.read(silicon)
+    assert mesh_of_points(*read_k_points(silicon / "Si.KP", data.system)) == {key: data.source[key] for key in ("k_grid", "k_shift")}
+
+
+def test_k_mesh_of_the_run(tmp_path, monkeypatch):
+    rows = rows_of(model(1), 1)
+    monkeypatch.setattr("siesta_files.K_CELL", np.array([[0, 3, 0], [0, 0, 1], [-2, 0, 0]]))
+    monkeypatch.setattr("siesta_files.K_SHIFT", np.array([0.5, 0, 0]))
+    assert mesh_of(siesta.read(written(tmp_path / "matrix", rows))) == ([2, 3, 1], [0.0, 0.5, 0.0])
+    folder = written(tmp_path / "points", rows, "HSX 1")
+    assert mesh_of(siesta.read(folder)) == (None, None)
+    k, _ = k_mesh([[2, 1, 0], [0, 3, 0], [0, 0, 1]], [0, 0.5, 0], fold=False)
+    write_eigenvalues(folder, k, np.zeros((1, len(k), 4)), rows)
+    assert mesh_of(siesta.read(folder)) == ([[2, 1, 0], [0, 3, 0], [0, 0, 1]], [0.0, 0.5, 0.0])
+    write_eigenvalues(folder, k[:-1], np.zeros((1, len(k) - 1, 4)), rows)
+    assert mesh_of(siesta.read(folder)) == (None, None)
+    (folder / "run.KP").write_text("6\n 1 0.0 0.0\n")
+    with pytest.raises(DataError, match=r"run\.KP is not a complete list of k points"):
+        siesta.read(folder)
+
+
+def mesh_of(data):
+    return data.source.get("k_grid"), data.source.get("k_shift")
+
+
+@pytest.mark.parametrize("layout", ["HSX 2", "HSX 0", "TSHS"])
+def test_an_infinite_fermi_level_is_not_known(tmp_path, layout):
+    """A run with HSetupOnly fills no states."""
+    rows = rows_of(model(1), 1)
+    rows = replace(rows, data=SimpleNamespace(**{**vars(rows.data), "fermi_energy": np.inf}))
+    folder = written(tmp_path / "run", rows, layout)
+    (folder / "run.EIG").write_text("         Infinity\n 4 1 0\n")
+    assert siesta.read(folder).fermi_energy is None
+    with pytest.raises(SystemExit, match="0"):
+        main(["--verify", "off", str(folder), str(tmp_path / "out")])
+    assert json.loads((tmp_path / "out" / "run" / "info.json").read_text())["fermi_energy_eV"] is None

@@ -4,6 +4,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 from siesta_files import model, rows_of, write_texts, written
@@ -11,6 +12,9 @@ from siesta_files import model, rows_of, write_texts, written
 from deeph.runtime.errors import DataError
 from preprocess.cli.preprocess import main
 from preprocess.readers.siesta import reader as siesta
+from preprocess.readers.siesta.files import read_geometry, read_orb_indx
+from preprocess.readers.siesta.matrix import read_matrices
+from preprocess.readers.siesta.species import check_species
 
 
 def patched(at: int, value: object):
@@ -79,12 +83,17 @@ DAMAGE = {
     "short list of orbitals": (lines_of("ORB_INDX", 9), "truncated or damaged"),
     "other orbitals": (another_basis, "4 orbitals in the matrices, but 1 in"),
     "part of a shell": (edited("ORB_INDX", "  1 -1  1  F", "  1  0  1  F"), "not a whole shell"),
-    "two bases": (edited("XV", "  2     1 ", "  2     6 "), "two bases for C"),
-    "two radii": (edited("ORB_INDX", "4.663  0  0  0    19", "4.600  0  0  0    19"), "two bases for C"),
+    "two bases": (edited("XV", "  2     1 ", "  2     6 "), "C has two bases"),
+    "two radii": (edited("ORB_INDX", "4.663  0  0  0    19", "4.600  0  0  0    19"), "C has two bases"),
     "short XV": (lines_of("XV", 6), "not a complete list"),
     "other atoms": (lambda folder: [edited("XV", " 3\n", " 2\n")(folder), lines_of("XV", 6)(folder)], "3 atoms in the matrices, but 2"),
     "ghost atoms": (edited("XV", "     6 ", "    -6 "), "ghost atoms"),
     "no elements": (removed("XV", "STRUCT_OUT"), "neither .XV nor .STRUCT_OUT"),
+    "another element": (
+        edited("XV", "  1     6 ", "  1    14 "),
+        "atom 1 is Si in .XV or .STRUCT_OUT, but its species 1, 'C', is C",
+    ),
+    "species exchanged": (edited("XV", "  2     1 ", "  1     1 "), "atom 2 is of species 1 in .XV or .STRUCT_OUT, but of species 2"),
     "cells disagree": (edited("STRUCT_OUT", "4.1", "4.2"), "different runs"),
     "no matrices": (removed("HSX"), "SaveHS true"),
     "two runs": (lambda folder: shutil.copy(folder / "run.HSX", folder / "other.HSX"), "2 .HSX files"),
@@ -129,3 +138,47 @@ def test_a_failed_conversion_leaves_nothing(tmp_path, capsys):
         main([str(folder), str(tmp_path / "out")])
     assert "truncated" in capsys.readouterr().out
     assert not list((tmp_path / "out").glob("*/*.h5"))
+
+
+def test_species_of_the_matrices_and_of_the_input(tmp_path):
+    folder = written(tmp_path, rows_of(model(1), 1))
+    assert read_matrices(folder / "run.HSX").species.tolist() == [1, 2, 1]
+    listed, orbitals = read_geometry(folder / "run.XV"), read_orb_indx(folder / "run.ORB_INDX")
+    with pytest.raises(DataError, match=r"atom 2 is of species 2 in \.XV or \.STRUCT_OUT, but of species 1"):
+        check_species(listed, orbitals, np.array([1, 1, 1]), [])
+    with pytest.raises(DataError, match="species 2, 'H', is He by the input"):
+        check_species(listed, orbitals, None, [{1: 6, 2: 2}])
+    misleading = [one._replace(label="Cs" if one.label == "C" else "top") for one in orbitals]
+    with pytest.raises(DataError, match="is Cs by the input or by its label"):
+        check_species(listed, misleading, None, [])
+    check_species(listed, misleading, None, [{1: 6, 2: 1}])  # the input decides
+    (folder / "run.fdf").write_text("%block ChemicalSpeciesLabel\n 1 14 C\n 2 1 H\n%endblock\n")
+    with pytest.raises(DataError, match=r"atom 1 is C in .*, 'C', is Si by the input"):
+        siesta.read(folder)
+
+
+@pytest.mark.parametrize(("label", "z"), [("Fe_up", 26), ("C1", 6), ("Cup", None), ("Oads", None), ("top", None), ("Xx", None), ("CH3", 6)])
+def test_elements_of_labels(tmp_path, label, z):
+    folder = written(tmp_path, rows_of(model(1), 1))
+    listed, orbitals = read_geometry(folder / "run.XV"), read_orb_indx(folder / "run.ORB_INDX")
+    named = [one._replace(label=label) for one in orbitals]
+    if z in (6, None):
+        check_species(listed._replace(numbers=np.full(3, 6)), named, None, [])
+    if z is not None:
+        with pytest.raises(DataError, match="by its label"):
+            check_species(listed._replace(numbers=np.full(3, 7)), named, None, [])
+
+
+def test_what_is_missing_beside_a_netcdf_file(tmp_path, capsys):
+    folder = written(tmp_path / "run", rows_of(model(1), 1), "nc")
+    for suffix in ("ORB_INDX", "XV", "STRUCT_OUT"):
+        (folder / f"run.{suffix}").unlink()
+    with h5py.File(folder / "C.ion.nc", "w") as file:
+        file["orb"] = 1.0
+    (folder / "Rho.grid.nc").write_bytes(b"CDF\1 a grid")
+    assert siesta.detect(folder) == "it holds run.nc"
+    with pytest.raises(SystemExit, match="1"):
+        main([str(folder), str(tmp_path / "out")])
+    assert "run.ORB_INDX is missing: it lists the orbitals of the matrices" in capsys.readouterr().out
+    (folder / "run.nc").unlink()
+    assert siesta.detect(folder) is None

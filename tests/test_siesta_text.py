@@ -14,6 +14,7 @@ from preprocess.overlap.two_centre import TwoCentre
 from preprocess.readers import siesta
 from preprocess.readers.siesta.bands import read_bands
 from preprocess.readers.siesta.fdf import read_fdf
+from preprocess.readers.siesta.files import read_orb_indx
 from preprocess.structures.inputs.siesta import input_files
 from preprocess.structures.settings import Settings
 from preprocess.verify import check_bands, eigenvalues
@@ -129,7 +130,7 @@ WRONG = {
     "vectors": (WHOLE.replace(" 1.250000000000000 \n", " 1.250000000000000\n 1 1 1\n"), "expected 3"),
     "origin": (WHOLE + "AtomicCoordinatesOrigin COP\n", "AtomicCoordinatesOrigin COP"),
     "no atoms": (WHOLE.replace("AtomicCoordinatesAnd", "Other"), "no block AtomicCoordinates"),
-    "missing file": (WHOLE + "%include other.fdf\n", "other.fdf, included by"),
+    "missing file": (WHOLE + "%include other.fdf\n", "run.fdf includes it"),
     "loop": (WHOLE + "%include run.fdf\n", "includes itself"),
     "no name": (WHOLE + "%include\n", "no file name"),
 }
@@ -185,6 +186,42 @@ def test_band_points_in_units_of_pi_over_a(run):
     write_bands(folder / "run.bands", cartesian, eigenvalues(rows.data, PATH), lines=False)
     data = siesta.read(folder)
     check_bands(data, read_bands(folder, data.system))
+
+
+def test_band_lines_in_capitals_with_fortran_exponents_and_dos_line_ends(tmp_path):
+    rows = rows_of(model(1), 1)
+    write_texts(tmp_path, rows)
+    write_line_bands(tmp_path, rows)
+    text = LINES.replace("0.5 0.5 0.2", "5.d-1 0.5D0 .2d+00").replace("\\Gamma", "").upper()
+    (tmp_path / "run.fdf").write_text(text, newline="\r\n")
+    assert b"\r\n" in (tmp_path / "run.fdf").read_bytes()
+    for name in ("bands", "XV", "ORB_INDX"):
+        path = tmp_path / f"run.{name}"
+        path.write_text(path.read_text(), newline="\r\n")
+    assert np.abs(read_bands(tmp_path, rows.data.system).k - PATH).max() < 1e-14
+    assert len(read_orb_indx(tmp_path / "run.ORB_INDX")) == 3
+
+
+@pytest.mark.parametrize(("error", "fits"), [(1e-5, True), (4e-5, False)])
+@pytest.mark.parametrize("lines", [True, False])
+def test_rounded_points_of_a_long_path(tmp_path, lines, error, fits):
+    """Printed lengths are rounded, and differ with the constants, in proportion to the path: here one 60 times as long as a zone."""
+    rows = rows_of(model(1), 1)
+    write_texts(tmp_path, rows)
+    cartesian = 60 * PATH @ (2 * np.pi * np.linalg.inv(rows.data.system.cell / BOHR).T)
+    before = np.cumsum(np.linalg.norm(np.diff(cartesian, axis=0, prepend=cartesian[:1]), axis=1))[:, None] if lines else cartesian
+    assert 20 < np.abs(before).max() < 300
+    before = before + error * (1 + np.abs(before).max()) * np.eye(len(PATH))[3][:, None]
+    name = "BandLines" if lines else "BandPoints"
+    k = [f"{n if lines else ''} {x} {y} {z}" for n, (x, y, z) in zip([1, 1, 1, 1, 1], 60 * PATH, strict=True)]
+    block = "\n".join([f"%block {name}", *k, "%endblock"])
+    (tmp_path / "run.fdf").write_text(f"BandLinesScale ReciprocalLatticeVectors\n{block}\n")
+    write_bands(tmp_path / "run.bands", before, np.zeros((1, 5, 4)) + np.arange(4), lines=lines)
+    if fits:
+        assert np.abs(read_bands(tmp_path, rows.data.system).k - 60 * PATH).max() < 1e-12
+    else:
+        with pytest.raises(DataError, match="do not fit together"):
+            read_bands(tmp_path, rows.data.system)
 
 
 @pytest.mark.parametrize(

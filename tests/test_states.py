@@ -215,7 +215,7 @@ def test_norm_of_densities_on_a_grid(shared_data, tmp_path, case, basis):
     from preprocess.orbitals.basis_files import read_basis
 
     data = hermitian(openmx.read(shared_data / "openmx" / case))
-    write_orbitals(tmp_path / "o.h5", read_basis(data.system, [str(shared_data / "openmx" / "PAO" / b) for b in basis]))
+    write_orbitals(tmp_path / "o.h5", read_basis(data.system.numbers.tolist(), [str(shared_data / "openmx" / "PAO" / b) for b in basis]))
     k = np.array([1 / 3, 1 / 3, 0])
     n = int(data.n_electrons) // (1 if case == "mos2_soc" else 2)
     levels = Eigensolver(bands=(n - 1, n))(data)(k)

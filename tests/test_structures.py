@@ -1,7 +1,11 @@
 """Supercells, layers, perturbations, defects and frames: counts, distances, seeds."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
+from ase import Atoms
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -333,3 +337,18 @@ def test_damaged_trajectories(tmp_path):
 def test_slices_that_are_none(text):
     with pytest.raises(UsageError, match="expected START:STOP:STEP"):
         parse_slice(text)
+
+
+def test_each_process_of_mpirun_reads_its_own_file(tmp_path, mpirun):
+    """ASE would hand what the first process reads to all of them."""
+    for n, symbol in enumerate(("C", "Si")):
+        Atoms(symbol, cell=np.eye(3) * (3 + n), pbc=True).write(tmp_path / f"run@{n}.vasp", format="vasp")
+        Atoms(symbol, cell=np.eye(3) * (3 + n), pbc=True).write(tmp_path / f"run@{n}.xyz", format="extxyz")
+    code = (
+        "import sys; from mpi4py import MPI; from pathlib import Path; from deeph.physics.system import read_structure;"
+        "from preprocess.structures.trajectory import read_frames; n = MPI.COMM_WORLD.rank; file = Path(sys.argv[1]) / f'run@{n}';"
+        "one = read_structure(file.with_suffix('.vasp')); _, two = next(read_frames(file.with_suffix('.xyz'), slice(0, 1)));"
+        "sys.exit(one.symbols != [['C'], ['Si']][n] or two.symbols != one.symbols)"
+    )
+    done = subprocess.run([*mpirun, sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -38,7 +38,7 @@ class Hamiltonian:
     r : PairBlocks or None
         Position matrices x, y, z in Angstrom, relative to the lattice origin.
     fermi_energy : float or None
-        eV, on the same energy zero as H.
+        eV, on the same energy zero as H; None where it is not known. Infinity or NaN, which a code writes that filled no states, is None.
     n_electrons : float or None
         Valence electrons per cell, both spins.
     source : mapping
@@ -64,6 +64,8 @@ class Hamiltonian:
     predicted: bool = False
 
     def __post_init__(self) -> None:
+        if self.fermi_energy is not None and not np.isfinite(self.fermi_energy):
+            object.__setattr__(self, "fermi_energy", None)
         if unknown := set(self.extra) - set(EXTRA):
             raise DataError(f"further matrices {sorted(unknown)}: expected {', '.join(EXTRA)}")
         if self.moments is not None and np.shape(self.moments) != (self.system.n_atoms, 3):

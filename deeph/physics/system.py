@@ -120,8 +120,9 @@ def read_structure(path: str | Path) -> System:
         raise DataError(f"no structure file at {path}")
     from ase.io import read
 
-    try:
-        atoms = read(path, format="vasp" if path.suffix == ".vasp" or path.name.startswith("POSCAR") else None)
+    form = "vasp" if path.suffix == ".vasp" or path.name.startswith("POSCAR") else None
+    try:  # under mpirun ASE gives every process what the first one reads, unless it is told not to
+        atoms = read(path, format=form, parallel=False, do_not_split_by_at_sign=True)
     except Exception as error:
         raise DataError(f"{path} could not be read as a structure: {error}") from error
     return System.from_ase(atoms)

@@ -4,10 +4,15 @@ import argparse
 import sys
 import time
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from deeph.cli.common import make_parser, run_command
-from deeph.runtime.errors import DataError, UsageError
+from deeph.runtime.errors import UsageError
+
+if TYPE_CHECKING:
+    from preprocess.discover import Job
+    from preprocess.overlap.job import OverlapJob
+    from preprocess.overlap.two_centre import Operator
 
 EPILOG = """\
 examples:
@@ -15,8 +20,9 @@ examples:
   deeph-overlap MATBG.dat --basis DFT_DATA/PAO overlap/matbg              the input file names the basis
   deeph-overlap STRU --basis Mo.orb S.orb overlap/mos2 --positions        ABACUS orbitals; r, too
   deeph-overlap si.cif --basis Si.ion.xml overlap/si                      SIESTA orbitals
-  deeph-overlap set/ --basis C6.0.pao:s2p2d1 overlap/                     every structure below set/
+  deeph-overlap set/ --basis C6.0.pao:s2p2d1 overlap/ -j 8                every structure below set/, eight at a time
 
+What is there already is skipped, so the same command resumes; mpirun and srun share the structures of a folder.
 No DFT run is needed. Next: deeph-infer MODEL overlap/twisted predicted/"""
 
 
@@ -40,7 +46,8 @@ def parser() -> argparse.ArgumentParser:
     out.add_argument(
         "--cutoff", type=float, metavar="ANGSTROM", help="blocks of all pairs up to this distance; default: those that overlap"
     )
-    out.add_argument("--threads", type=int, default=1, metavar="N", help="number of threads (default 1)")
+    out.add_argument("-j", "--jobs", type=int, default=1, metavar="N", help="number of structures at the same time (default 1)")
+    out.add_argument("--threads", type=int, default=1, metavar="N", help="number of threads of each (default 1)")
     out.add_argument("--overwrite", action="store_true", help="replace what is there already")
     return out
 
@@ -51,56 +58,35 @@ def main(argv: list[str] | None = None) -> NoReturn:
 
 
 def _overlap(args: argparse.Namespace) -> int:
-    from preprocess.structure_files import find_structure_files
-
     if args.out is None:  # --basis FILE... OUT: the list of files has taken the last word
         if len(args.basis) < 2:
             raise UsageError("no output folder: expected deeph-overlap STRUCTURE --basis FILE... OUT")
         args.out = Path(args.basis.pop())
-    if args.threads < 1 or (args.cutoff is not None and not args.cutoff > 0):
-        raise UsageError(f"--threads {args.threads}, --cutoff {args.cutoff}: expected positive numbers")
-    several = args.structure.is_dir()
-    files = find_structure_files(args.structure)
-    outputs = [
-        args.out / (f.parent.relative_to(args.structure) if f.parent != args.structure else f.stem) if several else args.out for f in files
-    ]
-    existing = [out for out in outputs if out.exists()]
-    if existing and not args.overwrite:
-        raise DataError(f"{existing[0]} exists already; remove it, choose another output, or give --overwrite")
-    for file, out in zip(files, outputs, strict=True):
-        _one(args, file, out)
-    return 0
+    if min(args.threads, args.jobs) < 1 or (args.cutoff is not None and not args.cutoff > 0):
+        raise UsageError(f"--threads {args.threads}, -j {args.jobs}, --cutoff {args.cutoff}: expected positive numbers")
+
+    from preprocess.cli.table import run_jobs
+    from preprocess.overlap.job import OverlapJob, find_overlaps
+    from preprocess.overlap.write import Matrices
+
+    asked: dict[Operator, bool] = {"overlap": True, "kinetic": args.kinetic, "position": args.positions, "gradient": args.gradient}
+    wanted = Matrices(tuple(name for name, yes in asked.items() if yes), args.spin, args.cutoff)
+    work = OverlapJob(tuple(args.basis), wanted, args.threads, args.overwrite)
+    if args.structure.is_dir():
+        return run_jobs(lambda: find_overlaps(args.structure, args.out), work, args.jobs, quiet=args.quiet)
+    return _one(work, *find_overlaps(args.structure, args.out))
 
 
-def _name(file: Path, root: Path) -> Path:
-    """Outputs are named after the folders of the structures."""
-    return Path(file.stem) if file.parent == root else file.parent.relative_to(root)
-
-
-def _one(args: argparse.Namespace, file: Path, out: Path) -> None:
-    """The matrices of one structure."""
-    from preprocess.orbitals.basis_files import read_basis
-    from preprocess.overlap.two_centre import Operator, TwoCentre
-    from preprocess.overlap.write import write_overlap
-    from preprocess.structure_files import read_structure_file
+def _one(work: "OverlapJob", job: "Job") -> int:
+    """A single structure: its error ends the command."""
+    from deeph.files.folders import remove_leftovers
 
     start = time.perf_counter()
-    wanted: dict[Operator, bool] = {"overlap": True, "kinetic": args.kinetic, "position": args.positions, "gradient": args.gradient}
-    structure = read_structure_file(file)
-    engine = TwoCentre(read_basis(structure.system, args.basis, structure.basis_names))
-    n_blocks = write_overlap(
-        out,
-        structure,
-        engine,
-        operators=[name for name, yes in wanted.items() if yes],
-        spin=args.spin,
-        cutoff=args.cutoff,
-        n_threads=args.threads,
-        overwrite=args.overwrite,
-    )
-    names = ", ".join(orbitals.source for orbitals in engine.orbitals.values())
-    seconds = time.perf_counter() - start
-    sys.stdout.write(f"{out}: {structure.system.n_atoms} atoms, {n_blocks} blocks ({names}), {seconds:.1f} s\n")
+    remove_leftovers(job.out.parent)
+    outcome = work.compute(job)
+    words = f"{outcome.reason}, {time.perf_counter() - start:.1f} s"
+    sys.stdout.write(f"{outcome.reason if outcome.status == 'skipped' else f'{job.out}: {words}'}\n")
+    return 0
 
 
 if __name__ == "__main__":

@@ -9,13 +9,16 @@ from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.pairs import is_onsite, pair_vectors
 from deeph.physics.system import SYMBOLS, FloatArray
 from deeph.runtime.errors import DataError
-from preprocess.inspect.report import Check
-from preprocess.verify import MAX_ELECTRON_ERROR, check_electrons, check_finite, check_hermitian
+from deeph.runtime.threads import blas_threads
+from preprocess.inspect.report import Check, Verdict
+from preprocess.verify import check_finite, check_hermitian, check_one_basis, count_electrons
 
 MAX_DENSE = 3000
 """Largest dimension for which the smallest eigenvalue of S is computed exactly."""
 NORMALIZATION = 0.05
 """Accepted error of the norm of an orbital; OpenMX's own Mo7.0 orbitals are normalized to 0.015."""
+MAX_DENSITY_ERROR = 1e-3
+"""Accepted error of the electrons in the density matrix, as a part of all."""
 SMALL_OVERLAP = 1e-6
 """Below this eigenvalue of S, errors of single precision in S move bands."""
 
@@ -71,6 +74,10 @@ def check_normalization(data: Hamiltonian) -> Check:
     error = float(max(np.abs(d - 1).max() for d in diagonal))
     if error > NORMALIZATION:
         return Check("normalization", "bad", f"S_aa differs from 1 by {error:.1e}: no overlap, or orbitals that are not normalized", error)
+    try:
+        check_one_basis(data)
+    except DataError as other_basis:
+        return Check("normalization", "bad", str(other_basis), error)
     return Check("normalization", "ok", f"S_aa = 1 to {error:.0e}", error)
 
 
@@ -91,7 +98,8 @@ def check_overlap(data: Hamiltonian) -> Check:
         smallest, where = _lanczos_bound(data), "at Gamma at most (Lanczos)"
     else:
         few = [(x, y, z) for x in (0, 0.5) for y in (0, 0.5) for z in (0, 0.5)] if S.n_orbitals <= 300 else [(0.0, 0.0, 0.0)]
-        values = [float(np.linalg.eigvalsh(S.dense(np.array(k)).real)[0]) for k in few]
+        with blas_threads(S.n_orbitals):
+            values = [float(np.linalg.eigvalsh(S.dense(np.array(k)).real)[0]) for k in few]
         smallest = min(values)
         where = f"at k = ({', '.join(f'{x:g}' for x in few[int(np.argmin(values))])})"
     text = f"smallest eigenvalue {smallest:.2e} {where}"
@@ -159,12 +167,13 @@ def check_electron_count(data: Hamiltonian) -> Check:
         missing = "no H" if data.H is None else "the Fermi level or the number of electrons is unknown"
         return Check("electrons", "note", f"not counted: {missing}")
     try:
-        found = check_electrons(data)
+        found = count_electrons(data)
     except DataError as error:
         return Check("electrons", "bad", str(error))
-    if not found:
+    if found is None:
         return Check("electrons", "note", f"not counted: {data.H_bloch.n_orbitals} orbitals are too many to diagonalize here")
-    return Check("electrons", "ok", found)
+    verdict: Verdict = "ok" if found.fits else "warning" if found.why_rough else "bad"
+    return Check("electrons", verdict, str(found), found.electrons)
 
 
 def check_density(data: Hamiltonian) -> Check:
@@ -175,7 +184,7 @@ def check_density(data: Hamiltonian) -> Check:
     if data.n_electrons is None:
         return Check("density", "note", f"the density matrix holds {count:.4f} electrons; their number is not recorded", count)
     error = abs(count - data.n_electrons)
-    if error > MAX_ELECTRON_ERROR * data.n_electrons:
+    if error > MAX_DENSITY_ERROR * data.n_electrons:
         expected = f"expected {data.n_electrons:g}; it should be that of one spin where spin is none"
         return Check("density", "bad", f"the density matrix holds {count:.4f} electrons, {expected}", count)
     return Check("density", "ok", f"the density matrix holds {data.n_electrons:g} electrons to {max(error, 1e-9):.0e}", count)

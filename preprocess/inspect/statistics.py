@@ -49,7 +49,7 @@ class Summary:
     numbers : dict
         Single numbers by name: shortest bond, mu, Fermi level.
     norms : dict of Kind to (sum of squares, count)
-        Of the entries of H - mu S, eV^2.
+        Of the entries of H - mu S, eV^2; those of both spins, and of their coupling, count as two.
     lengths : (n,) array
         Number of pairs in each bin of the distance.
     labels : dict
@@ -96,11 +96,12 @@ def summarize(data: Hamiltonian) -> Summary:
 
 
 def _norms(data: Hamiltonian, length: FloatArray) -> dict[Kind, tuple[float, int]]:
-    """Squares of the entries of H - mu S by shells and distance."""
+    """Squares of the entries of H - mu S by shells and distance, for each of two spins: H without spin has the same as its spinor form."""
     out: dict[Kind, tuple[float, int]] = {}
     if data.H is None:
         return out
     numbers, mu = data.system.numbers, energy_zero(data.H, data.S)
+    n_spins = 1 if data.basis.spin == "none" else 2
     codes = np.column_stack([numbers[data.S.pairs[:, 3:]], np.where(is_onsite(data.S.pairs), -1, (length / BIN).astype(int))])
     for zi, zj, place in np.unique(codes, axis=0).tolist():
         members = np.flatnonzero((codes == (zi, zj, place)).all(axis=1))
@@ -114,7 +115,7 @@ def _norms(data: Hamiltonian, length: FloatArray) -> dict[Kind, tuple[float, int
             for lb, b in _starts(data.basis.shells[zj]):
                 part = squares[a : a + 2 * la + 1, b : b + 2 * lb + 1]
                 total, count = out.get(kind := Kind(zi, la, zj, lb, place), (0.0, 0))
-                out[kind] = (total + float(part.sum()), count + part.size * n)
+                out[kind] = (total + float(part.sum()), count + part.size * n * n_spins)
     return out
 
 

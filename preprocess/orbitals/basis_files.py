@@ -1,10 +1,10 @@
 """Which file holds the orbitals of which element."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from deeph.physics.orbitals import Orbitals
-from deeph.physics.system import SYMBOLS, System
+from deeph.physics.system import SYMBOLS
 from deeph.runtime.errors import DataError
 from preprocess.orbitals.gto import read_gto
 from preprocess.orbitals.ion import read_ion
@@ -14,18 +14,22 @@ from preprocess.orbitals.pao import read_pao
 EXPECTED = "expected FILE.pao:s2p2d1, FILE.orb, FILE.ion, FILE.ion.xml, FILE.ion.nc, a folder of .pao files, or gto:NAME"
 
 
-def read_basis(system: System, specifications: Sequence[str], names: Mapping[int, str] | None = None) -> dict[int, Orbitals]:
+def read_basis(
+    elements: Iterable[int], specifications: Sequence[str], names: Mapping[int, str] | None = None, *, unused: bool = False
+) -> dict[int, Orbitals]:
     """The orbitals of every element of a structure.
 
     Parameters
     ----------
-    system : System
-        The structure.
+    elements : iterable of int
+        Atomic numbers.
     specifications : sequence of str
         Basis files as the command line gives them: ``C6.0.pao:s2p2d1``, ``C_gga_8au_100Ry_2s2p1d.orb``, ``C.ion.xml``, ``gto:cc-pvdz`` (all
         elements), or a folder that holds the ``.pao`` files which ``names`` asks for.
     names : mapping of atomic number to str, optional
         What the structure's own input file says of the basis, such as ``{6: "C6.0-s2p2d1"}``.
+    unused : bool
+        Leave out orbitals of other elements instead of refusing them.
 
     Returns
     -------
@@ -36,17 +40,17 @@ def read_basis(system: System, specifications: Sequence[str], names: Mapping[int
     DataError
         If a file is missing or damaged, an element has no or two bases, or a file fits to no element.
     """
-    wanted = list(dict.fromkeys(system.numbers.tolist()))
+    wanted = list(dict.fromkeys(elements))
     found: dict[int, Orbitals] = {}
     for specification in specifications:
         orbitals = _read(specification, wanted, names or {})
         for one in orbitals:
-            other = found.setdefault(one.number, one)
-            if other is not one:
-                raise DataError(f"two bases for {SYMBOLS[one.number]}: {other.source} and {one.source}; expected one an element")
-    unused, missing = ([SYMBOLS[z] for z in zs] for zs in (sorted(set(found) - set(wanted)), sorted(set(wanted) - set(found))))
-    if unused:
-        raise DataError(f"orbitals of {', '.join(unused)}, but the structure holds {', '.join(SYMBOLS[z] for z in wanted)}; leave them out")
+            first = found.setdefault(one.number, one)
+            if first is not one:
+                raise DataError(f"two bases for {SYMBOLS[one.number]}: {first.source} and {one.source}; expected one an element")
+    other, missing = ([SYMBOLS[z] for z in zs] for zs in (sorted(set(found) - set(wanted)), sorted(set(wanted) - set(found))))
+    if other and not unused:
+        raise DataError(f"orbitals of {', '.join(other)}, but the structure holds {', '.join(SYMBOLS[z] for z in wanted)}; leave them out")
     if missing:
         raise DataError(f"no orbitals for {', '.join(missing)}; add their files to --basis")
     return {z: found[z] for z in wanted}

@@ -1,7 +1,8 @@
 """Overlap-only structure folders, filled block by block."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -26,16 +27,33 @@ FILES: dict[Operator, str] = {
 }
 
 
+class Matrices(NamedTuple):
+    """What is wanted of a structure.
+
+    Attributes
+    ----------
+    operators : tuple of {"overlap", "kinetic", "position", "gradient"}
+        Which matrices; the overlap has to be among them.
+    spin : {"none", "collinear", "spinor"}
+        Kind of the H that is to be predicted; the overlap has no spin.
+    cutoff : float or None
+        Blocks of all pairs up to this distance in Angstrom (zero where orbitals do not overlap), instead of those that overlap.
+    """
+
+    operators: tuple[Operator, ...] = ("overlap",)
+    spin: Spin = "none"
+    cutoff: float | None = None
+
+
 def write_overlap(
     folder: Path,
     structure: Structure,
     engine: TwoCentre,
+    wanted: Matrices,
     *,
-    operators: Sequence[Operator] = ("overlap",),
-    spin: Spin = "none",
-    cutoff: float | None = None,
     n_threads: int = 1,
     overwrite: bool = False,
+    settings: Mapping[str, Any] | None = None,
 ) -> int:
     """Compute matrices and write them as a structure folder, with the orbitals; blocks go to the files as they are made.
 
@@ -47,14 +65,14 @@ def write_overlap(
         The atoms.
     engine : TwoCentre
         The orbitals of their elements.
-    operators : sequence of {"overlap", "kinetic", "position", "gradient"}
-        Which matrices; the overlap has to be among them.
-    spin : {"none", "collinear", "spinor"}
-        Kind of the H that is to be predicted; the overlap has no spin.
-    cutoff : float, optional
-        Blocks of all pairs up to this distance in Angstrom (zero where orbitals do not overlap), instead of those that overlap.
+    wanted : Matrices
+        Which matrices of it.
     n_threads : int
         Number of threads.
+    overwrite : bool
+        Whether to replace what is there.
+    settings : mapping, optional
+        Recorded in ``info.json``.
 
     Returns
     -------
@@ -70,26 +88,27 @@ def write_overlap(
     system = structure.system.permuted(order)
     basis = engine.basis.restricted(system.numbers)
     radii = {z: engine.orbitals[z].radius for z in basis.shells}
-    pairs = neighbour_pairs(system, radii if cutoff is None else dict.fromkeys(radii, cutoff / 2))
+    pairs = neighbour_pairs(system, radii if wanted.cutoff is None else dict.fromkeys(radii, wanted.cutoff / 2))
     shapes = block_shapes(basis, system.numbers, pairs, spin=False)
     atoms = [engine.orbitals[z].n_electrons for z in system.numbers.tolist()]
     neutral = None if None in atoms else float(sum(n for n in atoms if n is not None))
     description = Hamiltonian(
         system,
-        type(basis)(basis.shells, spin),
+        type(basis)(basis.shells, wanted.spin),
         PairBlocks.zeros(np.zeros((0, 5), np.int64), np.zeros((0, 2), np.int64)),
         n_electrons=neutral if structure.n_electrons is None else structure.n_electrons,
         source={
             "code": "two-centre integrals",
             "basis": {SYMBOLS[z]: engine.orbitals[z].source for z in basis.shells},
             "orbital_radii": {SYMBOLS[z]: radius for z, radius in radii.items()},
+            **({} if settings is None else {"settings": settings}),
         },
     )
     with new_folder(folder, overwrite=overwrite) as temporary:
         write_poscar(temporary / "POSCAR", system)
         write_info(temporary, description, order)
         write_orbitals(temporary / ORBITALS, {z: engine.orbitals[z] for z in basis.shells})
-        for operator in operators:
+        for operator in wanted.operators:
             with MatrixWriter(temporary / FILES[operator], pairs, shapes, COMPONENTS[operator], np.float64) as writer:
                 engine.fill(system, operator, writer.blocks, n_threads)
     return len(pairs)

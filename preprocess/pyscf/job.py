@@ -1,6 +1,5 @@
 """PySCF runs from settings: each structure of a set is calculated, verified and written, completely or not at all."""
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -8,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from deeph.files.store import is_structure_folder, read_info, write_folder
+from deeph.files.store import is_structure_folder, write_folder
 from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.system import NUMBERS, System
 from deeph.runtime.errors import DataError, UsageError
 from preprocess.discover import Job
-from preprocess.pipeline import Outcome, attempt, done
+from preprocess.pipeline import Outcome, attempt, done, refuse_others, structure_hash
 from preprocess.pyscf.checks import check_settings
 from preprocess.pyscf.config import PyscfConfig
 from preprocess.pyscf.setup import mean_field
@@ -77,7 +76,7 @@ class Calculation:
     def _calculate(self, job: Job) -> Outcome:
         system, settings = structure_of(self.config, job), _fingerprint(self.config, job)
         if job.out.exists() and not (self.overwrite and is_structure_folder(job.out)):
-            _refuse_others(job.out, settings)
+            refuse_others(job.out, settings)
             return Outcome(job, "skipped", f"{job.out} is there already (--overwrite calculates again)", 0.0)
         data, found = calculate(self.config, system)
         job.out.parent.mkdir(parents=True, exist_ok=True)
@@ -154,7 +153,7 @@ def _molecule_file(path: Path) -> System:
     from ase.io import read
 
     try:
-        atoms = read(path)
+        atoms = read(path, parallel=False, do_not_split_by_at_sign=True)
     except Exception as error:
         raise DataError(f"{path} could not be read as a structure: {error}") from error
     positions = atoms.get_positions()
@@ -167,17 +166,4 @@ def _fingerprint(config: PyscfConfig, job: Job) -> dict[str, Any]:
     for key in ("structure", "atoms", "cell"):
         del settings["system"][key]
     del settings["perturb"]["number"]
-    system = structure_of(config, job)
-    content = b"".join(np.ascontiguousarray(x).tobytes() for x in (system.cell, system.positions, system.numbers))
-    return {**settings, "structure_sha256": hashlib.sha256(content).hexdigest()}
-
-
-def _refuse_others(folder: Path, settings: dict[str, Any]) -> None:
-    """A folder of that name that does not hold the same calculation is an error."""
-    if not is_structure_folder(folder):
-        raise DataError(f"{folder} exists but is no structure folder; remove it or choose another output")
-    there = read_info(folder).get("source", {}).get("settings", {})
-    changed = [f"{s}.{k}" for s, t in settings.items() if isinstance(t, dict) for k in t if there.get(s, {}).get(k) != t[k]]
-    changed += ["the structure"] if there.get("structure_sha256") != settings["structure_sha256"] else []
-    if changed:
-        raise DataError(f"{folder} was calculated with other settings ({', '.join(changed)}); choose another output, or --overwrite")
+    return {**settings, "structure_sha256": structure_hash(structure_of(config, job))}

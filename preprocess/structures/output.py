@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from deeph.files.folders import new_folder
+from deeph.files.folders import new_folder, remove_leftovers
 from deeph.files.store import element_order, write_poscar
 from deeph.physics.system import System
 from deeph.runtime.errors import DataError
@@ -68,6 +68,7 @@ def write_set(out: Path, items: Iterable[Item], settings: Settings | None, prove
         If the folder exists or no structure came.
     """
     records: dict[str, Any] = {}
+    remove_leftovers(out.parent)
     with new_folder(out) as temporary:
         for item in items:
             _write_structure(temporary / item.name, item.system, settings)

@@ -67,7 +67,7 @@ def _ase(path: Path, frames: slice, cell: FloatArray | None) -> Iterator[tuple[i
 
     start, step = frames.start or 0, frames.step or 1
     count = 0
-    reader = iread(path, index=slice(start, frames.stop, step))
+    reader = iread(path, slice(start, frames.stop, step), parallel=False, do_not_split_by_at_sign=True)
     while True:
         try:
             atoms: Any = next(reader)

@@ -15,9 +15,10 @@ from deeph.physics.basis import Basis
 from deeph.physics.blocks import PairBlocks
 from deeph.physics.hamiltonian import Hamiltonian, on_common_pattern
 from deeph.physics.pairs import is_onsite
-from deeph.physics.system import SYMBOLS, FloatArray, IntArray, System
+from deeph.physics.system import NUMBERS, SYMBOLS, FloatArray, IntArray, System
 from deeph.runtime.errors import DataError
-from preprocess.readers.base import ReferenceBands
+from preprocess.readers.base import NoBandsError, ReferenceBands
+from preprocess.readers.common import asymmetry, one_basis
 from preprocess.readers.deeptb.blocks import frame_names, read_blocks
 from preprocess.readers.deeptb.structure import read_system
 
@@ -108,7 +109,8 @@ def read_bands(path: Path, _system: System) -> ReferenceBands:
     folder, frame = _locate(path)
     k_file, e_file = _first(folder, KPOINTS), _first(folder, EIGENVALUES)
     if k_file is None or e_file is None:
-        raise DataError(f"{folder} has no kpoints.npy and eigenvalues.npy: there are no bands to compare with")
+        missing = " and ".join(names[0] for names, file in ((KPOINTS, k_file), (EIGENVALUES, e_file)) if file is None)
+        raise NoBandsError(f"{folder} has no {missing}: there are no bands to compare with")
     k, energies = (_load(file) for file in (k_file, e_file))
     n_frames = len(frames(folder))
     k = k[frame or 0] if k.ndim == 3 and len(k) == n_frames else k
@@ -145,22 +147,21 @@ def _read_basis(path: Path, numbers: IntArray) -> dict[str, list[int]]:
             entries = [(SYMBOLS[z], line.strip()) for z, line in zip(numbers.tolist(), text.splitlines(), strict=True)]
     except (OSError, ValueError, SyntaxError, AttributeError, TypeError) as error:
         raise DataError(f"{path} is neither a basis such as {{'Si': '2s2p1d'}} nor one line '2s2p1d' for each atom: {error}") from error
-    found: dict[str, list[int]] = {}
     for symbol, shells in entries:
-        if not re.fullmatch(r"(\d+[spdfghi])+", shells):
-            raise DataError(f"{path}: the basis of {symbol} is {shells!r}; expected numbers of shells such as '2s2p1d'")
-        ls = [l for n, letter in re.findall(r"(\d+)(.)", shells) for l in ["spdfghi".index(letter)] * int(n)]
-        if found.setdefault(symbol, ls) != ls:
-            raise DataError(f"{path}: atoms of {symbol} with the shells {ls} and {found[symbol]}; expected one basis an element")
-    return found
+        if symbol not in NUMBERS or not re.fullmatch(r"(\d{1,2}[spdfghi])+", shells):
+            raise DataError(f"{path}: the basis of {symbol[:20]!r} is {shells[:40]!r}; expected numbers of shells such as '2s2p1d'")
+    try:
+        known = one_basis((NUMBERS[symbol], shells) for symbol, shells in entries)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
+    counts = {z: re.findall(r"(\d+)(.)", shells) for z, shells in known.items()}
+    return {SYMBOLS[z]: ["spdfghi".index(letter) for n, letter in found for _ in range(int(n))] for z, found in counts.items()}
 
 
 def _hermitian(name: str, blocks: PairBlocks) -> PairBlocks:
     """The Hermitian part; some writers store only one of each two partners, which is no asymmetry."""
     both: IntArray = np.flatnonzero(blocks.partners >= 0)
-    error = blocks.selected(both).hermiticity_error() if len(both) else 0.0
-    if error > MAX_ASYMMETRY * float(np.abs(blocks.entries).max(initial=0.0)):
-        raise DataError(f"{name} differs from its Hermitian conjugate by {error:.1e}: damaged, or of another layout")
+    asymmetry(blocks.selected(both), name, MAX_ASYMMETRY * float(np.abs(blocks.entries).max(initial=0.0)))
     return blocks.hermitized()
 
 

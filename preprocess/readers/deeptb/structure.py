@@ -96,7 +96,7 @@ def _from_trajectory(path: Path, frame: int, n_frames: int) -> System:
     from ase.io import read
 
     try:
-        atoms = read(path, index=":", format="traj")
+        atoms = read(path, ":", "traj", parallel=False, do_not_split_by_at_sign=True)
     except Exception as error:
         raise DataError(f"{path} could not be read as an ASE trajectory: {error}") from error
     if len(atoms) != n_frames:

@@ -1,26 +1,27 @@
 """SIESTA's own eigenvalues: ``.EIG`` with ``.KP``, and ``.bands`` with the lines or points of the fdf input."""
 
+import re
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from deeph.files.text import integer, number, numbers, read_text
 from deeph.physics.system import FloatArray, System
 from deeph.physics.units import SIESTA_5
 from deeph.runtime.errors import DataError
-from preprocess.readers.base import ReferenceBands
+from preprocess.readers.base import NoBandsError, ReferenceBands
+from preprocess.readers.kmesh import exact_points
 from preprocess.readers.siesta.fdf import Fdf, read_fdf_file
 from preprocess.readers.siesta.files import read_geometry
 from preprocess.readers.siesta.matrix import is_single_precision
 
 ACCURACY, ACCURACY_SINGLE = 1e-4, 1e-2
 """Accepted difference, eV, with H and S in double and in single precision (where high bands of a nearly singular S suffer)."""
-MAX_MESH = 200
-"""Largest number of k points along a direction that rounded k points are recognized for."""
 
 
 class Eigenvalues(NamedTuple):
-    """Eigenvalues of a text file: (n_spin, n_k, n_bands) and Fermi level in eV, and the digits they are printed with."""
+    """Eigenvalues of a text file: (n_spin, n_k, n_bands) and Fermi level in eV (NaN if unknown), and the digits they are printed with."""
 
     energies: FloatArray
     fermi_energy: float
@@ -30,13 +31,18 @@ class Eigenvalues(NamedTuple):
 
 
 def read_fermi_energy(path: Path) -> float | None:
-    """The Fermi level (eV) in the first line of ``.EIG``; None without the file."""
+    """The Fermi level (eV) in the first line of ``.EIG``; None without the file, or where no states were filled (it is infinite then)."""
     if not path.is_file():
         return None
     try:
-        return float(path.read_text(encoding="utf-8").split(maxsplit=1)[0])
+        return _level(read_text(path).split(maxsplit=1)[0])
     except (ValueError, IndexError) as error:
         raise DataError(f"{path} does not start with the Fermi level: {error}") from error
+
+
+def _level(word: str) -> float | None:
+    """A Fermi level, None for infinity and for the stars of a number too large to be printed."""
+    return None if re.fullmatch(r"[-+]?(?:inf|infinity|nan|\*+)", word, re.IGNORECASE) else number(word)
 
 
 def read_bands(folder: Path, system: System) -> ReferenceBands:
@@ -53,20 +59,29 @@ def read_bands(folder: Path, system: System) -> ReferenceBands:
     bands = sorted(folder.glob("*.bands"))
     if bands:
         return read_line_bands(bands[0], system)
-    raise DataError(f"{folder} holds neither .EIG with .KP nor .bands: there are no eigenvalues to compare with; SIESTA writes both files")
+    raise NoBandsError(
+        f"{folder} holds neither .EIG with .KP nor .bands: there are no eigenvalues to compare with; SIESTA writes both files"
+    )
 
 
 def read_mesh_bands(path: Path, system: System) -> ReferenceBands:
     """``.EIG``, with the k points of the ``.KP`` beside it."""
     found = _read_numbers(path, header=1, before=1)
-    try:
-        lines = path.with_suffix(".KP").read_text(encoding="utf-8").splitlines()
-        k = np.array([[float(x) for x in line.split()[1:4]] for line in lines[1 : 1 + int(lines[0])]]).reshape(-1, 3)
-    except (OSError, ValueError, IndexError) as error:
-        raise DataError(f"{path.with_suffix('.KP')} is not a complete list of k points: {error}") from error
+    k, _ = read_k_points(path.with_suffix(".KP"), system)
     if len(k) != found.energies.shape[1]:
         raise DataError(f"{path.name} holds {found.energies.shape[1]} k points, but {path.with_suffix('.KP')} {len(k)}")
-    return _reference(path, _exact(k @ _bohr_cell(path, system).T / (2 * np.pi)), found)
+    return _reference(path, exact_points(k), found)
+
+
+def read_k_points(path: Path, system: System) -> tuple[FloatArray, FloatArray]:
+    """(n_k, 3) fractional k points of a ``.KP``, as printed, and their weights."""
+    try:
+        lines = read_text(path).splitlines()
+        n = integer(lines[0].strip())
+        rows = numbers([x for line in lines[1 : 1 + n] for x in line.split()[1:5]]).reshape(n, 4)
+    except (ValueError, IndexError) as error:
+        raise DataError(f"{path} is not a complete list of k points: {error}") from error
+    return rows[:, :3] @ _bohr_cell(path, system).T / (2 * np.pi), rows[:, 3]
 
 
 def read_line_bands(path: Path, system: System) -> ReferenceBands:
@@ -74,7 +89,7 @@ def read_line_bands(path: Path, system: System) -> ReferenceBands:
     inputs = [(p, read_fdf_file(p)) for p in sorted(path.parent.glob("*.fdf"))]
     chosen = next(((p, fdf) for p, fdf in inputs if fdf.block("BandPoints") or fdf.block("BandLines")), None)
     if chosen is None:
-        raise DataError(f"{path} needs the fdf input beside it, whose block BandLines or BandPoints tells the k points")
+        raise NoBandsError(f"{path} needs the fdf input beside it, whose block BandLines or BandPoints tells the k points")
     lines = not chosen[1].block("BandPoints")
     found = _read_numbers(path, header=3 if lines else 2, before=1 if lines else 3)
     cell = _bohr_cell(path, system)
@@ -92,11 +107,11 @@ def read_line_bands(path: Path, system: System) -> ReferenceBands:
 def _points_of_input(fdf: Fdf, cell: FloatArray) -> FloatArray:
     """(n_k, 3) fractional points of BandPoints, or along BandLines: each line gives the points on the way to its own."""
     try:
-        points = [[float(x) for x in line.split()[:3]] for line in fdf.block("BandPoints")]
+        points = [[number(x) for x in line.split()[:3]] for line in fdf.block("BandPoints")]
         if not points:
             for line in fdf.block("BandLines"):
                 words = line.split()
-                end, n = np.array([float(x) for x in words[1:4]]), int(words[0])
+                end, n = np.array([number(x) for x in words[1:4]]), integer(words[0])
                 start = np.array(points[-1]) if points else end
                 points += [(start + (end - start) * m / n).tolist() for m in range(1, n + 1)]
         k = np.array(points).reshape(-1, 3)
@@ -116,33 +131,21 @@ def _bohr_cell(path: Path, system: System) -> FloatArray:
     return system.cell / SIESTA_5.bohr if xv is None else xv.cell
 
 
-def _exact(k: FloatArray) -> FloatArray:
-    """K points printed with six digits, moved onto the mesh they are recognized to belong to."""
-    out = k.copy()
-    for axis in range(3):
-        for n in range(2, 2 * MAX_MESH + 1, 2):  # half steps, for shifted meshes
-            if np.abs(k[:, axis] * n - np.rint(k[:, axis] * n)).max() < 3e-6 * n:
-                out[:, axis] = np.rint(k[:, axis] * n) / n
-                break
-    return out
-
-
 def _read_numbers(path: Path, header: int, before: int) -> Eigenvalues:
     """Fermi level, sizes in line ``header`` (from 0), and for each k point ``before`` numbers and the energies of all spins."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-        n_bands, n_spin, n_k = (int(x) for x in lines[header].split())
+        lines = read_text(path).splitlines()
+        n_bands, n_spin, n_k = (integer(x) for x in lines[header].split())
         n_spin = n_spin if n_spin == 2 else 1
         words = " ".join(lines[header + 1 :]).split()
-        numbers = np.array(words[: n_k * (before + n_spin * n_bands)], float).reshape(n_k, before + n_spin * n_bands)
-        fermi = float(lines[0].split()[0])
+        table = numbers(words[: n_k * (before + n_spin * n_bands)]).reshape(n_k, before + n_spin * n_bands)
+        fermi = _level(lines[0].split()[0])
         mantissa, _, exponent = words[before].upper().partition("E")
-        decimals = len(mantissa.partition(".")[2]) - int(exponent or 0)
-    except (OSError, ValueError, IndexError) as error:
+        decimals = len(mantissa.partition(".")[2]) - integer(exponent or "0")
+    except (ValueError, IndexError) as error:
         raise DataError(f"{path} is not a complete list of eigenvalues: {error}") from error
-    if not np.isfinite(numbers).all():
-        raise DataError(f"{path} holds NaN: the run failed")
-    return Eigenvalues(numbers[:, before:].reshape(n_k, n_spin, n_bands).swapaxes(0, 1), fermi, decimals, numbers[:, :before])
+    energies = table[:, before:].reshape(n_k, n_spin, n_bands).swapaxes(0, 1)
+    return Eigenvalues(energies, float("nan") if fermi is None else fermi, decimals, table[:, :before])
 
 
 def _reference(path: Path, k: FloatArray, found: Eigenvalues) -> ReferenceBands:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from deeph.files.text import integer, number, read_text
 from deeph.physics.system import FloatArray, System
 from deeph.physics.units import SIESTA_5
 from deeph.runtime.errors import DataError
@@ -81,17 +82,24 @@ class Fdf:
         if words is None:
             return None
         try:
-            return float(words[0].lower().replace("d", "e")) * _UNITS[words[1].lower() if len(words) > 1 else "bohr"] / SIESTA_5.bohr
+            return number(words[0]) * _UNITS[words[1].lower() if len(words) > 1 else "bohr"] / SIESTA_5.bohr
         except (ValueError, IndexError, KeyError) as error:
             raise DataError(f"{self.path}: {label} {' '.join(words)}: expected a number and one of {', '.join(_UNITS)}") from error
 
     def numbers(self, label: str, n_columns: int) -> FloatArray:
         """The first columns of a block as numbers, (n_lines, n_columns)."""
         try:
-            rows = [[float(x.lower().replace("d", "e")) for x in line.split()[:n_columns]] for line in self.block(label)]
+            rows = [[number(x) for x in line.split()[:n_columns]] for line in self.block(label)]
             return np.array(rows).reshape(len(rows), n_columns)
         except ValueError as error:
             raise DataError(f"{self.path}: block {label} does not hold {n_columns} numbers in each line: {error}") from error
+
+    def species(self) -> dict[int, int]:
+        """Atomic number of each species index in the block ChemicalSpeciesLabel; empty if there is none."""
+        try:
+            return {integer(line.split()[0]): integer(line.split()[1]) for line in self.block("ChemicalSpeciesLabel")}
+        except (ValueError, IndexError) as error:
+            raise DataError(f"{self.path}: block ChemicalSpeciesLabel is not a list of index, atomic number and label: {error}") from error
 
 
 def read_fdf_file(path: Path) -> Fdf:
@@ -128,11 +136,7 @@ def _lines(path: Path, above: tuple[Path, ...]) -> list[list[str]]:
     """The words of each line that holds any."""
     if path in above:
         raise DataError(f"{above[0]}: {path.name} includes itself")
-    try:
-        text = path.read_text(encoding="utf-8", errors="replace")
-    except OSError as error:
-        by = f", included by {above[-1]}," if above else ""
-        raise DataError(f"{path}{by} cannot be read: {error}") from error
+    text = read_text(path, f"{above[-1]} includes it" if above else "")
     return [words for line in text.splitlines() if (words := _words(line))]
 
 
@@ -223,11 +227,8 @@ def _lattice(fdf: Fdf) -> FloatArray:
 
 
 def _species(fdf: Fdf) -> dict[int, int]:
-    """Atomic number of each species index."""
-    try:
-        species = {int(line.split()[0]): int(line.split()[1]) for line in fdf.block("ChemicalSpeciesLabel")}
-    except (ValueError, IndexError) as error:
-        raise DataError(f"{fdf.path}: block ChemicalSpeciesLabel is not a list of index, atomic number and label: {error}") from error
+    """Atomic number of each species index; ghost atoms are refused."""
+    species = fdf.species()
     if not species or min(species.values()) < 1:
         raise DataError(
             f"{fdf.path}: block ChemicalSpeciesLabel is missing, or holds ghost atoms (negative numbers), which are not supported"

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from deeph.files.text import integer, numbers, read_text
 from deeph.physics.system import SYMBOLS, FloatArray, IntArray
 from deeph.physics.units import SIESTA_4, SIESTA_5, Constants
 from deeph.runtime.errors import DataError
@@ -24,9 +25,20 @@ class AtomBasis(NamedTuple):
     shells: tuple[int, ...]
     radii: tuple[float, ...]
 
+    def __str__(self) -> str:
+        return f"shells {self.shells} with radii {self.radii} Bohr"
 
-def read_orb_indx(path: Path) -> list[AtomBasis]:
-    """The shells of each atom of the home cell, from the list of orbitals.
+
+class AtomOrbitals(NamedTuple):
+    """Species of one atom (number and label in the input), and its orbitals."""
+
+    species: int
+    label: str
+    basis: AtomBasis
+
+
+def read_orb_indx(path: Path) -> list[AtomOrbitals]:
+    """Species and shells of each atom of the home cell, from the list of orbitals.
 
     Raises
     ------
@@ -36,24 +48,23 @@ def read_orb_indx(path: Path) -> list[AtomBasis]:
     if not path.is_file():
         raise DataError(f"{path} is missing: it lists the orbitals of the matrices; SIESTA writes it in every run, copy it too")
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-        n = int(lines[0].split()[0])
+        lines = read_text(path).splitlines()
+        n = integer(lines[0].split()[0])
         rows = [line.split() for line in lines[3 : 3 + n]]
-        numbers = np.array([[int(row[c]) for c in (0, 1, 6, 7, 8)] for row in rows])  # orbital, atom, l, m, zeta
-        radii = np.array([float(row[-5]) for row in rows])
-        consistent = len(rows) == n and (numbers[:, 0] == np.arange(1, n + 1)).all() and (np.diff(numbers[:, 1]) >= 0).all()
-    except (OSError, ValueError, IndexError) as error:
+        table = np.array([[integer(row[c]) for c in (0, 1, 2, 6, 7)] for row in rows])  # orbital, atom, species, l, m
+        radii = numbers([row[-5] for row in rows])
+        steps = np.diff(table[:, 1], prepend=0)
+        consistent = len(rows) == n and (table[:, 0] == np.arange(1, n + 1)).all() and np.isin(steps, (0, 1)).all()
+    except (ValueError, IndexError) as error:
         raise DataError(f"{path} is not a complete list of orbitals: {error}") from error
     if not consistent:
         raise DataError(f"{path} does not list the {n} orbitals that its first line announces, in order: it is truncated or damaged")
     out = []
-    for atom in range(1, int(numbers[-1, 1]) + 1):
-        own = numbers[:, 1] == atom
-        if not own.any():
-            raise DataError(f"{path} lists no orbitals for atom {atom}; every atom needs some (no bare ions or ghosts without orbitals)")
-        shells = _shells(numbers[own, 2], numbers[own, 3], atom, path)
-        starts = np.cumsum([0, *(2 * l + 1 for l in shells[:-1])])
-        out.append(AtomBasis(shells, tuple(radii[own][starts].tolist())))
+    first = np.flatnonzero(steps)
+    for atom, (start, end) in enumerate(zip(first.tolist(), [*first[1:].tolist(), n], strict=True), start=1):
+        shells = _shells(table[start:end, 3], table[start:end, 4], atom, path)
+        starts = start + np.cumsum([0, *(2 * l + 1 for l in shells[:-1])])
+        out.append(AtomOrbitals(int(table[start, 2]), rows[start][3], AtomBasis(shells, tuple(radii[starts].tolist()))))
     return out
 
 
@@ -69,11 +80,12 @@ def _shells(l: IntArray, m: IntArray, atom: int, path: Path) -> tuple[int, ...]:
 
 
 class Geometry(NamedTuple):
-    """Atoms as SIESTA wrote them; rows, Bohr (``.XV``) or Angstrom (``.STRUCT_OUT``)."""
+    """Atoms as SIESTA wrote them: rows, Bohr (``.XV``) or Angstrom (``.STRUCT_OUT``), atomic numbers and numbers of the species."""
 
     cell: FloatArray
     positions: FloatArray
     numbers: IntArray
+    species: IntArray
 
 
 def read_geometry(path: Path) -> Geometry | None:
@@ -87,17 +99,17 @@ def read_geometry(path: Path) -> Geometry | None:
     if not path.is_file():
         return None
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-        cell = np.array([[float(x) for x in line.split()[:3]] for line in lines[:3]])
-        n = int(lines[3])
+        lines = read_text(path).splitlines()
+        cell = numbers([x for line in lines[:3] for x in line.split()[:3]]).reshape(3, 3)
+        n = integer(lines[3].strip())
         rows = [line.split() for line in lines[4 : 4 + n]]
-        numbers = np.array([int(row[1]) for row in rows])
-        positions = np.array([[float(x) for x in row[2:5]] for row in rows]).reshape(n, 3)
-    except (OSError, ValueError, IndexError) as error:
+        species, z = np.array([[integer(x) for x in row[:2]] for row in rows]).reshape(n, 2).T
+        positions = numbers([x for row in rows for x in row[2:5]]).reshape(n, 3)
+    except (ValueError, IndexError) as error:
         raise DataError(f"{path} is not a complete list of cell vectors, number of atoms and atoms: {error}") from error
-    if cell.shape != (3, 3) or n < 1 or not (numbers > 0).all() or not (numbers < len(SYMBOLS)).all():
-        raise DataError(f"{path} holds atomic numbers {sorted(set(numbers.tolist()))}: ghost atoms and mixed species are not supported")
-    return Geometry(cell, positions if path.suffix == ".XV" else positions @ cell, numbers)
+    if n < 1 or not (z > 0).all() or not (z < len(SYMBOLS)).all():
+        raise DataError(f"{path} holds atomic numbers {sorted(set(z.tolist()))}: ghost atoms and mixed species are not supported")
+    return Geometry(cell, positions if path.suffix == ".XV" else positions @ cell, z, species)
 
 
 def find_constants(xv: Geometry | None, struct_out: Geometry | None, layout: str) -> Constants:

@@ -52,6 +52,8 @@ class Matrices:
         Electrons and k_B T in Rydberg.
     k_cell, k_shift : arrays or None
         Monkhorst-Pack mesh of the run.
+    species : (n_atoms,) int array or None
+        Number of the species of each atom, from 1.
     """
 
     path: Path
@@ -70,6 +72,7 @@ class Matrices:
     temperature: float | None = None
     k_cell: IntArray | None = None
     k_shift: FloatArray | None = None
+    species: IntArray | None = None
 
     def __post_init__(self) -> None:
         n = len(self.n_row)
@@ -80,7 +83,7 @@ class Matrices:
             )
         if self.n_orbitals.sum() != n or (self.n_orbitals < 0).any():
             raise DataError(f"{self.path} has atoms with {self.n_orbitals.sum()} orbitals in all, but {n} rows: it is damaged")
-        for values in (self.S, self.H, self.cell, self.positions, self.vectors):
+        for values in (self.S, self.H, self.cell, self.positions, self.vectors, self.n_electrons, self.temperature):
             if values is not None and not np.isfinite(values).all():
                 raise DataError(f"{self.path} holds NaN or infinity: the run failed or the file is damaged; repeat the run")
 
@@ -100,6 +103,19 @@ def read_matrices(path: Path) -> Matrices:
     if not records.at_end:
         raise records.error("goes on after its last part: it has another layout than expected")
     return out
+
+
+def is_siesta_nc(path: Path) -> bool:
+    """Whether a netCDF file is the one that SIESTA keeps its matrices in; those of grids and bases may be of the older format."""
+    import h5py
+
+    from deeph.files.hdf5 import ERRORS
+
+    try:
+        with h5py.File(path, "r") as file:
+            return "SPARSE" in file
+    except ERRORS:
+        return False
 
 
 def is_single_precision(path: Path) -> bool:
@@ -134,7 +150,7 @@ def _read_hsx(records: Records) -> Matrices:
         records.path, f"HSX version {version}, {'double' if double else 'single'} precision", n_row, column,
         np.asarray(S, float), np.asarray(H, float), np.asarray(atoms["cells"], np.int64), None, np.diff(atoms["last"], prepend=0),
         head["cell"], atoms["xa"], float(head["fermi"]), float(head["n_electrons"]), float(head["temperature"]),
-        None if k is None else k["cell"], None if k is None else k["shift"],
+        None if k is None else k["cell"], None if k is None else k["shift"], np.asarray(atoms["isa"], np.int64),
     )  # fmt: skip
 
 
@@ -153,12 +169,12 @@ def _read_hsx_0(records: Records) -> Matrices:
     vectors = None if gamma else records.rows("the vectors between orbitals", "f4", 3 * n_row).reshape(-1, 3)
     _skip_species(records, int(records.array("the number of species", "i4", 1)[0]), one_record=False)
     n_atoms = int(records.array("the number of atoms", "i4", 1)[0])
-    records.array("the species of the atoms", "i4", n_atoms)
+    species = records.array("the species of the atoms", "i4", n_atoms).astype(np.int64)
     atom_of = records.array("the atoms of the orbitals", "i4", 2 * n)[::2]
     return Matrices(
         records.path, "HSX version 0, single precision", n_row, home[column], np.asarray(S, float), np.asarray(H, float),
         np.zeros((1, 3), np.int64) if gamma else None, None if vectors is None else np.asarray(vectors, float),
-        np.bincount(atom_of - 1, minlength=n_atoms), n_electrons=n_electrons, temperature=temperature,
+        np.bincount(atom_of - 1, minlength=n_atoms), n_electrons=n_electrons, temperature=temperature, species=species,
     )  # fmt: skip
 
 
@@ -189,20 +205,32 @@ def _read_tshs(records: Records) -> Matrices:
 
 def _read_nc(path: Path) -> Matrices:
     """SIESTA's netCDF file, which is HDF5 underneath."""
-    import h5py
+    from deeph.files.hdf5 import open_hdf5
 
-    try:
-        with h5py.File(path, "r") as file:
-            sparse, settings = file["SPARSE"], file["SETTINGS"]
-            H = sparse["H"][:] if "H" in sparse else None
-            return Matrices(
-                path, "netCDF", sparse["n_col"][:].astype(np.int64), sparse["list_col"][:].astype(np.int64) - 1, sparse["S"][:], H,
-                sparse["isc_off"][:].astype(np.int64), None, np.diff(file["lasto"][:], prepend=0), file["cell"][:], file["xa"][:],
-                float(np.ravel(file["Ef"][()])[0]), float(np.ravel(file["Qtot"][()])[0]),
-                float(np.ravel(settings["ElectronicTemperature"][()])[0]), settings["BZ"][:], settings["BZ_displ"][:],
-            )  # fmt: skip
-    except (OSError, KeyError, ValueError, TypeError) as error:
-        raise DataError(f"{path} is not a complete netCDF file of SIESTA (groups SPARSE and SETTINGS): {error}") from error
+    with open_hdf5(path, "a complete netCDF file of SIESTA (groups SPARSE and SETTINGS)") as file:
+        sparse, settings = file["SPARSE"], file["SETTINGS"]
+        n_row, column, cells = (np.asarray(sparse[name][:], np.int64) for name in ("n_col", "list_col", "isc_off"))
+        S, cell, positions = (np.asarray(values[:], float) for values in (sparse["S"], file["cell"], file["xa"]))
+        H = np.asarray(sparse["H"][:], float) if "H" in sparse else None
+        n_orbitals = np.diff(file["lasto"][:], prepend=0)
+        fermi, n_electrons, temperature = (
+            float(np.ravel(values[()])[0]) for values in (file["Ef"], file["Qtot"], settings["ElectronicTemperature"])
+        )
+        k_cell, k_shift = settings["BZ"][:], settings["BZ_displ"][:]
+    n, n_atoms = int(n_row.sum()), len(n_orbitals)
+    shapes = {
+        "n_col": (n_row, (int(n_orbitals.sum()),)), "list_col": (column, (n,)), "S": (S, (n,)), "isc_off": (cells, (len(cells), 3)),
+        "cell": (cell, (3, 3)), "xa": (positions, (n_atoms, 3)), "BZ": (k_cell, (3, 3)), "BZ_displ": (k_shift, (3,)),
+    }  # fmt: skip
+    shapes |= {} if H is None else {"H": (H, (len(H), n))}
+    for name, (values, shape) in shapes.items():
+        if values.shape != shape:
+            raise DataError(f"{path}: {name} has the shape {values.shape}, expected {shape}: the file is damaged or of another layout")
+    if (n_row < 0).any() or not n_atoms or (H is not None and len(H) not in N_SPIN):
+        raise DataError(f"{path}: lengths of rows, atoms or spin components make no sense: the file is damaged or of another layout")
+    return Matrices(
+        path, "netCDF", n_row, column - 1, S, H, cells, None, n_orbitals, cell, positions, fermi, n_electrons, temperature, k_cell, k_shift
+    )
 
 
 def _version(records: Records, kind: str, known: tuple[int, ...]) -> int:
@@ -230,8 +258,8 @@ def _pattern(records: Records, n: int) -> tuple[IntArray, IntArray]:
 
 def _skip_species(records: Records, n_species: int, *, one_record: bool) -> None:
     """The labels and the quantum numbers of their orbitals, which ``.ORB_INDX`` gives together with m and the radii."""
-    dtype = [("label", "S20", (1,)), ("valence", "f8", (1,)), ("n", "i4", (1,))]
-    names = records.fields("the species", [("all", dtype, (n_species,))])["all"]  # type: ignore[list-item]
-    for n in names["n"].ravel().tolist():
+    dtype = np.dtype([("label", "S20"), ("valence", "f8"), ("n", "i4")])
+    data = records.array("the species", "u1", n_species * dtype.itemsize)
+    for n in data.view(dtype.newbyteorder(records.order))["n"].tolist():
         for _ in range(1 if one_record else n):
             records.array("the orbitals of a species", "i4", 3 * n if one_record else 3)

@@ -9,17 +9,20 @@ import numpy as np
 
 from deeph.physics.basis import Basis, Spin
 from deeph.physics.blocks import PairBlocks
-from deeph.physics.conventions import atom_order, atom_signs
 from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.system import SYMBOLS, FloatArray, System
 from deeph.physics.units import KELVIN, Constants
 from deeph.runtime.errors import DataError
-from preprocess.readers.siesta.bands import read_fermi_energy
+from preprocess.readers.common import asymmetry, one_basis, to_project_order
+from preprocess.readers.kmesh import mesh_entries, mesh_of_points
+from preprocess.readers.siesta.bands import read_fermi_energy, read_k_points
 from preprocess.readers.siesta.blocks import Slots, find_slots
 from preprocess.readers.siesta.density import density_blocks, mulliken_moments, read_density
 from preprocess.readers.siesta.fdf import Fdf, read_fdf_file
-from preprocess.readers.siesta.files import AtomBasis, find_constants, read_geometry, read_orb_indx
-from preprocess.readers.siesta.matrix import Matrices, read_matrices
+from preprocess.readers.siesta.files import AtomOrbitals, Geometry, find_constants, read_geometry, read_orb_indx
+from preprocess.readers.siesta.matrix import Matrices, is_siesta_nc, read_matrices
+from preprocess.readers.siesta.scf import read_convergence
+from preprocess.readers.siesta.species import check_species
 
 SPINS: dict[int, Spin] = {1: "none", 2: "collinear", 4: "spinor", 8: "spinor"}
 SUFFIXES = (".HSX", ".TSHS", ".nc", ".onlyS")
@@ -30,14 +33,20 @@ MAX_ASYMMETRY = 1e-5
 
 def detect(folder: Path) -> str | None:
     """Why a folder looks like a SIESTA run, or None."""
-    found = sorted(p.name for suffix in (".HSX", ".TSHS", ".ORB_INDX") for p in folder.glob(f"*{suffix}"))
+    found = sorted(p.name for suffix in (*SUFFIXES, ".ORB_INDX") for p in _files(folder, suffix))
     return f"it holds {found[0]}" if found else None
+
+
+def _files(folder: Path, suffix: str) -> list[Path]:
+    """Files of this ending; of netCDF files those with matrices, and not the many others (basis, grids)."""
+    found = sorted(folder.glob(f"*{suffix}"))
+    return [path for path in found if is_siesta_nc(path)] if suffix == ".nc" else found
 
 
 def find_matrices(folder: Path) -> Path:
     """The file with the matrices of a run folder; the other files have its name and other endings."""
     for suffix in SUFFIXES:
-        found = sorted(p for p in folder.glob(f"*{suffix}") if suffix != ".nc" or p.with_suffix(".ORB_INDX").is_file())
+        found = _files(folder, suffix)
         if len(found) == 1:
             return found[0]
         if found:
@@ -65,15 +74,15 @@ def read(folder: Path) -> Hamiltonian:
         If a file is missing, damaged or of an unknown layout, or the files contradict each other.
     """
     raw = read_matrices(find_matrices(folder))
-    bases = read_orb_indx(raw.path.with_suffix(".ORB_INDX"))
+    orbitals = read_orb_indx(raw.path.with_suffix(".ORB_INDX"))
     try:
-        return _convert(raw, bases)
+        return _convert(raw, orbitals)
     except DataError as error:
         raise error if str(folder) in str(error) else DataError(f"{raw.path}: {error}") from error
 
 
-def read_system(raw: Matrices) -> tuple[System, Constants]:
-    """The atoms, from the file of the matrices if it has them (full precision), and the constants of the run."""
+def read_system(raw: Matrices) -> tuple[System, Geometry, Constants]:
+    """The atoms, from the file of the matrices if it has them (full precision); as listed in a text file; the constants of the run."""
     xv, struct_out = (read_geometry(raw.path.with_suffix(suffix)) for suffix in (".XV", ".STRUCT_OUT"))
     constants = find_constants(xv, struct_out, raw.layout)
     listed = xv or struct_out
@@ -85,35 +94,38 @@ def read_system(raw: Matrices) -> tuple[System, Constants]:
     cell, positions = listed.cell * scale, listed.positions * scale
     if raw.cell is not None and raw.positions is not None:
         cell, positions = raw.cell * constants.bohr, raw.positions * constants.bohr
-    return System(cell, positions, listed.numbers), constants
+    return System(cell, positions, listed.numbers), listed, constants
 
 
-def _convert(raw: Matrices, bases: list[AtomBasis]) -> Hamiltonian:
+def _convert(raw: Matrices, orbitals: list[AtomOrbitals]) -> Hamiltonian:
     """The physics: units, orbital order, spin."""
-    system, constants = read_system(raw)
-    basis = _basis(raw, system, bases)
+    system, listed, constants = read_system(raw)
+    inputs = _readable_inputs(raw.path.parent)
+    basis = _basis(raw, system, orbitals)
+    check_species(listed, orbitals, raw.species, [fdf.species() for fdf in inputs])
     rydberg = constants.hartree / 2
-    radii = {z: max(one.radii) * constants.bohr for z, one in zip(system.numbers.tolist(), bases, strict=True)}
+    radii = {z: max(one.basis.radii) * constants.bohr for z, one in zip(system.numbers.tolist(), orbitals, strict=True)}
     slots = find_slots(raw, system, radii, constants.bohr)
     source: dict[str, Any] = {
         "code": "SIESTA",
         "format": raw.layout,
         "constants": constants._asdict(),
         "orbital_radii": {SYMBOLS[z]: radius for z, radius in radii.items()},
+        **read_convergence(raw.path).to_source(),
     }
-    S, asymmetry = _hermitian(slots, slots.blocks(raw.S[None]), "overlap")
-    S = _ordered(S, system, basis, 1)
-    source["asymmetry"] = {"S": asymmetry}
+    S = slots.blocks(raw.S[None])
+    source["asymmetry"] = {"S": asymmetry(S, "overlap", MAX_ASYMMETRY)}
+    S = to_project_order("siesta", slots.triangle(S), system, basis, spin=False)
     H = None
     if raw.H is not None:
-        H, asymmetry = _hermitian(slots, _with_spin(slots, raw.H), "Hamiltonian")
-        H = _ordered(replace(H, entries=H.entries * rydberg), system, basis, basis.spin_factor)
-        source["asymmetry"]["H_eV"] = asymmetry * rydberg
+        H = _with_spin(slots, raw.H)
+        source["asymmetry"]["H_eV"] = asymmetry(H, "Hamiltonian", MAX_ASYMMETRY) * rydberg
+        H = slots.triangle(H)
+        H = to_project_order("siesta", replace(H, entries=H.entries * rydberg), system, basis, spin=True)
     if raw.temperature is not None:
         source["electronic_temperature_K"] = raw.temperature * rydberg / KELVIN
-    inputs = _readable_inputs(raw.path.parent)
     if all(fdf.is_value("OccupationFunction", "FD") or not fdf.has("OccupationFunction") for fdf in inputs):
-        source |= _k_mesh(raw)  # with another smearing than the Fermi function the electrons cannot be counted exactly
+        source |= _k_mesh(raw, system)  # with another smearing than the Fermi function the electrons cannot be counted exactly
     fermi = raw.fermi * rydberg if raw.fermi is not None else read_fermi_energy(raw.path.with_suffix(".EIG"))
     if H is None or any(fdf.is_true("Spin.Fix") or fdf.is_true("FixSpin") for fdf in inputs):
         fermi = None  # a fixed total spin has one level for each spin
@@ -128,21 +140,15 @@ def _convert(raw: Matrices, bases: list[AtomBasis]) -> Hamiltonian:
         n_electrons=raw.n_electrons,
         source=source,
         moments=None if density is None else mulliken_moments(density, raw),
-        extra={} if rho is None else {"density_matrix": _ordered(rho, system, basis, basis.spin_factor)},
+        extra={} if rho is None else {"density_matrix": to_project_order("siesta", rho, system, basis, spin=True)},
     )
 
 
-def _basis(raw: Matrices, system: System, bases: list[AtomBasis]) -> Basis:
+def _basis(raw: Matrices, system: System, orbitals: list[AtomOrbitals]) -> Basis:
     """Shells of each element; the same on all its atoms, and as many orbitals as the matrices have."""
-    if len(bases) != system.n_atoms:
-        raise DataError(f"{system.n_atoms} atoms in the matrices, but {len(bases)} in .ORB_INDX")
-    known: dict[int, AtomBasis] = {}
-    for n, (z, one) in enumerate(zip(system.numbers.tolist(), bases, strict=True)):
-        if known.setdefault(z, one) != one:
-            raise DataError(
-                f"two bases for {SYMBOLS[z]}: shells {known[z].shells} with radii {known[z].radii} Bohr, and on atom {n + 1} "
-                f"{one.shells} with {one.radii}; use the same on all its atoms"
-            )
+    if len(orbitals) != system.n_atoms:
+        raise DataError(f"{system.n_atoms} atoms in the matrices, but {len(orbitals)} in .ORB_INDX")
+    known = one_basis(zip(system.numbers.tolist(), (one.basis for one in orbitals), strict=True))
     basis = Basis({z: one.shells for z, one in known.items()}, "none" if raw.H is None else SPINS[len(raw.H)])
     expected = basis.n_orbitals(system.numbers)
     if (expected != raw.n_orbitals).any():
@@ -166,24 +172,6 @@ def _with_spin(slots: Slots, H: FloatArray) -> PairBlocks:
     return slots.spinor_blocks(H[0] - 1j * H[4], H[6] - 1j * H[7], H[2] + 1j * H[3], H[1] - 1j * H[5])
 
 
-def _ordered(blocks: PairBlocks, system: System, basis: Basis, spin_factor: int) -> PairBlocks:
-    """In the project's orbital order and signs."""
-    orders = {z: atom_order("siesta", shells) for z, shells in basis.shells.items()}
-    signs = {z: atom_signs("siesta", shells) for z, shells in basis.shells.items()}
-    return blocks.reordered(system.numbers, orders, spin_factor, signs)
-
-
-def _hermitian(slots: Slots, blocks: PairBlocks, what: str) -> tuple[PairBlocks, float]:
-    """The Hermitian matrix SIESTA works with, and how far the file was from one."""
-    error = blocks.hermiticity_error()
-    if not error <= MAX_ASYMMETRY:
-        raise DataError(
-            f"the {what} differs from its Hermitian conjugate by {error:.1e} (expected below {MAX_ASYMMETRY:g}): the file is damaged; "
-            "copy it again or repeat the run"
-        )
-    return slots.triangle(blocks), error
-
-
 def _readable_inputs(folder: Path) -> list[Fdf]:
     """The fdf inputs in the folder; they are not needed, so one whose included files were left behind is passed over."""
     out = []
@@ -193,11 +181,9 @@ def _readable_inputs(folder: Path) -> list[Fdf]:
     return out
 
 
-def _k_mesh(raw: Matrices) -> dict[str, Any]:
-    """The mesh of the run, if it is n1 x n2 x n3 along the reciprocal vectors, through Gamma or half-way."""
-    if raw.k_cell is None or raw.k_shift is None:
-        return {}
-    size, shift = np.diag(raw.k_cell), np.array(raw.k_shift) % 1.0
-    if (raw.k_cell != np.diag(size)).any() or (size < 1).any() or not np.isin(shift, (0.0, 0.5)).all():
-        return {}
-    return {"k_grid": size.tolist(), "k_shift": shift.tolist()}
+def _k_mesh(raw: Matrices, system: System) -> dict[str, Any]:
+    """The mesh of the run: as the file of the matrices has it, or the one that the points and weights in ``.KP`` are."""
+    if raw.k_cell is not None and raw.k_shift is not None:
+        return mesh_entries(raw.k_cell, raw.k_shift)
+    path = raw.path.with_suffix(".KP")
+    return mesh_of_points(*read_k_points(path, system)) if path.is_file() else {}

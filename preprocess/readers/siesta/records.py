@@ -1,5 +1,6 @@
 """Fortran sequential files: records of bytes between two length markers, as every binary file of SIESTA has them."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -92,7 +93,9 @@ class Records:
 
     def fields(self, what: str, fields: Sequence[tuple[str, str, tuple[int, ...]]]) -> Any:
         """The next record as named parts ``(name, kind, shape)``; indexed by name."""
-        return self._convert(what, self.take(what), np.dtype(list(fields)).newbyteorder(self.order), 1)[0]
+        data = self.take(what)
+        self._check_size(what, data, sum(np.dtype(kind).itemsize * math.prod(shape) for _, kind, shape in fields))
+        return np.frombuffer(data, np.dtype(list(fields)).newbyteorder(self.order))[0]
 
     def rows(self, what: str, kind: str, counts: IntArray) -> Array:
         """The next records, one for each count, joined."""
@@ -101,9 +104,11 @@ class Records:
         return np.concatenate(rows) if rows else np.zeros(0, dtype)
 
     def _convert(self, what: str, data: bytes, dtype: Any, count: int) -> Array:
-        if len(data) != count * dtype.itemsize:
-            raise self.error(
-                f"has a record of {len(data)} bytes for {what}, expected {count * dtype.itemsize}: the file is damaged or has another "
-                "layout"
-            )
+        self._check_size(what, data, count * dtype.itemsize)
         return np.frombuffer(data, dtype)
+
+    def _check_size(self, what: str, data: bytes, expected: int) -> None:
+        if len(data) != expected:
+            raise self.error(
+                f"has a record of {len(data)} bytes for {what}, expected {expected}: the file is damaged or has another layout"
+            )
