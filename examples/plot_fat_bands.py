@@ -14,7 +14,7 @@ from postprocess.eigen.band_symmetries import make_mesh
 from postprocess.lattice.kpath import make_kpath
 from postprocess.output.plot import save_figure
 from postprocess.output.plot_fat import plot_fat_bands
-from postprocess.states.projections import make_projections
+from postprocess.states.orbital_groups import make_projections
 from postprocess.states.projectors import make_projectors
 
 

@@ -17,9 +17,10 @@ from postprocess.density.dos import Window, compute_dos
 from postprocess.eigen.band_symmetries import make_mesh
 from postprocess.lattice.mesh import mesh_divisions, simplices
 from postprocess.output.dos_tables import read_dos
-from postprocess.states.counting import SmearedCount, TetrahedronCount, below, occupations
 from postprocess.states.mesh_levels import compute_mesh_levels
-from postprocess.states.projections import make_projections, usable_symmetry
+from postprocess.states.orbital_groups import make_projections, usable_symmetry
+from postprocess.states.smearing import SmearedCount
+from postprocess.states.tetrahedra import TetrahedronCount, below, occupations
 
 
 def tetrahedra(data, divisions, **options):

@@ -12,9 +12,10 @@ from deeph.physics.units import KELVIN
 from deeph.runtime.errors import DataError
 from postprocess.density.dos import compute_dos
 from postprocess.eigen.band_symmetries import make_mesh
-from postprocess.states.counting import SmearedCount, TetrahedronCount
 from postprocess.states.fermi import fermi_from_count, fermi_on_mesh, find_fermi_level, gap_around
 from postprocess.states.mesh_levels import compute_mesh_levels
+from postprocess.states.smearing import SmearedCount
+from postprocess.states.tetrahedra import TetrahedronCount
 from preprocess.readers import abacus, openmx, siesta
 
 METALS = {"fe_bcc_spin": 0.01, "fe_nc_soc": 0.001, "mini_te_chain_soc": 0.001, "tbg28": 0.01}

@@ -21,7 +21,7 @@ from postprocess.eigen.pencil import BlochPencils
 from postprocess.eigen.solver import Eigensolver, compute_energies
 from postprocess.states.kjobs import Jobs, KTask
 from postprocess.states.mesh_levels import compute_mesh_levels
-from postprocess.states.projections import make_projections
+from postprocess.states.orbital_groups import make_projections
 from preprocess.readers import openmx
 
 POINTS = [np.zeros(3), np.array([0.21, 0.13, 0.0])]

@@ -137,7 +137,7 @@ def test_fermi_level_by_counts(spin):
 
 
 def test_fermi_level_by_counts_starts_anywhere(monkeypatch):
-    monkeypatch.setattr("postprocess.states.inertia.CLOSE", 0)
+    monkeypatch.setattr("postprocess.states.frontier_levels.CLOSE", 0)
     data = replace(supercell(random_model(4), (3, 3, 1)), n_electrons=60.0)
     expected = fermi_on_mesh(data, make_mesh(data, (1, 1, 1))).energy
     for guess in (None, -1000.0, 3.0, 1e4):

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from postprocess.density.dos import DOS
     from postprocess.lattice.mesh import KMesh
     from postprocess.states.kjobs import Jobs
-    from postprocess.states.projections import Projections
+    from postprocess.states.orbital_groups import Projections
 
 EPILOG = """examples:
   deeph-dos data/MoS2 --out dos.pdf dos.csv               tetrahedra (here triangles) on the default mesh
@@ -70,7 +70,7 @@ def _body(args: argparse.Namespace) -> int:
     from postprocess.eigen.band_symmetries import make_mesh
     from postprocess.eigen.selection import DENSE_LARGEST
     from postprocess.lattice.mesh import mesh_divisions
-    from postprocess.states.projections import usable_symmetry
+    from postprocess.states.orbital_groups import usable_symmetry
 
     group = start_group(args)
     _check_options(args)
@@ -118,7 +118,7 @@ def _check_options(args: argparse.Namespace) -> None:
 
 def _projections(args: argparse.Namespace, data: "Hamiltonian") -> "Projections":
     from postprocess.cli.projectors import parse_group
-    from postprocess.states.projections import make_projections
+    from postprocess.states.orbital_groups import make_projections
 
     kinds = [kind.strip() for kind in args.projections.split(",") if kind.strip()]
     return make_projections(data, kinds, dict(parse_group(text) for text in args.group))

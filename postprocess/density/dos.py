@@ -12,11 +12,12 @@ from deeph.physics.system import FloatArray
 from deeph.runtime.errors import DataError, UsageError
 from postprocess.eigen.options import SolverOptions
 from postprocess.lattice.mesh import KMesh
-from postprocess.states.counting import SmearedCount, StateCount, TetrahedronCount
 from postprocess.states.fermi import FermiLevel, fermi_from_count, gap_around, given_or_stored, known_electrons
 from postprocess.states.kjobs import Jobs
 from postprocess.states.mesh_levels import MeshLevels, compute_mesh_levels
-from postprocess.states.projections import Projections
+from postprocess.states.orbital_groups import Projections
+from postprocess.states.smearing import SmearedCount
+from postprocess.states.tetrahedra import StateCount, TetrahedronCount
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -14,7 +14,7 @@ from postprocess.eigen.hermitian import hermitian
 from postprocess.lattice.mesh import KMesh
 from postprocess.states.fermi import fermi_from_count
 from postprocess.states.kjobs import Jobs, KTask, fingerprint, run_tasks
-from postprocess.states.projections import Projections
+from postprocess.states.orbital_groups import Projections
 
 LARGEST = 2**22
 """Numbers of states, of all vectors and energies, that are worked on at once."""
@@ -22,7 +22,7 @@ LARGEST = 2**22
 
 @dataclass(frozen=True)
 class KPMCount:
-    """States below energies from moments at several k; see :class:`postprocess.states.counting.StateCount`.
+    """States below energies from moments at several k; see :class:`postprocess.states.tetrahedra.StateCount`.
 
     Attributes
     ----------

@@ -79,7 +79,7 @@ def random_moments(
     random : numpy.random.Generator
         Gives the vectors.
     groups : (n_groups, n_orbitals) bool array, optional
-        See :class:`postprocess.states.projections.Projections`; their number costs hardly anything.
+        See :class:`postprocess.states.orbital_groups.Projections`; their number costs hardly anything.
     advance : callable
         Called after each step.
 

@@ -11,10 +11,10 @@ from postprocess.eigen.band_symmetries import make_mesh
 from postprocess.eigen.options import SolverOptions
 from postprocess.eigen.selection import DENSE_LIMIT
 from postprocess.lattice.mesh import KMesh
-from postprocess.states.counting import StateCount, TetrahedronCount
-from postprocess.states.inertia import frontier_levels
+from postprocess.states.frontier_levels import frontier_levels
 from postprocess.states.kjobs import Jobs
 from postprocess.states.mesh_levels import MeshLevels, compute_mesh_levels
+from postprocess.states.tetrahedra import StateCount, TetrahedronCount
 
 STORED = "stored with the data"
 """Origin of a Fermi level that came with the folder."""
@@ -212,7 +212,7 @@ def fermi_by_inertia(
     k : (n_k, 3) array, optional
         Fractional; Gamma by default, which is enough for an insulator and for a large cell.
     guess, options
-        As for :func:`postprocess.states.inertia.frontier_levels`.
+        As for :func:`postprocess.states.frontier_levels.frontier_levels`.
 
     Returns
     -------

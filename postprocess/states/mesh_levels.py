@@ -13,7 +13,7 @@ from postprocess.lattice.mesh import KMesh
 from postprocess.lattice.periodic import in_plane_reciprocal
 from postprocess.states.integrate import SameAt, evaluate
 from postprocess.states.kjobs import Jobs, Result
-from postprocess.states.projections import Projections
+from postprocess.states.orbital_groups import Projections
 from postprocess.states.states import States
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.system import FloatArray
 from deeph.runtime.errors import DataError, UsageError
-from postprocess.states.projections import KINDS, Projections, make_projections
+from postprocess.states.orbital_groups import KINDS, Projections, make_projections
 from postprocess.states.states import States, spin_of_orbital
 
 Weights = dict[str, FloatArray]
@@ -24,7 +24,7 @@ attribute ``signed`` that is true, its weights are no shares but quantities with
 
 @dataclass(frozen=True)
 class Shares:
-    """Mulliken shares of groups of orbitals, see :class:`postprocess.states.projections.Projections`."""
+    """Mulliken shares of groups of orbitals, see :class:`postprocess.states.orbital_groups.Projections`."""
 
     same_at: ClassVar[str] = "-k"
     projections: Projections
@@ -114,7 +114,7 @@ def make_projectors(
     hamiltonian : Hamiltonian
         Its atoms and basis.
     kinds : sequence of str
-        Of :data:`postprocess.states.projections.KINDS`; ``spin`` means sx, sy, sz of spinors (collinear channels are apart anyway).
+        Of :data:`postprocess.states.orbital_groups.KINDS`; ``spin`` means sx, sy, sz of spinors (collinear channels are apart anyway).
     groups : mapping of name to atoms
         Atoms counted from 0, such as the sublattices.
     functions : sequence of str

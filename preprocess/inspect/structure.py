@@ -19,7 +19,7 @@ from preprocess.inspect.checks import (
     check_units,
 )
 from preprocess.inspect.report import Check, Report
-from preprocess.inspect.turning import check_bonds, check_symmetry, check_time_reversal
+from preprocess.inspect.rotation_checks import check_bonds, check_symmetry, check_time_reversal
 from preprocess.readers.base import Convergence
 
 

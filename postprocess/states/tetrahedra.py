@@ -1,4 +1,4 @@
-"""How many levels of a mesh lie below an energy: by linear interpolation in simplices, or with smeared levels.
+"""How many levels of a mesh lie below an energy, by linear interpolation in tetrahedra, triangles or intervals.
 
 For energies that are linear within a simplex of d dimensions with corners e_0..e_d, the fraction of it below E obeys the recursion of
 B-splines (Curry and Schoenberg, doi:10.1007/BF02788653),
@@ -11,7 +11,7 @@ and the part that belongs to corner c is F with e_c taken twice, over d + 1. In 
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -20,9 +20,6 @@ from deeph.physics.system import FloatArray, IntArray
 from postprocess.lattice.mesh import simplices
 from postprocess.states.mesh_levels import MeshLevels
 
-Smearing = Literal["gaussian", "fermi-dirac"]
-REACH = {"gaussian": 9.0, "fermi-dirac": 40.0}
-"""Widths after which a smeared level counts as entirely below or above."""
 MAX_TERMS = 2**22
 """Pairs of a simplex or level and an energy that are worked on at once."""
 
@@ -66,8 +63,8 @@ def _count_band(corner: FloatArray, weight: FloatArray, size: FloatArray, grid: 
     full = weight.mean(axis=1)
     out = np.stack([np.bincount(high, part, minlength=len(grid) + 1)[:-1].cumsum() for part in full.T])
     inside = np.flatnonzero(high > low)
-    for part in _pieces(inside, high[inside] - low[inside]):
-        which, place = _ragged(low[part], high[part])
+    for part in pieces(inside, high[inside] - low[inside]):
+        which, place = ragged(low[part], high[part])
         of = part[which]
         if weight.shape[-1] == 1:  # the total only, the same at all corners
             out[0] += np.bincount(place, below(corner[of], grid[place]) * full[of, 0], minlength=len(grid))
@@ -97,46 +94,17 @@ def below(knots: FloatArray, energy: FloatArray) -> FloatArray:
     return np.asarray(parts[0])
 
 
-def _ragged(low: IntArray, high: IntArray) -> tuple[IntArray, IntArray]:
+def ragged(low: IntArray, high: IntArray) -> tuple[IntArray, IntArray]:
     """Which range, and which place in it, for all places low..high-1 of several ranges."""
     length = high - low
     which = np.repeat(np.arange(len(low)), length)
     return which, np.arange(length.sum()) - np.repeat(np.cumsum(length) - length - low, length)
 
 
-def _pieces(index: IntArray, length: IntArray) -> list[IntArray]:
+def pieces(index: IntArray, length: IntArray) -> list[IntArray]:
     """The index cut so that the lengths of each piece add up to about :data:`MAX_TERMS`."""
     cuts = np.searchsorted(np.cumsum(length), np.arange(MAX_TERMS, length.sum(), MAX_TERMS))
     return [part for part in np.split(index, cuts) if len(part)]
-
-
-@dataclass(frozen=True)
-class SmearedCount:
-    """Every level widened to a Gaussian of standard deviation ``width``, or to -df/dE at k_B T = ``width``; see :class:`StateCount`."""
-
-    levels: MeshLevels
-    width: float
-    kind: Smearing = "gaussian"
-
-    def __call__(self, energies: FloatArray) -> FloatArray:
-        """States below energies."""
-        return np.stack([self._spin(e, w, energies) for e, w in zip(self.levels.energies, self.levels.weights, strict=True)])
-
-    def _spin(self, levels: FloatArray, weights: FloatArray, grid: FloatArray) -> FloatArray:
-        from scipy.special import expit, ndtr
-
-        level, weight = levels.ravel(), (weights * self.levels.mesh.weights[:, None, None]).reshape(levels.size, -1)
-        reach = REACH[self.kind] * self.width
-        low, high = np.searchsorted(grid, level - reach, side="left"), np.searchsorted(grid, level + reach, side="right")
-        out = np.stack([np.bincount(high, part, minlength=len(grid) + 1)[:-1].cumsum() for part in weight.T])
-        inside = np.flatnonzero(high > low)
-        for part in _pieces(inside, high[inside] - low[inside]):
-            which, place = _ragged(low[part], high[part])
-            x = (grid[place] - level[part[which]]) / self.width
-            filled = ndtr(x) if self.kind == "gaussian" else expit(x)
-            for p, w in enumerate(weight.T):
-                out[p] += np.bincount(place, filled * w[part[which]], minlength=len(grid))
-        return np.asarray(out)
 
 
 def occupations(levels: MeshLevels, fermi_energy: float, *, corrected: bool = True) -> npt.NDArray[np.float64]:
