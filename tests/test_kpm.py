@@ -18,7 +18,7 @@ from postprocess.eigen.cholesky import PardisoCholesky, SuperLUCholesky
 from postprocess.eigen.dense import compute_energies
 from postprocess.eigen.kjobs import Jobs, KTask
 from postprocess.eigen.pardiso import is_installed
-from postprocess.eigen.pencil import BlochPencils
+from postprocess.eigen.pencil import BlochPencils, Pencil
 from postprocess.lattice.mesh import make_mesh
 from postprocess.states.projections import make_projections
 from postprocess.states.states import Dense
@@ -305,3 +305,27 @@ def test_the_memory_of_a_factor_is_known(shared_data):
     assert 2 * S.nnz * 16 <= whole < 2 * 364**2 * 20
     if is_installed():
         assert whole / 5 < PardisoCholesky(S).memory < 5 * whole
+
+
+@pytest.mark.parametrize("steps", [14, 60])
+def test_bounds_enclose_the_levels(monkeypatch, steps):
+    """Also where Lanczos has not converged, whose residual widens them; on any zero of energy, and with little to spare."""
+    monkeypatch.setattr("postprocess.density.kpm.LANCZOS_STEPS", steps)
+    for seed in range(6):
+        data = supercell(random_model(seed), (3, 3, 1))
+        H, S = data.H_bloch.dense(POINTS[0]).real, data.S_bloch.dense(POINTS[0]).real
+        levels = Dense()(data)(POINTS[0], 0, vectors=False).energies
+        span = levels[-1] - levels[0]
+        for zero in (0.0, 1000.0):
+            operator = KPMOperator(Pencil.from_matrices(H + zero * S, S))
+            low, high = (operator.center + sign * operator.half_width - zero for sign in (-1, 1))
+            assert low < levels[0] < levels[-1] < high
+            assert high - low == pytest.approx(1.02 * span, rel=1e-6) if steps == 60 else high - low < 1.6 * span
+
+
+def test_levels_that_are_all_equal():
+    """Without any width of the spectrum: one step of the count."""
+    S = random_model(1).S_bloch.dense(POINTS[0]).real
+    operator = KPMOperator(Pencil.from_matrices(2 * S, S))
+    count = random_moments(operator, 200, 2, np.random.default_rng(0)).counts(np.array([1.9, 2.0, 2.1]))
+    assert count == pytest.approx(np.tile([0, len(S) / 2, len(S)], (2, 1, 1)), abs=1e-3)
