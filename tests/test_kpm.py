@@ -10,8 +10,9 @@ from lattice_models import changed_basis, graphene
 
 from deeph.runtime.errors import DataError, UsageError
 from postprocess.density.dos import Window, compute_dos, compute_mesh_levels
+from postprocess.density.fermi import find_fermi_level
 from postprocess.density.kpm import KPMOperator, Moments
-from postprocess.density.kpm_dos import compute_kpm_dos, compute_moments
+from postprocess.density.kpm_dos import _electron_error, compute_kpm_dos, compute_moments
 from postprocess.density.kpm_moments import exact_moments, moments_for, random_moments
 from postprocess.density.kpm_work import KPMSettings, KPMWork, count_steps, duration
 from postprocess.eigen.cholesky import PardisoCholesky, SuperLUCholesky
@@ -329,3 +330,20 @@ def test_levels_that_are_all_equal():
     operator = KPMOperator(Pencil.from_matrices(2 * S, S))
     count = random_moments(operator, 200, 2, np.random.default_rng(0)).counts(np.array([1.5, 2.0, 2.5]))
     assert count == pytest.approx(np.tile([0, len(S) / 2, len(S)], (2, 1, 1)), abs=1e-3)
+
+
+@pytest.mark.parametrize(("n_vectors", "student"), [(3, 4.5266), (10, 2.3198)])
+def test_error_of_the_number_of_electrons(n_vectors, student):
+    """95.45 % of Student's distribution (two standard deviations of a normal one), both spins, and the largest change within a width."""
+    data = supercell(random_model(5, spin="collinear"), (2, 2, 1))
+    count = compute_moments(data, make_mesh(data, (1, 1, 1)), KPMSettings(0.3, n_vectors))
+    error = _electron_error(count, 36.0, n_vectors)
+    level = find_fermi_level(count, 36.0, count.bounds).energy
+    scatter = np.sqrt((count.errors(np.array([level]))[:, 0] ** 2).sum())
+    widths = [m.width for traces in count.traces for m in traces]
+    fewer = [[replace(m, values=m.values[..., : m.values.shape[-1] // 2]) for m in traces] for traces in count.traces]
+    near = level + max(widths) * np.linspace(-1, 1, 81)
+    change = np.abs(count(near) - replace(count, traces=fewer)(near))[:, 0].sum(axis=0)
+    assert change.max() > 1.5 * change[40]
+    assert error**2 - (student * scatter) ** 2 == pytest.approx(change.max() ** 2, rel=0.01)
+    assert _electron_error(count, None, n_vectors) == 0
