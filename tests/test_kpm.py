@@ -332,7 +332,7 @@ def test_levels_that_are_all_equal():
     assert count == pytest.approx(np.tile([0, len(S) / 2, len(S)], (2, 1, 1)), abs=1e-3)
 
 
-@pytest.mark.parametrize(("n_vectors", "student"), [(3, 4.5266), (10, 2.3198)])
+@pytest.mark.parametrize(("n_vectors", "student"), [(3, 4.526537), (10, 2.319806)])
 def test_error_of_the_number_of_electrons(n_vectors, student):
     """95.45 % of Student's distribution (two standard deviations of a normal one), both spins, and the largest change within a width."""
     data = supercell(random_model(5, spin="collinear"), (2, 2, 1))
