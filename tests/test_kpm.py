@@ -277,6 +277,8 @@ def test_cost_and_progress_are_told(caplog, monkeypatch):
     lines = [r.getMessage() for r in caplog.records]
     cost = [line for line in lines if line.startswith("expected: ")]
     assert len(cost) == 1
+    operator = KPMOperator(BlochPencils(data).at(POINTS[0]))
+    assert moments_for(operator, 0.01) == np.ceil(np.pi * operator.half_width / 0.01)  # the width of the kernel is pi a/N
     assert re.match(
         r"expected: \d+\.\d\d GiB of memory \(.* H, S and its factor\), \d+ steps in about \d+ s at each of 2 k-points", cost[0]
     )
