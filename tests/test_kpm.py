@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from time import sleep
 
 import numpy as np
 import pytest
@@ -12,9 +13,9 @@ from deeph.runtime.errors import DataError, UsageError
 from postprocess.density.dos import Window, compute_dos, compute_mesh_levels
 from postprocess.density.fermi import find_fermi_level
 from postprocess.density.kpm import KPMOperator, Moments
-from postprocess.density.kpm_dos import _electron_error, compute_kpm_dos, compute_moments
+from postprocess.density.kpm_dos import KPMCount, _electron_error, compute_kpm_dos, compute_moments
 from postprocess.density.kpm_moments import exact_moments, moments_for, random_moments
-from postprocess.density.kpm_work import KPMSettings, KPMWork, count_steps, duration
+from postprocess.density.kpm_work import KPMSettings, KPMWork, count_steps, duration, seconds_per_step
 from postprocess.eigen.cholesky import PardisoCholesky, SuperLUCholesky
 from postprocess.eigen.dense import compute_energies
 from postprocess.eigen.kjobs import Jobs, KTask
@@ -349,3 +350,30 @@ def test_error_of_the_number_of_electrons(n_vectors, student):
     assert change.max() > 1.5 * change[40]
     assert error**2 - (student * scatter) ** 2 == pytest.approx(change.max() ** 2, rel=0.01)
     assert _electron_error(count, None, n_vectors) == 0
+
+
+def test_standard_errors_of_a_sum_over_k_points():
+    """The variance of the mean of each k, with the square of its weight."""
+    rng = np.random.default_rng(0)
+    weights = np.array([0.25, 1.5])
+    traces = [[Moments(0.0, 2.0, rng.normal(size=(4, 1, 9))) for _ in weights] for _ in range(2)]
+    local = [[Moments(0.0, 2.0, rng.normal(size=(4, 3, 9))) for _ in weights] for _ in range(2)]
+    E = np.linspace(-1, 1, 5)
+    errors = KPMCount(traces, local, weights).errors(E)
+    for spin, of_both in enumerate(zip(traces, local, strict=True)):
+        samples = [np.concatenate([total.counts(E), part.counts(E)], axis=1) for total, part in zip(*of_both, strict=True)]
+        expected = sum(w**2 * ((x - x.mean(axis=0)) ** 2).sum(axis=0) / 3 / 4 for w, x in zip(weights, samples, strict=True))
+        assert errors[spin] == pytest.approx(np.sqrt(expected))
+
+
+def test_time_of_a_step_and_of_all(caplog, monkeypatch):
+    data = random_model(0)
+    operator = KPMOperator(BlochPencils(data).at(POINTS[0]))
+    solve = operator.solve
+    monkeypatch.setattr(operator, "solve", lambda y: (sleep(0.05), solve(y))[1])
+    assert 0.05 < seconds_per_step(operator, 3) < 0.09
+    monkeypatch.setattr("postprocess.density.kpm_work.seconds_per_step", lambda _operator, block: 3.0 * block)
+    with caplog.at_level("INFO", logger="deeph"):
+        compute_moments(data, make_mesh(data, (1, 1, 1)), KPMSettings(1.0, 4))
+    n = moments_for(operator, 1.0)
+    assert f", {4 * (1 + n // 2)} steps in {duration(3.0 * 4 * (1 + n // 2))}" in caplog.text

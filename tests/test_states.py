@@ -277,7 +277,7 @@ def test_density_of_spinors_is_the_sum_of_both_spins(shared_data, tmp_path, monk
     assert len(sizes) == grid.shape[0]  # one plane is too much already for the orbitals of an atom
 
 
-def test_density_does_not_depend_on_the_axis_of_spin():
+def test_density_does_not_depend_on_the_axis_of_spin(monkeypatch):
     """A state times any spinor has the density of the state: |psi|^2 (|a|^2 + |b|^2), without terms that mix spins."""
     data = hermitian(random_model(3))
     spinor = data.to_spinor()
@@ -292,6 +292,9 @@ def test_density_does_not_depend_on_the_axis_of_spin():
     rows = np.split(levels.vectors, np.cumsum(n)[:-1])
     turned = replace(states, hamiltonian=spinor, C=np.concatenate([part for row in rows for part in (a * row, b * row)]))
     assert np.allclose(compute_density(turned, orbitals, grid), compute_density(states, orbitals, grid), atol=1e-12)
+    short = {z: Orbitals(z, tuple(replace(shell, r=shell.r / 5) for shell in o.shells), "x") for z, o in orbitals.items()}
+    monkeypatch.setattr(realspace, "AT_ONCE", 4 * 6 * 17 * len(states.energies))  # four planes of psi, or two of a spinor
+    assert [realspace._planes_at_once(one, short, grid) for one in (states, turned)] == [4, 2]
 
 
 def test_limits_of_grids(monkeypatch):
