@@ -2,7 +2,6 @@
 
 import re
 from dataclasses import replace
-from time import sleep
 
 import numpy as np
 import pytest
@@ -369,9 +368,15 @@ def test_standard_errors_of_a_sum_over_k_points():
 def test_time_of_a_step_and_of_all(caplog, monkeypatch):
     data = random_model(0)
     operator = KPMOperator(BlochPencils(data).at(POINTS[0]))
-    solve = operator.solve
-    monkeypatch.setattr(operator, "solve", lambda y: (sleep(0.05), solve(y))[1])
-    assert 0.05 < seconds_per_step(operator, 3) < 0.09
+    clock, solve = [0.0], operator.solve
+
+    def slow(y):
+        clock[0] += 0.05
+        return solve(y)
+
+    monkeypatch.setattr(operator, "solve", slow)
+    monkeypatch.setattr("postprocess.density.kpm_work.perf_counter", lambda: clock[0])
+    assert seconds_per_step(operator, 3) == pytest.approx(0.05)
     monkeypatch.setattr("postprocess.density.kpm_work.seconds_per_step", lambda _operator, block: 3.0 * block)
     with caplog.at_level("INFO", logger="deeph"):
         compute_moments(data, make_mesh(data, (1, 1, 1)), KPMSettings(1.0, 4))
