@@ -11,14 +11,15 @@ from lattice_models import changed_basis, graphene
 from deeph.runtime.errors import DataError, UsageError
 from postprocess.density.dos import Window, compute_dos
 from postprocess.density.kpm import KPMOperator, Moments
-from postprocess.density.kpm_dos import compute_kpm_dos, compute_moments
+from postprocess.density.kpm_dos import KPMCount, _electron_error, compute_kpm_dos, compute_moments
 from postprocess.density.kpm_moments import exact_moments, moments_for, random_moments
-from postprocess.density.kpm_work import KPMSettings, KPMWork, count_steps, duration
+from postprocess.density.kpm_work import KPMSettings, KPMWork, count_steps, duration, seconds_per_step
 from postprocess.eigen.band_symmetries import make_mesh
 from postprocess.eigen.cholesky import PardisoCholesky, SuperLUCholesky
 from postprocess.eigen.pardiso import is_installed
-from postprocess.eigen.pencil import BlochPencils
+from postprocess.eigen.pencil import BlochPencils, Pencil
 from postprocess.eigen.solver import Eigensolver, compute_energies
+from postprocess.states.fermi import fermi_from_count
 from postprocess.states.kjobs import Jobs, KTask
 from postprocess.states.mesh_levels import compute_mesh_levels
 from postprocess.states.orbital_groups import make_projections
@@ -276,6 +277,8 @@ def test_cost_and_progress_are_told(caplog, monkeypatch):
     lines = [r.getMessage() for r in caplog.records]
     cost = [line for line in lines if line.startswith("expected: ")]
     assert len(cost) == 1
+    operator = KPMOperator(BlochPencils(data).at(POINTS[0]))
+    assert moments_for(operator, 0.01) == np.ceil(np.pi * operator.half_width / 0.01)  # the width of the kernel is pi a/N
     assert re.match(
         r"expected: \d+\.\d\d GiB of memory \(.* H, S and its factor\), \d+ steps in about \d+ s at each of 2 k-points", cost[0]
     )
@@ -305,3 +308,77 @@ def test_the_memory_of_a_factor_is_known(shared_data):
     assert 2 * S.nnz * 16 <= whole < 2 * 364**2 * 20
     if is_installed():
         assert whole / 5 < PardisoCholesky(S).memory < 5 * whole
+
+
+@pytest.mark.parametrize("steps", [14, 60])
+def test_bounds_enclose_the_levels(monkeypatch, steps):
+    """Also where Lanczos has not converged, whose residual widens them; on any zero of energy, and with little to spare."""
+    monkeypatch.setattr("postprocess.density.kpm.LANCZOS_STEPS", steps)
+    for seed in range(6):
+        data = supercell(random_model(seed), (3, 3, 1))
+        H, S = data.H_bloch.dense(POINTS[0]).real, data.S_bloch.dense(POINTS[0]).real
+        levels = Dense()(data)(POINTS[0], 0, vectors=False).energies
+        span = levels[-1] - levels[0]
+        for zero in (0.0, 1000.0):
+            operator = KPMOperator(Pencil.from_matrices(H + zero * S, S))
+            low, high = (operator.center + sign * operator.half_width - zero for sign in (-1, 1))
+            assert low < levels[0] < levels[-1] < high
+            assert high - low == pytest.approx(1.02 * span, rel=1e-6) if steps == 60 else high - low < 1.6 * span
+
+
+def test_levels_that_are_all_equal():
+    """Without any width of the spectrum: one step of the count."""
+    S = random_model(1).S_bloch.dense(POINTS[0]).real
+    operator = KPMOperator(Pencil.from_matrices(2 * S, S))
+    count = random_moments(operator, 200, 2, np.random.default_rng(0)).counts(np.array([1.5, 2.0, 2.5]))
+    assert count == pytest.approx(np.tile([0, len(S) / 2, len(S)], (2, 1, 1)), abs=1e-3)
+
+
+@pytest.mark.parametrize(("n_vectors", "student"), [(3, 4.526537), (10, 2.319806)])
+def test_error_of_the_number_of_electrons(n_vectors, student):
+    """95.45 % of Student's distribution (two standard deviations of a normal one), both spins, and the largest change within a width."""
+    data = supercell(random_model(5, spin="collinear"), (2, 2, 1))
+    count = compute_moments(data, make_mesh(data, (1, 1, 1)), KPMSettings(0.3, n_vectors))
+    error = _electron_error(count, 36.0, n_vectors)
+    level = fermi_from_count(count, 36.0, count.bounds).energy
+    scatter = np.sqrt((count.errors(np.array([level]))[:, 0] ** 2).sum())
+    widths = [m.width for traces in count.traces for m in traces]
+    fewer = [[replace(m, values=m.values[..., : m.values.shape[-1] // 2]) for m in traces] for traces in count.traces]
+    near = level + max(widths) * np.linspace(-1, 1, 81)
+    change = np.abs(count(near) - replace(count, traces=fewer)(near))[:, 0].sum(axis=0)
+    assert change.max() > 1.5 * change[40]
+    assert error**2 - (student * scatter) ** 2 == pytest.approx(change.max() ** 2, rel=0.01)
+    assert _electron_error(count, None, n_vectors) == 0
+
+
+def test_standard_errors_of_a_sum_over_k_points():
+    """The variance of the mean of each k, with the square of its weight."""
+    rng = np.random.default_rng(0)
+    weights = np.array([0.25, 1.5])
+    traces = [[Moments(0.0, 2.0, rng.normal(size=(4, 1, 9))) for _ in weights] for _ in range(2)]
+    local = [[Moments(0.0, 2.0, rng.normal(size=(4, 3, 9))) for _ in weights] for _ in range(2)]
+    E = np.linspace(-1, 1, 5)
+    errors = KPMCount(traces, local, weights).errors(E)
+    for spin, of_both in enumerate(zip(traces, local, strict=True)):
+        samples = [np.concatenate([total.counts(E), part.counts(E)], axis=1) for total, part in zip(*of_both, strict=True)]
+        expected = sum(w**2 * ((x - x.mean(axis=0)) ** 2).sum(axis=0) / 3 / 4 for w, x in zip(weights, samples, strict=True))
+        assert errors[spin] == pytest.approx(np.sqrt(expected))
+
+
+def test_time_of_a_step_and_of_all(caplog, monkeypatch):
+    data = random_model(0)
+    operator = KPMOperator(BlochPencils(data).at(POINTS[0]))
+    clock, solve = [0.0], operator.solve
+
+    def slow(y):
+        clock[0] += 0.05
+        return solve(y)
+
+    monkeypatch.setattr(operator, "solve", slow)
+    monkeypatch.setattr("postprocess.density.kpm_work.perf_counter", lambda: clock[0])
+    assert seconds_per_step(operator, 3) == pytest.approx(0.05)
+    monkeypatch.setattr("postprocess.density.kpm_work.seconds_per_step", lambda _operator, block: 3.0 * block)
+    with caplog.at_level("INFO", logger="deeph"):
+        compute_moments(data, make_mesh(data, (1, 1, 1)), KPMSettings(1.0, 4))
+    n = moments_for(operator, 1.0)
+    assert f", {4 * (1 + n // 2)} steps in {duration(3.0 * 4 * (1 + n // 2))}" in caplog.text

@@ -270,15 +270,19 @@ def test_density_of_spinors_is_the_sum_of_both_spins(shared_data, tmp_path, monk
         sizes.append(psi(*arguments))
         return sizes[-1]
 
-    most = 7 * 2 * 4 * grid.shape[1] * grid.shape[2]
+    most = 7 * 2 * 64 * grid.shape[1] * grid.shape[2]  # of 64 states, which are more than the orbitals of an atom reach
+    many = replace(states, C=np.tile(states.C, 16))
     monkeypatch.setattr(realspace, "AT_ONCE", most)
     monkeypatch.setattr(realspace, "_psi", watched)
+    assert np.allclose(compute_density(many, orbitals, grid), np.tile(whole, (16, 1, 1, 1)), atol=1e-13)
+    assert most / 10 < max(one.size for one in sizes) <= most
+    sizes.clear()
+    monkeypatch.setattr(realspace, "AT_ONCE", 20000)
     assert np.allclose(compute_density(states, orbitals, grid), whole, atol=1e-13)
-    assert max(one.size for one in sizes) == most
-    assert len(sizes) == -(-grid.shape[0] // 7)
+    assert len(sizes) == grid.shape[0]  # one plane is too much already for the orbitals of an atom
 
 
-def test_density_does_not_depend_on_the_axis_of_spin():
+def test_density_does_not_depend_on_the_axis_of_spin(monkeypatch):
     """A state times any spinor has the density of the state: |psi|^2 (|a|^2 + |b|^2), without terms that mix spins."""
     data = hermitian(random_model(3))
     spinor = data.to_spinor()
@@ -294,6 +298,9 @@ def test_density_does_not_depend_on_the_axis_of_spin():
     C = np.concatenate([part for row in rows for part in (a * row, b * row)])
     turned = replace(states, hamiltonian=spinor, levels=replace(levels, vectors=C))
     assert np.allclose(compute_density(turned, orbitals, grid), compute_density(states, orbitals, grid), atol=1e-12)
+    short = {z: Orbitals(z, tuple(replace(shell, r=shell.r / 5) for shell in o.shells), "x") for z, o in orbitals.items()}
+    monkeypatch.setattr(realspace, "AT_ONCE", 4 * 6 * 17 * len(states.energies))  # four planes of psi, or two of a spinor
+    assert [realspace._planes_at_once(one, short, grid) for one in (states, turned)] == [4, 2]
 
 
 def test_limits_of_grids(monkeypatch):

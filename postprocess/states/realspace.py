@@ -124,13 +124,22 @@ def compute_density(states: States, orbitals: Mapping[int, Orbitals], grid: Grid
         If the orbitals are not those of the basis.
     """
     check_orbitals(orbitals, states.hamiltonian.basis)
-    m, plane = states.C.shape[1], grid.n_points // grid.shape[0] * states.hamiltonian.basis.spin_factor
-    out = np.empty((m, *grid.shape))
-    step = max(1, AT_ONCE // (plane * max(m, 1)))
+    out = np.empty((states.C.shape[1], *grid.shape))
+    step = _planes_at_once(states, orbitals, grid)
     for first in range(0, grid.shape[0], step):
         planes = range(first, min(first + step, grid.shape[0]))
         out[:, planes.start : planes.stop] = (np.abs(_psi(states, orbitals, grid, planes)) ** 2).sum(axis=0)
     return out
+
+
+def _planes_at_once(states: States, orbitals: Mapping[int, Orbitals], grid: Grid) -> int:
+    """Planes for which neither psi nor the orbitals of an atom take more numbers than :data:`AT_ONCE`."""
+    shape, m = np.array(grid.shape), states.C.shape[1]
+    radius, n_orbitals = (max(x) for x in zip(*((o.cutoff, sum(2 * l + 1 for l in o.ls)) for o in orbitals.values()), strict=True))
+    across = 2 * radius * np.linalg.norm(grid.system.reciprocal, axis=1) / (2 * np.pi) * shape + 1
+    near = across[1] * across[2] * max(1.0, across[0] / shape[0])  # points of a plane that an atom and its images reach
+    psi = shape[1] * shape[2] * states.hamiltonian.basis.spin_factor * m
+    return max(1, int(AT_ONCE // max(psi, near * max(n_orbitals, m))))
 
 
 def _psi(states: States, orbitals: Mapping[int, Orbitals], grid: Grid, planes: range) -> Array:
