@@ -317,7 +317,7 @@ def test_bounds_enclose_the_levels(monkeypatch, steps):
     for seed in range(6):
         data = supercell(random_model(seed), (3, 3, 1))
         H, S = data.H_bloch.dense(POINTS[0]).real, data.S_bloch.dense(POINTS[0]).real
-        levels = Dense()(data)(POINTS[0], 0, vectors=False).energies
+        levels = Eigensolver()(data)(POINTS[0], 0, vectors=False).energies
         span = levels[-1] - levels[0]
         for zero in (0.0, 1000.0):
             operator = KPMOperator(Pencil.from_matrices(H + zero * S, S))

@@ -90,6 +90,24 @@ def room_on_disk(path: Path) -> Iterator[None]:
         raise FullDiskError(path, os.strerror(error.errno)) from error
 
 
+@contextmanager
+def new_file(path: Path) -> Iterator[Path]:
+    """A temporary file to write, which gets its name only if the ``with`` block ends without an error, in place of an older one.
+
+    Raises
+    ------
+    FullDiskError
+        If the disk is full.
+    """
+    temporary = path.with_name(f".{path.name}.{_host()}.{os.getpid()}.part")
+    try:
+        with room_on_disk(path):
+            yield temporary
+            temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
 def _is_there(path: Path) -> bool:
     """Whether anything has this name, also a link to nowhere."""
     return path.exists() or path.is_symlink()

@@ -17,6 +17,7 @@ import torch
 
 from deeph.config import Config
 from deeph.files.dataset import Dataset, Split, open_dataset, split_of
+from deeph.files.folders import remove_leftovers
 from deeph.nn.fit import fit_model
 from deeph.runtime.errors import DeephError, UsageError
 from deeph.runtime.log import logger
@@ -77,6 +78,7 @@ def train(config: Config, out: str | Path, *, resume: bool = False) -> Path:
             dataset = open_dataset(config.data.path)
             split = split_of(dataset, config.data)
         use_device(group, device)
+        group.by_first(lambda: remove_leftovers(out))
         if not resume:
             group.by_first(lambda: _begin(dataset, split, config, out))
         with group.together():
