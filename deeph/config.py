@@ -145,6 +145,10 @@ class TrainConfig(Section):
     threads: Count | None = None
     """CPU threads of each process. "none": torch decides."""
 
+    graph_memory_gib: NotNegative = 4.0
+    """Main memory of each process for structures that are ready to be trained on, GiB (5 to 20 kB a bond). Those that do not fit are read
+    and prepared anew in each epoch; it changes no result."""
+
     validate_every: Count = 1
     """Epochs between validations; each gives a row of metrics.csv."""
 

@@ -15,7 +15,7 @@ import torch
 from deeph.files.folders import new_folder
 from deeph.files.matrix_file import MatrixWriter
 from deeph.files.store import PREDICTED, element_order, write_overlap_part
-from deeph.nn.frames import bond_rotation, orbital_matrix, wigner_matrices
+from deeph.nn.frames import bond_matrices
 from deeph.nn.graph import check_compatible, make_graph, select_bonds
 from deeph.nn.model import HamiltonianModel
 from deeph.physics.blocks import PairBlocks, block_shapes
@@ -106,12 +106,10 @@ def _blocks(
         e, features[number] = features[number], []  # free what is done
         vectors = graph.bond_vector[part]
         r = vectors.norm(dim=1)
-        D = wigner_matrices(bond_rotation(vectors / r[:, None]), max(model.angular))
-        for (zi, zj), members, h in model.offsite(graph, part, e):
-            functions = model.baseline.pair((zi, zj))
+        D = bond_matrices(vectors, max(model.angular))
+        for kind, members, h in model.offsite(graph, part, e):
+            functions = model.baseline.pair(kind)
             coefficients = functions.two_centre(r[members]) + functions.scale(r[members]) * h.double()
-            local = model.pair_tables[zi, zj].to_blocks(coefficients)
-            turn = [d[members] for d in D]
-            blocks = orbital_matrix(turn, model.basis.shells[zi]).transpose(1, 2) @ local @ orbital_matrix(turn, model.basis.shells[zj])
+            blocks = model.blocks_from_coefficients(kind, coefficients, [d[members] for d in D])
             index = bonds[part][members if isinstance(members, slice) else members.cpu().numpy()]
             yield "offsite", index, blocks.cpu().numpy()

@@ -1,6 +1,6 @@
 """Structures, small networks, and the symmetry test that all network tests share."""
 
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from unittest import mock
 
@@ -10,8 +10,8 @@ from harmonics import rotation_of_atom
 from torch import Tensor
 
 from deeph.config import ModelConfig
+from deeph.nn import frames as frames_module
 from deeph.nn import graph as graph_module
-from deeph.nn import model as model_module
 from deeph.nn.fit import fit_model
 from deeph.nn.frames import bond_rotation, orbital_matrix, wigner_matrices
 from deeph.nn.graph import make_graph, select_bonds
@@ -67,7 +67,7 @@ def predict(model: HamiltonianModel, structure: Hamiltonian) -> PairBlocks:
     for (zi, zj), rows, h in prediction.offsite:
         v, table, baseline = graph.bond_vector[rows], model.pair_tables[zi, zj], model.baseline.pair((zi, zj))
         r = v.norm(dim=1)
-        D = wigner_matrices(model_module.bond_rotation(v / r[:, None]), max(model.angular))
+        D = wigner_matrices(frames_module.bond_rotation(v / r[:, None]), max(model.angular))
         local = table.to_blocks(h.double() * baseline.scale(r) + baseline.two_centre(r))
         blocks = orbital_matrix(D, model.basis.shells[zi]).transpose(1, 2) @ local @ orbital_matrix(D, model.basis.shells[zj])
         members = bonds[rows if isinstance(rows, slice) else rows.numpy()]
@@ -124,10 +124,7 @@ def other_half(structure: Hamiltonian, cutoffs: dict[tuple[int, int], float]) ->
 
 def with_roll() -> AbstractContextManager[object]:
     """Everything inside sees the bonds from rolled frames."""
-    stack = ExitStack()
-    for module in (model_module, graph_module):
-        stack.enter_context(mock.patch.object(module, "bond_rotation", rolled_rotation))
-    return stack
+    return mock.patch.object(frames_module, "bond_rotation", rolled_rotation)
 
 
 def largest(a: PairBlocks, b: PairBlocks) -> float:

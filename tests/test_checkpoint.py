@@ -1,5 +1,6 @@
 """Model files: what is saved comes back, and what is not a model is refused with a reason."""
 
+import errno
 import json
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from training_case import SMALL, make_structure
 
 from deeph.config import ModelConfig
+from deeph.files.folders import FullDiskError
 from deeph.nn.fit import fit_model
 from deeph.nn.graph import make_graph
 from deeph.nn.model import HamiltonianModel
@@ -109,5 +111,20 @@ def test_a_failed_write_leaves_the_old_file(saved: Path, model: HamiltonianModel
     before = saved.read_bytes()
     with pytest.raises(TypeError):
         save_model(saved, model, {"metrics": object()})
+    assert saved.read_bytes() == before
+    assert [p.name for p in saved.parent.iterdir()] == [saved.name]
+
+
+def test_a_full_disk_leaves_the_old_file_and_nothing_else(saved: Path, model: HamiltonianModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = saved.read_bytes()
+
+    def full(path: Path, content: bytes) -> int:
+        with path.open("wb") as file:
+            file.write(content[:100])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(FullDiskError, match=f"{saved.name} cannot be written: No space left on device"):
+        save_model(saved, model, {})
     assert saved.read_bytes() == before
     assert [p.name for p in saved.parent.iterdir()] == [saved.name]

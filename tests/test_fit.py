@@ -1,11 +1,14 @@
 """A new model fitted to a set of structures."""
 
+import numpy as np
 import pytest
 import torch
 from training_case import make_structure
 
 from deeph.config import ModelConfig
-from deeph.nn.fit import fit_model
+from deeph.nn import fit
+from deeph.nn.baseline import EDGE, FLOOR, KNOTS, PairBaseline
+from deeph.nn.fit import _coefficients, fit_model
 
 TINY = ModelConfig(
     node_channels=2, node_pseudo_channels=1, bond_channels=2, bond_pseudo_channels=1, rank=2, n_layers=1, baseline_degree=2, n_radial=4
@@ -18,3 +21,92 @@ def test_rare_elements_are_fitted_however_large_the_set(monkeypatch: pytest.Monk
     model = fit_model(TINY, [make_structure(0, third=6), make_structure(1, third=6), make_structure(2, third=1)])
     assert torch.count_nonzero(model.baseline.atom_mean(1)) > 0
     assert torch.count_nonzero(model.baseline.pair((1, 6)).series) > 0
+
+
+def plain_fit(r: np.ndarray, c: np.ndarray, pair: PairBaseline) -> tuple[np.ndarray, np.ndarray, float]:
+    """Series, log scale and what is left, all bonds at once, with plain numpy."""
+    cut, low = float(pair.cutoff), float(pair.shortest)
+    x = 2 * (np.clip(r, low, cut) - low) / (cut - low) - 1
+    u = np.clip((r - (cut - EDGE)) / EDGE, 0, 1)
+    fall = 1 - u**3 * (10 - 15 * u + 6 * u**2)
+    F = np.polynomial.chebyshev.chebvander(x, pair.degree) * fall[:, None]
+    knots = np.linspace(-1, 1, KNOTS)
+
+    def kernel(width):
+        return np.exp(-0.5 * ((x[:, None] - knots) * (KNOTS - 1) / (2 * width)) ** 2)
+
+    key, plus = pair.key.numpy(), pair.sigma_plus
+    weight = np.ones((len(r), len(plus)))
+    for _ in range(3):
+        series = np.zeros((pair.degree + 1, len(plus)))
+        for k in range(len(plus)):
+            A = F.T @ (weight[:, k, None] * F)
+            A += 1e-9 * np.diag(A).mean() * np.eye(len(A))
+            series[:, k] = np.linalg.solve(A, F.T @ (weight[:, k] * c[:, plus[k]]))
+        left = c.copy()
+        left[:, plus] -= F @ series
+        w = kernel(0.5)
+        power = np.stack([(left**2)[:, key == k].mean(1) for k in range(key.max() + 1)], 1)
+        count, falls = w.sum(0), w.T @ fall**2
+        known = np.flatnonzero((count > 1) & (falls > 1e-4 * count))
+        log = 0.5 * np.log((w.T @ power)[known] / falls[known, None] + FLOOR**2)
+        log = log[np.abs(np.arange(KNOTS)[:, None] - known).argmin(1)]
+        w = kernel(1.0)
+        sigma = np.exp(w / w.sum(1, keepdims=True) @ log)[:, key] * fall[:, None]
+        weight = np.maximum(sigma[:, plus], FLOOR) ** -2
+    return series, log, float((left**2).sum())
+
+
+def test_the_sums_give_the_fit_of_all_bonds_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Structure by structure, kept or made anew, as with everything in memory."""
+    structures = [make_structure(seed, third=6 if seed % 2 else 1) for seed in range(6)]
+    model = fit_model(TINY, structures)
+    parts = [_coefficients(s, model) for s in structures]
+    squares = []
+    occurring = [kind for kind in model.pair_tables if any(kind in p[0] for p in parts)]
+    assert len(occurring) == 2  # C-C and H-C
+    for kind in occurring:
+        r = np.concatenate([p[0][kind][0].numpy() for p in parts if kind in p[0]])
+        c = np.concatenate([p[0][kind][1].numpy() for p in parts if kind in p[0]])
+        if kind[0] == kind[1]:
+            table = model.pair_tables[kind]
+            r, c = np.concatenate([r, r]), np.concatenate([c, c[:, table.exchanged] * table.exchange_sign])
+        pair = model.baseline.pair(kind)
+        assert float(pair.shortest) == pytest.approx(min(r.min(), float(pair.cutoff) - EDGE))
+        series, log, square = plain_fit(r, c, pair)
+        np.testing.assert_allclose(pair.series.numpy(), series, atol=1e-7)
+        np.testing.assert_allclose(pair.log_scale.numpy(), log, atol=1e-7)
+        squares.append((square, c.size))
+    assert float(model.baseline.unit_offsite) == pytest.approx((sum(s for s, _ in squares) / sum(n for _, n in squares)) ** 0.5 + FLOOR)
+    squares = []
+    for z, table in model.atom_tables.items():
+        c = np.concatenate([p[1][z].numpy() for p in parts if z in p[1]])
+        isotropic = [start for _, _, L, start in table.paths if L == 0]
+        mean = np.zeros(table.size)
+        mean[isotropic] = c[:, isotropic].mean(0)
+        np.testing.assert_allclose(model.baseline.atom_mean(z).numpy(), mean, atol=1e-12)
+        for _, _, L, start in table.paths:
+            rms = (((c - mean)[:, start : start + 2 * L + 1] ** 2).mean() + FLOOR**2) ** 0.5
+            np.testing.assert_allclose(model.baseline.atom_scale(z).numpy()[start : start + 2 * L + 1], rms, atol=1e-9)
+        squares.append((((c - mean) ** 2).sum(), c.size))
+    assert float(model.baseline.unit_onsite) == pytest.approx((sum(s for s, _ in squares) / sum(n for _, n in squares)) ** 0.5 + FLOOR)
+    monkeypatch.setattr("deeph.nn.fit.MAX_BYTES", 0)
+    again = fit_model(TINY, structures)
+    for name, values in again.baseline.state_dict().items():
+        assert torch.equal(values, model.baseline.state_dict()[name]), name
+
+
+def test_coefficients_in_memory_stay_below_their_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    structures = [make_structure(seed) for seed in range(4)]
+    model = fit_model(TINY, structures)
+    sizes = [len(r) * 8 + c.nbytes for s in structures for r, c in _coefficients(s, model)[0].values()]
+    sizes += [c.nbytes for s in structures for c in _coefficients(s, model)[1].values()]
+    monkeypatch.setattr("deeph.nn.fit.MAX_BYTES", sum(sizes) // 2)
+    made: list[int] = []
+    plain = fit._coefficients
+    monkeypatch.setattr("deeph.nn.fit._coefficients", lambda *args: made.append(1) or plain(*args))
+    samples = fit.Samples(structures, [0, 1, 2, 3], model)
+    for _ in range(3):
+        assert len(list(samples)) == 4
+    assert 4 < len(made) < 12
+    assert samples._room >= 0

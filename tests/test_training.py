@@ -21,8 +21,9 @@ from deeph.files.config_file import load_config
 from deeph.files.dataset import open_dataset
 from deeph.files.store import write_folder
 from deeph.nn.fit import fit_model
-from deeph.runtime.distributed import Process, find_process
 from deeph.runtime.errors import DataError, DeephError, UsageError
+from deeph.runtime.processes import Group
+from deeph.runtime.torch_group import Launch, find_launch
 from deeph.training import loop
 from deeph.training.check import check_data
 from deeph.training.checkpoint import BEST, LAST, STATE, load_model, read_metadata
@@ -97,7 +98,7 @@ def test_best_model_is_the_validated_average(case: Path, tmp_path: Path) -> None
     for name, parameter in load_model(tmp_path / "run" / LAST).named_parameters():
         assert torch.equal(parameter, state[f"average.{name}"])
     dataset = open_dataset(config.data.path)
-    job = loop.Job(config, dataset, loop.split_of(dataset, config.data), tmp_path / "run", Process(), torch.device("cpu"))
+    job = loop.Job(config, dataset, loop.split_of(dataset, config.data), tmp_path / "run", Group(), torch.device("cpu"))
     trainer = loop.Trainer(job, loop.load_state(tmp_path / "run" / STATE))
     model = load_model(tmp_path / "run" / BEST)
     trainer.average.weights = dict(model.named_parameters())
@@ -115,6 +116,53 @@ def test_resume_is_exact(case: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert_same_state(tmp_path / "full", tmp_path / "parts")
     timeless = [[{k: v for k, v in row.items() if k != "time_min"} for row in rows(tmp_path / name)] for name in ("full", "parts")]
     assert timeless[0] == timeless[1]
+
+
+class Killed(BaseException):
+    """What no program can catch."""
+
+
+@pytest.mark.usefixtures("one_start")
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_kill_around_a_row_of_metrics_doubles_and_loses_nothing(
+    case: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    """The state of the last step of an epoch is saved, its row is written or not, and the program is killed."""
+    config = load_config(case, ["train.batch_bonds=1", "train.epochs=3", "train.checkpoint_minutes=1e-9"])
+    loop.train(config, tmp_path / "full")
+    plain, written = loop.Recorder.row, []
+
+    def killed(self: loop.Recorder, values: Any) -> None:
+        written.append(1)
+        if when == "after" or len(written) < 2:
+            plain(self, values)
+        if len(written) == 2:
+            raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop.Recorder, "row", killed)
+        with pytest.raises(Killed):
+            loop.train(config, tmp_path / "parts")
+    loop.train(config, tmp_path / "parts", resume=True)
+    assert [row["epoch"] for row in rows(tmp_path / "parts")] == ["1", "2", "3"]
+    timeless = [[{k: v for k, v in row.items() if k != "time_min"} for row in rows(tmp_path / name)] for name in ("full", "parts")]
+    assert timeless[0] == timeless[1]
+    assert_same_state(tmp_path / "full", tmp_path / "parts")
+
+
+@pytest.mark.parametrize("settings", [["train.epochs=1"], ["train.epochs=100", "train.max_minutes=1e-6"]], ids=["epochs", "time"])
+def test_a_run_stopped_in_its_last_step_is_finished_by_resume(
+    case: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: list[str]
+) -> None:
+    """The first validation had not come yet, so there was no best model."""
+    config = load_config(case, ["train.batch_bonds=1000", *settings])  # one step an epoch
+    run_stopped_at(1, config, tmp_path / "run", monkeypatch)
+    assert not (tmp_path / "run" / BEST).exists()
+    best = loop.train(config, tmp_path / "run", resume=True)
+    assert read_metadata(best)["epoch"] == 1
+    assert [row["epoch"] for row in rows(tmp_path / "run")] == ["1"]
+    assert (tmp_path / "run" / EVALUATION).is_file()
+    assert loop.load_state(tmp_path / "run" / STATE).position.step == 1
 
 
 @pytest.mark.usefixtures("one_start")
@@ -248,9 +296,9 @@ def test_two_processes_train_the_model_of_one(case: Path, tmp_path: Path) -> Non
 
 
 def test_who_we_are() -> None:
-    assert find_process({}) == Process()
+    assert find_launch({}) == Launch()
     torchrun = {"RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "MASTER_ADDR": "a", "MASTER_PORT": "7"}
-    assert find_process(torchrun) == Process(3, 4, 1, "a", 7)
+    assert find_launch(torchrun) == Launch(3, 4, 1, "a", 7)
     step = {
         "SLURM_STEP_NUM_TASKS": "4",
         "SLURM_PROCID": "2",
@@ -258,9 +306,9 @@ def test_who_we_are() -> None:
         "SLURM_JOB_ID": "40123",
         "SLURM_STEP_NODELIST": "g[07-09],x",
     }
-    assert find_process(step) == Process(2, 4, 0, "g07", 20123)
-    assert find_process({**step, "SLURM_STEP_NODELIST": "login1"}).host == "login1"
-    assert find_process({"SLURM_NTASKS": "4", "SLURM_PROCID": "0"}) == Process()  # a batch script starts one process
+    assert find_launch(step) == Launch(2, 4, 0, "g07", 20123)
+    assert find_launch({**step, "SLURM_STEP_NODELIST": "login1"}).host == "login1"
+    assert find_launch({"SLURM_NTASKS": "4", "SLURM_PROCID": "0"}) == Launch()  # a batch script starts one process
 
 
 @pytest.mark.parametrize(
@@ -269,4 +317,4 @@ def test_who_we_are() -> None:
 )
 def test_copies_of_one_run_are_refused(environment: dict[str, str]) -> None:
     with pytest.raises(UsageError, match="torchrun or srun"):
-        find_process(environment)
+        find_launch(environment)

@@ -49,11 +49,7 @@ def _body(args: argparse.Namespace) -> int:
         return 0
     if args.check:
         return _check(config)
-    from deeph.runtime.distributed import find_process
     from deeph.runtime.log import logger
-
-    if not find_process().is_main:
-        logger.setLevel("WARNING")
     from deeph.training.loop import train
 
     logger.info("best model: %s", train(config, args.out or Path("runs") / args.config.stem, resume=args.resume))

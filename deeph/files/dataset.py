@@ -42,6 +42,9 @@ class Dataset:
     def __len__(self) -> int:
         return len(self.names)
 
+    def __getitem__(self, number: int) -> Hamiltonian:
+        return self.read(self.names[number])
+
     def __iter__(self) -> Iterator[Hamiltonian]:
         return (self.read(name) for name in self.names)
 

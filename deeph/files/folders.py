@@ -26,8 +26,11 @@ class FullDiskError(DataError):
     """There is no room for what was to be written."""
 
     def __init__(self, path: Path, reason: str) -> None:
-        super().__init__(f"{path} cannot be written: {reason}. Make room, or choose an output on another disk")
-        self.reason = reason
+        super().__init__(path, reason)  # as they are, so that the error can be sent to another process
+        self.path, self.reason = path, reason
+
+    def __str__(self) -> str:
+        return f"{self.path} cannot be written: {self.reason}. Make room, or choose an output on another disk"
 
 
 @contextmanager
@@ -85,6 +88,24 @@ def room_on_disk(path: Path) -> Iterator[None]:
         if error.errno not in PLACES:
             raise
         raise FullDiskError(path, os.strerror(error.errno)) from error
+
+
+@contextmanager
+def new_file(path: Path) -> Iterator[Path]:
+    """A temporary file to write, which gets its name only if the ``with`` block ends without an error, in place of an older one.
+
+    Raises
+    ------
+    FullDiskError
+        If the disk is full.
+    """
+    temporary = path.with_name(f".{path.name}.{_host()}.{os.getpid()}.part")
+    try:
+        with room_on_disk(path):
+            yield temporary
+            temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _is_there(path: Path) -> bool:

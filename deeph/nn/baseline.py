@@ -8,7 +8,7 @@ ridge least squares (J. C. Slater and G. F. Koster, Phys. Rev. 94, 1498 (1954), 
 root mean square of the rest, a smooth function of r. Both vanish at the cutoff with two continuous derivatives.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -64,7 +64,7 @@ class PairBaseline(nn.Module):
         T = torch.cos(torch.arange(self.degree + 1, device=x.device) * torch.arccos(x.clamp(-1, 1))[:, None])
         return T * smooth_cutoff(r.double(), self.cutoff, EDGE)[:, None]
 
-    def _kernel(self, r: Tensor, width: float) -> Tensor:
+    def kernel(self, r: Tensor, width: float) -> Tensor:
         """(n, KNOTS) Gaussians around even knots, ``width`` in units of their distance."""
         knots = torch.linspace(-1, 1, KNOTS, dtype=torch.float64, device=r.device)
         return torch.exp(-0.5 * ((self._reduced(r)[:, None] - knots) * (KNOTS - 1) / (2 * width)) ** 2)
@@ -77,38 +77,9 @@ class PairBaseline(nn.Module):
 
     def scale(self, r: Tensor) -> Tensor:
         """(n,) bond lengths -> (n, size) sigma in eV, float64: a smooth mean of log sigma at the knots, times the cutoff."""
-        w = self._kernel(r, 1.0)
+        w = self.kernel(r, 1.0)
         log = (w / w.sum(1, keepdim=True)) @ self.log_scale
         return log.exp()[:, self.key.to(r.device)] * smooth_cutoff(r.double(), self.cutoff, EDGE)[:, None]
-
-    def fit(self, r: Tensor, c: Tensor) -> None:
-        """Fit the series and the scale to (n,) bond lengths and (n, size) coefficients.
-
-        After a first round each bond is weighed by 1/sigma^2, so that small values at large r count as much as large ones of near
-        neighbours.
-        """
-        self.shortest.fill_(min(float(r.min()), float(self.cutoff) - EDGE))
-        F = self.functions(r)
-        weight = torch.ones(len(r), len(self.sigma_plus), dtype=r.dtype)
-        for _ in range(3):
-            A = torch.einsum("np,nk,nq->kpq", F, weight, F)
-            b = torch.einsum("np,nk,nk->kp", F, weight, c[:, self.sigma_plus])
-            ridge = 1e-9 * A.diagonal(dim1=1, dim2=2).mean(1)[:, None, None] * torch.eye(F.shape[1], dtype=r.dtype)
-            self.series.copy_(torch.linalg.solve(A + ridge, b).T)
-            self._fit_scale(r, (c - self.two_centre(r)).square())
-            weight = self.scale(r)[:, self.sigma_plus].clamp(min=FLOOR) ** -2
-
-    def _fit_scale(self, r: Tensor, square: Tensor) -> None:
-        """Root mean square of the rest around each knot; knots without data take it from the nearest one that has."""
-        power = torch.zeros(len(r), self.log_scale.shape[1], dtype=r.dtype).index_add_(1, self.key, square) / torch.bincount(self.key)
-        w = self._kernel(r, 0.5)
-        count = w.sum(0)
-        fall = w.T @ smooth_cutoff(r, self.cutoff, EDGE).square()
-        known = torch.nonzero((count > 1.0) & (fall > 1e-4 * count))[:, 0]
-        if not len(known):
-            known = torch.tensor([int(count.argmax())])
-        log = 0.5 * torch.log((w.T @ power)[known] / fall[known, None].clamp(min=1e-12) + FLOOR**2)
-        self.log_scale.copy_(log[(torch.arange(KNOTS)[:, None] - known).abs().argmin(1)])
 
 
 class Baseline(nn.Module):
@@ -162,32 +133,3 @@ class Baseline(nn.Module):
     def atom_scale(self, z: int) -> Tensor:
         """(size,) on-site scale of an element."""
         return self.get_buffer(f"scale_{z}")
-
-    def fit(self, data: Iterable[Coefficients]) -> None:
-        """Fit everything to the coefficients of some structures."""
-        structures = list(data)
-        rest = [self._fit_pair(kind, [s[0][kind] for s in structures if kind in s[0]]) for kind in self.pair_tables]
-        self.unit_offsite.copy_(torch.cat(rest).square().mean().sqrt() + FLOOR)
-        rest = [self._fit_atom(z, table, torch.cat([s[1][z] for s in structures if z in s[1]])) for z, table in self.atom_tables.items()]
-        self.unit_onsite.copy_(torch.cat(rest).square().mean().sqrt() + FLOOR)
-
-    def _fit_pair(self, kind: tuple[int, int], samples: list[tuple[Tensor, Tensor]]) -> Tensor:
-        """Fit one pair of elements; returns what is left (flat)."""
-        pair, table = self.pair(kind), self.pair_tables[kind]
-        if not samples:
-            return torch.zeros(0, dtype=torch.float64)
-        r, c = torch.cat([s[0] for s in samples]), torch.cat([s[1] for s in samples])
-        if kind[0] == kind[1]:  # seen from the other end the bond is as good a sample
-            r, c = torch.cat([r, r]), torch.cat([c, c[:, table.exchanged] * torch.as_tensor(table.exchange_sign)])
-        pair.fit(r, c)
-        return (c - pair.two_centre(r)).flatten()
-
-    def _fit_atom(self, z: int, table: AtomTable, c: Tensor) -> Tensor:
-        """Isotropic mean, and one scale per shell pair and L; returns the rest (flat)."""
-        mean, scale = self.atom_mean(z), self.atom_scale(z)
-        for _, _, L, start in table.paths:
-            if L == 0:
-                mean[start] = c[:, start].mean()
-            rows = slice(start, start + 2 * L + 1)
-            scale[rows] = torch.sqrt((c[:, rows] - mean[rows]).square().mean() + FLOOR**2)
-        return (c - mean).flatten()

@@ -1,12 +1,14 @@
 """A new model for given data: its basis and cutoffs are read off, its baseline is fitted, its weights are random."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from typing import Protocol
 
 import numpy as np
 import torch
 
 from deeph.config import ModelConfig
 from deeph.nn.baseline import EDGE, Coefficients
+from deeph.nn.baseline_fit import fit_baseline
 from deeph.nn.graph import atom_kinds, bond_kinds, frame_coefficients, select_bonds, take_rows
 from deeph.nn.model import HamiltonianModel
 from deeph.nn.radial import smooth_cutoff
@@ -16,38 +18,79 @@ from deeph.physics.pairs import is_onsite, pair_vectors
 from deeph.physics.system import SYMBOLS
 from deeph.runtime.errors import ModelError
 
-MAX_STRUCTURES = 200  # more do not change the baseline, but all their blocks would be in memory at once
+MAX_STRUCTURES = 200  # more do not change the baseline
+MAX_BYTES = 2**30  # of coefficients kept in memory; those of further structures are made anew each time
 
 
-def fit_model(config: ModelConfig, structures: Iterable[Hamiltonian]) -> HamiltonianModel:
+class Structures(Protocol):
+    """Several structures by number: a list, or a :class:`deeph.files.dataset.Dataset`, which reads each one when it is asked for."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, number: int, /) -> Hamiltonian: ...
+
+
+def fit_model(config: ModelConfig, structures: Structures) -> HamiltonianModel:
     """A model with random weights whose baseline and scales are fitted to the given structures.
 
     Parameters
     ----------
     config : ModelConfig
         Sizes.
-    structures : iterable of Hamiltonian
-        The training set; it is iterated several times, one structure at a time.
+    structures : sequence of Hamiltonian
+        The training set; each structure is taken several times, one at a time.
 
     Raises
     ------
     ModelError
         If there is no structure, the structures use different bases, or have spin.
     """
-    basis, cutoffs, n = _survey(structures)
+    basis, cutoffs, kinds = _survey(structures)
     model = HamiltonianModel(config, basis, cutoffs, _mean_degree(structures, cutoffs))
-    model.baseline.fit(_coefficients(s, model) for s in _sample(structures, -(-n // MAX_STRUCTURES)))
+    fit_baseline(model.baseline, Samples(structures, _sample(kinds), model))
     return model
 
 
-def _sample(structures: Iterable[Hamiltonian], step: int) -> Iterator[Hamiltonian]:
-    """Every ``step``-th structure, and each that is the first with some element or pair of elements."""
+def _sample(kinds: list[set[object]]) -> list[int]:
+    """Every so many structures, and each that is the first with some element or pair of elements."""
+    step = -(-len(kinds) // MAX_STRUCTURES)
     seen = set[object]()
-    for number, s in enumerate(structures):
-        kinds = {*s.basis.shells, *_longest_bonds(s)}
-        if number % step == 0 or kinds - seen:
-            seen |= kinds
-            yield s
+    numbers = []
+    for number, own in enumerate(kinds):
+        if number % step == 0 or own - seen:
+            seen |= own
+            numbers.append(number)
+    return numbers
+
+
+class Samples:
+    """Coefficients of H of some structures, one structure after the other, as often as asked for.
+
+    Parameters
+    ----------
+    structures : sequence of Hamiltonian
+        The training set.
+    numbers : list of int
+        Which of them.
+    model : HamiltonianModel
+        Its cutoffs and layouts.
+    """
+
+    def __init__(self, structures: Structures, numbers: list[int], model: HamiltonianModel) -> None:
+        self.structures, self.numbers, self.model = structures, numbers, model
+        self._kept: dict[int, Coefficients] = {}
+        self._room = MAX_BYTES
+
+    def __iter__(self) -> Iterator[Coefficients]:
+        for number in self.numbers:
+            if number in self._kept:
+                yield self._kept[number]
+                continue
+            found = _coefficients(self.structures[number], self.model)
+            size = sum(c.nbytes for c in (*found[1].values(), *(t for pair in found[0].values() for t in pair)))
+            if size <= self._room:
+                self._room -= size
+                self._kept[number] = found
+            yield found
 
 
 def _coefficients(structure: Hamiltonian, model: HamiltonianModel) -> Coefficients:
@@ -63,24 +106,27 @@ def _coefficients(structure: Hamiltonian, model: HamiltonianModel) -> Coefficien
     return by_pair, by_atom
 
 
-def _survey(structures: Iterable[Hamiltonian]) -> tuple[Basis, dict[tuple[int, int], float], int]:
-    """Common basis, cutoff of each pair of elements, and the number of structures.
+def _survey(structures: Structures) -> tuple[Basis, dict[tuple[int, int], float], list[set[object]]]:
+    """Common basis, cutoff of each pair of elements, and the elements and pairs of elements of each structure.
 
     A cutoff is the sum of the orbital radii where the source gives them; else so far beyond the longest bond seen that H may still be
     anything there.
     """
     shells: dict[int, tuple[int, ...]] = {}
-    spins, n = set[Spin](), 0
+    spins = set[Spin]()
     cutoffs: dict[tuple[int, int], float] = {}
-    for s in structures:
-        n += 1
+    kinds: list[set[object]] = []
+    for number in range(len(structures)):
+        s = structures[number]
         spins.add(s.basis.spin)
         if len(spins) > 1:
             raise ModelError(f"the structures mix spin {' and '.join(sorted(spins))}; train on one kind at a time")
         for z, ls in s.basis.shells.items():
             if shells.setdefault(z, ls) != ls:
                 raise ModelError(f"{SYMBOLS[z]} has the shells {list(shells[z])} in one structure and {list(ls)} in another")
-        for kind, longest in _longest_bonds(s).items():
+        bonds = _longest_bonds(s)
+        kinds.append({*s.basis.shells, *bonds})
+        for kind, longest in bonds.items():
             radii = s.source.get("orbital_radii") or {}
             known = [float(radii[SYMBOLS[z]]) for z in kind if SYMBOLS[z] in radii]
             cutoffs[kind] = max(cutoffs.get(kind, 0.0), sum(known) if len(known) == 2 else longest + EDGE)
@@ -88,7 +134,7 @@ def _survey(structures: Iterable[Hamiltonian]) -> tuple[Basis, dict[tuple[int, i
         raise ModelError("no structure to fit the baseline to: the training set is empty")
     widest = max(cutoffs.values(), default=1.0)
     pairs = [(a, b) for a in sorted(shells) for b in sorted(shells) if a <= b]
-    return Basis(dict(sorted(shells.items())), spins.pop()), {kind: cutoffs.get(kind, widest) for kind in pairs}, n
+    return Basis(dict(sorted(shells.items())), spins.pop()), {kind: cutoffs.get(kind, widest) for kind in pairs}, kinds
 
 
 def _longest_bonds(structure: Hamiltonian) -> dict[tuple[int, int], float]:
@@ -100,10 +146,11 @@ def _longest_bonds(structure: Hamiltonian) -> dict[tuple[int, int], float]:
     return {(int(i), int(j)): float(r[which.reshape(-1) == n].max()) for n, (i, j) in enumerate(kinds.T)}
 
 
-def _mean_degree(structures: Iterable[Hamiltonian], cutoffs: dict[tuple[int, int], float]) -> float:
+def _mean_degree(structures: Structures, cutoffs: dict[tuple[int, int], float]) -> float:
     """Mean over atoms of the sum of squared envelopes of their bonds."""
     total, atoms = 0.0, 0
-    for s in structures:
+    for number in range(len(structures)):
+        s = structures[number]
         pairs, z = s.S.pairs[select_bonds(s, cutoffs)], s.system.numbers
         r = torch.as_tensor(np.linalg.norm(pair_vectors(s.system, pairs), axis=1))
         limit = [cutoffs[a, b] for a, b in zip(z[pairs[:, 3]].tolist(), z[pairs[:, 4]].tolist(), strict=True)]

@@ -71,3 +71,18 @@ def orbital_matrix(D: list[Tensor], shells: tuple[int, ...]) -> Tensor:
         full[:, start : start + 2 * l + 1, start : start + 2 * l + 1] = D[l]
         start += 2 * l + 1
     return full
+
+
+def bond_matrices(vectors: Tensor, l_max: int) -> list[Tensor]:
+    """D^l, l = 0..l_max, of the frames of (n, 3) bond vectors."""
+    return wigner_matrices(bond_rotation(vectors / vectors.norm(dim=1, keepdim=True)), l_max)
+
+
+def into_frame(blocks: Tensor, D: list[Tensor], shells_i: tuple[int, ...], shells_j: tuple[int, ...]) -> Tensor:
+    """(n, n_i, n_j) blocks of bonds, turned from the axes of the crystal into the frames of the bonds."""
+    return orbital_matrix(D, shells_i) @ blocks @ orbital_matrix(D, shells_j).transpose(1, 2)
+
+
+def out_of_frame(local: Tensor, D: list[Tensor], shells_i: tuple[int, ...], shells_j: tuple[int, ...]) -> Tensor:
+    """The reverse of :func:`into_frame`."""
+    return orbital_matrix(D, shells_i).transpose(1, 2) @ local @ orbital_matrix(D, shells_j)

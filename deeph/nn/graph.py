@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
-from deeph.nn.frames import bond_rotation, orbital_matrix, wigner_matrices
+from deeph.nn.frames import bond_matrices, into_frame
 from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.pairs import is_onsite, pair_vectors, reversed_pairs
 from deeph.physics.system import SYMBOLS, IntArray
@@ -142,10 +142,8 @@ def frame_coefficients(structure: Hamiltonian, model: "HamiltonianModel", bonds:
     vectors = torch.as_tensor(pair_vectors(structure.system, pairs))
     for (zi, zj), rows in bond_kinds(numbers, ends):
         members = bonds[rows if isinstance(rows, slice) else rows.numpy()]
-        v = vectors[rows]
-        D = wigner_matrices(bond_rotation(v / v.norm(dim=1, keepdim=True)), max(model.angular))
-        blocks = torch.as_tensor(matrix.take(members)[0])
-        local = orbital_matrix(D, model.basis.shells[zi]) @ blocks @ orbital_matrix(D, model.basis.shells[zj]).transpose(1, 2)
+        blocks, D = torch.as_tensor(matrix.take(members)[0]), bond_matrices(vectors[rows], max(model.angular))
+        local = into_frame(blocks, D, model.basis.shells[zi], model.basis.shells[zj])
         put_rows(offsite, bond_sizes, rows, model.pair_tables[zi, zj].to_coefficients(local))
     own = np.flatnonzero(is_onsite(matrix.pairs))
     own = own[np.argsort(matrix.pairs[own, 3])]

@@ -13,7 +13,7 @@ from deeph.config import ModelConfig
 from deeph.nn.atom import AtomLinear, AtomNorm
 from deeph.nn.baseline import Baseline
 from deeph.nn.bond import BondFeatures, Frame, PartialFeatures
-from deeph.nn.frames import bond_rotation, frame_matrix, wigner_matrices
+from deeph.nn.frames import bond_matrices, frame_matrix, out_of_frame
 from deeph.nn.graph import atom_kinds, bond_kinds
 from deeph.nn.heads import OffsiteHead, OnsiteHead
 from deeph.nn.interaction import BondGeometry, Interaction
@@ -115,9 +115,26 @@ class HamiltonianModel(nn.Module):
 
     def frame(self, vectors: Tensor) -> Tensor:
         """(n, 3) bond vectors -> (n, K, K) rotations into the bond frames over sqrt 2, in the network's precision."""
-        v = vectors.double()
-        D = wigner_matrices(bond_rotation(v / v.norm(dim=1, keepdim=True)), self.l_max)
-        return (frame_matrix(D) / 2**0.5).to(self.dtype)
+        return (frame_matrix(bond_matrices(vectors.double(), self.l_max)) / 2**0.5).to(self.dtype)
+
+    def blocks_from_coefficients(self, kind: tuple[int, int], coefficients: Tensor, D: list[Tensor]) -> Tensor:
+        """Blocks of bonds between a pair of elements, along the axes of the crystal.
+
+        Parameters
+        ----------
+        kind : (zi, zj)
+            The elements.
+        coefficients : (n, size) tensor
+            In the bond frames, laid out as :attr:`pair_tables` tell.
+        D : list of tensors
+            :func:`deeph.nn.frames.bond_matrices` of the bonds, up to the highest shell.
+
+        Returns
+        -------
+        (n, n_i, n_j) tensor
+        """
+        shells = self.basis.shells
+        return out_of_frame(self.pair_tables[kind].to_blocks(coefficients), D, shells[kind[0]], shells[kind[1]])
 
     def chunks(self, n_bonds: int) -> list[slice]:
         """Runs of bonds that are processed together; their length changes no result."""

@@ -1,11 +1,16 @@
-"""Processes that share work: workers of one command, and the processes of mpirun or srun."""
+"""Processes that share work: workers of one command, and the processes that mpirun, srun or torchrun started together.
+
+Whatever carries the messages (mpi4py, or torch.distributed for training), a :class:`Group` offers the same few operations with the same
+end: an error in one process ends all of them, with its message.
+"""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import parent_process
 from threading import Thread
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from deeph.runtime.errors import DeephError, UsageError
 from deeph.runtime.threads import SIZES
@@ -25,15 +30,25 @@ def end_with_parent() -> None:
         Thread(target=watch, daemon=True).start()
 
 
+class Communicator(Protocol):
+    """How objects travel between the processes of a group, in the words of mpi4py."""
+
+    def bcast(self, obj: Any, root: int = 0) -> Any:
+        """The object of one process, in every process."""
+
+    def allgather(self, obj: Any) -> list[Any]:
+        """The objects of all processes in the order of their ranks, in every process."""
+
+
 @dataclass(frozen=True)
 class Group:
-    """The processes that mpirun or srun started together; one alone by default.
+    """The processes that were started together; one alone by default. All of them have to call the same methods in the same order.
 
     Attributes
     ----------
     rank, size : int
         Which process this is, of how many.
-    communicator : mpi4py communicator or None
+    communicator : Communicator or None
         None for a single process.
     """
 
@@ -41,25 +56,66 @@ class Group:
     size: int = 1
     communicator: Any = None
 
+    @property
+    def is_main(self) -> bool:
+        """Whether this process writes files and messages."""
+        return self.rank == 0
+
     def by_first(self, function: Callable[[], T]) -> T:
-        """What a function gives in process 0, in every process; an expected error of it is raised in all of them."""
-        result: tuple[T | None, DeephError | None] = (None, None)
+        """What a function gives in process 0, in every process; an error of it is raised in all of them."""
+        if self.communicator is None:
+            return function()
+        result: tuple[T | None, Exception | None] = (None, None)
         if self.rank == 0:
             try:
                 result = (function(), None)
-            except DeephError as error:
+            except Exception as error:  # noqa: BLE001 - the others wait for what comes
                 result = (None, error)
-        if self.communicator is not None:
-            result = self.communicator.bcast(result, root=0)
-        if result[1] is not None:
-            raise result[1]
-        return result[0]  # type: ignore[return-value]  # set where there is no error
+        value, known = self.communicator.bcast((result[0], _to_send(result[1], 0)), root=0)
+        if known is not None:
+            raise known if result[1] is None else result[1]
+        return value  # type: ignore[no-any-return]
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Work of each process alone, without messages; an error in one of them is raised in all of them at the end."""
+        error = None
+        try:
+            yield
+        except Exception as raised:  # noqa: BLE001 - the others wait for what comes
+            error = raised
+        self.raise_first(error)
+
+    def raise_first(self, error: Exception | None) -> None:
+        """Raise the error of the first process that has one, in every process; one's own unexpected error keeps its traceback."""
+        known = [e for e in self.gathered([_to_send(error, self.rank)]) if e is not None]
+        if error is not None and (not isinstance(error, DeephError) or known[0] is error):
+            raise error
+        if known:
+            raise known[0] from error
 
     def gathered(self, values: list[T]) -> list[T]:
         """The values of all processes, in every process."""
         if self.communicator is None:
             return values
         return [value for part in self.communicator.allgather(values) for value in part]
+
+    def maximum(self, values: Sequence[float]) -> list[float]:
+        """The largest of each number over all processes, so that all take the same decision."""
+        return [max(column) for column in zip(*self.gathered([tuple(values)]), strict=True)]
+
+    def total(self, sums: Mapping[str, float]) -> dict[str, float]:
+        """Named sums added over all processes; a process without any share may lack names."""
+        everyone = self.gathered([dict(sums)])
+        names = dict.fromkeys(name for one in everyone for name in one)
+        return {name: sum(one.get(name, 0.0) for one in everyone) for name in names}
+
+
+def _to_send(error: Exception | None, rank: int) -> DeephError | None:
+    """An error as the other processes raise it; unexpected ones may hold what cannot travel."""
+    if error is None or isinstance(error, DeephError):
+        return error
+    return DeephError(f"process {rank} ended with an unexpected {type(error).__name__}: {error}")
 
 
 def find_group(environment: Mapping[str, str]) -> Group:

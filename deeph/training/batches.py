@@ -38,7 +38,9 @@ def share(batch: Sequence[str], n_bonds: Mapping[str, int], rank: int, size: int
 
 
 class Graphs:
-    """Graphs of the structures of a dataset, each made once and kept in memory.
+    """Graphs of the structures of a dataset, kept in memory as long as there is room; the others are made anew each time.
+
+    Every epoch asks for every graph once: which ones are kept makes no difference, and to replace them would only cost time.
 
     Parameters
     ----------
@@ -48,16 +50,24 @@ class Graphs:
         Decides what a graph holds; in main memory, where the graphs are made and stay.
     device : torch.device
         Where batches go.
+    room : float
+        Bytes for the graphs that are kept.
     """
 
-    def __init__(self, dataset: Dataset, model: HamiltonianModel, device: torch.device) -> None:
+    def __init__(self, dataset: Dataset, model: HamiltonianModel, device: torch.device, room: float) -> None:
         self.dataset, self.model, self.device = dataset, model, device
         self._kept: dict[str, Data] = {}
+        self._room = room
 
     @torch.no_grad()
     def batch(self, names: Sequence[str]) -> Batch:
         """One batch of some structures, with targets."""
-        for name in names:
-            if name not in self._kept:
-                self._kept[name] = make_graph(self.dataset.read(name), self.model, targets=True)
-        return Batch.from_data_list([self._kept[name] for name in names]).to(self.device)
+        return Batch.from_data_list([self._kept.get(name) or self._make(name) for name in names]).to(self.device)
+
+    def _make(self, name: str) -> Data:
+        graph = make_graph(self.dataset.read(name), self.model, targets=True)
+        size = sum(values.nbytes for values in graph.to_dict().values() if isinstance(values, torch.Tensor))
+        if size <= self._room:
+            self._room -= size
+            self._kept[name] = graph
+        return graph

@@ -1,7 +1,6 @@
 """Model files: weights and tables in safetensors, everything else as JSON in its header. No pickle, nothing is executed."""
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -11,6 +10,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from deeph import __version__
+from deeph.files.folders import new_file
 from deeph.nn.model import HamiltonianModel
 from deeph.physics.conventions import CONVENTIONS
 from deeph.runtime.errors import DataError, ModelError
@@ -80,13 +80,10 @@ def restore_model(path: Path, description: dict[str, Any], tensors: Mapping[str,
 def write_tensors(path: Path, kind: str, tensors: Mapping[str, torch.Tensor], header: Mapping[str, Any]) -> None:
     """Write tensors and a JSON header under a temporary name, then rename."""
     full = {"format": kind, "version": VERSION, "code": f"deeph {__version__}", "conventions": CONVENTIONS, **header}
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     plain = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
-    try:
-        temporary.write_bytes(save(plain, metadata={"deeph": json.dumps(full)}))
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    content = save(plain, metadata={"deeph": json.dumps(full)})
+    with new_file(path) as temporary:
+        temporary.write_bytes(content)
 
 
 def read_tensors(path: Path, kind: str) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:

@@ -14,9 +14,8 @@ from deeph.inference import predict
 from deeph.nn.model import HamiltonianModel
 from deeph.physics.blocks import PairBlocks
 from deeph.physics.difference import TABLES, ErrorSums, Table, sum_errors
-from deeph.runtime import distributed
-from deeph.runtime.distributed import Process
 from deeph.runtime.log import logger
+from deeph.runtime.processes import Group
 from deeph.training.checkpoint import load_model, read_metadata
 from deeph.training.recorder import write_text
 
@@ -103,7 +102,7 @@ def baseline_alone(model: HamiltonianModel) -> HamiltonianModel:
     return alone
 
 
-def evaluate_run(best: Path, dataset: Dataset, split: Split, process: Process, device: torch.device) -> None:
+def evaluate_run(best: Path, dataset: Dataset, split: Split, group: Group, device: torch.device) -> None:
     """Evaluate the best model of a run, and its baseline, on all parts of the split; write evaluation.json beside it.
 
     Parameters
@@ -112,14 +111,15 @@ def evaluate_run(best: Path, dataset: Dataset, split: Split, process: Process, d
         The model file.
     dataset, split : Dataset, Split
         The data; nothing else ever predicts the test structures.
-    process : Process
+    group : Group
         Each of several processes takes a share of the structures; the main one writes.
     device : torch.device
         Where to compute.
     """
-    models = {"model": load_model(best, str(device))}
-    models["baseline"] = baseline_alone(models["model"])
-    metadata = read_metadata(best)
+    with group.together():
+        models = {"model": load_model(best, str(device))}
+        models["baseline"] = baseline_alone(models["model"])
+        metadata = read_metadata(best)
     record: dict[str, Any] = {"unit": "meV", "model": {"file": best.name, "epoch": metadata["epoch"], "step": metadata["step"]}}
     for part in PARTS:
         names = getattr(split, part)
@@ -128,10 +128,11 @@ def evaluate_run(best: Path, dataset: Dataset, split: Split, process: Process, d
         errors = {}
         for kind, model in models.items():
             errors[kind] = Evaluation()
-            for share in distributed.gather(process, evaluate(model, dataset, names[process.rank :: process.size])):
+            with group.together():
+                own = evaluate(model, dataset, names[group.rank :: group.size])
+            for share in group.gathered([own]):
                 errors[kind].merge(share)
         record[part] = {kind: found.to_plain() for kind, found in errors.items()}
         mae = [f"{found.total[how].mae:.4g}" for found in errors.values() for how in ("raw", "projected")]
         logger.info("%s: %d structures, MAE %s meV (%s without the energy zero); the baseline alone %s (%s)", part, len(names), *mae)
-    if process.is_main:
-        write_text(best.with_name(EVALUATION), json.dumps(record, indent=1) + "\n")
+    group.by_first(lambda: write_text(best.with_name(EVALUATION), json.dumps(record, indent=1) + "\n"))

@@ -17,11 +17,12 @@ import torch
 
 from deeph.config import Config
 from deeph.files.dataset import Dataset, Split, open_dataset, split_of
+from deeph.files.folders import remove_leftovers
 from deeph.nn.fit import fit_model
-from deeph.runtime import distributed
-from deeph.runtime.distributed import Process
 from deeph.runtime.errors import DeephError, UsageError
 from deeph.runtime.log import logger
+from deeph.runtime.processes import Group
+from deeph.runtime.torch_group import Launch, find_launch, joined, sum_gradients, use_device
 from deeph.training.band_error import band_mae, band_structures, make_references
 from deeph.training.batches import Graphs, plan_batches, share, shuffled
 from deeph.training.check import check_data
@@ -66,33 +67,35 @@ def train(config: Config, out: str | Path, *, resume: bool = False) -> Path:
     DeephError
         If the loss is no longer a number, or the run was asked to stop.
     """
-    out, process = Path(out), distributed.find_process()
-    if (out / STATE).is_file() and not resume:
-        raise UsageError(f"{out} holds a run already; continue it with --resume, or choose another --out")
-    device = choose_device(config.train.device, process)
+    out, launch = Path(out), find_launch()
     if config.train.threads is not None:
         torch.set_num_threads(config.train.threads)
-    dataset = open_dataset(config.data.path)
-    split = split_of(dataset, config.data)
-    distributed.start(process, device.type)
-    try:
-        if process.is_main and not resume:
-            _begin(dataset, split, config, out)
-        distributed.barrier(process)
-        Trainer(Job(config, dataset, split, out, process, device), load_state(out / STATE)).run()
-    finally:
-        distributed.stop(process)
+    with joined(launch) as group:
+        with group.together():
+            if (out / STATE).is_file() and not resume:
+                raise UsageError(f"{out} holds a run already; continue it with --resume, or choose another --out")
+            device = choose_device(config.train.device, launch)
+            dataset = open_dataset(config.data.path)
+            split = split_of(dataset, config.data)
+        use_device(group, device)
+        group.by_first(lambda: remove_leftovers(out))
+        if not resume:
+            group.by_first(lambda: _begin(dataset, split, config, out))
+        with group.together():
+            state = load_state(out / STATE)
+            trainer = Trainer(Job(config, dataset, split, out, group, device), state)
+        trainer.run()
     return out / BEST
 
 
-def choose_device(name: str, process: Process) -> torch.device:
+def choose_device(name: str, launch: Launch) -> torch.device:
     """The device of this process; each process of a node gets its own GPU."""
     available = torch.cuda.is_available()
     if name == "cuda" and not available:
         raise UsageError("train.device is 'cuda', but torch sees no GPU; set it to 'auto' or 'cpu'")
     if name == "cpu" or not available:
         return torch.device("cpu")
-    return torch.device("cuda", process.local % torch.cuda.device_count())
+    return torch.device("cuda", launch.local % torch.cuda.device_count())
 
 
 def identity(dataset: Dataset, split: Split, config: Config) -> dict[str, Any]:
@@ -125,7 +128,7 @@ class Job:
     dataset: Dataset
     split: Split
     out: Path
-    process: Process
+    group: Group
     device: torch.device
 
 
@@ -141,9 +144,9 @@ class Trainer:
     """
 
     def __init__(self, job: Job, state: State) -> None:
-        self.job, self.settings, self.process = job, job.config.train, job.process
+        self.job, self.settings, self.group = job, job.config.train, job.group
         self.identity = state.header["identity"]
-        if self.process.is_main:
+        if self.group.is_main:
             now = identity(job.dataset, job.split, job.config)
             changed = [name for name, value in now.items() if value != self.identity.get(name)]
             if changed:
@@ -151,15 +154,15 @@ class Trainer:
         self.model = state.model().to(job.device)
         self.average = RunningAverage(self.model, self.settings.ema_decay)
         self.optimizer = make_optimizer(self.model, self.settings)
-        self.graphs = Graphs(job.dataset, state.model(), job.device)
+        self.graphs = Graphs(job.dataset, state.model(), job.device, self.settings.graph_memory_gib * 2**30)
         state.restore(self.average, self.optimizer)  # after all that draws random numbers
         self.position = state.position
         self.n_bonds = job.dataset.subset([*job.split.train, *job.split.validate]).n_bonds
-        self.sums: dict[str, float] = self.position.sums if self.process.is_main else {}
+        self.sums: dict[str, float] = self.position.sums if self.group.is_main else {}
         self.watch = SignalWatch()
         self.recorder: Recorder | None = None
         chosen = band_structures(job.dataset, job.split, job.config)
-        self.references = make_references(job.dataset, chosen) if self.process.is_main else []
+        self.references = make_references(job.dataset, chosen) if self.group.is_main else []
         self._started = time.monotonic() - self.position.seconds
         self._saved_at = self.position.seconds
         self._fraction = 0.0  # of the present epoch
@@ -181,24 +184,29 @@ class Trainer:
         """
         logger.info("%d weights, %d structures to train on, %d to validate with, %s, %d process(es)",
                     sum(p.numel() for p in self.model.parameters()), len(self.job.split.train), len(self.job.split.validate),
-                    self.job.device, self.process.size)  # fmt: skip
+                    self.job.device, self.group.size)  # fmt: skip
         job = self.job
-        with Recorder(job.out, job.config, self.position.step, str(job.device)) if self.process.is_main else nullcontext() as self.recorder:
+        with self.group.together():
+            recorder = Recorder(job.out, job.config, self.position.kept_rows, str(job.device)) if self.group.is_main else nullcontext()
+        with recorder as self.recorder:
             with self.watch:
                 self._run()
-            evaluate_run(job.out / BEST, job.dataset, job.split, self.process, job.device)
+            evaluate_run(job.out / BEST, job.dataset, job.split, self.group, job.device)
 
     def _run(self) -> None:
-        if self.progress >= 1:
+        if self.progress >= 1 and not self.position.batch:
             logger.info("this run is complete (%d epochs); raise train.epochs to go on", self.position.epoch)
-        while self.progress < 1:
+        while self.progress < 1 or self.position.batch:  # an epoch that was begun ends with its validation
             self._epoch()
         self.save()
 
     def _epoch(self) -> None:
         names = shuffled(self.job.split.train, self.settings.seed, self.position.epoch)
         batches = plan_batches(names, self.n_bonds, self.settings.batch_bonds)
+        self._fraction = self.position.batch / len(batches)
         for batch in batches[self.position.batch :]:
+            if self.progress >= 1:
+                break
             self._fraction = (self.position.batch + 1) / len(batches)
             loss = self._step(batch)
             self.position.batch += 1
@@ -206,8 +214,6 @@ class Trainer:
             if self.recorder is not None:
                 self.recorder.advance(self.position.epoch, self.position.batch, len(batches), loss)
             self._attend()
-            if self.progress >= 1:
-                break
         self.position.epoch += 1
         self.position.batch, self._fraction = 0, 0.0
         if self.recorder is not None:
@@ -217,16 +223,16 @@ class Trainer:
 
     def _step(self, batch: list[str]) -> float:
         """One optimizer step on a batch shared by all processes; returns this process's loss."""
-        mine = share(batch, self.n_bonds, self.process.rank, self.process.size)
+        mine = share(batch, self.n_bonds, self.group.rank, self.group.size)
         self.model.train()
         self.optimizer.zero_grad()
-        value = 0.0
-        if mine:
-            loss, sums = compute_loss(self.model, self.graphs.batch(mine), self.job.config.loss)
-            (loss * (len(mine) / len(batch))).backward()
-            value = float(loss.detach())
-            add(self.sums, {**sums, "loss": value * len(mine), "structures": float(len(mine))})
-        distributed.sum_gradients(self.process, self.model.parameters())
+        value, error = 0.0, None
+        try:
+            value = self._backward(mine, len(batch)) if mine else 0.0
+        except Exception as raised:  # noqa: BLE001 - the other processes wait for the gradients
+            error = raised
+        if sum_gradients(self.group, self.model.parameters(), failed=error is not None):
+            self.group.raise_first(error)
         norm = float(torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.grad_clip or math.inf))
         if not math.isfinite(norm):  # the same in every process: the gradient is the sum of all
             raise DeephError(
@@ -239,11 +245,19 @@ class Trainer:
         self.average.update()
         return value
 
+    def _backward(self, names: list[str], n_batch: int) -> float:
+        """Add the gradients of some structures, as a share of the mean over a batch of ``n_batch``; returns their loss."""
+        loss, sums = compute_loss(self.model, self.graphs.batch(names), self.job.config.loss)
+        (loss * (len(names) / n_batch)).backward()
+        value = float(loss.detach())
+        add(self.sums, {**sums, "loss": value * len(names), "structures": float(len(names))})
+        return value
+
     def _attend(self) -> None:
         """Between two steps: agree on the time, save if it is due, stop if asked to."""
         elapsed = time.monotonic() - self._started
         wishes = [elapsed, float(self.watch.stop), float(self.watch.save)]
-        self.position.seconds, stop, save = distributed.maximum(self.process, wishes, self.job.device)
+        self.position.seconds, stop, save = self.group.maximum(wishes)
         if stop or save or self.position.seconds - self._saved_at > 60 * self.settings.checkpoint_minutes:
             self.watch.save = False
             self.save()
@@ -252,11 +266,13 @@ class Trainer:
 
     def save(self) -> None:
         """Save the state to resume from, and the averaged model of this moment."""
-        self.sums = distributed.total(self.process, self.sums)
+        self.sums = self.group.total(self.sums)
         self._saved_at = self.position.seconds
-        if not self.process.is_main:
+        self.group.by_first(self._save)
+        if not self.group.is_main:
             self.sums = {}
-            return
+
+    def _save(self) -> None:
         self.position.sums = self.sums
         save_state(self.job.out / STATE, self.model, self.position, {"identity": self.identity}, self.average, self.optimizer)
         with self.average.applied():
@@ -273,25 +289,27 @@ class Trainer:
         """Loss and metrics of the averaged model on some structures; the same in every process."""
         sums: dict[str, float] = {}
         self.model.eval()
-        with self.average.applied():
+        with self.group.together(), self.average.applied():
             for batch in plan_batches(names, self.n_bonds, self.settings.batch_bonds):
-                mine = share(batch, self.n_bonds, self.process.rank, self.process.size)
+                mine = share(batch, self.n_bonds, self.group.rank, self.group.size)
                 if mine:
                     loss, parts = compute_loss(self.model, self.graphs.batch(mine), self.job.config.loss)
                     add(sums, {**parts, "loss": float(loss) * len(mine), "structures": float(len(mine))})
-        return summary(distributed.total(self.process, sums))
+        return summary(self.group.total(sums))
 
     def _validate(self) -> None:
         """Close a stretch of training: metrics of the training sums and of the validation structures; keep the best model."""
-        trained = summary(distributed.total(self.process, self.sums))
+        trained = summary(self.group.total(self.sums))
         self.sums = {}
         validated = self.evaluate(self.job.split.validate) if self.job.split.validate else {}
         loss = validated.get("loss")
         better = loss is None or self.position.best is None or loss < self.position.best
         if loss is not None and better:
             self.position.best = loss
-        if self.recorder is None:
-            return
+        self.group.by_first(lambda: self._record(trained, validated, better=better))
+
+    def _record(self, trained: dict[str, float], validated: dict[str, float], *, better: bool) -> None:
+        """Keep the best model and the metrics; in the main process."""
         metrics = {f"train_{k}": v for k, v in trained.items()} | {f"validate_{k}": v for k, v in validated.items()}
         if better:
             with self.average.applied():
@@ -301,7 +319,8 @@ class Trainer:
                 save_model(self.job.out / BEST, self.model, self._metadata(metrics))
         rate = learning_rate(self.settings, self.progress)
         position = {"epoch": self.position.epoch, "step": self.position.step, "time_min": self.position.seconds / 60, "learning_rate": rate}
-        self.recorder.row({**position, **metrics})
+        if self.recorder is not None:
+            self.recorder.row({**position, **metrics})
         shown = "  ".join(f"{name} {metrics[name]:.4g}" for name in SHOWN if name in metrics)
         best = "  (best)" if better else ""
         logger.info("epoch %d  %.1f min  lr %.2e  %s%s", self.position.epoch, self.position.seconds / 60, rate, shown, best)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
-from deeph.nn.frames import bond_rotation, orbital_matrix, wigner_matrices
+from deeph.nn.frames import bond_matrices
 from deeph.nn.graph import take_rows
 from deeph.nn.model import HamiltonianModel
 
@@ -82,12 +82,9 @@ def _total(parts: Iterable[Tensor]) -> Tensor:
 def _elements(model: HamiltonianModel, batch: Data, errors: OffsiteErrors) -> Tensor:
     """Sum of absolute errors of the off-site matrix elements, rotated back to the orbitals of the crystal."""
     total = torch.zeros((), dtype=torch.float64)
-    for (zi, zj), rows, error in errors:
-        v = batch.bond_vector[rows]
-        D = [d.to(error.dtype) for d in wigner_matrices(bond_rotation(v / v.norm(dim=1, keepdim=True)), max(model.angular))]
-        local = model.pair_tables[zi, zj].to_blocks(error)
-        blocks = orbital_matrix(D, model.basis.shells[zi]).transpose(1, 2) @ local @ orbital_matrix(D, model.basis.shells[zj])
-        total = total + blocks.abs().sum(dtype=torch.float64).cpu()
+    for kind, rows, error in errors:
+        D = [d.to(error.dtype) for d in bond_matrices(batch.bond_vector[rows], max(model.angular))]
+        total = total + model.blocks_from_coefficients(kind, error, D).abs().sum(dtype=torch.float64).cpu()
     return total
 
 

@@ -17,6 +17,7 @@ from tqdm import tqdm
 from deeph import __version__
 from deeph.config import Config
 from deeph.files.config_file import to_toml
+from deeph.files.folders import new_file, room_on_disk
 from deeph.runtime.errors import UsageError
 from deeph.runtime.log import logger
 
@@ -33,7 +34,7 @@ class Recorder:
     config : Config
         Written as ``config.toml``, with absolute paths.
     step : int
-        Steps already done; later rows of an existing ``metrics.csv`` are removed.
+        Rows of an existing ``metrics.csv`` of later steps are removed.
     device : str
         For ``versions.json``.
     """
@@ -86,7 +87,8 @@ class Recorder:
         writer.writerow([_number(values.get(name)) for name in self._columns])
         descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         try:
-            os.write(descriptor, line.getvalue().encode())
+            with room_on_disk(path):
+                os.write(descriptor, line.getvalue().encode())
         finally:
             os.close(descriptor)
         if self._board is not None:
@@ -118,10 +120,9 @@ def keep_rows(path: Path, step: int) -> list[str] | None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file under a temporary name, then rename."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    """Write a file; it appears complete or not at all."""
+    with new_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def _tensorboard(folder: Path) -> Any:

@@ -15,8 +15,11 @@ class StoppedError(DeephError):
     """The run was asked to stop and has saved its state."""
 
     def __init__(self, message: str, number: int) -> None:
-        super().__init__(message)
-        self.exit_code = 128 + number
+        super().__init__(message, number)  # as they are, so that the error can be sent to another process
+        self.message, self.exit_code = message, 128 + number
+
+    def __str__(self) -> str:
+        return self.message
 
 
 class SignalWatch:

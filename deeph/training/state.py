@@ -38,6 +38,11 @@ class Position:
     best: float | None = None
     sums: dict[str, float] = field(default_factory=dict)
 
+    @property
+    def kept_rows(self) -> int:
+        """Last step whose row of metrics.csv belongs to this position: within an epoch, its validation is still to come."""
+        return self.step - 1 if self.batch else self.step
+
 
 def save_state(
     path: Path, model: HamiltonianModel, position: Position, header: Mapping[str, Any],

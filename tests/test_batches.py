@@ -1,0 +1,41 @@
+"""Graphs in memory: as many as fit, and the same numbers from all."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from test_fit import TINY
+from training_case import make_case
+
+from deeph.files.dataset import open_dataset
+from deeph.nn.fit import fit_model
+from deeph.training import batches
+from deeph.training.batches import Graphs
+
+
+def size_of(graphs: Graphs) -> int:
+    return sum(values.nbytes for graph in graphs._kept.values() for values in graph.to_dict().values() if torch.is_tensor(values))
+
+
+@pytest.mark.parametrize(("share", "n_kept"), [(0.0, 0), (0.5, 2), (1.0, 4)])
+def test_graphs_keep_to_their_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, share: float, n_kept: int) -> None:
+    make_case(tmp_path, 4)
+    data = open_dataset(tmp_path / "data")
+    model = fit_model(TINY, data)
+    everything = Graphs(data, model, torch.device("cpu"), 1e12)
+    everything.batch(data.names)
+    size = size_of(everything)
+    made: list[str] = []
+    plain = batches.make_graph
+    monkeypatch.setattr(batches, "make_graph", lambda structure, *args, **options: made.append("") or plain(structure, *args, **options))
+    graphs = Graphs(data, model, torch.device("cpu"), share * size)
+    for _ in range(3):
+        found = graphs.batch(data.names)
+    assert abs(len(graphs._kept) - n_kept) <= (share == 0.5)  # they are not equally large
+    assert (
+        sum(values.nbytes for graph in graphs._kept.values() for values in graph.to_dict().values() if torch.is_tensor(values))
+        <= share * size
+    )
+    assert len(made) == 4 + 2 * (4 - len(graphs._kept))
+    for name, values in everything.batch(data.names).to_dict().items():
+        assert torch.equal(values, found[name]) if torch.is_tensor(values) else True
