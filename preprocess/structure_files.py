@@ -44,11 +44,11 @@ def read_structure_file(path: Path) -> Structure:
     """
     if not path.is_file():
         raise DataError(f"no structure file at {path}")
-    if path.suffix == ".fdf":
+    if path.suffix.lower() == ".fdf":
         return Structure(read_fdf(path))
     if path.name.startswith("STRU") or path.suffix.lower() == ".stru":
         return Structure(read_stru(path))
-    if path.suffix == ".dat" or _is_openmx(path):
+    if path.suffix.lower() == ".dat" or _is_openmx(path):
         system, species, n_electrons = read_openmx(path)
         return Structure(system, {s.number: s.pao for s in species}, n_electrons)
     return Structure(read_any(path))

@@ -1,5 +1,6 @@
 """SIESTA's text files: the fdf input, band lines, and the basis files."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -368,3 +369,24 @@ def test_input_of_a_run_is_its_structure(shared_data):
     assert np.abs(system.cell - data.system.cell).max() < 1e-8
     assert np.abs(system.positions - data.system.positions).max() < 1e-8
     assert system.symbols == ["Si", "Si"]
+
+
+def test_basis_files_with_other_exponents_and_line_ends(shared_data, tmp_path):
+    """Exponents with D, DOS line ends: the same functions."""
+    original = shared_data / "peers" / "siesta" / "Si" / "Si.ion.xml"
+    expected, path = read_ion(original), tmp_path / "Si.ion.xml"
+    path.write_bytes(re.sub(rb"(\d)E([+-]\d)", rb"\1D\2", original.read_bytes()).replace(b"\n", b"\r\n"))
+    assert b"D-01" in path.read_bytes()
+    found = read_ion(path)
+    assert all(np.array_equal(a.values, b.values) for a, b in zip(found.shells, expected.shells, strict=True))
+
+
+@pytest.mark.parametrize("length", [0, 3, 100, 1000, 30902, 61794])
+def test_netcdf_basis_files_that_were_cut_off(shared_data, tmp_path, length):
+    """In the words of the project, not of the libraries."""
+    path = tmp_path / "Si.ion.nc"
+    path.write_bytes((shared_data / "peers" / "siesta" / "Si" / "Si.ion.nc").read_bytes()[:length])
+    with pytest.raises(
+        DataError, match=r"Si.ion.nc(: the netCDF file is cut off or damaged| is not a complete SIESTA basis file .*: it is empty)"
+    ):
+        read_ion(path)

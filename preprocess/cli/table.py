@@ -58,7 +58,7 @@ def run_jobs(
     words, width = DRY if dry else STATUS, max((len(job.out.name) for job in jobs), default=0)
     own, outcomes = jobs[group.rank :: group.size], []
     silent = quiet or group.rank > 0 or not sys.stderr.isatty()
-    with tqdm(total=len(own), unit="run", disable=silent) as bar:
+    with group.together(), tqdm(total=len(own), unit="run", disable=silent) as bar:
         for outcome in do_all(own, work, n_workers):
             bar.clear()
             _write(_row(outcome, words, width, timed=not dry))

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from deeph.files.text import numbers
 from deeph.physics.system import NUMBERS, FloatArray, System
 from deeph.runtime.errors import DataError, UsageError
 
@@ -94,16 +95,16 @@ def _openmx(path: Path, frames: slice, cell: FloatArray | None) -> Iterator[tupl
                 continue
             vectors = line.partition("Cell_Vectors=")[2].split()[:9]
             try:
-                lattice = np.array(vectors, np.float64).reshape(3, 3) if vectors else _given(cell, path, n)
-                positions = np.array([[float(x) for x in row[1:4]] for row in rows])
-                numbers = np.array([NUMBERS[row[0]] for row in rows])
+                lattice = numbers(vectors).reshape(3, 3) if vectors else _given(cell, path, n)
+                positions = np.array([numbers(row[1:4]) for row in rows])
+                elements = np.array([NUMBERS[row[0]] for row in rows])
             except (ValueError, KeyError, IndexError) as error:
                 raise DataError(
                     f"{path}, frame {n}: {error}; expected nine Cell_Vectors, and symbol and position of {count} atoms"
                 ) from error
             if len(rows) != count:
                 raise DataError(f"{path}, frame {n} has {len(rows)} atoms, expected {count}; the file is truncated")
-            yield n, System(lattice, positions.reshape(-1, 3), numbers)
+            yield n, System(lattice, positions.reshape(-1, 3), elements)
 
 
 def _headers(file: Iterator[str], path: Path) -> Iterator[tuple[int, str]]:
