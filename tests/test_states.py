@@ -240,7 +240,7 @@ def test_norm_of_densities_on_a_grid(shared_data, tmp_path, case, basis):
 def spinor_case(folder, tmp_path):
     """Four states of MoS2 with spin-orbit around the Fermi level, at a k where spins mix, and the orbitals on a grid."""
     openmx = pytest.importorskip("preprocess.readers.openmx")
-    from preprocess.overlap.basis_files import read_basis
+    from preprocess.orbitals.basis_files import read_basis
 
     data = hermitian(openmx.read(folder / "openmx" / "mos2_soc"))
     files = [str(folder / "openmx" / "PAO" / name) for name in ("Mo7.0.pao:s3p2d2", "S7.0.pao:s2p2d1")]

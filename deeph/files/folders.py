@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from deeph.runtime.errors import DataError
+from deeph.runtime.errors import DataError, UsageError
 
 PLACES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """What the system says when there is no room: a full disk, a quota, a limit on the size of files."""
@@ -94,18 +94,29 @@ def room_on_disk(path: Path) -> Iterator[None]:
 def new_file(path: Path) -> Iterator[Path]:
     """A temporary file to write, which gets its name only if the ``with`` block ends without an error, in place of an older one.
 
+    It lies in a temporary folder beside the file and has the same name there, because many writers judge by the suffix.
+
     Raises
     ------
+    UsageError
+        If there is no folder for the file.
     FullDiskError
         If the disk is full.
+    DataError
+        If the file cannot be written for another reason.
     """
-    temporary = path.with_name(f".{path.name}.{_host()}.{os.getpid()}.part")
+    if not path.absolute().parent.is_dir():
+        raise UsageError(f"{path}: the folder {path.absolute().parent} does not exist")
+    beside = path.with_name(f".{path.name}.{_host()}.{os.getpid()}.part")
     try:
         with room_on_disk(path):
-            yield temporary
-            temporary.replace(path)
+            beside.mkdir(exist_ok=True)
+            yield beside / path.name
+            (beside / path.name).replace(path)
+    except OSError as error:
+        raise DataError(f"{path} could not be written: {error}") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        shutil.rmtree(beside, ignore_errors=True)
 
 
 def _is_there(path: Path) -> bool:

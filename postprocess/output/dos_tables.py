@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from deeph.files.finished import finished_file
+from deeph.files.folders import new_file
 from deeph.physics.system import System
 from deeph.runtime.errors import DataError, UsageError
 from postprocess.density.dos import DOS
@@ -34,7 +34,7 @@ def write_dos(path: Path, dos: DOS) -> None:
     """
     if path.suffix not in SUFFIXES:
         raise UsageError(f"{path}: cannot write a table as {path.suffix or 'a file without suffix'}; expected {', '.join(SUFFIXES)}")
-    with finished_file(path) as temporary:
+    with new_file(path) as temporary:
         if path.suffix == ".csv":
             _write_csv(temporary, dos)
         else:
@@ -108,7 +108,7 @@ def write_map(path: Path, dos: DOS, system: System) -> None:
     layers = find_layers(system) + 1 if vacuum == 1 else np.zeros(system.n_atoms, np.int64)
     states = dos.density.sum(axis=(0, 2)) * (dos.energies[1] - dos.energies[0])
     zero = dos.fermi_energy or 0.0
-    with finished_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+    with new_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         file.write(f"# {dos.title}: states within {dos.energies[0] - zero:.6f} to {dos.energies[-1] - zero:.6f} eV; {dos.method}\n")
         rows = csv.writer(file)
         rows.writerow(["atom", "element", "layer", "x", "y", "z", "states"])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from deeph.files.finished import finished_file
+from deeph.files.folders import new_file
 from deeph.runtime.errors import UsageError
 from postprocess.bands.bands import Bands
 from postprocess.lattice.kpath import KPath
@@ -206,5 +206,5 @@ def save_figure(ax: "Axes", path: Path) -> None:
 
     if path.suffix not in SUFFIXES:
         raise UsageError(f"{path}: cannot draw a figure as {path.suffix or 'a file without suffix'}; expected {', '.join(SUFFIXES)}")
-    with mpl.rc_context(STYLE), finished_file(path) as temporary:
+    with mpl.rc_context(STYLE), new_file(path) as temporary:
         cast("Figure", ax.get_figure(root=True)).savefig(temporary)

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from deeph.files.finished import finished_file
+from deeph.files.folders import new_file
 from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.system import FloatArray
 from deeph.runtime.errors import DataError, UsageError
@@ -45,7 +45,7 @@ def write_states(path: Path, hamiltonian: Hamiltonian, k: FloatArray, results: R
     """
     import h5py
 
-    with finished_file(path) as temporary, h5py.File(temporary, "w") as file:
+    with new_file(path) as temporary, h5py.File(temporary, "w") as file:
         if path.name == DEEPH_NAME:
             _write_deeph(file, hamiltonian, k, results, fermi_energy)
             return

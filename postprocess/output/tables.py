@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from deeph.files.finished import finished_file
+from deeph.files.folders import new_file
 from deeph.runtime.errors import DataError, UsageError
 from postprocess.bands.bands import Bands
 from postprocess.lattice.kpath import KPath
@@ -36,7 +36,7 @@ def write_bands(path: Path, bands: Bands) -> None:
 
     if path.suffix not in SUFFIXES:
         raise UsageError(f"{path}: cannot write bands as {path.suffix or 'a file without suffix'}; expected {', '.join(SUFFIXES)}")
-    with finished_file(path) as temporary:
+    with new_file(path) as temporary:
         if path.suffix in records.SUFFIXES:
             write_record(temporary, _record(bands))
         else:

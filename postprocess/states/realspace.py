@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from deeph.files.finished import finished_file
+from deeph.files.folders import new_file
 from deeph.physics.basis import Basis
 from deeph.physics.harmonics import solid_harmonics
 from deeph.physics.orbitals import Orbitals
@@ -217,5 +217,5 @@ def write_cube(path: Path, grid: Grid, values: FloatArray, comment: str = "") ->
     from ase.io import cube
 
     atoms = Atoms(numbers=grid.system.numbers, positions=grid.system.positions, cell=grid.system.cell)
-    with finished_file(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+    with new_file(path) as temporary, temporary.open("w", encoding="utf-8") as file:
         cube.write_cube(file, atoms, values * CODATA.bohr**3, comment=comment.replace("\n", " "))
