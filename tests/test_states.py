@@ -244,7 +244,7 @@ def spinor_case(folder, tmp_path):
 
     data = hermitian(openmx.read(folder / "openmx" / "mos2_soc"))
     files = [str(folder / "openmx" / "PAO" / name) for name in ("Mo7.0.pao:s3p2d2", "S7.0.pao:s2p2d1")]
-    write_orbitals(tmp_path / "o.h5", read_basis(data.system, files))
+    write_orbitals(tmp_path / "o.h5", read_basis(data.system.numbers.tolist(), files))
     k, n = np.array([0.21, 0.13, 0]), int(data.n_electrons)
     levels = Eigensolver(bands=(n - 2, n + 1))(data)(k)
     return States(data, k, 0, levels), read_orbitals(tmp_path / "o.h5")
