@@ -271,7 +271,7 @@ def test_density_of_spinors_is_the_sum_of_both_spins(shared_data, tmp_path, monk
         return sizes[-1]
 
     most = 7 * 2 * 64 * grid.shape[1] * grid.shape[2]  # of 64 states, which are more than the orbitals of an atom reach
-    many = replace(states, C=np.tile(states.C, 16))
+    many = replace(states, levels=replace(states.levels, vectors=np.tile(states.C, 16)))
     monkeypatch.setattr(realspace, "AT_ONCE", most)
     monkeypatch.setattr(realspace, "_psi", watched)
     assert np.allclose(compute_density(many, orbitals, grid), np.tile(whole, (16, 1, 1, 1)), atol=1e-13)
