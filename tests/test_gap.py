@@ -16,9 +16,12 @@ from postprocess.bands.report import make_report
 from postprocess.bands.widths import spin_splittings
 from postprocess.cli import bands as bands_command
 from postprocess.cli import dos as dos_command
+from postprocess.cli import states as states_command
+from postprocess.eigen.dense import DenseSolver
 from postprocess.eigen.options import SolverOptions
 from postprocess.eigen.solver import Eigensolver
 from postprocess.lattice.kpath import make_kpath
+from postprocess.states.charges import compute_density_matrix, density_mesh
 from postprocess.states.integrate import distinct_k, evaluate
 from postprocess.states.kjobs import run_tasks
 from postprocess.states.projectors import make_projectors
@@ -222,6 +225,29 @@ def test_a_function_of_the_users_is_asked_at_every_k():
 
     results, place = evaluate(data, k, LevelsAndWeights((own,)))
     assert [results[int(n)]["weight:k1"][0] for n in place[0]] == [0.2, -0.2]
+
+
+def test_charges_diagonalize_each_k_once_and_none_at_minus_k(monkeypatch):
+    """A 3 x 3 mesh has 5 points up to the sign; a spinor H needs all 9."""
+    for spin, n in (("none", 5), ("collinear", 10), ("spinor", 9)):
+        calls = []
+        solved = DenseSolver.__call__
+        monkeypatch.setattr(DenseSolver, "__call__", lambda self, k, *a, _=solved, calls=calls, **b: calls.append(k) or _(self, k, *a, **b))
+        data = random_model(5, spin=spin)
+        compute_density_matrix(data, density_mesh(data, (3, 3, 1)))
+        monkeypatch.setattr(DenseSolver, "__call__", solved)
+        assert len(calls) == n
+
+
+def test_spins_of_spinor_states_are_printed(shared_data, tmp_path, capsys):
+    """The two topmost valence states of MoS2 at K have opposite spins along z."""
+    data = openmx_case(shared_data, "mos2_soc")
+    write_folder(tmp_path / "case", data)
+    text = printed(states_command, capsys, tmp_path / "case", "--k", "K", "--n-bands", "4")
+    spins = [[float(x) for x in line.split("spin")[1].split()] for line in text.splitlines() if "eV " in line and "spin" in line]
+    assert len(spins) == 4
+    assert abs(spins[0][2] + spins[1][2]) < 0.02
+    assert abs(spins[0][2]) > 0.9
 
 
 def printed(command, capsys, *words):
