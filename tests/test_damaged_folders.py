@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from deeph.files.legacy import write_legacy
-from deeph.files.store import write_folder
+from deeph.files.store import read_folder, read_poscar, write_folder
+from deeph.runtime.errors import DataError
 
 
 @pytest.fixture
@@ -96,3 +97,31 @@ def test_legacy_folder_without_overlap(mini_graphene, tmp_path):
     assert done.returncode == 1
     assert done.stdout.count("overlaps.h5 is missing") == 2
     assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize(
+    ("line", "text", "words"),
+    [
+        (5, b"\xff\xfe C", "not a VASP 5 POSCAR"),
+        (6, b"99999999999999999999", "not a VASP 5 POSCAR"),
+        (6, b"9999999999", "2 positions of 1 elements, expected 9999999999"),
+        (6, b"-2", "expected -2"),
+        (6, b"1 1", "2 positions of 1 elements, expected 2"),
+    ],
+)
+def test_damaged_poscar(tmp_path, mini_graphene, line, text, words):
+    write_folder(tmp_path / "one", mini_graphene)
+    path = tmp_path / "one" / "POSCAR"
+    lines = path.read_bytes().splitlines()
+    lines[line] = text
+    path.write_bytes(b"\n".join(lines) + b"\n")
+    with pytest.raises(DataError, match=words):
+        read_poscar(path)
+
+
+@pytest.mark.parametrize("l", [float("inf"), 1.5, "1", None, 99999999999999999999, 21, -1])
+def test_shells_that_are_none(tmp_path, mini_graphene, l):
+    write_folder(tmp_path / "one", mini_graphene)
+    change_info(tmp_path / "one", elements_orbital_map={"C": [0, l]})
+    with pytest.raises(DataError, match="shells"):
+        read_folder(tmp_path / "one")

@@ -185,6 +185,11 @@ def test_eigenvalues(tmp_path, flat):
     np.save(folder / "eigenvalues.npy", energies[0, :, :-1].ravel()[:-1])
     with pytest.raises(DataError, match="do not fit to 2 frames"):
         deeptb.read_bands(path, back.system)
+    content = (folder / "kpoints.npy").read_bytes()
+    for text in (b"\0", b"(", b"'"):  # numpy reads the head as Python
+        (folder / "kpoints.npy").write_bytes(content[:64] + text + content[65:])
+        with pytest.raises(DataError, match=r"kpoints\.npy is not a complete array of numbers"):
+            deeptb.read_bands(path, back.system)
     (folder / "kpoints.npy").unlink()
     with pytest.raises(DataError, match=r"has no kpoints\.npy: there"):
         deeptb.read_bands(path, back.system)
@@ -265,6 +270,7 @@ DAMAGE = {
     "basis shells": (lambda f: (f / "basis.dat").write_text("{'Fe': '2s*'}"), r"'2s\*'; expected numbers of shells"),
     "basis element": (lambda f: (f / "basis.dat").write_text("{'C': '2s'}"), "no orbitals known for"),
     "pbc": (lambda f: (f / "pbc.dat").write_text("yes no"), "expected three of True and False"),
+    "pbc bytes": (lambda f: (f / "pbc.dat").write_bytes(b"\xff\xfe 1 1"), "expected three of True and False"),
     "info": (lambda f: (f / "info.json").write_text("{"), r"info\.json is not readable"),
     "pos_type": (lambda f: (f / "info.json").write_text('{"pos_type": "bohr"}'), "pos_type 'bohr'"),
 }

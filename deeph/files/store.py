@@ -14,6 +14,7 @@ import numpy as np
 
 from deeph.files.folders import new_folder
 from deeph.files.matrix_file import read_matrix, write_matrix
+from deeph.files.text import integer, read_text
 from deeph.physics.basis import Basis, Spin
 from deeph.physics.blocks import PairBlocks
 from deeph.physics.hamiltonian import Hamiltonian, on_common_pattern, spin_free_overlap
@@ -247,18 +248,19 @@ def read_poscar(path: Path) -> System:
     DataError
         If it is something else.
     """
-    lines = path.read_text(encoding="utf-8").splitlines()
+    lines = read_text(path).splitlines()
     try:
         scale = float(lines[1])
         cell = scale * np.array([[float(x) for x in line.split()[:3]] for line in lines[2:5]])
-        symbols, counts = lines[5].split(), [int(x) for x in lines[6].split()]
-        numbers = np.repeat([NUMBERS[s] for s in symbols], counts)
-        rows = np.array([[float(x) for x in line.split()[:3]] for line in lines[8 : 8 + len(numbers)]]).reshape(-1, 3)
+        kinds, counts = [NUMBERS[s] for s in lines[5].split()], [integer(x) for x in lines[6].split()]
+        n = sum(counts)
+        rows = np.array([[float(x) for x in line.split()[:3]] for line in lines[8 : 8 + max(n, 0)]]).reshape(-1, 3)
         cartesian = lines[7].strip()[:1].lower() in ("c", "k")
     except (IndexError, ValueError, KeyError) as error:
         raise DataError(f"{path} is not a VASP 5 POSCAR (cell, element line, counts, Cartesian or Direct): {error}") from error
-    if len(rows) != len(numbers):
-        raise DataError(f"{path}: {len(rows)} positions, expected {len(numbers)}")
+    if len(rows) != n or len(kinds) != len(counts) or min(counts, default=0) < 0:
+        raise DataError(f"{path}: {len(rows)} positions of {len(kinds)} elements, expected {n} ({lines[6].strip()})")
+    numbers = np.repeat(kinds, counts)
     return System(cell, scale * rows if cartesian else rows @ cell, numbers)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from operator import index
 from typing import Literal
 
 import numpy as np
@@ -13,6 +14,10 @@ from deeph.runtime.errors import DataError
 IntArray = npt.NDArray[np.int64]
 Spin = Literal["none", "collinear", "spinor"]
 """``none``: one real H. ``collinear``: two real H, up and down. ``spinor``: one complex H, blocks [[uu, ud], [du, dd]]."""
+
+
+MAX_L = 20
+"""Largest angular momentum; no basis comes near it, a damaged file does."""
 
 
 @dataclass(frozen=True)
@@ -31,12 +36,15 @@ class Basis:
     spin: Spin = "none"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "shells", {int(z): tuple(int(l) for l in ls) for z, ls in self.shells.items()})
+        try:
+            object.__setattr__(self, "shells", {int(z): tuple(index(l) for l in ls) for z, ls in self.shells.items()})
+        except TypeError as error:
+            raise DataError(f"shells {dict(self.shells)}: expected lists of whole numbers") from error
         if self.spin not in ("none", "collinear", "spinor"):
             raise DataError(f"spin {self.spin!r}: expected none, collinear or spinor")
         for z, ls in self.shells.items():
-            if not ls or min(ls) < 0:
-                raise DataError(f"{SYMBOLS[z]}: shells {ls}, expected at least one and l >= 0")
+            if not ls or min(ls) < 0 or max(ls) > MAX_L:
+                raise DataError(f"{SYMBOLS[z]}: shells {ls}, expected at least one, and l from 0 to {MAX_L}")
 
     @classmethod
     def from_symbols(cls, shells: Mapping[str, Sequence[int]], spin: Spin = "none") -> "Basis":

@@ -8,6 +8,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from tokenize import TokenError
 
 import numpy as np
 
@@ -133,8 +134,8 @@ def _first(folder: Path, names: Sequence[str]) -> Path | None:
 def _load(path: Path) -> FloatArray:
     try:
         return np.asarray(np.load(path, allow_pickle=False), np.float64)
-    except (OSError, ValueError, EOFError, TypeError) as error:
-        raise DataError(f"{path} is not a complete array of numbers: {error}") from error
+    except (OSError, ValueError, EOFError, TypeError, SyntaxError, TokenError, MemoryError) as error:  # numpy parses the head as Python
+        raise DataError(f"{path} is not a complete array of numbers: its head or its end is damaged") from error
 
 
 def _read_basis(path: Path, numbers: IntArray) -> dict[str, list[int]]:

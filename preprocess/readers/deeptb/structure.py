@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from deeph.files.text import read_text
 from deeph.physics.system import FloatArray, System
 from deeph.runtime.errors import DataError
 
@@ -82,7 +83,7 @@ def _read_info(folder: Path) -> dict[str, Any]:
 def _read_pbc(folder: Path, info: dict[str, Any]) -> tuple[bool, bool, bool]:
     """Periodic directions from pbc.dat or info.json; all if neither tells."""
     path = folder / "pbc.dat"
-    words = path.read_text(encoding="utf-8").replace(",", " ").strip("[]\n ").split() if path.is_file() else info.get("pbc", [True] * 3)
+    words = read_text(path).replace(",", " ").strip("[]\n ").split() if path.is_file() else info.get("pbc", [True] * 3)
     words = [words] * 3 if isinstance(words, bool) else words
     try:
         found = [word if isinstance(word, bool) else str(word) == "True" or (str(word) != "False" and float(word) != 0) for word in words]
