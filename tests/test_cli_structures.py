@@ -149,7 +149,7 @@ def test_inputs_for_structures_that_are_there(place):
         (["twist", "x", "--mn", 1, 2, "--registry", "AX"], 2, "--registry AX"),
         (["twist", "x", "--mn", 1, 2, "--shift", 3, 0, 0], 2, "expected a layer from 1 to 2"),
         (["twist", "x", "--matrix", 1, 0, 0, 1], 2, "--matrix is given 1 times for 2 layers"),
-        (["twist", "x"], 2, "--mn --angle --matrix"),
+        (["twist", "x"], 2, "--mn --angle --atoms --matrix"),
         (["perturb", "ab/POSCAR", "x", "-n", 3], 2, "nothing to perturb"),
         (["perturb", "ab/POSCAR", "x", "-n", 0, "--strain", 0.01], 2, "at least one structure"),
         (["perturb", "ab33/POSCAR", "x", "-n", 1, "--displacement", 0.5], 1, "in each of 100 draws"),
@@ -162,6 +162,10 @@ def test_inputs_for_structures_that_are_there(place):
         (["frames", "ab/POSCAR", "x", "--frames", "3"], 2, "START:STOP:STEP"),
         (["inputs", "ab", "x", "--inputs", "missing.toml"], 2, "missing.toml cannot be read"),
         (["inputs", "ab", "ab", "x", "--inputs", "openmx.toml"], 1, "would both become ab"),
+        (["twist", "x", "--angle", 1.05, "--max-atoms", 3000], 2, "--max-atoms 10444"),
+        (["twist", "x", "--atoms", 30], 2, "no turned cell has 30 atoms"),
+        (["cells", "--max-atoms", 0], 2, "expected a number of atoms"),
+        (["cells", "--angles", 0.1, 0.2], 2, "no common cell between 0.1 and 0.2 degrees"),
         (["settings", "vasp"], 2, "invalid choice"),
     ],
 )
@@ -180,3 +184,12 @@ def test_errors_end_the_command_without_a_traceback(place):
     assert done.returncode == 2
     assert done.stderr == "deeph-structures: indices 2 4 have a common divisor: 1 2 is the same in a smaller cell\n"
     assert done.stdout == ""
+
+
+def test_the_table_of_cells(capsys):
+    with pytest.raises(SystemExit) as end:
+        main(["cells", "--angles", "1", "1.1"])
+    assert end.value.code == 0
+    head, *rows = capsys.readouterr().out.splitlines()
+    assert head.split()[:2] == ["angle", "atoms"]
+    assert [row.split()[:3] for row in rows] == [["1.050121", "11908", "0.0000"], ["1.084549", "11164", "0.0000"]]

@@ -47,6 +47,10 @@ def test_the_groups_of_known_crystals(cell, fractional, numbers, order, names):
     assert names <= {operation.name for operation in found}
 
 
+def test_atoms_on_top_of_each_other_have_no_symmetry():
+    assert find_operations(System(CUBE, np.zeros((2, 3)), np.array([6, 6]))) == []
+
+
 @given(st.integers(0, 10**6))
 def test_an_operation_maps_atoms_and_pairs_as_it_says(seed):
     rng = np.random.default_rng(seed)
