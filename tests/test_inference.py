@@ -11,7 +11,9 @@ import pytest
 import torch
 
 import deeph
+from deeph.cli import infer
 from deeph.config import ModelConfig
+from deeph.files.folders import FolderExistsError
 from deeph.inference import predict, predict_folder
 from deeph.nn.fit import fit_model
 from deeph.physics.basis import Basis
@@ -94,3 +96,22 @@ def test_command(model, mini_graphene, tmp_path):
     missing = subprocess.run([*command[:3], tmp_path / "nothing", *command[4:]], capture_output=True, text=True, check=False)
     assert missing.returncode == 1
     assert "missing" in missing.stderr
+
+
+def test_what_another_command_predicts_meanwhile_is_skipped(model, mini_graphene, tmp_path, monkeypatch):
+    save_model(tmp_path / "model.safetensors", model, {})
+    deeph.write_folder(tmp_path / "data" / "good", mini_graphene)
+
+    def late(model, structure, folder, **options):
+        predict_folder(model, structure, folder, **options)
+        written = (folder / "hamiltonian_pred.h5").stat().st_mtime_ns
+        with pytest.raises(FolderExistsError):
+            predict_folder(model, structure, folder, **options)
+        assert (folder / "hamiltonian_pred.h5").stat().st_mtime_ns == written
+        raise FolderExistsError(f"{folder} was made by another program")
+
+    monkeypatch.setattr("deeph.inference.predict_folder", late)
+    with pytest.raises(SystemExit) as ended:
+        infer.main([str(tmp_path / name) for name in ("model.safetensors", "data", "out")])
+    assert ended.value.code == 0
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["good"]
