@@ -1,5 +1,7 @@
 """A new model fitted to a set of structures."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ from deeph.config import ModelConfig
 from deeph.nn import fit
 from deeph.nn.baseline import EDGE, FLOOR, KNOTS, PairBaseline
 from deeph.nn.fit import _coefficients, fit_model
+from deeph.physics.pairs import pair_vectors
 
 TINY = ModelConfig(
     node_channels=2, node_pseudo_channels=1, bond_channels=2, bond_pseudo_channels=1, rank=2, n_layers=1, baseline_degree=2, n_radial=4
@@ -110,3 +113,24 @@ def test_coefficients_in_memory_stay_below_their_budget(monkeypatch: pytest.Monk
         assert len(list(samples)) == 4
     assert 4 < len(made) < 12
     assert samples._room >= 0
+
+
+def test_cutoffs_and_degree_by_hand() -> None:
+    """Known radii add up, else the longest bond of all structures and an edge; every atom counts its neighbours on all sides."""
+    structures = [make_structure(seed, third=third) for seed, third in ((0, 6), (1, 1), (2, 1))]
+    model = fit_model(TINY, structures)
+    bonds = []  # element i, element j, length; in both directions
+    for s in structures:
+        r = np.linalg.norm(pair_vectors(s.system, s.S.pairs), axis=1)
+        z = s.system.numbers[s.S.pairs[:, 3:]]
+        bonds += [(int(a), int(b), float(x)) for (a, b), x in zip(z, r, strict=True) if x > 0]
+    longest = {kind: max(x for a, b, x in bonds if tuple(sorted((a, b))) == kind) for kind in ((1, 6), (6, 6))}
+    assert model.cutoffs == pytest.approx({(1, 1): max(longest.values()) + EDGE, **{kind: x + EDGE for kind, x in longest.items()}})
+    u = np.array([x / model.cutoffs[min(a, b), max(a, b)] for a, b, x in bonds])
+    envelope = 1 - u**3 * (10 - 15 * u + 6 * u**2)
+    assert model.degree == pytest.approx((envelope**2).sum() / sum(s.system.n_atoms for s in structures))
+    known = [replace(s, source={"orbital_radii": {"C": 1.8, "H": 1.2}}) for s in structures]
+    assert fit_model(TINY, known).cutoffs == pytest.approx({(1, 1): 3.6, (1, 6): 3.0, (6, 6): 3.6})
+    assert fit_model(TINY, [replace(known[0], source={"orbital_radii": {"H": 1.2}})]).cutoffs[6, 6] == pytest.approx(
+        max(x for s in structures[:1] for x in np.linalg.norm(pair_vectors(s.system, s.S.pairs), axis=1)) + EDGE
+    )

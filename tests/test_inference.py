@@ -11,13 +11,16 @@ import pytest
 import torch
 
 import deeph
+from deeph.cli import infer
 from deeph.config import ModelConfig
+from deeph.files.folders import FolderExistsError
 from deeph.inference import predict, predict_folder
 from deeph.nn.fit import fit_model
 from deeph.physics.basis import Basis
 from deeph.physics.pairs import pair_vectors
 from deeph.physics.system import System
 from deeph.runtime.errors import DataError, ModelError
+from deeph.runtime.log import logger
 from deeph.training.checkpoint import save_model
 
 TINY = ModelConfig(
@@ -112,3 +115,38 @@ def test_command(model, mini_graphene, tmp_path):
     missing = subprocess.run([*command[:3], tmp_path / "nothing", *command[4:]], capture_output=True, text=True, check=False)
     assert missing.returncode == 1
     assert "missing" in missing.stderr
+
+
+def test_what_another_command_predicts_meanwhile_is_skipped(model, mini_graphene, tmp_path, monkeypatch):
+    save_model(tmp_path / "model.safetensors", model, {})
+    deeph.write_folder(tmp_path / "data" / "good", mini_graphene)
+
+    def late(model, structure, folder, **options):
+        predict_folder(model, structure, folder, **options)
+        written = (folder / "hamiltonian_pred.h5").stat().st_mtime_ns
+        with pytest.raises(FolderExistsError):
+            predict_folder(model, structure, folder, **options)
+        assert (folder / "hamiltonian_pred.h5").stat().st_mtime_ns == written
+        raise FolderExistsError(f"{folder} was made by another program")
+
+    monkeypatch.setattr("deeph.inference.predict_folder", late)
+    with pytest.raises(SystemExit) as ended:
+        infer.main([str(tmp_path / name) for name in ("model.safetensors", "data", "out")])
+    assert ended.value.code == 0
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["good"]
+
+
+def test_pairs_beyond_the_cutoffs_are_counted_and_zero(model, mini_graphene, caplog, monkeypatch):
+    """Each pair once, not both directions; on-site blocks do not count."""
+    length = np.linalg.norm(pair_vectors(mini_graphene.system, mini_graphene.S.pairs), axis=1)
+    limit = 2.0
+    beyond = int((length >= limit).sum()) // 2
+    assert 0 < beyond < (length > 0).sum() // 2
+    monkeypatch.setattr(model, "cutoffs", {(6, 6): limit})
+    monkeypatch.setattr(logger, "propagate", True)
+    with caplog.at_level("WARNING"):
+        H = predict(model, mini_graphene).hamiltonian
+    assert f"{beyond} pairs lie beyond the cutoffs of the model; their blocks are zero" in caplog.text
+    largest = np.array([np.abs(H.block(tuple(pair))).max() for pair in H.pairs.tolist()])
+    assert (largest[length >= limit] == 0).all()
+    assert (largest[length < limit] > 0).all()

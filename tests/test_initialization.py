@@ -9,6 +9,7 @@ from torch import Tensor
 from deeph.nn.atom import AtomLinear, AtomNorm, AtomProduct, FeedForward
 from deeph.nn.bond import BondFeatures
 from deeph.nn.heads import OffsiteHead, OnsiteHead
+from deeph.nn.interaction import Interaction
 from deeph.nn.irreps import sector_sizes
 from deeph.nn.radial import RadialBasis
 from deeph.nn.so2 import BondLinear, bond_norm
@@ -85,3 +86,15 @@ def test_heads_begin_small_and_alike():
         assert rms(h) / rms(offsite.coefficients(here, there)) == pytest.approx(0.75, rel=0.15)
     h = onsite(atoms(), here, AtomTable(SHELLS))
     assert rms(h) / rms(onsite.coefficients(here, here)) == pytest.approx(0.72, rel=0.15)
+
+
+def test_a_layer_begins_as_a_residual_step_of_half_the_size():
+    """What comes from the bond itself, and what is added to it, counts half; what comes from the atoms and goes to them counts fully."""
+    layer = Interaction(L_MAX, ATOM, BOND, 64, degree=9.0)
+    for name, gain in {"from_atoms": 1.0, "from_bond": 0.5, "update": 0.5, "message": 1.0}.items():
+        sizes = [len(weight[0]) for weight in getattr(layer, name).weights]
+        x = [torch.randn(2, 500, c) for c in sizes[:2]] + [torch.randn(2, 2, 500, c) for c in sizes[2:]]
+        assert rms(*getattr(layer, name)(x)) == pytest.approx(gain, rel=0.1), name
+    messages = 3.0 * atoms()[..., : sum(BOND)]
+    layer.feed_forward = torch.nn.Identity()
+    assert rms(layer.atom_step(torch.zeros(300, (L_MAX + 1) ** 2, sum(ATOM)), messages)) == pytest.approx(1, rel=0.1)  # 3 = sqrt(9)
