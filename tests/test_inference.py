@@ -17,8 +17,10 @@ from deeph.files.folders import FolderExistsError
 from deeph.inference import predict, predict_folder
 from deeph.nn.fit import fit_model
 from deeph.physics.basis import Basis
+from deeph.physics.pairs import pair_vectors
 from deeph.physics.system import System
 from deeph.runtime.errors import DataError, ModelError
+from deeph.runtime.log import logger
 from deeph.training.checkpoint import save_model
 
 TINY = ModelConfig(
@@ -115,3 +117,19 @@ def test_what_another_command_predicts_meanwhile_is_skipped(model, mini_graphene
         infer.main([str(tmp_path / name) for name in ("model.safetensors", "data", "out")])
     assert ended.value.code == 0
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["good"]
+
+
+def test_pairs_beyond_the_cutoffs_are_counted_and_zero(model, mini_graphene, caplog, monkeypatch):
+    """Each pair once, not both directions; on-site blocks do not count."""
+    length = np.linalg.norm(pair_vectors(mini_graphene.system, mini_graphene.S.pairs), axis=1)
+    limit = 2.0
+    beyond = int((length >= limit).sum()) // 2
+    assert 0 < beyond < (length > 0).sum() // 2
+    monkeypatch.setattr(model, "cutoffs", {(6, 6): limit})
+    monkeypatch.setattr(logger, "propagate", True)
+    with caplog.at_level("WARNING"):
+        H = predict(model, mini_graphene).hamiltonian
+    assert f"{beyond} pairs lie beyond the cutoffs of the model; their blocks are zero" in caplog.text
+    largest = np.array([np.abs(H.block(tuple(pair))).max() for pair in H.pairs.tolist()])
+    assert (largest[length >= limit] == 0).all()
+    assert (largest[length < limit] > 0).all()

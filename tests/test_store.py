@@ -16,6 +16,7 @@ import deeph
 from deeph.files.matrix_file import MatrixWriter, drop_pages, read_matrix, write_matrix
 from deeph.files.store import find_folders
 from deeph.physics.blocks import PairBlocks
+from deeph.physics.hamiltonian import spin_free_overlap
 from deeph.runtime.errors import DataError
 
 MATRICES = ["overlap.h5", "hamiltonian.h5"]
@@ -292,3 +293,18 @@ def test_pages_of_large_matrices_are_dropped(tmp_path, monkeypatch):
     drop_pages(blocks)
     assert resident() < 100
     assert blocks.entries.sum() == 1e6
+
+
+@pytest.mark.parametrize(("rest", "accepted"), [(0.9e-8, True), (1.1e-8, False)])
+@pytest.mark.parametrize("kind", ["spin", "imaginary"])
+def test_an_overlap_may_depend_on_spin_by_rounding_alone(rest, accepted, kind):
+    data = sample("spinor")
+    S = data.S.to_spinor()
+    entries = S.entries.astype(complex)
+    entries[0, int(np.argmax(S.entries[0] != 0))] += rest * (1 if kind == "spin" else 1j)
+    S = replace(S, entries=entries)
+    if accepted:
+        assert np.abs(spin_free_overlap(data.system, data.basis, S).entries - data.S.entries).max() <= 1e-8
+    else:
+        with pytest.raises(DataError, match=r"parts of 1\.1e-08 that are not real"):
+            spin_free_overlap(data.system, data.basis, S)

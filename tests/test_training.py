@@ -106,6 +106,20 @@ def test_best_model_is_the_validated_average(case: Path, tmp_path: Path) -> None
     assert found["loss"] == pytest.approx(min(float(row["validate_loss"]) for row in rows(tmp_path / "run")), rel=1e-7)
 
 
+@pytest.mark.parametrize(
+    ("losses", "best"), [([3.0, 2.0, 2.02, 2.0, 2.5], 2), ([3.0, 3.1, 1.0, 0.9, 4.0], 4), ([1.0, 2.0, 2.0, 2.0, 1.01], 1)]
+)
+def test_only_a_lower_loss_makes_a_better_model(
+    case: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, losses: list[float], best: int
+) -> None:
+    left = iter(losses)
+    plain = loop.Trainer.evaluate
+    monkeypatch.setattr(loop.Trainer, "evaluate", lambda self, names: {**plain(self, names), "loss": next(left)})
+    path = loop.train(load_config(case, ["train.epochs=5"]), tmp_path / "run")
+    assert read_metadata(path)["epoch"] == best
+    assert loop.load_state(tmp_path / "run" / STATE).position.best == min(losses)
+
+
 @pytest.mark.usefixtures("one_start")
 @pytest.mark.parametrize("step", [1, 5, 8, 12])
 def test_resume_is_exact(case: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int) -> None:
