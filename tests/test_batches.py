@@ -10,7 +10,7 @@ from training_case import make_case
 from deeph.files.dataset import open_dataset
 from deeph.nn.fit import fit_model
 from deeph.training import batches
-from deeph.training.batches import Graphs
+from deeph.training.batches import Graphs, plan_batches, share
 
 
 def size_of(graphs: Graphs) -> int:
@@ -39,3 +39,9 @@ def test_graphs_keep_to_their_room(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert len(made) == 4 + 2 * (4 - len(graphs._kept))
     for name, values in everything.batch(data.names).to_dict().items():
         assert torch.equal(values, found[name]) if torch.is_tensor(values) else True
+
+
+def test_batches_are_filled_to_the_last_bond() -> None:
+    n_bonds = {"a": 6, "b": 4, "c": 5, "d": 6, "e": 30, "f": 1}
+    assert plan_batches("abcdef", n_bonds, 10) == [["a", "b"], ["c"], ["d"], ["e"], ["f"]]
+    assert [share(["a", "b", "c"], n_bonds, rank, 2) for rank in range(2)] == [["a", "b"], ["c"]]

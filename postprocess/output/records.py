@@ -16,9 +16,9 @@ def write_record(path: Path, record: Mapping[str, Any]) -> None:
     if path.suffix == ".json":
         path.write_text(json.dumps({name: _without_nan(value) for name, value in known.items()}) + "\n", encoding="utf-8")
         return
-    import h5py
+    from deeph.files.hdf5 import new_hdf5
 
-    with h5py.File(path, "w") as file:
+    with new_hdf5(path) as file:
         for name, value in known.items():
             if isinstance(value, np.ndarray):
                 file[name] = value

@@ -133,14 +133,8 @@ def run_tasks(work: Work, tasks: Sequence[KTask], jobs: Jobs | None = None, *, i
     left = group.by_first(lambda: _left(len(tasks), scratch, identity))
     own = left if jobs.together else left[group.rank :: group.size]
     memory: dict[int, Result] = {}
-    error: DeephError | None = None
-    try:
+    with group.together():
         memory.update(_computed(work, tasks, own, jobs))
-    except DeephError as raised:
-        error = raised
-    errors = [e for e in group.gathered([error]) if e is not None]
-    if errors:
-        raise errors[0]
     if scratch is None:
         memory = dict(group.gathered(list(memory.items())))
     return Results(range(len(tasks)), memory, scratch)
