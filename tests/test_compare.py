@@ -15,8 +15,9 @@ from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.pairs import is_onsite
 from deeph.physics.system import System
 from deeph.runtime.errors import DataError
-from postprocess.bands.bands import compute_bands, compute_bands_like
+from postprocess.bands.bands import compute_bands
 from postprocess.compare.bands import compare_bands
+from postprocess.compare.like import compute_bands_like
 from postprocess.compare.matrices import compare_hamiltonians
 from postprocess.lattice.kpath import make_kpath
 
