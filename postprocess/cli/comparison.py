@@ -184,7 +184,8 @@ def describe_band_comparison(result: "BandComparison", *, molecule: bool) -> lis
     if result.lowest_dependent is not None:
         factor = f"errors of H appear more than {1 / result.threshold:.0f} times as large"
         lines.append(f"  nearly dependent: c^dagger S c / c^dagger c < {result.threshold:g}, so that {factor};")
-        lines.append(f"  the lowest of these levels lies {result.lowest_dependent:+.1f} eV from the Fermi level")
+        zero, of = (0.0, "energy zero of H") if result.fermi_energy is None else (result.fermi_energy, "Fermi level")
+        lines.append(f"  the lowest of these levels lies {result.lowest_dependent - zero:+.1f} eV from the {of}")
     for who, n in (("the reference", result.only_reference), ("the other", result.only_other)):
         if n:
             lines.append(f"  {n} levels of {who} alone lie in the window, or are among those nearest: not compared")

@@ -56,6 +56,8 @@ class BandComparison:
         Which energy zeros were set equal.
     shift : float or None
         Mean signed difference after this alignment, over the levels of ``all_bands``, meV.
+    fermi_energy : float or None
+        The reference's, eV on its energy zero.
     window : (low, high)
         Of ``near_fermi``, eV from the reference's Fermi level.
     near_fermi : Errors or None
@@ -73,13 +75,14 @@ class BandComparison:
     threshold : float
         See :data:`DEPENDENT`.
     lowest_dependent : float or None
-        Energy of the lowest of these levels of the reference, eV from its Fermi level (from the energy zero of H if there is none).
+        Energy of the lowest of these levels of the reference, eV on its energy zero.
     only_reference, only_other : int
         Levels that only one of the two has, because windows end between them; they are in none of the errors.
     """
 
     alignment: str
     shift: float | None
+    fermi_energy: float | None
     window: tuple[float, float]
     near_fermi: Errors | None
     occupied: Errors | None
@@ -138,6 +141,7 @@ def compare_bands(reference: Bands, other: Bands, *, align: bool = True, window:
     return BandComparison(
         alignment=alignment,
         shift=1e3 * float(rest.mean()) if rest.size else None,
+        fermi_energy=reference.fermi_energy,
         window=window,
         near_fermi=near,
         occupied=occupied,
@@ -147,7 +151,7 @@ def compare_bands(reference: Bands, other: Bands, *, align: bool = True, window:
         all_bands=_errors(rest),
         nearly_dependent=_errors(difference[dependent]),
         threshold=DEPENDENT,
-        lowest_dependent=float(E[dependent].min()) - (reference.fermi_energy or 0.0) if dependent.any() else None,
+        lowest_dependent=float(E[dependent].min()) if dependent.any() else None,
         only_reference=missing[0],
         only_other=missing[1],
     )
