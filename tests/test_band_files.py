@@ -182,6 +182,14 @@ def test_damaged_band_files_are_refused(mini_graphene, band_file, seed):
         assert np.isfinite(file.energies).all()
 
 
+def test_a_head_that_tells_another_path_is_refused(mini_graphene, band_file):
+    lines = band_file.read_text().splitlines()
+    lines[3:5] = lines[4], lines[3]
+    band_file.write_text("\n".join(lines))
+    with pytest.raises(DataError, match="do not fit the head of the file"):
+        read_band_file(band_file, mini_graphene.system.cell)
+
+
 @pytest.mark.parametrize("suffix", ["EIG", "bands"])
 @pytest.mark.parametrize("seed", range(40))
 def test_damaged_siesta_files_are_refused(shared_data, tmp_path, suffix, seed):

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from band_cases import SLAB_POSITIONS, random_model
+from band_cases import HEXAGONAL, SLAB_POSITIONS, random_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -267,6 +267,9 @@ def test_errors_near_the_fermi_level_and_of_the_edges():
     assert (result.valence.mae, result.conduction.mae) == (pytest.approx(3), pytest.approx(4))
     assert [level.error for level in (result.edges.valence, result.edges.conduction, result.edges.gap)] == pytest.approx([3, -4, -7])
     assert result.edges.gap.reference == pytest.approx((1.5 + 0.1 * np.cos(np.arange(30)).min()) - (-1 + 0.1))
+    higher = compare_bands(reference, replace(other, energies=other.energies + 2, fermi_energy=2.0)).edges  # from its own Fermi level
+    assert [level.error for level in (higher.valence, higher.conduction, higher.gap)] == pytest.approx([3, -4, -7])
+    assert higher.valence.other == pytest.approx(result.edges.valence.other + 2)
     assert compare_bands(reference, other, window=(-5, 0)).near_fermi.mae == pytest.approx(2.5)
     assert compare_bands(replace(reference, fermi_energy=-1.0), other).edges is None  # a band crosses this level
     cut = energies.copy()
@@ -297,6 +300,9 @@ def test_nearly_dependent_levels_have_a_line_of_their_own():
     unknown = compare_bands(replace(reference, weights={}), compute_bands_like(reference, noisy(data, 1e-3)))
     assert unknown.nearly_dependent is None
     assert unknown.all_bands.n == weight.size
+    of_other = compute_bands_like(reference, noisy(data, 1e-3))
+    of_other = replace(of_other, weights={OVERLAP_WEIGHT: np.ones(weight.shape)})
+    assert compare_bands(reference, of_other).nearly_dependent == result.nearly_dependent  # the reference's come first
     file = compute_bands_like(replace(reference, weights={}), noisy(data, 1e-3), projectors=(OverlapWeight(),))
     assert compare_bands(replace(reference, weights={}), file).nearly_dependent is not None  # the other's states tell, for want of others
 
@@ -309,10 +315,18 @@ def test_overlap_weight_is_the_quotient_of_two_norms():
     assert OverlapWeight()(states)[OVERLAP_WEIGHT] == pytest.approx(expected)
 
 
+HALF = np.radians(61)
+SHEAR = np.linalg.inv(HEXAGONAL) @ np.array(
+    [[2.5 * np.sin(HALF), -2.5 * np.cos(HALF), 0], [-2.5 * np.sin(HALF), -2.5 * np.cos(HALF), 0], [0, 0, 20.0]]
+)
+"""From 120 to 122 degrees, with vectors of the same lengths."""
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         (lambda d: replace(d, system=System(d.system.cell * [[1.01], [1], [1]], d.system.positions, d.system.numbers)), "cells differ"),
+        (lambda d: replace(d, system=System(d.system.cell @ SHEAR, d.system.positions, d.system.numbers)), r"vector \(1 1 0\) is"),
         (lambda d: random_model(0, positions=d.system.positions[:2], numbers=(6, 7)), "A is CNC|A is C2N and B is CN"),
         (lambda _: random_model(0, numbers=(7, 7, 6)), "bands cannot be compared"),
         (lambda _: random_model(0, spin="collinear"), "spin 'none' and B 'collinear'"),

@@ -76,8 +76,8 @@ def check_band_file(file: BandFile, hamiltonian: Hamiltonian, name: str) -> None
 
 
 def _check_cells(cell: FloatArray, other: FloatArray, periodic: Flags, names: tuple[str, str]) -> None:
-    """Equal lengths of the periodic lattice vectors and of their sums and differences: the same k then means the same."""
-    vectors = np.array([n for n in product((-1, 0, 1), repeat=3) if not any(np.array(n)[~np.array(periodic)])])
+    """Equal lengths of the periodic lattice vectors and of their sums: then all angles are equal, too, and the same k means the same."""
+    vectors = np.array([n for n in product((0, 1), repeat=3) if not any(np.array(n)[~np.array(periodic)])])
     lengths = [np.linalg.norm(vectors @ c, axis=1) for c in (cell, other)]
     worst = int(np.argmax(np.abs(lengths[0] - lengths[1])))
     if abs(lengths[0][worst] - lengths[1][worst]) > TOLERANCE:
