@@ -8,8 +8,9 @@ from pathlib import Path
 
 from deeph import read_folder
 from deeph.runtime.errors import DeephError
-from postprocess.bands.bands import compute_bands, compute_bands_like
+from postprocess.bands.bands import compute_bands
 from postprocess.compare.bands import compare_bands
+from postprocess.compare.like import compute_bands_like
 from postprocess.lattice.kpath import make_kpath
 from postprocess.output.plot import plot_bands, save_figure
 

@@ -12,11 +12,13 @@ from dataclasses import replace
 import h5py
 import numpy as np
 import pytest
-from band_cases import random_model, supercell
+from band_cases import SLAB_POSITIONS, random_model, supercell
+from conftest import ROOT
 
-from deeph.files.store import write_folder
+from deeph.files.store import read_folder, write_folder
 from postprocess.bands.bands import Bands
 from postprocess.cli.common import describe_bands
+from postprocess.eigen.solver import compute_energies
 from postprocess.lattice.kpath import KPath
 from postprocess.output.tables import read_bands
 
@@ -157,6 +159,207 @@ def test_compare_command(folders):
     record = json.loads(run("dft", "pred", "--json", command="compare", cwd=folders).stdout)
     assert 0.3 < record["matrices"]["raw"]["mae"] < 1.5  # sigma 1 meV, averaged over two directions
     assert record["bands"] is None
+
+
+def comparison(*arguments, command="bands", cwd):
+    result = run(*arguments, "--json", command=command, cwd=cwd)
+    assert result.returncode == 0, result.stderr
+    record = json.loads(result.stdout)
+    return record["comparisons"][0] if command == "bands" else record["bands"]
+
+
+PART = [["--n-bands", 4], ["--window", -0.7, 0.7]]
+
+
+@pytest.mark.parametrize("part", PART, ids=["nearest", "window"])
+def test_dft_and_prediction_get_the_same_part_of_the_spectrum(folders, part):
+    """The central use with large cells: the same solver for both; what it finds are the errors of these bands among all."""
+    common = ["--path", "GMKG", "--points", 12]
+    sparse = comparison("pred", "--compare", "dft", *common, *part, "--solver", "superlu", cwd=folders)
+    dense = comparison("dft", "pred", *common, *part, command="compare", cwd=folders)
+    again = comparison("dft", "pred", *common, *part, "--solver", "superlu", "-j", 2, command="compare", cwd=folders)
+    everything = comparison("pred", "--compare", "dft", *common, cwd=folders)
+    for result in (dense, again):
+        assert result["near_fermi"] == pytest.approx(sparse["near_fermi"], abs=1e-6)
+        assert result["all_bands"] == pytest.approx(sparse["all_bands"], abs=1e-6)
+    assert 0 < sparse["all_bands"]["n"] < everything["all_bands"]["n"]
+    assert sparse["all_bands"]["max"] <= everything["all_bands"]["max"] + 1e-6
+    if part == PART[1]:
+        window = comparison("pred", "--compare", "dft", *common, *part, cwd=folders)  # small cells: all are computed
+        assert window["near_fermi"] == pytest.approx(sparse["near_fermi"], abs=1e-6)
+        assert window["all_bands"] == everything["all_bands"]
+        assert sparse["window"] == [-0.7, 0.7]
+
+
+def test_nearly_dependent_orbitals_are_projected_out_of_both(folders):
+    result = comparison("pred", "--compare", "dft", "--points", 8, "--project", 0.99, cwd=folders)
+    assert 0 < result["all_bands"]["n"] < comparison("pred", "--compare", "dft", "--points", 8, cwd=folders)["all_bands"]["n"]
+
+
+def test_levels_without_numbers_are_not_compared(folders):
+    part = ["--points", 8, "--n-bands", 3, "--solver", "superlu"]
+    result = run("pred", "--compare", "dft", *part, "--no-verify", "--out", "b.png", cwd=folders)
+    assert result.returncode == 1
+    assert "leave out --no-verify" in result.stderr
+    assert not [p for p in folders.iterdir() if p.name.startswith(".")]  # or the advice could not be followed
+    assert run("pred", "--compare", "dft", *part, "--out", "b.png", cwd=folders).returncode == 0
+
+
+OTHERS = {
+    "spin": (lambda _: random_model(1, spin="collinear"), "has spin 'none' and other 'collinear'"),
+    "cell": (lambda d: random_model(1, cell=1.01 * d.system.cell), "the cells differ"),
+    "elements": (lambda _: random_model(1, numbers=(6, 6, 6)), "is C3: their bands cannot be compared"),
+}
+
+
+@pytest.mark.parametrize("command", ["bands", "compare"])
+@pytest.mark.parametrize("kind", OTHERS)
+def test_what_has_no_bands_in_common_is_refused_before_anything_is_computed(folders, kind, command, monkeypatch, capsys):
+    from importlib import import_module
+
+    change, message = OTHERS[kind]
+    write_folder(folders / "other", change(random_model(1)))
+    monkeypatch.setattr("postprocess.bands.bands.compute_spectrum", lambda *_, **__: pytest.fail("levels were computed"))
+    dft, other = str(folders / "dft"), str(folders / "other")
+    arguments = [other, "--compare", dft] if command == "bands" else [dft, other, "--path", "GM"]
+    with pytest.raises(SystemExit) as done:
+        import_module(f"postprocess.cli.{command}").main(arguments)
+    assert done.value.code == 1
+    assert message in capsys.readouterr().err
+
+
+@pytest.fixture
+def graphene_run(tmp_path, mini_graphene):
+    """A folder made from an OpenMX run, and the ``.Band`` of the run."""
+    write_folder(tmp_path / "graphene", mini_graphene)
+    shutil.copy(ROOT / "tests" / "data" / "openmx" / "mini_graphene" / "mini_graphene.Band", tmp_path)
+    return tmp_path
+
+
+def test_bands_that_the_code_printed_are_a_reference(graphene_run):
+    for result in (
+        comparison("graphene", "--compare", "mini_graphene.Band", "--out", "b.png", "b.csv", cwd=graphene_run),
+        comparison("mini_graphene.Band", "graphene", command="compare", cwd=graphene_run),
+        comparison("graphene", "--compare", "mini_graphene.Band", "--n-bands", 4, "--solver", "superlu", cwd=graphene_run),
+    ):
+        assert result["all_bands"]["max"] < 1e-3  # 1e-6 eV
+        assert result["near_fermi"]["n"] > 0
+        assert result["only_other"] == 0
+    assert "overlap weight" not in (graphene_run / "b.csv").read_text()
+    text = run("graphene", "--compare", "mini_graphene.Band", cwd=graphene_run).stdout
+    assert "solver       read from a file" in text
+    assert "(taken from mini_graphene.Band)" in text
+    assert json.loads(run("mini_graphene.Band", "graphene", "--json", command="compare", cwd=graphene_run).stdout)["matrices"] is None
+
+
+REFERENCES = [
+    (["graphene", "--compare", "mini_graphene.Band", "--path", "GM"], 2, "leave out --path and --points"),
+    (["graphene", "--compare", "mini_graphene.Band", "--project", "1e-3"], 2, "leave out --project"),
+    (["graphene", "--compare", "POSCAR"], 2, "or a band file: OpenMX's .Band, SIESTA's .EIG or .bands"),
+    (["graphene", "--compare", "nowhere.Band"], 1, "there is no such folder"),
+    (["mini_graphene.Band"], 1, "there is no such folder, but a file"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "code", "message"), REFERENCES, ids=[" ".join(w[0]) for w in REFERENCES])
+def test_wrong_references(graphene_run, arguments, code, message):
+    shutil.copy(graphene_run / "graphene" / "POSCAR", graphene_run)
+    result = run(*arguments, cwd=graphene_run)
+    assert result.returncode == code, result.stderr
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not result.stdout
+
+
+def test_levels_on_a_mesh_are_compared_but_not_drawn(shared_data, tmp_path):
+    from preprocess.readers import siesta
+
+    folder = shared_data / "peers" / "siesta" / "Si"
+    write_folder(tmp_path / "Si", siesta.read(folder))
+    result = comparison("Si", "--compare", folder / "Si.EIG", cwd=tmp_path)
+    assert result["occupied"]["max"] < 1e-3
+    assert result["edges"]["gap"]["reference"] == pytest.approx(0.589814, abs=1e-6)
+    for option in (["--out", "b.png"], ["--out", "b.Band"], ["--report"]):
+        refused = run("Si", "--compare", folder / "Si.EIG", *option, cwd=tmp_path)
+        assert refused.returncode == 2
+        assert "its k-points form no path" in refused.stderr
+
+
+def test_errors_at_the_fermi_level_come_first_and_nearly_dependent_levels_are_named(bilayer36, tmp_path):
+    """The noise of a prediction, 1 meV an element: some meV where physics is, hundreds in combinations of nearly equal orbitals."""
+    data = read_folder(bilayer36 / "000")
+    noise = np.random.default_rng(0).normal(scale=1e-3, size=data.H.entries.shape)
+    write_folder(tmp_path / "pred", replace(data, H=replace(data.H, entries=data.H.entries + noise).hermitized()), predicted=True)
+    lines = run("pred", "--compare", bilayer36 / "000", "--path", "GM", "--points", 2, cwd=tmp_path).stdout.splitlines()
+    table = lines[next(n for n, line in enumerate(lines) if "MAE" in line) + 1 :]
+    rows = {line[2:26].strip(): [float(x) for x in line[26:].split()] for line in table[:6]}
+    assert list(rows)[:2] == ["within 2 eV of E_F", "occupied bands"]
+    assert list(rows)[-2:] == ["all other bands", "nearly dependent levels"]
+    assert rows["within 2 eV of E_F"][0] < 10
+    assert rows["nearly dependent levels"][0] > 100
+    assert rows["all other bands"][3] + rows["nearly dependent levels"][3] == 2 * 468
+    assert "c^dagger S c / c^dagger c < 0.05" in table[6]
+    assert re.search(r"the lowest of these levels lies \+4\d\.\d eV from the Fermi level", table[7])
+
+
+@pytest.fixture
+def molecule(folders):
+    """A molecule across the boundary of its box, and a prediction of it."""
+    data = random_model(3, cell=20 * np.eye(3), positions=SLAB_POSITIONS - [0.5, 0, 0])
+    noise = np.random.default_rng(0).normal(scale=1e-2, size=data.H.entries.shape)
+    write_folder(folders / "molecule", data)
+    predicted = replace(data, H=replace(data.H, entries=data.H.entries + noise).hermitized(), n_electrons=None)
+    write_folder(folders / "predicted", predicted, predicted=True)
+    return data, predicted
+
+
+def test_levels_of_a_molecule(folders, molecule):
+    levels, other = (compute_energies(data, np.zeros((1, 3)))[0, 0] for data in molecule)
+    homo, lumo = levels[2:4]  # six electrons
+    text = run("molecule", "--out", "m.png", "m.csv", "m.dat", cwd=folders).stdout
+    assert "path         Gamma alone" in text
+    assert f"gap          {lumo - homo:.6f} eV between HOMO and LUMO" in text
+    assert f"HOMO       {homo:+.6f} eV  level 3 of 10" in text
+    assert f"LUMO       {lumo:+.6f} eV  level 4 of 10" in text
+    for result in (
+        comparison("predicted", "--compare", "molecule", "--out", "c.png", cwd=folders),
+        comparison("molecule", "predicted", command="compare", cwd=folders),  # without --path
+        comparison("molecule", "predicted", "--n-bands", 4, "--solver", "superlu", command="compare", cwd=folders),
+    ):
+        edges = result["edges"]
+        assert edges["valence"] == pytest.approx({"reference": homo, "other": other[2], "error": 1e3 * (other[2] - homo)}, abs=1e-6)
+        assert edges["conduction"] == pytest.approx({"reference": lumo, "other": other[3], "error": 1e3 * (other[3] - lumo)}, abs=1e-6)
+        assert edges["gap"]["error"] == pytest.approx(1e3 * (other[3] - other[2] - lumo + homo), abs=1e-6)
+    lines = run("molecule", "predicted", command="compare", cwd=folders).stdout.splitlines()
+    assert [line.split()[0] for line in lines[-3:]] == ["HOMO", "LUMO", "gap"]
+    assert f"{1e3 * (other[2] - homo):+.4f}" in lines[-3]
+
+
+def test_the_other_commands_and_options_with_a_molecule(folders, molecule):
+    homo, lumo = compute_energies(molecule[0], np.zeros((1, 3)))[0, 0, 2:4]
+    for command, arguments in (("states", ["--n-bands", 2]), ("states", ["--charges"]), ("dos", []), ("bands", ["--projections", "atom"])):
+        result = run("molecule", *arguments, *(["--out", "f.png"] if command == "bands" else []), command=command, cwd=folders)
+        assert result.returncode == 0, result.stderr
+    states = run("molecule", "--n-bands", 3, "--fermi", 0, "--center", homo, command="states", cwd=folders).stdout
+    assert f"{homo:+.6f}" in states
+    assert f"in a gap of {lumo - homo:.6f} eV" in run("molecule", command="dos", cwd=folders).stdout
+    for option in (["--report"], ["--connect"], ["--out", "m.Band"]):
+        refused = run("molecule", *option, cwd=folders)
+        assert refused.returncode == 2
+        assert f"is a molecule, whose levels form no bands: leave out {' '.join(option)}" in refused.stderr
+
+
+@pytest.mark.parametrize("case", ["h2o", "o2_nc"])
+def test_real_molecules(shared_data, tmp_path, case):
+    from preprocess.readers import openmx
+
+    data = openmx.read(shared_data / "openmx" / case)
+    write_folder(tmp_path / case, data)
+    result = comparison(case, case, command="compare", cwd=tmp_path)
+    assert result["all_bands"]["max"] < 1e-6
+    levels = compute_energies(data, np.zeros((1, 3)))[0, 0]
+    n = round(data.n_electrons) // (1 if data.basis.spin == "spinor" else 2)
+    assert [result["edges"][name]["reference"] for name in ("valence", "conduction")] == pytest.approx(levels[n - 1 : n + 1])
 
 
 def test_folder_with_both_hamiltonians(folders):

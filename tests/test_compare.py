@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from band_cases import random_model
+from band_cases import HEXAGONAL, SLAB_POSITIONS, random_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,10 +15,15 @@ from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.pairs import is_onsite
 from deeph.physics.system import System
 from deeph.runtime.errors import DataError
-from postprocess.bands.bands import compute_bands, compute_bands_like
-from postprocess.compare.bands import compare_bands
+from postprocess.bands.bands import compute_bands
+from postprocess.compare.bands import DEPENDENT, compare_bands
+from postprocess.compare.comparable import check_comparable
+from postprocess.compare.like import OVERLAP_WEIGHT, OverlapWeight, compute_bands_like
 from postprocess.compare.matrices import compare_hamiltonians
+from postprocess.eigen.options import SolverOptions
+from postprocess.eigen.solver import Eigensolver, compute_energies, compute_levels
 from postprocess.lattice.kpath import make_kpath
+from postprocess.states.states import States
 
 SPINS = ("none", "collinear", "spinor")
 
@@ -189,6 +194,174 @@ def test_band_errors():
     assert unknown.near_fermi is None
     with pytest.raises(DataError, match="same k-points"):
         compare_bands(reference, compute_bands(data, make_kpath(data.system, "GK", n_points=30)))
+
+
+def noisy(data, scale, seed=0):
+    rng = np.random.default_rng(seed)
+    noise = rng.normal(scale=scale, size=data.H.entries.shape)
+    if np.iscomplexobj(data.H.entries):
+        noise = noise + 1j * rng.normal(scale=scale, size=noise.shape)
+    return replace(data, H=replace(data.H, entries=data.H.entries + noise).hermitized(), fermi_energy=None)
+
+
+@pytest.mark.parametrize("spin", SPINS)
+@pytest.mark.parametrize("wanted", [{"n_bands": 5}, {"low": -0.6, "high": 0.9}])
+@pytest.mark.parametrize("name", ["dense", "superlu"])
+def test_a_part_of_the_bands_has_the_errors_of_the_same_bands_among_all(spin, wanted, name):
+    """Levels nearest the Fermi level, or in a window, belong to other bands at other k: the numbers tell which."""
+    data = replace(random_model(6, spin=spin), fermi_energy=0.1)
+    path = make_kpath(data.system, "GMKG", n_points=12)
+    solver = Eigensolver(**wanted, center=0.1, options=SolverOptions(name=name))
+    part = compute_bands(data, path, solver=solver)
+    other = compute_bands_like(part, noisy(data, 0.15), solver=solver)
+    result = compare_bands(part, other)
+    E, E_other = (compute_energies(d, path.k) for d in (data, noisy(data, 0.15)))
+    pairs = []
+    for s, k in np.ndindex(E.shape[:2]):
+        chosen = [solver.select(e[s, k])[1] for e in (E, E_other)]
+        both = np.intersect1d(*chosen)
+        pairs.append((E_other - E)[s, k, both])
+    difference = 1e3 * np.abs(np.concatenate(pairs))
+    total = sum(len(solver.select(e)[1]) for e in E.reshape(-1, E.shape[2]))
+    assert result.all_bands.n == len(difference)
+    assert result.all_bands.mae == pytest.approx(difference.mean(), abs=1e-5)
+    assert result.all_bands.max == pytest.approx(difference.max(), abs=1e-5)
+    assert result.only_reference == total - len(difference)
+    assert result.only_reference + result.only_other > 0  # the noise moves some across the end of the window
+
+
+def test_a_window_moves_with_the_energy_zero():
+    """Both have a stored level: the same levels are found although all energies are 7 eV higher."""
+    data = replace(random_model(6), fermi_energy=0.1)
+    moved = with_h(replace(data, fermi_energy=7.1), data.H.entries + 7 * data.S.entries)
+    path = make_kpath(data.system, "GMKG", n_points=12)
+    for solver in (Eigensolver(low=-0.6, high=0.9), Eigensolver(n_bands=3, center=0.1)):
+        part = compute_bands(data, path, solver=solver)
+        result = compare_bands(part, compute_bands_like(part, moved, solver=solver))
+        assert (result.only_reference, result.only_other) == (0, 0)
+        assert result.all_bands.max < 1e-6
+
+
+def test_levels_without_numbers_and_without_a_common_band_are_refused():
+    data = replace(random_model(6), fermi_energy=0.1)
+    path = make_kpath(data.system, "GMKG", n_points=12)
+    bands = compute_bands(data, path)
+    with pytest.raises(DataError, match="leave out --no-verify"):
+        compare_bands(bands, replace(bands, counted=False))
+    ends = (replace(bands, energies=bands.energies[..., part], first_band=first) for part, first in ((slice(3), 0), (slice(7, None), 7)))
+    with pytest.raises(DataError, match=r"no band is known on both sides: bands 1 to 3 .* and 8 to 10"):
+        compare_bands(*ends)
+
+
+def test_errors_near_the_fermi_level_and_of_the_edges():
+    """Put in by hand: one number for each row."""
+    data = random_model(5)
+    path = make_kpath(data.system, "GMKG", n_points=30)
+    bands = compute_bands(data, path, fermi=0.0)
+    energies = np.tile(np.array([-9.0, -4, -1, 1.5, 3, 9]), (1, 30, 1)) + 0.1 * np.cos(np.arange(30))[:, None]
+    change = 1e-3 * np.array([1.0, 2, 3, -4, 5, 6])
+    reference, other = replace(bands, energies=energies), replace(bands, energies=energies + change)
+    result = compare_bands(reference, other)
+    assert (result.near_fermi.n, result.near_fermi.mae) == (60, pytest.approx(3.5))
+    assert (result.occupied.n, result.occupied.mae) == (90, pytest.approx(2))
+    assert (result.valence.mae, result.conduction.mae) == (pytest.approx(3), pytest.approx(4))
+    assert [level.error for level in (result.edges.valence, result.edges.conduction, result.edges.gap)] == pytest.approx([3, -4, -7])
+    assert result.edges.gap.reference == pytest.approx((1.5 + 0.1 * np.cos(np.arange(30)).min()) - (-1 + 0.1))
+    higher = compare_bands(reference, replace(other, energies=other.energies + 2, fermi_energy=2.0)).edges  # from its own Fermi level
+    assert [level.error for level in (higher.valence, higher.conduction, higher.gap)] == pytest.approx([3, -4, -7])
+    assert higher.valence.other == pytest.approx(result.edges.valence.other + 2)
+    assert compare_bands(reference, other, window=(-5, 0)).near_fermi.mae == pytest.approx(2.5)
+    assert compare_bands(replace(reference, fermi_energy=-1.0), other).edges is None  # a band crosses this level
+    cut = energies.copy()
+    cut[0, 4, 3] = np.nan
+    assert compare_bands(reference, replace(other, energies=cut)).edges is None  # the next edge may lie there
+    one = replace(reference, energies=np.stack([energies[0], energies[0] + 20]))  # a channel without an electron
+    assert compare_bands(one, replace(one, energies=one.energies + change)).edges.valence.error == pytest.approx(3)
+
+
+def test_nearly_dependent_levels_have_a_line_of_their_own():
+    """Two copies of nearly one orbital: the noise of H appears in their difference 1/(c^dagger S c) times as large, and nowhere else."""
+    data = random_model(1, positions=SLAB_POSITIONS * np.array([1, 1, 1.0]), numbers=(6, 6, 6))
+    S = data.S.entries.copy()
+    for n in np.flatnonzero(is_onsite(data.S.pairs)):
+        block = np.eye(4)
+        block[0, 1] = block[1, 0] = 0.985  # s and a p orbital, as if they were one
+        S[0, data.S.offsets[n] : data.S.offsets[n + 1]] = block.ravel()
+    S *= np.where(np.repeat(is_onsite(data.S.pairs), np.prod(data.S.shapes, axis=1)), 1.0, 0.05)
+    data = replace(data, S=replace(data.S, entries=S), fermi_energy=0.0)
+    path = make_kpath(data.system, "GMKG", n_points=8)
+    reference = compute_bands(data, path, projectors=(OverlapWeight(),))
+    result = compare_bands(reference, compute_bands_like(reference, noisy(data, 1e-3)))
+    weight = reference.weights[OVERLAP_WEIGHT]
+    assert result.nearly_dependent.n == (weight < DEPENDENT).sum() > 0
+    assert result.all_bands.n == (weight >= DEPENDENT).sum() > 0
+    assert result.nearly_dependent.mae > 10 * result.all_bands.mae
+    assert result.lowest_dependent == pytest.approx(reference.energies[weight < DEPENDENT].min())
+    unknown = compare_bands(replace(reference, weights={}), compute_bands_like(reference, noisy(data, 1e-3)))
+    assert unknown.nearly_dependent is None
+    assert unknown.all_bands.n == weight.size
+    of_other = compute_bands_like(reference, noisy(data, 1e-3))
+    of_other = replace(of_other, weights={OVERLAP_WEIGHT: np.ones(weight.shape)})
+    assert compare_bands(reference, of_other).nearly_dependent == result.nearly_dependent  # the reference's come first
+    file = compute_bands_like(replace(reference, weights={}), noisy(data, 1e-3), projectors=(OverlapWeight(),))
+    assert compare_bands(replace(reference, weights={}), file).nearly_dependent is not None  # the other's states tell, for want of others
+
+
+def test_overlap_weight_is_the_quotient_of_two_norms():
+    data = random_model(3, spin="spinor")
+    k = np.array([0.1, 0.2, 0])
+    states = States(data, k, 0, compute_levels(data, k))
+    expected = np.einsum("nm,nm->m", states.C.conj(), states.SC).real / np.einsum("nm,nm->m", states.C.conj(), states.C).real
+    assert OverlapWeight()(states)[OVERLAP_WEIGHT] == pytest.approx(expected)
+
+
+HALF = np.radians(61)
+SHEAR = np.linalg.inv(HEXAGONAL) @ np.array(
+    [[2.5 * np.sin(HALF), -2.5 * np.cos(HALF), 0], [-2.5 * np.sin(HALF), -2.5 * np.cos(HALF), 0], [0, 0, 20.0]]
+)
+"""From 120 to 122 degrees, with vectors of the same lengths."""
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda d: replace(d, system=System(d.system.cell * [[1.01], [1], [1]], d.system.positions, d.system.numbers)), "cells differ"),
+        (lambda d: replace(d, system=System(d.system.cell @ SHEAR, d.system.positions, d.system.numbers)), r"vector \(1 1 0\) is"),
+        (lambda d: random_model(0, positions=d.system.positions[:2], numbers=(6, 7)), "A is CNC|A is C2N and B is CN"),
+        (lambda _: random_model(0, numbers=(7, 7, 6)), "bands cannot be compared"),
+        (lambda _: random_model(0, spin="collinear"), "spin 'none' and B 'collinear'"),
+        (lambda _: random_model(0, spin="spinor"), "spin 'none' and B 'spinor'"),
+    ],
+)
+def test_what_has_no_bands_in_common(change, message):
+    data = random_model(0)
+    with pytest.raises(DataError, match=message):
+        check_comparable(data, change(data), ("A", "B"))
+
+
+def test_another_basis_has_no_bands_in_common():
+    data = random_model(0, numbers=(7, 7, 7))
+
+    def first_orbitals(blocks):
+        return PairBlocks(blocks.pairs, np.ones_like(blocks.shapes), blocks.entries[:, ::4])
+
+    small = Hamiltonian(data.system, Basis({7: (0,)}), first_orbitals(data.S), first_orbitals(data.H))
+    with pytest.raises(DataError, match="A has 6 orbitals and B 3"):
+        check_comparable(data, small, ("A", "B"))
+
+
+def test_bands_of_moved_atoms_and_higher_cells_are_compared_with_a_warning(caplog):
+    data = random_model(0)
+    check_comparable(data, data.permuted(np.array([2, 0, 1])), ("A", "B"))
+    assert not caplog.text
+    positions = data.system.positions + np.array([[0.1, 0, 0], [0, 0, 0], [0, 0, 0]])
+    moved = replace(data, system=System(data.system.cell, positions, data.system.numbers))
+    check_comparable(data, moved, ("A", "B"))
+    assert "not the same structure" in caplog.text
+    caplog.clear()
+    higher = System(data.system.cell * [[1], [1], [1.5]], data.system.positions, data.system.numbers)
+    check_comparable(data, replace(data, system=higher), ("A", "B"))
+    assert "another height of empty space" in caplog.text
 
 
 def test_fermi_levels_of_different_origin_are_not_set_equal():

@@ -266,9 +266,13 @@ def test_the_usual_number_of_points_grows_with_the_path(scale, expected):
         assert np.diff(path.distances).max() < 0.0205
 
 
-def test_molecule_has_no_default_path():
-    with pytest.raises(UsageError, match="molecule"):
-        make_kpath(one_atom(10 * np.eye(3)))
+@pytest.mark.parametrize("text", [None, "G", "Gamma"])
+def test_the_path_of_a_molecule_is_gamma(text):
+    path = make_kpath(one_atom(10 * np.eye(3)), text)
+    assert path.k.tolist() == [[0, 0, 0]]
+    assert (path.labels, path.ticks.tolist(), path.bounds.tolist()) == (("G",), [0], [0, 1])
+    with pytest.raises(UsageError, match="at least two k-points"):
+        make_kpath(one_atom(HEX120), "G")
 
 
 def test_openmx_input(shared_data, caplog):

@@ -12,7 +12,7 @@ from postprocess.bands.gap import Gap, find_gap
 from postprocess.eigen.hermitian import hermitian
 from postprocess.eigen.solver import Eigensolver, SolverFactory
 from postprocess.lattice.kpath import KPath
-from postprocess.states.fermi import STORED, FermiLevel, find_fermi_level
+from postprocess.states.fermi import FermiLevel, find_fermi_level
 from postprocess.states.kjobs import Jobs
 from postprocess.states.projectors import Projector
 from postprocess.states.spectrum import compute_spectrum, describe_solver
@@ -131,32 +131,6 @@ def compute_bands(
     energy, origin = (None, "not known") if level is None else (level.energy, level.origin)
     found = Bands(spectrum.energies, path, energy, origin, title, spectrum.first_band, spectrum.weights, spectrum.signed, spectrum.counted)
     return replace(found, solver=f"{describe_solver(solver, hamiltonian.n_orbitals)}, {spectrum.describe()}")
-
-
-def compute_bands_like(
-    reference: Bands,
-    hamiltonian: Hamiltonian,
-    *,
-    fermi: float | str | None = None,
-    **options: Any,
-) -> Bands:
-    """Band structure on the path of a reference, to be compared with it.
-
-    A Fermi level in a gap or on a coarse mesh is not sharp, so levels of different origin must not be set equal: unless ``fermi`` is
-    given, or both data sets bring a stored level, the reference's level is used for both, on the common energy zero of H.
-
-    Parameters
-    ----------
-    reference : Bands
-        Its path, and its Fermi level.
-    hamiltonian, fermi, **options
-        As for :func:`compute_bands`.
-    """
-    both_stored = reference.fermi_origin == STORED and hamiltonian.fermi_energy is not None
-    if fermi is not None or both_stored or reference.fermi_energy is None:
-        return compute_bands(hamiltonian, reference.path, fermi=fermi, **options)
-    bands = compute_bands(hamiltonian, reference.path, fermi=reference.fermi_energy, **options)
-    return replace(bands, fermi_origin=f"taken from {reference.title}")
 
 
 def share_fermi_energy(bands: list[Bands]) -> list[Bands]:

@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+from dataclasses import replace
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,16 +12,25 @@ from deeph.cli.common import make_parser, run_command
 from postprocess.cli.common import (
     add_path_options,
     choose_path,
-    describe_band_comparison,
     describe_bands,
+    describe_path,
     folder_titles,
     from_one,
     load,
     to_plain,
 )
+from postprocess.cli.comparison import (
+    check_comparison_options,
+    check_reference,
+    compare_all,
+    compute_compared,
+    describe_band_comparison,
+    is_molecule,
+    load_reference,
+)
 from postprocess.cli.jobs import add_job_options, make_jobs, start_group
 from postprocess.cli.projectors import add_projection_options, choose_projectors, choose_unfolding
-from postprocess.cli.solver import add_solver_options, check_solver_options, choose_solver, solver_options
+from postprocess.cli.solver import add_solver_options, check_solver_options, choose_solver
 
 if TYPE_CHECKING:
     from deeph.physics.hamiltonian import Hamiltonian
@@ -33,6 +43,7 @@ EPILOG = """examples:
   deeph-bands data/MoS2                                   the usual path of the lattice, summary on the screen
   deeph-bands data/MoS2 --path GMKG --window -3 3 --out bands.pdf bands.h5
   deeph-bands predicted/MoS2 --compare data/MoS2 --out bands.pdf
+  deeph-bands predicted/MoS2 --compare run/mos2.Band      levels that OpenMX or SIESTA (.EIG, .bands) printed, at their k
   deeph-bands data/MoS2 --path "G M=1/2,0,0 | K=1/3,1/3,0 G"      a bar breaks the path
   deeph-bands data/MoS2 --path K_PATH                     a K_PATH file, or an OpenMX input with Band.kpath
   deeph-bands moire --path KGMK --points 20 --n-bands 30 --fermi -3.6 --out bands.h5     a large cell: 30 bands at the Fermi level
@@ -55,7 +66,7 @@ def main(argv: list[str] | None = None) -> None:
     add_projection_options(parser)
     add_solver_options(parser)
     add_job_options(parser)
-    parser.add_argument("--compare", type=Path, metavar="OTHER", help="reference folder: drawn as lines, band errors are reported")
+    parser.add_argument("--compare", type=Path, metavar="OTHER", help="reference: a folder, or a band file (.Band .EIG .bands)")
     parser.add_argument("--predicted", action="store_true", help="read hamiltonian_pred.h5 in FOLDER even if there is a hamiltonian.h5")
     parser.add_argument("--out", nargs="+", type=Path, default=[], metavar="FILE", help="pdf png svg, h5 json csv dat Band")
     parser.add_argument(
@@ -68,33 +79,49 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def _body(args: argparse.Namespace) -> int:
-    from postprocess.bands.bands import Bands, compute_bands_like, share_fermi_energy
-    from postprocess.eigen.solver import Eigensolver
+    from postprocess.bands.bands import share_fermi_energy
 
     _check_options(args)
     group = start_group(args)
-    reference = [args.compare] if args.compare else []
-    titles = folder_titles([*reference, *args.folders])
-    loaded = [load(folder) for folder in reference] + [load(folder, predicted=args.predicted or None) for folder in args.folders]
-    jobs = [make_jobs(args, group, args.out, number) for number in range(len(loaded))]
-    bands: list[Bands] = []
-    for title, (data, predicted), job in zip(titles, loaded, jobs, strict=True):
-        name = f"{title} (predicted)" if predicted else title
-        if bands and args.compare:
-            solver = Eigensolver(options=solver_options(args))
-            bands.append(compute_bands_like(bands[0], data, fermi=args.fermi, solver=solver, jobs=job, title=name))
-        else:
-            bands.append(_compute(args, data, job, name))
+    loaded = [load(folder, predicted=args.predicted or None) for folder in args.folders]
+    titles = folder_titles([*args.folders, *([args.compare] if args.compare else [])])
+    folders = [(title + " (predicted)" * predicted, data) for title, (data, predicted) in zip(titles, loaded, strict=False)]
+    _check_molecules(args, folders)
+    jobs = [make_jobs(args, group, args.out, number) for number in range(len(titles))]
+    if args.compare:
+        bands = _compute_with_reference(args, folders, jobs, titles[-1])
+    else:
+        bands = [(data, _compute(args, data, job, title)) for (title, data), job in zip(folders, jobs, strict=True)]
     if group.rank > 0:
         return 0
-    if len(bands) > 1:
-        bands = share_fermi_energy(bands)
-    _check_window(args, bands, jobs)
-    _report(args, [data for data, _ in loaded], bands)
-    _write(args, bands, [predicted for _, predicted in loaded])
+    structures, results = [data for data, _ in bands], [b for _, b in bands]
+    if len(results) > 1:
+        results = share_fermi_energy(results)
+    _check_window(args, results, jobs)
+    _report(args, structures, results)
+    shown = [replace(b, weights={}) if args.compare else b for b in results]  # which told the nearly dependent levels
+    _write(args, shown, [predicted for _, predicted in loaded])
     for job in jobs:
         job.finish()
     return 0
+
+
+def _compute_with_reference(
+    args: argparse.Namespace, folders: "list[tuple[str, Hamiltonian]]", jobs: "list[Jobs]", title: str
+) -> "list[tuple[Hamiltonian, Bands]]":
+    """The bands of the reference, then of the folders, with the structures they belong to."""
+    from deeph.files.band_files import BandFile
+    from deeph.runtime.errors import UsageError
+    from postprocess.output.plot import SUFFIXES
+
+    reference, predicted = load_reference(args.compare, folders[0][1])
+    title += " (predicted)" * predicted
+    if isinstance(reference, BandFile) and not reference.lines and (args.report or any(f.suffix in (*SUFFIXES, ".Band") for f in args.out)):
+        raise UsageError(f"{args.compare}: its k-points form no path, so there are no figure, no .Band and no --report of these bands")
+    check_reference(reference, title, folders)
+    bands = compute_compared(args, (title, reference), folders, jobs)
+    structures = [folders[0][1] if isinstance(reference, BandFile) else reference, *(data for _, data in folders)]
+    return list(zip(structures, bands, strict=True))
 
 
 def _compute(args: argparse.Namespace, data: "Hamiltonian", jobs: "Jobs", title: str) -> "Bands":
@@ -143,8 +170,8 @@ def _check_options(args: argparse.Namespace) -> None:
         raise UsageError(f"--dos {args.dos}: there is no such file; deeph-dos writes it")
     if (args.projections or args.group or args.function or args.unfold or args.dos) and (args.compare or len(args.folders) > 1):
         raise UsageError("fat bands, --unfold and --dos show one folder; leave out --compare and the other folders")
-    if args.compare and (args.n_bands or args.project):
-        raise UsageError("--compare needs all bands of both folders; leave out --n-bands and --project")
+    if args.compare:
+        check_comparison_options(args, args.compare)
     if args.compare and args.connect:
         raise UsageError("--compare compares levels in ascending order; leave out --connect")
     for file in args.out:
@@ -157,6 +184,17 @@ def _check_options(args: argparse.Namespace) -> None:
             raise UsageError(f"--out {file}: a table holds one band structure, but {len(args.folders)} folders were given")
 
 
+def _check_molecules(args: argparse.Namespace, folders: "list[tuple[str, Hamiltonian]]") -> None:
+    """What only bands have: UsageError if it is asked of a molecule."""
+    from deeph.runtime.errors import UsageError
+
+    asked = ["--report"] * args.report + ["--connect"] * args.connect + ["--unfold"] * bool(args.unfold)
+    asked += [f"--out {file}" for file in args.out if file.suffix == ".Band"]
+    molecules = [title for title, data in folders if is_molecule(data)] if asked else []
+    if molecules:
+        raise UsageError(f"{molecules[0]} is a molecule, whose levels form no bands: leave out {asked[0]}")
+
+
 def _read_dos(path: Path | None) -> "DOS | None":
     if path is None:
         return None
@@ -167,35 +205,43 @@ def _read_dos(path: Path | None) -> "DOS | None":
 
 def _report(args: argparse.Namespace, data: "list[Hamiltonian]", bands: "list[Bands]") -> None:
     from postprocess.bands.report import make_report
-    from postprocess.compare.bands import compare_bands
-    from postprocess.lattice.special_points import special_points
 
-    results = [compare_bands(bands[0], other) for other in bands[1:]] if args.compare else []
+    molecule = [is_molecule(d) for d in data]
+    results = compare_all(args, bands, molecule=molecule[0]) if args.compare else []
+    reports = {n: make_report(d, b) for n, (d, b) in enumerate(zip(data, bands, strict=True)) if args.report and _own_states(args, n)}
     if args.json:
-        record = {
-            "structures": [
-                from_one(_record(d, b) | ({"report": to_plain(make_report(d, b))} if args.report else {}))
-                for d, b in zip(data, bands, strict=True)
-            ],
-            "comparisons": [
-                {"reference": bands[0].title, "other": b.title} | to_plain(r) for b, r in zip(bands[1:], results, strict=False)
-            ],
-        }
+        structures = [_record(d, b) for d, b in zip(data, bands, strict=True)]
+        for n, report in reports.items():
+            structures[n]["report"] = to_plain(report)
+        comparisons = [
+            {"reference": bands[0].title, "other": b.title} | to_plain(r) for b, r in zip(bands[1:], results, strict=False)
+        ]  # fmt: skip
+        record = {"structures": [from_one(structure) for structure in structures], "comparisons": comparisons}
         sys.stdout.write(json.dumps(record, indent=1) + "\n")
         return
     lines: list[str] = []
-    for d, b in zip(data, bands, strict=True):
-        lattice = special_points(d)[0].lattice
+    for n, (d, b) in enumerate(zip(data, bands, strict=True)):
+        lines += [_head(d, b), f"path         {describe_path(b, molecule=molecule[n])}"]
         lines += [
-            f"{b.title}: {d.system.formula}, {d.system.n_atoms} atoms, {d.H_bloch.n_orbitals} orbitals, spin {d.basis.spin}, {lattice}",
-            f"path         {'-'.join(b.path.labels)}, {len(b.path.k)} k-points, {b.path.ticks[-1]:.4f} 1/Angstrom",
-            *describe_bands(b, d.n_orbitals),
-            *(make_report(d, b).describe(b.fermi_energy) if args.report else []),
+            *describe_bands(b, d.n_orbitals, molecule=molecule[n]),
+            *(reports[n].describe(b.fermi_energy) if n in reports else []),
             "",
         ]
     for other, result in zip(bands[1:], results, strict=False):
-        lines += [f"{other.title} against {bands[0].title}", *describe_band_comparison(result), ""]
+        lines += [f"{other.title} against {bands[0].title}", *describe_band_comparison(result, molecule=molecule[0]), ""]
     sys.stdout.write("\n".join(lines[:-1]) + "\n")
+
+
+def _own_states(args: argparse.Namespace, number: int) -> bool:
+    """Whether bands come from a folder, whose states tell masses, and not from a band file."""
+    return number > 0 or not (args.compare and args.compare.is_file())
+
+
+def _head(data: "Hamiltonian", bands: "Bands") -> str:
+    from postprocess.lattice.special_points import special_points
+
+    lattice, system = special_points(data)[0].lattice, data.system
+    return f"{bands.title}: {system.formula}, {system.n_atoms} atoms, {data.n_orbitals} orbitals, spin {data.basis.spin}, {lattice}"
 
 
 def _record(data: "Hamiltonian", bands: "Bands") -> dict[str, Any]:

@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from deeph.physics.difference import Errors
     from deeph.physics.hamiltonian import Hamiltonian
     from deeph.physics.system import System
     from postprocess.bands.bands import Bands
-    from postprocess.compare.bands import BandComparison
+    from postprocess.bands.gap import Gap
     from postprocess.lattice.kpath import KPath
 
 
@@ -52,7 +51,7 @@ def load(folder: Path, *, predicted: bool | None = None) -> "tuple[Hamiltonian, 
     from deeph.runtime.errors import DataError
 
     if not folder.is_dir():
-        raise DataError(f"{folder}: there is no such folder")
+        raise DataError(f"{folder}: there is no such folder" + ", but a file" * folder.is_file())
     data = read_folder(folder, predicted=predicted)
     if data.H is None:
         raise DataError(f"{folder} holds only the overlap; run deeph-infer on it, or point to a folder with hamiltonian.h5")
@@ -77,8 +76,8 @@ def folder_titles(folders: list[Path]) -> list[str]:
     return [name if names.count(name) == 1 else str(folder) for name, folder in zip(names, folders, strict=True)]
 
 
-def describe_bands(bands: "Bands", n_orbitals: int) -> list[str]:
-    """Solver, Fermi level, gap and band edges as lines of text; ``n_orbitals`` is the number of all bands."""
+def describe_bands(bands: "Bands", n_orbitals: int, *, molecule: bool = False) -> list[str]:
+    """Solver, Fermi level, gap and band edges (of a molecule HOMO and LUMO) as lines of text; ``n_orbitals`` is the number of all bands."""
     first, last = bands.first_band + 1, bands.first_band + bands.n_bands
     numbers = f"levels of bands {first} to {last}" if bands.counted else f"{bands.n_bands} levels at a k"
     partial = f"only {numbers} of {n_orbitals} were computed" if bands.n_bands < n_orbitals else ""
@@ -94,51 +93,37 @@ def describe_bands(bands: "Bands", n_orbitals: int) -> list[str]:
         if partial:
             return [*lines, f"gap          not known: {partial}; they lie {side} the Fermi level, which says nothing about a gap"]
         return [*lines, f"gap          none: all bands lie {side} the Fermi level"]
+    lines += [_describe_gap(gap, partial, molecule=molecule)]
+    if not (molecule or gap.is_metal or gap.is_direct) and (direct := gap.direct):
+        most = " or less" * gap.is_bound
+        where = ", ".join(f"{x:.4f}" for x in direct.k + 0.0)
+        lines.append(f"  smallest direct gap      {direct.width:.6f} eV{most}  at k = ({where})")
+    return [*lines, *_describe_edges(bands, gap, n_orbitals, molecule=molecule)]
+
+
+def _describe_gap(gap: "Gap", partial: str, *, molecule: bool) -> str:
+    """The width, and what it means; ``partial`` says which levels were computed, if not all."""
+    if molecule:
+        return f"gap          {gap.width:.6f} eV between HOMO and LUMO" + f" ({partial})" * bool(partial)
     if gap.is_metal:
-        lines.append("gap          none: bands cross the Fermi level on this path")
-    else:
-        kind = "direct" if gap.is_direct else "indirect"
-        if gap.is_bound:
-            lines.append(f"gap          at most {gap.width:.6f} eV on this path: {partial}, at some k all on one side of the Fermi level")
+        return "gap          none: bands cross the Fermi level on this path"
+    if gap.is_bound:
+        return f"gap          at most {gap.width:.6f} eV on this path: {partial}, at some k all on one side of the Fermi level"
+    return f"gap          {gap.width:.6f} eV, {'direct' if gap.is_direct else 'indirect'}, on this path" + f" ({partial})" * bool(partial)
+
+
+def _describe_edges(bands: "Bands", gap: "Gap", n_orbitals: int, *, molecule: bool) -> list[str]:
+    """The levels next to the Fermi level: of a molecule on the energy zero of H, else from the Fermi level."""
+    lines = []
+    names = ("HOMO", "LUMO") if molecule else ("highest level below E_F", "lowest level above E_F ")
+    for name, edge in zip(names, (gap.vbm, gap.cbm), strict=True):
+        number = f"{edge.band + 1} of {n_orbitals}" + f", spin {('up', 'down')[edge.spin]}" * (len(bands.energies) > 1)
+        if molecule:
+            lines.append(f"  {name}       {edge.energy:+.6f} eV  level {number}")
         else:
-            lines.append(f"gap          {gap.width:.6f} eV, {kind}, on this path" + f" ({partial})" * bool(partial))
-        if not gap.is_direct and (direct := gap.direct):
-            most = " or less" * gap.is_bound
-            where = ", ".join(f"{x:.4f}" for x in direct.k + 0.0)
-            lines.append(f"  smallest direct gap      {direct.width:.6f} eV{most}  at k = ({where})")
-    of = f" of {n_orbitals}"
-    for name, edge in (("highest level below E_F", gap.vbm), ("lowest level above E_F ", gap.cbm)):
-        k = ", ".join(f"{x:.4f}" for x in edge.k + 0.0)
-        spin = f", spin {('up', 'down')[edge.spin]}" if len(bands.energies) > 1 else ""
-        lines.append(f"  {name}  {edge.energy - bands.fermi_energy:+.6f} eV  at k = ({k}), band {edge.band + 1}{of}{spin}")
+            k = ", ".join(f"{x:.4f}" for x in edge.k + 0.0)
+            lines.append(f"  {name}  {edge.energy - (bands.fermi_energy or 0.0):+.6f} eV  at k = ({k}), band {number}")
     return lines
-
-
-def describe_errors(name: str, errors: "Errors | None") -> str:
-    """One row of an error table, meV."""
-    if errors is None:
-        return f"  {name:<22} -"
-    return f"  {name:<22} {errors.mae:>11.4f} {errors.rmse:>11.4f} {errors.max:>12.4f} {errors.n:>11d}"
-
-
-ERROR_HEAD = f"  {'':<22} {'MAE':>11} {'RMSE':>11} {'max (meV)':>12} {'number':>11}"
-
-
-def describe_band_comparison(result: "BandComparison") -> list[str]:
-    """Band errors as lines of text."""
-    rows = (
-        ("all bands", result.all_bands),
-        ("within 2 eV of E_F", result.near_fermi),
-        ("valence band", result.valence),
-        ("conduction band", result.conduction),
-    )
-    return [
-        "band errors",
-        f"  aligned: {result.alignment}",
-        f"  mean difference left: {result.shift:+.4f} meV",
-        ERROR_HEAD,
-        *(describe_errors(name, errors) for name, errors in rows),
-    ]
 
 
 def from_one(value: Any) -> Any:
@@ -146,6 +131,16 @@ def from_one(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: item + 1 if key in ("band", "first_band") else from_one(item) for key, item in value.items()}
     return [from_one(item) for item in value] if isinstance(value, list) else value
+
+
+def describe_path(bands: "Bands", *, molecule: bool = False) -> str:
+    """Where the levels were computed."""
+    n_k = len(bands.path.k)
+    if molecule:
+        return "Gamma alone, for a molecule has no bands" if n_k == 1 else f"{n_k} k-points of a molecule, whose levels depend on none"
+    if not bands.path.labels:
+        return f"{n_k} k-points of a mesh or list"
+    return f"{'-'.join(bands.path.labels)}, {n_k} k-points, {bands.path.ticks[-1]:.4f} 1/Angstrom"
 
 
 def to_plain(value: Any) -> Any:

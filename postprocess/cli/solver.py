@@ -92,11 +92,12 @@ def solver_options(args: argparse.Namespace) -> "SolverOptions":
 
 
 def choose_solver(
-    args: argparse.Namespace, data: "Hamiltonian", *, window_selects: bool = False
+    args: argparse.Namespace, data: "Hamiltonian", *, window_selects: bool = False, fermi: float | None = None
 ) -> "tuple[Eigensolver, FermiLevel | float | str | None]":
     """What to compute, and the Fermi level that goes with it: found already if energies are measured from it, else as it was asked for.
 
-    A window always selects the levels of large cells; in small ones, where all levels cost no more, only with ``window_selects``.
+    A window always selects the levels of large cells; in small ones, where all levels cost no more, only with ``window_selects``. ``fermi``
+    is the level (eV) of a reference, for want of one that the user gave.
 
     Raises
     ------
@@ -108,7 +109,7 @@ def choose_solver(
     from postprocess.eigen.solver import Eigensolver
     from postprocess.states.fermi import UNKNOWN, find_fermi_level
 
-    options = solver_options(args)
+    options, wanted = solver_options(args), args.fermi if fermi is None or args.fermi is not None else fermi
     large = data.n_orbitals > DENSE_LIMIT and args.solver != "dense" and args.device == "cpu"
     partial = args.n_bands or (args.window and (large or window_selects or args.solver in SPARSE))
     if not partial and data.n_orbitals > DENSE_LARGEST and args.solver != "dense" and args.device == "cpu":
@@ -117,12 +118,12 @@ def choose_solver(
             "--center) or --window EMIN EMAX"
         )
     if not partial and not args.project:
-        return Eigensolver(options=options), args.fermi
+        return Eigensolver(options=options), wanted
     needed = bool(args.n_bands) and args.center is None
     if args.solver == "slepc":
-        level = _known_to_all(args, data)
+        level = _known_to_all(args, data, wanted)
     else:
-        level = find_fermi_level(data, args.fermi, needed=needed, guess=args.center, options=options)
+        level = find_fermi_level(data, wanted, needed=needed, guess=args.center, options=options)
     zero = 0.0 if level is None else level.energy
     if args.n_bands:
         return Eigensolver(n_bands=args.n_bands, center=zero if args.center is None else args.center, options=options), level or UNKNOWN
@@ -130,13 +131,13 @@ def choose_solver(
     return Eigensolver(low=zero + low, high=zero + high, options=options), level or UNKNOWN
 
 
-def _known_to_all(args: argparse.Namespace, data: "Hamiltonian") -> "FermiLevel | None":
+def _known_to_all(args: argparse.Namespace, data: "Hamiltonian", fermi: float | str | None) -> "FermiLevel | None":
     """The level for all MPI ranks that work together with SLEPc, which does not count it."""
     from deeph.runtime.errors import UsageError
     from postprocess.states.fermi import given_or_stored
 
-    level = None if args.fermi == "count" else given_or_stored(data, args.fermi)
-    if args.fermi == "count" or (level is None and not (args.n_bands and args.center is not None)):
+    level = None if fermi == "count" else given_or_stored(data, fermi)
+    if fermi == "count" or (level is None and not (args.n_bands and args.center is not None)):
         raise UsageError(
             "--solver slepc does not count the Fermi level: give --fermi EV (another solver, or deeph-dos, finds it), or --n-bands N with "
             "--center EV"

@@ -116,7 +116,7 @@ def make_kpath(structure: System | Hamiltonian, text: str | None = None, *, n_po
         along which vectors it is periodic.
     text : str, optional
         ``"GMKG"`` or ``"G-M-K-G"``; a bar or comma breaks the path (``"GMK|GA"``); coordinates as ``"G M=1/2,0,0 K=1/3,1/3,0"``.
-        By default the usual path of the lattice.
+        By default the usual path of the lattice; of a molecule Gamma alone, one point.
     n_points : int, optional
         Points of the whole path, both ends of every segment counted, shared among the segments by their length. By default one
         for every :data:`SPACING`, but :data:`FEWEST` to :data:`MOST`.
@@ -127,8 +127,9 @@ def make_kpath(structure: System | Hamiltonian, text: str | None = None, *, n_po
         If a label is unknown to this lattice, a coordinate is not a number, or ``n_points`` is below two for each segment.
     """
     candidates = special_points(structure)
-    if text is None and candidates[0].lattice == "molecule":
-        raise UsageError("the structure is a molecule in a box, so there is no band path; give coordinates such as '0,0,0 1/2,0,0'")
+    if candidates[0].lattice == "molecule" and (text is None or text.strip().upper() in ("G", "GAMMA")):
+        system = structure if isinstance(structure, System) else structure.system
+        return KPath(np.zeros((1, 3)), np.zeros(1), np.zeros(1), ("G",), np.array([0, 1]), system.reciprocal)
     lattice, runs = _resolve(_parse(candidates[0].path if text is None else text), candidates)
     to_cartesian = in_plane_reciprocal(structure)
     _explain(lattice, runs, candidates, to_cartesian)

@@ -35,8 +35,10 @@ def write_openmx(path: Path, bands: Bands) -> None:
     Raises
     ------
     UsageError
-        If some bands lie outside the computed window, the Fermi level or the cell is not known.
+        If the k-points form no path, some bands lie outside the computed window, or the Fermi level or the cell is not known.
     """
+    if len(bands.path.labels) < 2:
+        raise UsageError(f"{path}: the .Band format holds bands along lines, but these k-points form no path")
     if bands.path.reciprocal is None or bands.fermi_energy is None:
         raise UsageError(f"{path}: the .Band format needs the Fermi level and the cell, which are not known here")
     if not np.isfinite(bands.energies).all():

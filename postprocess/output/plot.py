@@ -3,6 +3,7 @@
 import re
 import textwrap
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -35,6 +36,8 @@ ROOM = 0.92
 """Part of the axes' width that a legend may take; tick labels still move a little when it is placed."""
 DOTS = 60
 """About so many along a path that has more points: dots side by side would hide the lines they are compared with."""
+LEVEL = 0.7
+"""Half length of a molecule's levels, where the axes go from -1 to 1."""
 SPIN_COLOURS = ("#c8321e", "#2b6cb0")
 SPIN_NAMES = ("up", "down")
 GROUP_COLOURS = ("#e8590c", "#1c7ed6", "#2f9e44", "#9c36b5", "#e6b800", "#0c8599", "#a61e4d", "#868e96")
@@ -107,19 +110,34 @@ def plot_bands(
 
 
 def default_window(bands: Sequence[Bands]) -> tuple[float, float]:
-    """What is drawn: all computed levels, if the Fermi level is known no farther than 3 eV from it, and a little room around them."""
+    """What is drawn: all computed levels, no farther than 3 eV from a known Fermi level (or HOMO and LUMO), and some room."""
     relative = all(b.fermi_energy is not None for b in bands)
     shifted = [b.energies - ((b.fermi_energy or 0.0) if relative else 0.0) for b in bands]
     low, high = min(float(np.nanmin(e)) for e in shifted), max(float(np.nanmax(e)) for e in shifted)
     room = 0.04 * (high - low) + 1e-3
     low, high = low - room, high + room
-    if relative and max(low, -3.0) < min(high, 3.0):
-        low, high = max(low, -3.0), min(high, 3.0)
+    near, far = -3.0, 3.0
+    if len(bands[0].path.k) == 1:  # HOMO and LUMO of a molecule may be farther apart
+        near += max((float(e[e <= 0].max()) for e in shifted if (e <= 0).any()), default=0.0)
+        far += min((float(e[e > 0].min()) for e in shifted if (e > 0).any()), default=0.0)
+    if relative and max(low, near) < min(high, far):
+        low, high = max(low, near), min(high, far)
     return low, high
+
+
+def with_length(bands: Bands) -> Bands:
+    """The levels of a molecule, known at Gamma alone, as short lines; bands as they are."""
+    if len(bands.path.k) > 1:
+        return bands
+    ends = np.array([-LEVEL, LEVEL])
+    path = replace(bands.path, k=np.repeat(bands.path.k, 2, axis=0), distances=ends, bounds=np.array([0, 2]))
+    weights = {name: np.repeat(weight, 2, axis=1) for name, weight in bands.weights.items()}
+    return replace(bands, energies=np.repeat(bands.energies, 2, axis=1), weights=weights, path=path)
 
 
 def _draw(ax: "Axes", bands: Bands, zero: float, number: int, *, dots: bool) -> None:
     n_spin = len(bands.energies)
+    bands = bands if dots else with_length(bands)
     for spin, energies in enumerate(bands.energies):
         colour = SPIN_COLOURS[spin] if n_spin > 1 and number < 1 else COLOURS[max(number, 0) % len(COLOURS)]
         name = " ".join([bands.title] * (number >= 0) + [SPIN_NAMES[spin]] * (n_spin > 1))
@@ -136,7 +154,7 @@ def _draw(ax: "Axes", bands: Bands, zero: float, number: int, *, dots: bool) -> 
 def decorate(ax: "Axes", path: KPath, *, relative: bool) -> None:
     """Corners, lines at the corners and the Fermi level, and the names of the axes."""
     ax.set_xticks(path.ticks, [tick_text(label) for label in path.labels])
-    ax.set_xlim(path.ticks[0], path.ticks[-1])
+    ax.set_xlim(*((path.ticks[0], path.ticks[-1]) if len(path.ticks) > 1 else (-1.0, 1.0)))
     ax.tick_params(axis="x", length=0)
     for tick in path.ticks[1:-1]:
         ax.axvline(tick, color="0.6", lw=0.6, zorder=0)

@@ -22,7 +22,17 @@ from postprocess.output.fat_lines import (
     draw_stripes,
     split_partitions,
 )
-from postprocess.output.plot import GROUP_COLOURS, SPIN_COLOURS, SPIN_NAMES, STYLE, decorate, default_window, fit_legend, fit_ticks
+from postprocess.output.plot import (
+    GROUP_COLOURS,
+    SPIN_COLOURS,
+    SPIN_NAMES,
+    STYLE,
+    decorate,
+    default_window,
+    fit_legend,
+    fit_ticks,
+    with_length,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -73,6 +83,7 @@ def plot_fat_bands(bands: Bands, *, window: tuple[float, float] | None = None, d
 
     if not bands.weights and dos is None:
         raise UsageError(f"{bands.title}: there are no weights for fat bands; compute them with --projections, --group or --function")
+    bands = with_length(bands)
     relative = bands.fermi_energy is not None
     zero = bands.fermi_energy or 0.0
     limits = window or default_window([bands])
