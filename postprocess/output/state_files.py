@@ -43,9 +43,10 @@ def write_states(path: Path, hamiltonian: Hamiltonian, k: FloatArray, results: R
     UsageError
         If the DeepH layout cannot hold these states: collinear spin, or other numbers of them at different k.
     """
-    import h5py
+    from deeph.files.hdf5 import reserved_hdf5
 
-    with new_file(path) as temporary, h5py.File(temporary, "w") as file:
+    vectors_bytes = sum(one["vectors"].nbytes for one in results)
+    with new_file(path) as temporary, reserved_hdf5(temporary, 2 * vectors_bytes) as file:
         if path.name == DEEPH_NAME:
             _write_deeph(file, hamiltonian, k, results, fermi_energy)
             return
