@@ -159,7 +159,7 @@ def test_out_of_core_and_too_many_bands(slepc, tmp_path):
 
 def test_bands_are_written_by_the_first_rank_and_resumed(slepc, tmp_path):
     write_folder(tmp_path / "data", replace(supercell(random_model(3), (3, 2, 1)), fermi_energy=0.0))
-    words = ["-m", "postprocess.cli.bands", "data", "--points", "9", "--solver", "slepc", "--n-bands", "6", "--projections", "element"]
+    words = ["-m", "postprocess.cli.bands", "data", "--points", "14", "--solver", "slepc", "--n-bands", "6", "--projections", "element"]
     slepc([*words, "--out", "two.h5"], 2, tmp_path)
     assert not list(tmp_path.glob(".*kpoints"))
     slepc([*words, "--out", "one.h5"], 1, tmp_path)

@@ -1,6 +1,7 @@
 """BLAS threads: one for small matrices and for one of many processes, never against the user."""
 
 import os
+import re
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 
@@ -14,9 +15,11 @@ from deeph.runtime.threads import LARGE, blas_threads, share_cores
 
 
 def seen() -> set[int]:
+    """Threads of the libraries of numpy and scipy; other packages may have loaded libraries of their own."""
     import scipy.linalg  # noqa: F401 - loads its own library
 
-    return {library["num_threads"] for library in ThreadpoolController().info() if library["user_api"] == "blas"}
+    libraries = [library for library in ThreadpoolController().info() if library["user_api"] == "blas"]
+    return {library["num_threads"] for library in libraries if re.search(r"(numpy|scipy)", library["filepath"])}
 
 
 def within(n_orbitals: int) -> set[int]:

@@ -9,6 +9,9 @@ import numpy.typing as npt
 from deeph.physics.system import FloatArray, IntArray, System
 from deeph.runtime.errors import DataError
 
+MAX_IMAGES = 1e6
+"""Neighbour cells of a structure; more come from damaged numbers only."""
+
 
 def pair_vectors(system: System, pairs: IntArray) -> FloatArray:
     """(n_pairs, 3) vectors tau_j + R.A - tau_i from atom i to atom j, Angstrom."""
@@ -89,7 +92,13 @@ def neighbour_pairs(system: System, radii: dict[int, float]) -> IntArray:
     # images: every translation whose cell can come within reach of the home atoms
     heights = 2 * np.pi / np.linalg.norm(system.reciprocal, axis=1)
     spread = np.ptp(system.fractional, axis=0)
-    n = [int(np.ceil(reach / h + s)) if p else 0 for h, s, p in zip(heights, spread, system.pbc, strict=True)]
+    images = np.where(system.pbc, np.ceil(reach / heights + spread), 0)
+    if not np.prod(2 * images + 1) < MAX_IMAGES:
+        raise DataError(
+            f"orbitals of {radius.max():.3g} Angstrom in a cell of {heights.min():.3g} Angstrom with atoms spread over "
+            f"{spread.max():.3g} cells have more than {MAX_IMAGES:g} neighbour cells; the cell, the positions or the radii are wrong"
+        )
+    n = images.astype(int).tolist()
     R = np.stack(np.meshgrid(*[np.arange(-m, m + 1) for m in n], indexing="ij"), -1).reshape(-1, 3)
     images = (system.positions[None] + (R @ system.cell)[:, None]).reshape(-1, 3)
     low, high = system.positions.min(0) - reach, system.positions.max(0) + reach
