@@ -93,6 +93,28 @@ def test_moments_are_the_spins_of_the_occupied_states():
     assert mulliken_charges(data, density)[:, 1:].sum(axis=0) == pytest.approx(expected, abs=1e-9)
 
 
+def test_without_magnetism_no_atom_has_a_moment():
+    """Spin-orbit coupling that time reversal keeps, without inversion: S joins up on one atom to down on another."""
+    data = hermitian(random_model(8, spin="spinor"))
+
+    def even(blocks, _pairs):
+        c, n, rows, columns = blocks.shape
+        split = blocks.reshape(c, n, 2, rows // 2, 2, columns // 2)
+        reversed_time = split[:, :, ::-1, :, ::-1].conj() * np.array([[1, -1], [-1, 1]])[:, None, :, None]
+        return (split + reversed_time).reshape(blocks.shape) / 2
+
+    data = replace(data, H=data.H.mapped(even))
+    charges = mulliken_charges(data, compute_density_matrix(data, density_mesh(data, (3, 3, 1)))[0])
+    assert np.abs(charges[:, 1:]).max() < 1e-9
+
+
+@pytest.mark.parametrize("temperature", [1.0, 300.0, 1e4, 1e6])
+@pytest.mark.parametrize("n_levels", [1e-3, 1.0, 3.9])
+def test_levels_are_filled_at_any_temperature(temperature, n_levels):
+    energies = np.array([-1.0, 0.0, 1.0, 2.0])
+    assert fill_levels(energies, n_levels, temperature)(energies).sum() == pytest.approx(n_levels)
+
+
 def test_what_cannot_be_filled():
     mesh = density_mesh(random_model(), (2, 1, 1))
     with pytest.raises(DataError, match="occupation"):

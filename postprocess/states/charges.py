@@ -1,6 +1,7 @@
 """The density matrix from occupied states, and Mulliken charges and moments of the atoms."""
 
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import Any, cast
 
 import numpy as np
@@ -70,7 +71,9 @@ def fill_levels(energies: FloatArray, n_levels: float, temperature: float, *, we
     weights = np.broadcast_to(weights, energies.shape)
     if not 0 < n_levels < weights.sum():
         raise DataError(f"{n_levels:g} occupied levels wanted, but there are {weights.sum():g}; check 'occupation' in info.json")
-    low, high = float(energies.min()) - 1, float(energies.max()) + 1
+    n_all = float(weights.sum())
+    reach = 1 + KELVIN * temperature * (1 + np.log(n_all / min(n_levels, n_all - n_levels)))
+    low, high = float(energies.min()) - reach, float(energies.max()) + reach
     level = brentq(lambda e: (weights * Occupation(e, temperature)(energies)).sum() - n_levels, low, high, xtol=1e-13)
     return Occupation(float(level), temperature)
 
@@ -181,8 +184,8 @@ def mulliken_charges(hamiltonian: Hamiltonian, density: PairBlocks) -> FloatArra
         s, rho = S.take(index)[0], density.take(index)
         if spinor:
             block = rho[0].reshape(len(index), 2, rows, 2, columns)
-            uu, ud, dd = (np.einsum("nab,nab->n", block[:, a, :, b], s) for a, b in ((0, 0), (0, 1), (1, 1)))
-            parts[index] = np.stack([(uu + dd).real, 2 * ud.real, -2 * ud.imag, (uu - dd).real], axis=1)
+            uu, ud, du, dd = (np.einsum("nab,nab->n", block[:, a, :, b], s) for a, b in product((0, 1), repeat=2))
+            parts[index] = np.stack([(uu + dd).real, (ud + du).real, (du - ud).imag, (uu - dd).real], axis=1)
         else:
             up, down = (np.einsum("nab,nab->n", cast("FloatArray", r.real), s) for r in (rho[0], rho[-1]))
             parts[index, 0], parts[index, 3] = up + down, up - down
