@@ -21,6 +21,7 @@ from postprocess.output.state_files import read_states, write_states
 from postprocess.states import realspace
 from postprocess.states.charges import Occupation, compute_density_matrix, density_mesh, fill_levels, mulliken_charges
 from postprocess.states.integrate import evaluate
+from postprocess.states.orbital_groups import make_projections, usable_symmetry
 from postprocess.states.projectors import make_projectors
 from postprocess.states.realspace import Grid, check_size, compute_density, states_at_a_time, write_cube
 from postprocess.states.realspace import evaluate as evaluate_orbitals
@@ -91,6 +92,20 @@ def test_moments_are_the_spins_of_the_occupied_states():
     expected = [(f * spectrum.weights[name]).sum() / len(k) for name in ("sx", "sy", "sz")]
     assert np.abs(expected).min() > 1e-3
     assert mulliken_charges(data, density)[:, 1:].sum(axis=0) == pytest.approx(expected, abs=1e-9)
+
+
+def test_density_matrix_of_complex_hoppings_takes_k_and_minus_k():
+    """A magnetic flux through the cell, without spinors: the states of -k are not those of k."""
+    model = random_model(3)
+    phases = 1j * np.random.default_rng(0).normal(size=model.H.entries.shape)
+    data = hermitian(replace(model, H=replace(model.H, entries=model.H.entries * np.exp(phases)).hermitized()))
+    k = reduced_mesh((3, 3, 1), (0, 0, 0), IDENTITY[None]).points
+    density, fermi = compute_density_matrix(data, density_mesh(data, (3, 3, 1)))
+    spectrum = compute_spectrum(data, k, projectors=make_projectors(data, ["atom"]))
+    f = 2 * Occupation(fermi, 300)(spectrum.energies)
+    expected = [(f * weight).sum() / len(k) for weight in spectrum.weights.values()]
+    assert mulliken_charges(data, density)[:, 0] == pytest.approx(expected, abs=1e-9)
+    assert usable_symmetry(data, make_projections(data, ["atom"])) == "none"
 
 
 def test_without_magnetism_no_atom_has_a_moment():

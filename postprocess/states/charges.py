@@ -17,7 +17,7 @@ from postprocess.eigen.options import SolverOptions
 from postprocess.eigen.solver import Eigensolver
 from postprocess.lattice.mesh import IDENTITY, Divisions, KMesh, reduced_mesh
 from postprocess.states.fermi import known_electrons
-from postprocess.states.integrate import SameAt, evaluate, integrate
+from postprocess.states.integrate import SameAt, conjugate_at_minus_k, evaluate, integrate
 from postprocess.states.kjobs import Jobs, Result
 from postprocess.states.spectrum import KeptStates, LevelsAndWeights
 from postprocess.states.states import States
@@ -103,8 +103,8 @@ class _DensityMatrix:
 
 
 def density_mesh(hamiltonian: Hamiltonian, divisions: Divisions, shift: tuple[float, float, float] = (0.0, 0.0, 0.0)) -> KMesh:
-    """The mesh of a density matrix: without spinors H(R) is real, and -k has the conjugate states of k."""
-    operations = IDENTITY[None] if hamiltonian.basis.spin == "spinor" else np.stack([IDENTITY, -IDENTITY])
+    """The mesh of a density matrix: of k and -k one is enough where their states are conjugate."""
+    operations = np.stack([IDENTITY, -IDENTITY]) if conjugate_at_minus_k(hamiltonian) else IDENTITY[None]
     return reduced_mesh(divisions, shift, operations)
 
 
@@ -136,7 +136,7 @@ def compute_density_matrix(
     Returns
     -------
     density : PairBlocks
-        On the pattern of H; real unless H has spinors.
+        On the pattern of H; real where H is, and has no spinors.
     fermi_energy : float
         eV.
 
@@ -157,7 +157,7 @@ def compute_density_matrix(
     energies = np.stack([one["energies"] for one in results])[place]
     occupation = fill_levels(energies, n_electrons / (2 if spin == "none" else 1), temperature, weights=mesh.weights[:, None])
     entries = integrate(hamiltonian, mesh, _DensityMatrix(occupation), solver=KeptStates(results, place, mesh.points))["entries"]
-    keep = entries if spin == "spinor" else entries.real
+    keep = entries.real if conjugate_at_minus_k(hamiltonian) else entries
     return replace(hamiltonian.hamiltonian, entries=np.ascontiguousarray(keep)), occupation.fermi_energy
 
 
