@@ -12,7 +12,7 @@ from deeph.physics.units import KELVIN
 from deeph.runtime.errors import DataError
 from postprocess.density.dos import compute_dos
 from postprocess.eigen.band_symmetries import make_mesh
-from postprocess.states.fermi import fermi_from_count, fermi_on_mesh, find_fermi_level, gap_around
+from postprocess.states.fermi import fermi_by_inertia, fermi_from_count, fermi_on_mesh, find_fermi_level, gap_around
 from postprocess.states.mesh_levels import compute_mesh_levels
 from postprocess.states.smearing import SmearedCount
 from postprocess.states.tetrahedra import TetrahedronCount
@@ -114,6 +114,15 @@ def test_a_metal_is_not_counted_by_inertia():
     degenerate = replace(graphene(n_electrons=2.0), H=graphene(0.0).H)
     with pytest.raises(DataError, match="partly filled"):
         find_fermi_level(degenerate, "inertia", mesh=make_mesh(degenerate, (1, 1, 1)))
+
+
+def test_a_metal_whose_levels_are_all_different_is_not_counted_by_inertia():
+    """Half a band, at k-points with different levels: the next level is far above, but not in a gap."""
+    data = replace(hypercubic(2, n_electrons=1), n_electrons=0.5)
+    mesh = make_mesh(data, (4, 4, 1), shift=(0.3, 0.1, 0.0), symmetry="none")
+    assert fermi_by_inertia(data, mesh.points).gap > 1e-2
+    with pytest.raises(DataError, match=r"a band at .* partly filled at these 16 k-points: this is a metal"):
+        find_fermi_level(data, "inertia", mesh=mesh)
 
 
 def test_impossible_numbers_of_electrons():

@@ -168,6 +168,59 @@ def test_spin_splitting_at_k_with_spin_orbit(shared_data):
     assert "spin splitting of the valence band, meV: G 0.0" in "\n".join(make_report(data, bands).describe(bands.fermi_energy))
 
 
+@pytest.mark.parametrize("low", [-3.0, -2.5, -2.0, -1.0])
+def test_spin_splittings_of_a_window_are_those_of_all_bands(shared_data, low):
+    """Bands below leave the window at some k: the highest filled one is not the number of levels seen there."""
+    data = openmx_case(shared_data, "mos2_soc_150")
+    path, fermi = make_kpath(data.system, "GMK", n_points=20), data.fermi_energy
+    whole = {(s.label, s.pair): s.energy for s in spin_splittings(compute_bands(data, path), spinor=True)}
+    bands = compute_bands(data, path, solver=Eigensolver(low=fermi + low, high=fermi + 3))
+    found = {(s.label, s.pair): s.energy for s in spin_splittings(bands, spinor=True)}
+    assert found == pytest.approx({key: whole[key] for key in found}, abs=1e-7)
+    assert ("K", "conduction") in found
+    assert len(found) == 6 or low > -2.5
+
+
+@pytest.mark.parametrize("low", [-12.0, -8.0, -4.0])
+def test_a_dirac_point_of_a_window_is_that_of_all_bands(shared_data, low):
+    data = openmx_case(shared_data, "graphene")
+    path = make_kpath(data.system, "GMKG", n_points=60)
+    fermi = float(compute_bands(data, make_kpath(data.system, "K G", n_points=2)).energies[0, 0, 3:5].mean())
+    whole, bands = (compute_bands(data, path, fermi=fermi, solver=s) for s in (None, Eigensolver(low=fermi + low, high=fermi + 5)))
+    assert np.isnan(bands.energies).any()
+    expected, found = find_crossings(data, whole), find_crossings(data, bands)
+    assert [(c.band, round(c.velocity)) for c in found] == [(c.band, round(c.velocity)) for c in expected]
+    assert found[0].velocity == pytest.approx(0.835e6, rel=0.02)
+
+
+@pytest.mark.parametrize(("case", "path"), [("mos2_soc_150", "GMKG"), ("fe_nc_soc", "GHN")])
+def test_a_report_of_connected_bands_is_that_of_ascending_ones(shared_data, case, path):
+    """The column of a connected band is not the number of a level: other edges, and velocities of other bands."""
+    data = openmx_case(shared_data, case)
+    one, other = (
+        make_report(data, compute_bands(data, make_kpath(data.system, path, n_points=40), connect=connect)) for connect in (False, True)
+    )
+    assert other.gap == (None if one.gap is None else pytest.approx(one.gap, abs=1e-6))
+    assert [(c.band, round(c.velocity, -2)) for c in other.crossings] == [(c.band, round(c.velocity, -2)) for c in one.crossings]
+    assert [s.energy for s in other.splittings] == pytest.approx([s.energy for s in one.splittings], abs=1e-6)
+
+
+def test_a_crossing_exactly_at_a_point_of_the_path_counts_once():
+    data = one_orbital_model(np.diag([3.0, 20, 20]), [[0, 0, 0]], [((1, 0, 0), 0, 0, -1.0)], fermi_energy=0.0)
+    bands = compute_bands(data, make_kpath(data.system, "0,0,0 1/2,0,0", n_points=21))
+    bands.energies[0, 10, 0] = 0.0  # k = 1/4, without the rounding
+    found = find_crossings(data, bands)
+    assert [c.k[0] for c in found] == pytest.approx([0.25], abs=1e-5)
+
+
+def test_the_edges_of_a_molecule_have_no_masses(shared_data):
+    data = openmx_case(shared_data, "h2o")
+    bands = compute_bands(data, make_kpath(data, "0,0,0 1/2,0,0", n_points=3))
+    report = make_report(data, bands)
+    assert report.gap == pytest.approx(bands.gap.width, abs=1e-6)
+    assert "mass" not in "\n".join(report.describe(bands.fermi_energy))
+
+
 def test_spin_splitting_of_collinear_bands_has_a_sign():
     hops = [((0, 0, 0), 0, 0, 0.5), ((0, 0, 0), 1, 1, -0.5), ((0, 0, 0), 0, 1, 1.0), ((-1, 0, 0), 0, 1, 1.0), ((-1, -1, 0), 0, 1, 1.0)]
     up = one_orbital_model(graphene().system.cell, graphene().system.positions, hops)

@@ -21,6 +21,7 @@ from postprocess.output.state_files import read_states, write_states
 from postprocess.states import realspace
 from postprocess.states.charges import Occupation, compute_density_matrix, density_mesh, fill_levels, mulliken_charges
 from postprocess.states.integrate import evaluate
+from postprocess.states.orbital_groups import make_projections, usable_symmetry
 from postprocess.states.projectors import make_projectors
 from postprocess.states.realspace import Grid, check_size, compute_density, states_at_a_time, write_cube
 from postprocess.states.realspace import evaluate as evaluate_orbitals
@@ -91,6 +92,42 @@ def test_moments_are_the_spins_of_the_occupied_states():
     expected = [(f * spectrum.weights[name]).sum() / len(k) for name in ("sx", "sy", "sz")]
     assert np.abs(expected).min() > 1e-3
     assert mulliken_charges(data, density)[:, 1:].sum(axis=0) == pytest.approx(expected, abs=1e-9)
+
+
+def test_density_matrix_of_complex_hoppings_takes_k_and_minus_k():
+    """A magnetic flux through the cell, without spinors: the states of -k are not those of k."""
+    model = random_model(3)
+    phases = 1j * np.random.default_rng(0).normal(size=model.H.entries.shape)
+    data = hermitian(replace(model, H=replace(model.H, entries=model.H.entries * np.exp(phases)).hermitized()))
+    k = reduced_mesh((3, 3, 1), (0, 0, 0), IDENTITY[None]).points
+    density, fermi = compute_density_matrix(data, density_mesh(data, (3, 3, 1)))
+    spectrum = compute_spectrum(data, k, projectors=make_projectors(data, ["atom"]))
+    f = 2 * Occupation(fermi, 300)(spectrum.energies)
+    expected = [(f * weight).sum() / len(k) for weight in spectrum.weights.values()]
+    assert mulliken_charges(data, density)[:, 0] == pytest.approx(expected, abs=1e-9)
+    assert usable_symmetry(data, make_projections(data, ["atom"])) == "none"
+
+
+def test_without_magnetism_no_atom_has_a_moment():
+    """Spin-orbit coupling that time reversal keeps, without inversion: S joins up on one atom to down on another."""
+    data = hermitian(random_model(8, spin="spinor"))
+
+    def even(blocks, _pairs):
+        c, n, rows, columns = blocks.shape
+        split = blocks.reshape(c, n, 2, rows // 2, 2, columns // 2)
+        reversed_time = split[:, :, ::-1, :, ::-1].conj() * np.array([[1, -1], [-1, 1]])[:, None, :, None]
+        return (split + reversed_time).reshape(blocks.shape) / 2
+
+    data = replace(data, H=data.H.mapped(even))
+    charges = mulliken_charges(data, compute_density_matrix(data, density_mesh(data, (3, 3, 1)))[0])
+    assert np.abs(charges[:, 1:]).max() < 1e-9
+
+
+@pytest.mark.parametrize("temperature", [1.0, 300.0, 1e4, 1e6])
+@pytest.mark.parametrize("n_levels", [1e-3, 1.0, 3.9])
+def test_levels_are_filled_at_any_temperature(temperature, n_levels):
+    energies = np.array([-1.0, 0.0, 1.0, 2.0])
+    assert fill_levels(energies, n_levels, temperature)(energies).sum() == pytest.approx(n_levels)
 
 
 def test_what_cannot_be_filled():

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.system import FloatArray
 from postprocess.bands.connect import compute_connected
@@ -66,11 +68,19 @@ class Bands:
         return int(self.energies.shape[2])
 
     @property
+    def levels(self) -> FloatArray:
+        """(n_spin, n_k, n_bands) the energies in ascending order at each k, also of connected bands: column n is the n-th level."""
+        known = np.isfinite(self.energies)
+        outside = np.where(known.cumsum(axis=2) > 0, np.inf, -np.inf)  # above or below the window
+        out = np.sort(np.where(known, self.energies, outside), axis=2)
+        return np.where(np.isfinite(out), out, np.nan)
+
+    @property
     def gap(self) -> Gap | None:
         """What separates occupied from empty bands on the path, see :func:`postprocess.bands.gap.find_gap`."""
         if self.fermi_energy is None or not self.counted:
             return None
-        return find_gap(self.energies, self.path.k, self.fermi_energy, self.first_band)
+        return find_gap(self.levels, self.path.k, self.fermi_energy, self.first_band)
 
     def save(self, path: str | Path) -> None:
         """Write a table: ``.csv``, ``.json`` or ``.h5``; see :mod:`postprocess.output.tables`."""

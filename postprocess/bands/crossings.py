@@ -40,22 +40,22 @@ def find_crossings(hamiltonian: Hamiltonian, bands: Bands) -> list[Crossing]:
     hamiltonian : Hamiltonian
         With Hermitian matrices; all levels are computed at some tens of k-points.
     bands : Bands
-        Numbered bands with a Fermi level, else nothing is found.
+        With numbered levels and a Fermi level, else nothing is found.
     """
     gap = bands.gap
     if gap is None or bands.fermi_energy is None or (not gap.is_metal and gap.width > TOUCHING):
         return []
     solve, out = Eigensolver()(hamiltonian), []
-    for spin, energies in enumerate(bands.energies - bands.fermi_energy):
+    for spin, energies in enumerate(bands.levels - bands.fermi_energy):
         for points in bands.path.segments:
             k, e = bands.path.k[points.start : points.stop], energies[points.start : points.stop]
             touching = _touching(e)
             for n in touching:
                 line = (k[n], k[n + 1]) if n + 1 < len(k) else (k[n - 1], k[n])
-                out += _cones(hamiltonian, solve, line, k[n], (spin, bands.first_band + int((e[n] <= 0).sum()) - 1))
+                out += _cones(hamiltonian, solve, line, k[n], (spin, bands.first_band + int(np.flatnonzero(e[n] <= 0)[-1])))
             for n, (a, b) in enumerate(pairwise(e)):
                 if not {n, n + 1} & set(touching):
-                    crossing = bands.first_band + np.flatnonzero(a * b < 0)
+                    crossing = bands.first_band + np.flatnonzero(((a <= 0) != (b <= 0)) & np.isfinite(a * b))
                     out += [_bisected(hamiltonian, solve, (k[n], k[n + 1]), bands.fermi_energy, (spin, int(band))) for band in crossing]
     distinct: dict[tuple[object, ...], Crossing] = {}
     for c in out:

@@ -93,6 +93,8 @@ def _plane(hamiltonian: Hamiltonian) -> FloatArray:
 def _described(point: BandPoint, plane: FloatArray) -> EdgeReport:
     """Masses along the principal axes if they mean something: a tensor that all levels share, and that is not isotropic."""
     k = point.k - np.floor(point.k + 0.5 - 1e-9)
+    if not len(plane):  # a molecule
+        return EdgeReport(point.energy, k, len(point.group), [], [], [])
     try:
         inverse, vectors = np.linalg.eigh(plane @ point.inverse_mass @ plane.T)
     except DataError:

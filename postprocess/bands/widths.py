@@ -63,19 +63,19 @@ def spin_splittings(bands: Bands, *, spinor: bool) -> list[Splitting]:
     bands : Bands
         With a gap.
     spinor : bool
-        Whether the two states of a pair are neighbouring bands of one channel, or the same band of two.
+        Whether the two states of a pair are neighbouring bands of one channel, or the edges of two channels.
     """
     gap = bands.gap
     if gap is None or gap.is_metal or bands.fermi_energy is None or not (spinor or len(bands.energies) == 2):
         return []
-    out = []
+    out, energies = [], bands.levels
+    filled = [int(np.flatnonzero((e <= bands.fermi_energy).any(axis=0)).max(initial=-1)) + 1 for e in energies]  # the same at every k
     for label, n in _named_places(bands).items():
-        filled = (bands.energies[:, n] <= bands.fermi_energy).sum(axis=1)
         for pair, step in (("valence", -1), ("conduction", 0)):
             if spinor:
-                levels = bands.energies[0, n, filled[0] - 2 : filled[0]] if step else bands.energies[0, n, filled[0] : filled[0] + 2]
+                levels = energies[0, n, filled[0] - 2 : filled[0]] if step else energies[0, n, filled[0] : filled[0] + 2]
             else:
-                levels = np.array([e[n, m + step] for e, m in zip(bands.energies, filled, strict=True) if 0 <= m + step < e.shape[1]])[::-1]
+                levels = np.array([e[n, m + step] for e, m in zip(energies, filled, strict=True) if 0 <= m + step < e.shape[1]])[::-1]
             if len(levels) == 2 and np.isfinite(levels).all():
                 out.append(Splitting(label, pair, float(levels[1] - levels[0])))
     return out

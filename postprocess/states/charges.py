@@ -1,6 +1,7 @@
 """The density matrix from occupied states, and Mulliken charges and moments of the atoms."""
 
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import Any, cast
 
 import numpy as np
@@ -16,7 +17,7 @@ from postprocess.eigen.options import SolverOptions
 from postprocess.eigen.solver import Eigensolver
 from postprocess.lattice.mesh import IDENTITY, Divisions, KMesh, reduced_mesh
 from postprocess.states.fermi import known_electrons
-from postprocess.states.integrate import SameAt, evaluate, integrate
+from postprocess.states.integrate import SameAt, conjugate_at_minus_k, evaluate, integrate
 from postprocess.states.kjobs import Jobs, Result
 from postprocess.states.spectrum import KeptStates, LevelsAndWeights
 from postprocess.states.states import States
@@ -70,7 +71,9 @@ def fill_levels(energies: FloatArray, n_levels: float, temperature: float, *, we
     weights = np.broadcast_to(weights, energies.shape)
     if not 0 < n_levels < weights.sum():
         raise DataError(f"{n_levels:g} occupied levels wanted, but there are {weights.sum():g}; check 'occupation' in info.json")
-    low, high = float(energies.min()) - 1, float(energies.max()) + 1
+    n_all = float(weights.sum())
+    reach = 1 + KELVIN * temperature * (1 + np.log(n_all / min(n_levels, n_all - n_levels)))
+    low, high = float(energies.min()) - reach, float(energies.max()) + reach
     level = brentq(lambda e: (weights * Occupation(e, temperature)(energies)).sum() - n_levels, low, high, xtol=1e-13)
     return Occupation(float(level), temperature)
 
@@ -100,8 +103,8 @@ class _DensityMatrix:
 
 
 def density_mesh(hamiltonian: Hamiltonian, divisions: Divisions, shift: tuple[float, float, float] = (0.0, 0.0, 0.0)) -> KMesh:
-    """The mesh of a density matrix: without spinors H(R) is real, and -k has the conjugate states of k."""
-    operations = IDENTITY[None] if hamiltonian.basis.spin == "spinor" else np.stack([IDENTITY, -IDENTITY])
+    """The mesh of a density matrix: of k and -k one is enough where their states are conjugate."""
+    operations = np.stack([IDENTITY, -IDENTITY]) if conjugate_at_minus_k(hamiltonian) else IDENTITY[None]
     return reduced_mesh(divisions, shift, operations)
 
 
@@ -133,7 +136,7 @@ def compute_density_matrix(
     Returns
     -------
     density : PairBlocks
-        On the pattern of H; real unless H has spinors.
+        On the pattern of H; real where H is, and has no spinors.
     fermi_energy : float
         eV.
 
@@ -154,7 +157,7 @@ def compute_density_matrix(
     energies = np.stack([one["energies"] for one in results])[place]
     occupation = fill_levels(energies, n_electrons / (2 if spin == "none" else 1), temperature, weights=mesh.weights[:, None])
     entries = integrate(hamiltonian, mesh, _DensityMatrix(occupation), solver=KeptStates(results, place, mesh.points))["entries"]
-    keep = entries if spin == "spinor" else entries.real
+    keep = entries.real if conjugate_at_minus_k(hamiltonian) else entries
     return replace(hamiltonian.hamiltonian, entries=np.ascontiguousarray(keep)), occupation.fermi_energy
 
 
@@ -181,8 +184,8 @@ def mulliken_charges(hamiltonian: Hamiltonian, density: PairBlocks) -> FloatArra
         s, rho = S.take(index)[0], density.take(index)
         if spinor:
             block = rho[0].reshape(len(index), 2, rows, 2, columns)
-            uu, ud, dd = (np.einsum("nab,nab->n", block[:, a, :, b], s) for a, b in ((0, 0), (0, 1), (1, 1)))
-            parts[index] = np.stack([(uu + dd).real, 2 * ud.real, -2 * ud.imag, (uu - dd).real], axis=1)
+            uu, ud, du, dd = (np.einsum("nab,nab->n", block[:, a, :, b], s) for a, b in product((0, 1), repeat=2))
+            parts[index] = np.stack([(uu + dd).real, (ud + du).real, (du - ud).imag, (uu - dd).real], axis=1)
         else:
             up, down = (np.einsum("nab,nab->n", cast("FloatArray", r.real), s) for r in (rho[0], rho[-1]))
             parts[index, 0], parts[index, 3] = up + down, up - down

@@ -11,7 +11,7 @@ from postprocess.eigen.band_symmetries import make_mesh
 from postprocess.eigen.options import SolverOptions
 from postprocess.eigen.selection import DENSE_LIMIT
 from postprocess.lattice.mesh import KMesh
-from postprocess.states.frontier_levels import frontier_levels
+from postprocess.states.frontier_levels import frontier_levels, levels_below
 from postprocess.states.kjobs import Jobs
 from postprocess.states.mesh_levels import MeshLevels, compute_mesh_levels
 from postprocess.states.tetrahedra import StateCount, TetrahedronCount
@@ -231,14 +231,17 @@ def fermi_by_inertia(
 
 
 def _counted_insulator(hamiltonian: Hamiltonian, mesh: KMesh, options: SolverOptions) -> FermiLevel:
-    """From counts at all points of a mesh; a level that is partly filled is an error, for a metal needs another method."""
+    """From counts at all points of a mesh; a band that is partly filled is an error, for a metal needs another method."""
     k = mesh.points[mesh.index.ravel()]
     filled = known_electrons(hamiltonian) * len(k) / (2 if hamiltonian.basis.spin == "none" else 1)
     found = fermi_by_inertia(hamiltonian, k, options=options) if abs(filled - round(filled)) < 1e-6 else None
-    if found is None or found.gap < DEGENERATE:
-        at = "" if found is None else f" at {found.low:.6f} eV"
-        raise DataError(
-            f"{hamiltonian.n_electrons:g} electrons leave a level{at} partly filled at these {len(k)} k-points: this is a metal, whose "
-            "Fermi level needs a mesh; use --fermi count with --method tetrahedron, gaussian or kpm"
-        )
-    return replace(found, origin=f"levels counted at {len(k)} k-points, gap {found.gap:.6f} eV there")
+    partly = "a level" if found is None else f"a level at {found.low:.6f} eV"
+    if found is not None and found.gap >= DEGENERATE:
+        below = levels_below(hamiltonian, k, found.energy, options=options)
+        if (below == below[:, :1]).all():
+            return replace(found, origin=f"levels counted at {len(k)} k-points, gap {found.gap:.6f} eV there")
+        partly = f"a band at {found.energy:.6f} eV"
+    raise DataError(
+        f"{hamiltonian.n_electrons:g} electrons leave {partly} partly filled at these {len(k)} k-points: this is a metal, whose "
+        "Fermi level needs a mesh; use --fermi count with --method tetrahedron, gaussian or kpm"
+    )

@@ -3,7 +3,7 @@
 import numpy as np
 
 from deeph.physics.hamiltonian import Hamiltonian
-from deeph.physics.system import FloatArray
+from deeph.physics.system import FloatArray, IntArray
 from deeph.runtime.errors import DataError
 from deeph.runtime.log import logger
 from postprocess.eigen.backends import BACKENDS
@@ -41,6 +41,21 @@ def frontier_levels(
     DataError
         If there are not so many levels, or the factorization cannot count.
     """
+    counter = _counter(hamiltonian, k, options)
+    if not 0 < n_filled < counter.n_levels:
+        raise DataError(
+            f"{hamiltonian.n_electrons:g} electrons fill {n_filled} of {counter.n_levels} levels; check 'occupation' in info.json "
+            "(valence electrons per cell, both spins)"
+        )
+    return counter.edges(n_filled, counter.typical_energy() if guess is None else guess)
+
+
+def levels_below(hamiltonian: Hamiltonian, k: FloatArray, energy: float, *, options: SolverOptions | None = None) -> IntArray:
+    """(n_spin, n_k) how many levels lie below an energy (eV) at each k, by one factorization each; parameters and errors as above."""
+    return _counter(hamiltonian, k, options).counts(energy).reshape(-1, len(k))
+
+
+def _counter(hamiltonian: Hamiltonian, k: FloatArray, options: SolverOptions | None) -> "_Counter":
     hamiltonian, options = hermitian(hamiltonian), options or SolverOptions()
     points = [(x, spin) for spin in range(hamiltonian.basis.n_spin) for x in k]
     backend = options.name if options.name in BACKENDS else None
@@ -48,13 +63,7 @@ def frontier_levels(
         pencils = make_pencils(hamiltonian, backend=backend, single=options.single, symmetrize=options.symmetrize)
     else:  # all matrices are real anyway, and these are smaller
         pencils = BlochPencils(hamiltonian, backend=backend, single=options.single)
-    counter = _Counter(pencils, points, options.project)
-    if not 0 < n_filled < counter.n_levels:
-        raise DataError(
-            f"{hamiltonian.n_electrons:g} electrons fill {n_filled} of {counter.n_levels} levels; check 'occupation' in info.json "
-            "(valence electrons per cell, both spins)"
-        )
-    return counter.edges(n_filled, counter.typical_energy() if guess is None else guess)
+    return _Counter(pencils, points, options.project)
 
 
 class _Counter:
@@ -73,21 +82,18 @@ class _Counter:
         pencil = self.pencils.at(*self.points[0])
         return float(np.median(pencil.H.diagonal().real / pencil.S.diagonal().real))
 
-    def count(self, energy: float) -> int:
-        """Levels below an energy."""
-        total = 0
-        for k, spin in self.points:
-            n = self._pencil(k, spin).count_below(energy)
-            if n is None:
-                raise DataError(f"the levels below {energy:.6f} eV could not be counted; use PARDISO in double precision")
-            total += n
-        return total
+    def counts(self, energy: float) -> IntArray:
+        """Levels below an energy at each of the points."""
+        found = [self._pencil(k, spin).count_below(energy) for k, spin in self.points]
+        if None in found:
+            raise DataError(f"the levels below {energy:.6f} eV could not be counted; use PARDISO in double precision")
+        return np.array(found, np.int64)
 
     def edges(self, n_filled: int, energy: float) -> tuple[float, float]:
         """Close in on the energy by counts, then compute the levels around it."""
         ends, step = {0: -np.inf, self.n_levels: np.inf}, 4.0
         for _ in range(60):
-            n = self.count(energy)
+            n = int(self.counts(energy).sum())
             logger.info("%d levels lie below %.4f eV, %d are filled", n, energy, n_filled)
             if abs(n - n_filled) <= CLOSE * len(self.points):
                 return self._edges(n_filled, energy, n)

@@ -100,10 +100,14 @@ def evaluate(
     return results, place + len(first) * np.arange(n_spin)[:, None]
 
 
+def conjugate_at_minus_k(hamiltonian: Hamiltonian) -> bool:
+    """Whether -k has the conjugate states of k: without spinors, unless H(R) is complex (a magnetic flux, Haldane's model)."""
+    return hamiltonian.basis.spin != "spinor" and not np.iscomplexobj(hamiltonian.hamiltonian.entries)
+
+
 def _same_at(hamiltonian: Hamiltonian, quantity: Quantity) -> SameAt:
     """Where the results are the same for this Hamiltonian."""
-    real = hamiltonian.basis.spin != "spinor" and not np.iscomplexobj(hamiltonian.hamiltonian.entries)
-    return "k+G" if quantity.same_at == "-k" and not real else quantity.same_at
+    return "k+G" if quantity.same_at == "-k" and not conjugate_at_minus_k(hamiltonian) else quantity.same_at
 
 
 def distinct_k(k: FloatArray, same_at: SameAt) -> tuple[IntArray, IntArray]:

@@ -11,6 +11,7 @@ from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.system import FloatArray
 from deeph.runtime.errors import UsageError
 from postprocess.lattice.mesh import Symmetry
+from postprocess.states.integrate import conjugate_at_minus_k
 from postprocess.states.layers import find_layers
 from postprocess.states.states import atom_of_orbital, spin_of_orbital
 
@@ -97,4 +98,4 @@ def usable_symmetry(hamiltonian: Hamiltonian, projections: Projections) -> Symme
     whole = {*system.symbols, *(f"{s} {SHELL_LETTERS[n]}" for s, ls in basis.to_symbols().items() for n in ls)}
     if whole.issuperset(projections.names):
         return "all"
-    return "none" if basis.spin == "spinor" else "reversal"
+    return "reversal" if conjugate_at_minus_k(hamiltonian) else "none"
