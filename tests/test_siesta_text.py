@@ -14,8 +14,8 @@ from preprocess.orbitals.ion import read_ion
 from preprocess.overlap.two_centre import TwoCentre
 from preprocess.readers import siesta
 from preprocess.readers.siesta.bands import read_bands
-from preprocess.readers.siesta.fdf import read_fdf
 from preprocess.readers.siesta.files import read_orb_indx
+from preprocess.readers.siesta.input import read_fdf
 from preprocess.structures.inputs.siesta import input_files
 from preprocess.structures.settings import Settings
 from preprocess.verify import check_bands, eigenvalues

@@ -6,13 +6,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from deeph.files.fdf import Fdf, read_fdf_file
 from deeph.files.text import integer, number, numbers, read_text
 from deeph.physics.system import FloatArray, System
 from deeph.physics.units import SIESTA_5
 from deeph.runtime.errors import DataError
 from preprocess.readers.base import NoBandsError, ReferenceBands
 from preprocess.readers.kmesh import exact_points
-from preprocess.readers.siesta.fdf import Fdf, read_fdf_file
 from preprocess.readers.siesta.files import read_geometry
 from preprocess.readers.siesta.matrix import is_single_precision
 

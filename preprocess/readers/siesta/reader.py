@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from deeph.files.fdf import Fdf, read_fdf_file
 from deeph.physics.basis import Basis, Spin
 from deeph.physics.blocks import PairBlocks
 from deeph.physics.hamiltonian import Hamiltonian
@@ -18,7 +19,6 @@ from preprocess.readers.kmesh import mesh_entries, mesh_of_points
 from preprocess.readers.siesta.bands import read_fermi_energy, read_k_points
 from preprocess.readers.siesta.blocks import Slots, find_slots
 from preprocess.readers.siesta.density import density_blocks, mulliken_moments, read_density
-from preprocess.readers.siesta.fdf import Fdf, read_fdf_file
 from preprocess.readers.siesta.files import AtomOrbitals, Geometry, find_constants, read_geometry, read_orb_indx
 from preprocess.readers.siesta.matrix import Matrices, is_siesta_nc, read_matrices
 from preprocess.readers.siesta.scf import read_convergence
