@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from deeph.files.store import read_poscar
+from deeph.physics.layers import find_layers
 from preprocess.cli.structures import main
 from preprocess.structures.distances import shortest_distances
-from preprocess.structures.layers import find_layers, layer_gaps
+from preprocess.structures.layers import layer_gaps
 
 
 def structures(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
