@@ -25,7 +25,8 @@ def periodic_directions(structure: System | Hamiltonian) -> Flags:
 
     The lattice alone can tell only where no empty space cuts the structure, :data:`deeph.physics.layers.VACUUM` thick. Where the matrices
     are known they decide: a closed walk over blocks has to end in another cell along the lattice vector; across empty space, over blocks
-    with elements above :data:`BRIDGE`. Closed walks, not the R of blocks: a molecule across the boundary of the cell has blocks with R other than zero.
+    with elements above :data:`BRIDGE`. Closed walks, not the R of blocks: a molecule across the boundary of the cell has blocks with R
+    other than zero.
 
     Parameters
     ----------
