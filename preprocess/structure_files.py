@@ -10,7 +10,7 @@ from deeph.physics.system import read_structure as read_any
 from deeph.runtime.errors import DataError
 from preprocess.readers.abacus.stru import read_stru
 from preprocess.readers.openmx.input import read_structure as read_openmx
-from preprocess.readers.siesta.fdf import read_fdf
+from preprocess.readers.siesta.input import read_fdf
 
 NAMES = ("POSCAR", "CONTCAR", "STRU", "*.vasp", "*.cif", "*.xyz", "*.dat", "*.fdf")
 """What is looked for in a folder."""

@@ -117,7 +117,12 @@ def test_a_band_lines_jump_breaks_the_path(tmp_path):
         (tmp_path / "x.fdf").write_text(f"LatticeConstant {a} Ang\n%block BandLines\n{wrong}%endblock\n")
         with pytest.raises(DataError, match=message):
             read_band_file(tmp_path / "x.bands", data.system.cell)
-    (tmp_path / "x.fdf").unlink()
+    (tmp_path / "x.fdf").write_text(f"LatticeConstant {a} Ang\n%include part.fdf\n")
+    (tmp_path / "part.fdf").write_text(f"%block BandLines\n{block}%endblock\n")  # does not tell the lattice constant, and comes first
+    (tmp_path / "a.fdf").write_text("%include left_behind.fdf\n")
+    assert read_band_file(tmp_path / "x.bands", data.system.cell).k == pytest.approx(k, abs=1e-12)
+    for name in ("a", "part", "x"):
+        (tmp_path / f"{name}.fdf").unlink()
     with pytest.raises(DataError, match="block BandLines must lie beside it"):
         read_band_file(tmp_path / "x.bands", data.system.cell)
 
@@ -134,6 +139,21 @@ def test_energies_without_their_mesh_are_refused(shared_data, tmp_path):
     (tmp_path / "Si.KP").write_text("\n".join(["296", *lines[1:-1]]))
     with pytest.raises(DataError, match="complete list of k points"):
         read_band_file(tmp_path / "Si.EIG", 5 * np.eye(3))
+
+
+def test_levels_of_a_run_without_filled_states(shared_data, tmp_path):
+    """Their Fermi level is infinite: there is none, and energies are compared on the energy zero of H."""
+    from preprocess.readers import siesta
+
+    source = shared_data / "peers" / "siesta" / "Si"
+    for suffix in ("KP", "XV"):
+        shutil.copy(source / f"Si.{suffix}", tmp_path)
+    text = (source / "Si.EIG").read_text()
+    (tmp_path / "Si.EIG").write_text("-Infinity\n" + text.split("\n", 1)[1])
+    data = siesta.read(source)
+    bands = bands_from_file(read_band_file(tmp_path / "Si.EIG", data.system.cell), data)
+    assert (bands.fermi_energy, bands.fermi_origin) == (None, "not known")
+    assert compare_bands(bands, compute_bands_like(bands, data, fermi="unknown")).alignment.count("zero")
 
 
 def read_or_refuse(path, data=None):

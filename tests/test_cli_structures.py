@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from deeph.files.store import read_poscar
+from deeph.physics.layers import find_layers
 from preprocess.cli.structures import main
 from preprocess.structures.distances import shortest_distances
-from preprocess.structures.layers import find_layers, layer_gaps
+from preprocess.structures.layers import layer_gaps
 
 
 def structures(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -135,6 +136,18 @@ def test_inputs_for_structures_that_are_there(place):
     assert np.allclose(
         read_poscar(place / "back" / "POSCAR").positions, read_poscar(place / "bare" / "0001" / "POSCAR").positions, atol=1e-9
     )
+
+
+def test_folders_hold_structures_in_any_format(place):
+    """As for deeph-overlap: one structure a folder, of a name that tells what it is."""
+    system = read_poscar(place / "ab" / "POSCAR")
+    for name in ("one", "two"):
+        (place / "mixed" / name).mkdir(parents=True)
+    system.to_ase().write(place / "mixed" / "one" / "graphene.cif")
+    (place / "mixed" / "two" / "POSCAR").write_text((place / "ab" / "POSCAR").read_text())
+    made("inputs", "mixed", "formats", "--inputs", "openmx.toml", cwd=place)
+    assert sorted(p.name for p in (place / "formats").iterdir() if p.is_dir()) == ["one", "two"]
+    assert read_poscar(place / "formats" / "one" / "POSCAR").n_atoms == system.n_atoms
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from deeph.physics.pairs import is_onsite
 from preprocess.orbitals.ion import read_ion
 from preprocess.readers import openmx
 from preprocess.readers.kmesh import k_mesh
-from preprocess.readers.siesta.bands import read_line_bands
+from preprocess.readers.siesta.bands import read_reference
 from preprocess.structure_files import read_structure_file
 from preprocess.verify import count_electrons, eigenvalues
 
@@ -89,7 +89,7 @@ def read_siesta(folder: Path) -> None:
     """The run as the command reads it, then the files that it has no need of."""
     if (folder / "run.fdf").is_file():
         system = read_structure_file(folder / "run.fdf").system
-        read_line_bands(folder / "run.bands", system)
+        read_reference(folder / "run.bands", system)
     converted(folder)
 
 

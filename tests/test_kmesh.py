@@ -5,7 +5,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from preprocess.readers.kmesh import exact_points, k_mesh, mesh_entries, mesh_of_points, n_points, stored_mesh
+from deeph.files.rounded_points import exact_points
+from preprocess.readers.kmesh import k_mesh, mesh_entries, mesh_of_points, n_points, stored_mesh
 
 SHIFTS = st.tuples(*[st.sampled_from([0.0, 0.5])] * 3)
 MATRICES = st.lists(st.integers(-3, 3), min_size=9, max_size=9).map(lambda n: np.array(n).reshape(3, 3))

@@ -286,7 +286,7 @@ def test_bands_of_another_cell_or_cut_short_are_refused(tmp_path):
     band.write_text("\n".join(lines[:-3]))
     with pytest.raises(DataError, match="not a complete"):
         read_bands(folder, data.system)
-    band.write_text("\n".join([lines[0], " ".join("1" for _ in range(9)), *lines[2:]]))
+    band.write_text("\n".join([lines[0], "1 0 0 0 1 0 0 0 1", *lines[2:]]))
     with pytest.raises(DataError, match="another cell"):
         read_bands(folder, data.system)
     band.unlink()

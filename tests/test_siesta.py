@@ -24,6 +24,7 @@ from siesta_files import (
     written,
 )
 
+from deeph.files.band_files.siesta import read_k_points
 from deeph.files.store import read_folder
 from deeph.physics import conventions
 from deeph.physics.pairs import find_pairs, is_onsite, pair_vectors
@@ -33,7 +34,7 @@ from preprocess.cli.preprocess import main
 from preprocess.readers import candidates
 from preprocess.readers.kmesh import k_mesh, mesh_of_points
 from preprocess.readers.siesta import reader as siesta
-from preprocess.readers.siesta.bands import read_bands, read_k_points, read_line_bands, read_mesh_bands
+from preprocess.readers.siesta.bands import read_bands, read_reference
 from preprocess.verify import check_bands, count_electrons, eigenvalues, verify
 
 K = np.array([[0.0, 0.0, 0.0], [0.5, 1 / 3, 0.0], [0.5, -1 / 6, 0.25]])
@@ -73,7 +74,7 @@ def test_silicon_is_the_converted_folder(silicon):
 
 def test_eigenvalues_are_those_of_siesta(silicon):
     data = siesta.read(silicon)
-    mesh, lines = read_mesh_bands(silicon / "Si.EIG", data.system), read_line_bands(silicon / "Si.bands", data.system)
+    mesh, lines = read_reference(silicon / "Si.EIG", data.system), read_reference(silicon / "Si.bands", data.system)
     assert np.abs(eigenvalues(data, mesh.k) - mesh.energies).max() < 1e-6  # 296 k points, up to 86 eV
     assert np.abs(eigenvalues(data, lines.k) - lines.energies).max() < 5.1e-5  # four decimals are printed
     assert mesh.energies.shape == (1, 296, 26)
@@ -367,14 +368,14 @@ def test_an_iron_run_has_its_mesh_from_the_printed_points(shared_data):
     found = count_electrons(data)
     assert found.why_rough == ""
     assert found.electrons == pytest.approx(16, abs=1e-6)
-    k, weights = read_k_points(folder / "fe.KP", data.system)  # as printed
+    k, weights = read_k_points(folder / "fe.KP", data.system.cell)  # as printed
     occupied = 0.5 * (1 - np.tanh((eigenvalues(data, k) - data.fermi_energy) / (2 * KELVIN * data.source["electronic_temperature_K"])))
     assert weights @ occupied.sum(axis=(0, 2)) == pytest.approx(15.99997, abs=1e-5)
 
 
 def test_printed_points_are_the_mesh_inside(silicon):
     data = siesta.read(silicon)
-    assert mesh_of_points(*read_k_points(silicon / "Si.KP", data.system)) == {key: data.source[key] for key in ("k_grid", "k_shift")}
+    assert mesh_of_points(*read_k_points(silicon / "Si.KP", data.system.cell)) == {key: data.source[key] for key in ("k_grid", "k_shift")}
 
 
 def test_k_mesh_of_the_run(tmp_path, monkeypatch):

@@ -14,8 +14,8 @@ from preprocess.orbitals.ion import read_ion
 from preprocess.overlap.two_centre import TwoCentre
 from preprocess.readers import siesta
 from preprocess.readers.siesta.bands import read_bands
-from preprocess.readers.siesta.fdf import read_fdf
 from preprocess.readers.siesta.files import read_orb_indx
+from preprocess.readers.siesta.input import read_fdf
 from preprocess.structures.inputs.siesta import input_files
 from preprocess.structures.settings import Settings
 from preprocess.verify import check_bands, eigenvalues
@@ -228,7 +228,7 @@ def test_rounded_points_of_a_long_path(tmp_path, lines, error, fits):
 @pytest.mark.parametrize(
     ("fdf", "message"),
     [
-        ("", "needs the fdf input"),
+        ("", "fdf input with the block BandLines must lie beside it"),
         (LINES.replace("2 0.5 0.5", "3 0.5 0.5"), "holds 5 k points, but .* asks for 6"),
         (LINES.replace("0.5 0.5 0.2", "0.5 0.4 0.2"), "do not fit together"),
         (LINES.replace("ReciprocalLatticeVectors", "pi/a"), "no LatticeConstant"),

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from deeph.files.config_file import load_settings
+from deeph.files.fdf import read_fdf_file
 from deeph.files.store import element_order
 from deeph.physics.system import System
 from deeph.runtime.errors import UsageError
@@ -14,7 +15,6 @@ from preprocess.readers.abacus.input import read_input, read_k_mesh, read_smeari
 from preprocess.readers.abacus.stru import parse_stru
 from preprocess.readers.openmx.input import read_k_mesh as read_openmx_mesh
 from preprocess.readers.openmx.input import read_structure as read_openmx
-from preprocess.readers.siesta.fdf import read_fdf_file
 from preprocess.structure_files import read_structure_file
 from preprocess.structures.inputs import input_files
 from preprocess.structures.monolayer import graphene

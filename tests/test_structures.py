@@ -9,12 +9,13 @@ from ase import Atoms
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from deeph.physics.layers import find_layers
 from deeph.physics.pairs import is_onsite, neighbour_pairs, pair_vectors
 from deeph.physics.system import System
 from deeph.runtime.errors import DataError, UsageError
 from preprocess.structures.defects import random_sites, with_defects
 from preprocess.structures.distances import limits_from, limits_of_radii, shortest_distances, too_close
-from preprocess.structures.layers import find_layers, layer_gaps, slid, vacuum_axes, with_gaps
+from preprocess.structures.layers import layer_gaps, slid, vacuum_axes, with_gaps
 from preprocess.structures.monolayer import graphene
 from preprocess.structures.perturb import Perturbation, draw, perturbed
 from preprocess.structures.supercell import lattice_points, supercell

@@ -12,6 +12,7 @@ from deeph.runtime.errors import DataError
 _NUMBER = re.compile(r"([-+]?(?:\d+\.?\d*|\.\d+))(?:[eEdD]([-+]?\d+)|([-+]\d+))?")
 _OVERFLOW = 2**62
 """Integers beyond are no count of anything, and would overflow."""
+_MANY = 10**12
 
 
 def number(word: str) -> float:
@@ -44,6 +45,13 @@ def integer(word: str) -> int:
     """An integer of a size that can be a count or an index; ``ValueError`` if it is something else."""
     if not re.fullmatch(r"[-+]?\d{1,19}", word) or abs(int(word)) > _OVERFLOW:
         raise ValueError(f"{word[:40]!r} is not an integer")
+    return int(word)
+
+
+def count(word: str) -> int:
+    """How many of something there are, of a size that memory might hold; ``ValueError`` if it is something else."""
+    if not 1 <= integer(word) < _MANY:
+        raise ValueError(f"{word[:40]!r} is not a positive number of a reasonable size")
     return int(word)
 
 

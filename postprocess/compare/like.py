@@ -86,10 +86,11 @@ def bands_from_file(file: BandFile, hamiltonian: Hamiltonian) -> Bands:
     Bands
         Both ends of each line are there, as everywhere; a mesh has neither corners nor distances.
     """
+    level = file.fermi_energy, "not known" if file.fermi_energy is None else f"printed in {file.name}"
     if not file.lines:
         n_k = len(file.k)
         path = KPath(file.k, np.zeros(n_k), np.zeros(0), (), np.array([0, n_k]), hamiltonian.system.reciprocal)
-        return Bands(file.energies, path, file.fermi_energy, f"printed in {file.name}", file.name, solver="read from a file")
+        return Bands(file.energies, path, *level, file.name, solver="read from a file")
     points = np.concatenate([np.arange(line.start, line.stop) for line in file.lines])
     bounds = np.concatenate([[0], np.cumsum([line.stop - line.start for line in file.lines])])
     k, labels = file.k[points], [file.lines[0].start_label]
@@ -102,4 +103,4 @@ def bands_from_file(file: BandFile, hamiltonian: Hamiltonian) -> Bands:
         labels.append(line.stop_label)
     ticks = np.append(0.0, distances[bounds[1:] - 1])
     path = KPath(k, distances, ticks, tuple(labels), bounds, hamiltonian.system.reciprocal)
-    return Bands(file.energies[:, points], path, file.fermi_energy, f"printed in {file.name}", file.name, solver="read from a file")
+    return Bands(file.energies[:, points], path, *level, file.name, solver="read from a file")

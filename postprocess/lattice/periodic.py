@@ -10,11 +10,10 @@ import numpy.typing as npt
 
 from deeph.physics.blocks import PairBlocks
 from deeph.physics.hamiltonian import Hamiltonian
+from deeph.physics.layers import across_vacuum
 from deeph.physics.system import FloatArray, IntArray, System
 
 Flags = tuple[bool, bool, bool]
-VACUUM = 6.0
-"""Empty space, in Angstrom, that separates periodic images where nothing else is known."""
 BRIDGE, BRIDGE_OVERLAP = 0.1, 0.01
 """Elements of H (eV), or of S where there is no H, above which blocks connect images across so much empty space: a chain of atoms 7
 Angstrom apart that disperses. Tails stay below: water across 6.5 Angstrom has overlaps up to 4e-4 in def2-tzvp, across 10 Angstrom up to
@@ -24,9 +23,10 @@ Angstrom apart that disperses. Tails stay below: water across 6.5 Angstrom has o
 def periodic_directions(structure: System | Hamiltonian) -> Flags:
     """Along which lattice vectors the structure is periodic, so that bands may disperse.
 
-    The lattice alone can tell only where no :data:`VACUUM` of empty space cuts the structure. Where the matrices are known they decide:
-    a closed walk over blocks has to end in another cell along the lattice vector; across :data:`VACUUM`, over blocks with elements above
-    :data:`BRIDGE`. Closed walks, not the R of blocks: a molecule across the boundary of the cell has blocks with R other than zero.
+    The lattice alone can tell only where no empty space cuts the structure, :data:`deeph.physics.layers.VACUUM` thick. Where the matrices
+    are known they decide: a closed walk over blocks has to end in another cell along the lattice vector; across empty space, over blocks
+    with elements above :data:`BRIDGE`. Closed walks, not the R of blocks: a molecule across the boundary of the cell has blocks with R
+    other than zero.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ def periodic_directions(structure: System | Hamiltonian) -> Flags:
         A Hamiltonian wherever it is known.
     """
     system = structure if isinstance(structure, System) else structure.system
-    whole = empty_space(system) < VACUUM
+    whole = ~across_vacuum(system)
     if isinstance(structure, Hamiltonian):
         winding = winding_directions(structure.S.pairs, system.n_atoms)
         bridged = whole
@@ -43,13 +43,6 @@ def periodic_directions(structure: System | Hamiltonian) -> Flags:
         whole = winding & (whole | bridged)
     a, b, c = (whole & np.array(system.pbc)).tolist()
     return a, b, c
-
-
-def empty_space(system: System) -> FloatArray:
-    """(3,) the thickest empty slab between the lattice planes that each two lattice vectors span, Angstrom."""
-    wrapped = np.sort(system.fractional % 1.0, axis=0)
-    gaps = np.diff(np.concatenate([wrapped, wrapped[:1] + 1.0]), axis=0).max(axis=0)
-    return np.asarray(gaps * 2 * np.pi / np.linalg.norm(system.reciprocal, axis=1))
 
 
 def _strong(hamiltonian: Hamiltonian) -> npt.NDArray[np.bool_]:

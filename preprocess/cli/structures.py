@@ -142,7 +142,7 @@ def _add_others(commands: Any) -> None:
 
     c = _add(commands, "inputs", "the same structures with input files of a DFT code")
     c.add_argument(
-        "structures", nargs="+", type=Path, metavar="STRUCTURE", help="structure file, or folder with POSCAR files in or below it"
+        "structures", nargs="+", type=Path, metavar="STRUCTURE", help="structure file, or folder with one in it or in each folder below it"
     )
     c.add_argument("out", type=Path, metavar="OUT", help="new folder")
     c.add_argument("--inputs", type=Path, metavar="TOML", required=True, help="settings of the DFT runs, see 'settings'")

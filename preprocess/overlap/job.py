@@ -18,9 +18,9 @@ from preprocess.structure_files import Structure, find_structure_files, read_str
 
 def find_overlaps(structure: Path, out: Path) -> list[Job]:
     """The structure file and its folder, or all below a folder, named after where they are."""
-    if not structure.is_dir():
-        return [Job(file, out) for file in find_structure_files(structure)]
     files = find_structure_files(structure)
+    if not structure.is_dir():
+        return [Job(file, out) for file in files]
     return [Job(f, out / (f.parent.relative_to(structure) if f.parent != structure else f.stem)) for f in files]
 
 

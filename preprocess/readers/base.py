@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from deeph.files.band_files import BandFile
 from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.system import FloatArray, System
 from deeph.runtime.errors import DataError
@@ -39,6 +40,12 @@ class ReferenceBands(NamedTuple):
     energies: FloatArray
     fermi_energy: float
     accuracy: float = 1e-6
+
+    @classmethod
+    def of(cls, file: BandFile, accuracy: float = 1e-6) -> "ReferenceBands":
+        """What a band file holds; NaN for a Fermi level it does not tell."""
+        fermi = float("nan") if file.fermi_energy is None else file.fermi_energy
+        return cls(file.name, file.k, file.energies, fermi, accuracy)
 
 
 class Convergence(NamedTuple):

@@ -6,12 +6,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from deeph.files.rounded_points import MAX_DIVISIONS, ROUNDING, denominator
 from deeph.physics.system import FloatArray, IntArray
-
-MAX_DIVISIONS = 400
-"""Largest denominator that rounded coordinates of k points are recognized for: meshes of 200, shifted by half a step."""
-ROUNDING = 3e-6
-"""Largest error of a printed coordinate: six digits."""
 
 
 def k_mesh(size: npt.ArrayLike, shift: npt.ArrayLike, *, fold: bool) -> tuple[FloatArray, FloatArray]:
@@ -85,7 +81,7 @@ def mesh_of_points(k: FloatArray, weights: FloatArray) -> dict[str, Any]:
     dict
         As from :func:`mesh_entries`; empty if the points and weights are no such mesh.
     """
-    found = [_denominator(k[:, axis]) for axis in range(3)]
+    found = [denominator(k[:, axis]) for axis in range(3)]
     if not len(k) or 0 in found:
         return {}
     denominators = np.array(found)
@@ -106,23 +102,6 @@ def _folded(points: IntArray, weights: FloatArray, denominators: IntArray) -> tu
     both = np.stack([points % denominators, -points % denominators]) @ np.array([(MAX_DIVISIONS + 1) ** 2, MAX_DIVISIONS + 1, 1])
     found, place = np.unique(both.min(axis=0), return_inverse=True)
     return found.astype(np.int64), np.bincount(place, weights).astype(float)
-
-
-def exact_points(k: FloatArray) -> FloatArray:
-    """(n_k, 3) k points printed with six digits, moved onto the mesh they are recognized to belong to."""
-    out = k.copy()
-    for axis in range(3):
-        if n := _denominator(k[:, axis]):
-            out[:, axis] = np.rint(k[:, axis] * n) / n
-    return out
-
-
-def _denominator(x: FloatArray) -> int:
-    """The smallest even n such that all n x are integers within rounding; 0 if there is none."""
-    for n in range(2, MAX_DIVISIONS + 1, 2):
-        if np.abs(x * n - np.rint(x * n)).max(initial=0.0) < ROUNDING * n:
-            return n
-    return 0
 
 
 def _matrix(size: npt.ArrayLike) -> IntArray:

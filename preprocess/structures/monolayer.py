@@ -6,10 +6,10 @@ from typing import Literal
 
 import numpy as np
 
+from deeph.physics.layers import find_layers, heights
 from deeph.physics.system import FloatArray, IntArray, System
 from deeph.runtime.errors import DataError, UsageError
 from preprocess.structure_files import read_structure_file
-from preprocess.structures.layers import find_layers, heights
 
 Kind = Literal["hexagonal", "square", "oblique"]
 GRAPHENE = 2.46

@@ -12,7 +12,7 @@ from deeph.physics.system import System
 from deeph.runtime.errors import DataError
 from deeph.runtime.log import logger
 from deeph.runtime.version import VERSION
-from preprocess.structure_files import read_structure_file
+from preprocess.structure_files import find_structure_files, read_structure_file
 from preprocess.structures.inputs import COMMANDS, input_files
 from preprocess.structures.settings import Settings
 
@@ -105,7 +105,7 @@ def _write_jobs(folder: Path, name: str, names: list[str], settings: Settings) -
 
 
 def find_structures(paths: Sequence[Path]) -> Iterator[tuple[str, Path, System]]:
-    """Structures in files and in folders of POSCAR files.
+    """Structures in files and in folders of them, see :func:`preprocess.structure_files.find_structure_files`.
 
     Yields
     ------
@@ -115,18 +115,15 @@ def find_structures(paths: Sequence[Path]) -> Iterator[tuple[str, Path, System]]
     Raises
     ------
     DataError
-        If a path is missing, a folder holds no POSCAR, or two structures would get one name.
+        If a path is missing, a folder holds no structure or several, or two structures would get one name.
     """
     seen: dict[str, Path] = {}
     for path in paths:
-        if path.is_dir():
-            files = [(str(f.parent.relative_to(path)), f) for f in sorted(path.rglob("POSCAR"))]
-            files = [(path.resolve().name if name == "." else name, f) for name, f in files]
-        else:
-            files = [(path.resolve().parent.name if path.name == "POSCAR" else path.stem, path)]
-        if not files:
-            raise DataError(f"no file named POSCAR in or below {path}")
-        for name, file in files:
+        for file in find_structure_files(path):
+            if path.is_dir():
+                name = path.resolve().name if file.parent == path else str(file.parent.relative_to(path))
+            else:
+                name = path.resolve().parent.name if path.name == "POSCAR" else path.stem
             if name in seen:
                 raise DataError(f"{seen[name]} and {file} would both become {name}; rename one of them or write them to different folders")
             seen[name] = file

@@ -6,11 +6,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from deeph.physics.layers import LAYER_GAP, find_layers
 from deeph.physics.system import System
 from deeph.runtime.errors import DataError, UsageError
 from deeph.runtime.log import logger
 from preprocess.structures.distances import Limits, too_close
-from preprocess.structures.layers import LAYER_GAP, find_layers, layer_gaps, slid, vacuum_axes, with_gaps
+from preprocess.structures.layers import layer_gaps, slid, vacuum_axes, with_gaps
 from preprocess.structures.supercell import deformed
 
 ATTEMPTS = 100

@@ -3,13 +3,13 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from deeph.files.band_files.base import BandFile, Line
+from deeph.files.band_files.base import BandFile, Line, NoPointsError
 from deeph.files.band_files.openmx import read_openmx_band
 from deeph.files.band_files.siesta import read_siesta_bands, read_siesta_eig
 from deeph.physics.system import FloatArray
 from deeph.runtime.errors import UsageError
 
-__all__ = ["READERS", "BandFile", "Line", "read_band_file"]
+__all__ = ["READERS", "BandFile", "Line", "NoPointsError", "read_band_file"]
 
 READERS: dict[str, Callable[[Path, FloatArray], BandFile]] = {
     ".Band": lambda path, _: read_openmx_band(path),
@@ -34,7 +34,7 @@ def read_band_file(path: Path, cell: FloatArray) -> BandFile:
     UsageError
         If it is a file of another kind.
     DataError
-        If it is incomplete, damaged, or a file that it needs is missing.
+        If it is incomplete, damaged, or a file that it needs is missing; :class:`NoPointsError` where that is the input with its lines.
     """
     if path.suffix not in READERS:
         raise UsageError(f"{path}: expected a structure folder, or a band file: OpenMX's .Band, SIESTA's .EIG or .bands")

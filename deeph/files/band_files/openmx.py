@@ -4,7 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from deeph.files.band_files.base import BandFile, Line, count, label, numbers, read_lines
+from deeph.files.band_files.base import BandFile, Line, label
+from deeph.files.text import count, integer, number, numbers, read_text
 from deeph.physics.system import FloatArray
 from deeph.physics.units import OPENMX
 from deeph.runtime.errors import DataError
@@ -21,10 +22,10 @@ def read_openmx_band(path: Path) -> BandFile:
     DataError
         If it is missing, incomplete, or holds what is no finite number.
     """
-    lines = read_lines(path)
+    lines = read_text(path).splitlines()
     try:
         head = lines[0].split()
-        n_bands, n_spin, fermi = count(head[0]), 2 if int(head[1]) == 1 else 1, float(numbers(head[2:3])[0])
+        n_bands, n_spin, fermi = count(head[0]), 2 if integer(head[1]) == 1 else 1, number(head[2])
         reciprocal = numbers(lines[1].split()).reshape(3, 3) / OPENMX.bohr
         cell = np.asarray(2 * np.pi * np.linalg.inv(reciprocal).T, float)
         n_segments = count(lines[2].strip())

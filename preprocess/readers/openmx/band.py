@@ -4,9 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from deeph.files.text import integer, number, numbers, read_text
+from deeph.files.band_files.openmx import read_openmx_band
 from deeph.physics.system import System
-from deeph.physics.units import OPENMX
 from deeph.runtime.errors import DataError
 from preprocess.readers.base import NoBandsError, ReferenceBands
 from preprocess.readers.openmx.reader import find_scfout
@@ -37,17 +36,7 @@ def read_bands(folder: Path, system: System) -> ReferenceBands:
     path = find_scfout(folder).with_suffix(".Band")
     if not path.is_file():
         raise NoBandsError(f"{path} is missing: there are no bands to compare with; OpenMX writes them with 'Band.dispersion on'")
-    lines = read_text(path).splitlines()
-    try:
-        head = lines[0].split()
-        n_bands, n_spin, fermi = integer(head[0]), 2 if integer(head[1]) == 1 else 1, number(head[2])
-        reciprocal = numbers(lines[1].split()).reshape(3, 3) / OPENMX.bohr
-        segments = integer(lines[2].strip())
-        n_k = sum(integer(line.split()[0]) for line in lines[3 : 3 + segments])
-        table = numbers(" ".join(lines[3 + segments :]).split()).reshape(n_k, n_spin, 4 + n_bands)
-    except (ValueError, IndexError) as error:
-        raise DataError(f"{path} is not a complete OpenMX .Band file: {error}") from error
-    if not np.allclose(reciprocal, system.reciprocal, atol=1e-5):
+    file = read_openmx_band(path)
+    if file.cell is None or not np.allclose(2 * np.pi * np.linalg.inv(file.cell).T, system.reciprocal, atol=1e-5):
         raise DataError(f"{path} was computed for another cell than the .scfout beside it (reciprocal vectors differ)")
-    energies = table[:, :, 4:].transpose(1, 0, 2) * OPENMX.hartree
-    return ReferenceBands(path.name, table[:, 0, 1:4], energies, fermi * OPENMX.hartree)
+    return ReferenceBands.of(file)

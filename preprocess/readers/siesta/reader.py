@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from deeph.files.band_files.siesta import read_fermi_energy, read_k_points
+from deeph.files.fdf import Fdf, read_fdf_file
 from deeph.physics.basis import Basis, Spin
 from deeph.physics.blocks import PairBlocks
 from deeph.physics.hamiltonian import Hamiltonian
@@ -15,10 +17,8 @@ from deeph.physics.units import KELVIN, Constants
 from deeph.runtime.errors import DataError
 from preprocess.readers.common import asymmetry, one_basis, to_project_order
 from preprocess.readers.kmesh import mesh_entries, mesh_of_points
-from preprocess.readers.siesta.bands import read_fermi_energy, read_k_points
 from preprocess.readers.siesta.blocks import Slots, find_slots
 from preprocess.readers.siesta.density import density_blocks, mulliken_moments, read_density
-from preprocess.readers.siesta.fdf import Fdf, read_fdf_file
 from preprocess.readers.siesta.files import AtomOrbitals, Geometry, find_constants, read_geometry, read_orb_indx
 from preprocess.readers.siesta.matrix import Matrices, is_siesta_nc, read_matrices
 from preprocess.readers.siesta.scf import read_convergence
@@ -186,4 +186,4 @@ def _k_mesh(raw: Matrices, system: System) -> dict[str, Any]:
     if raw.k_cell is not None and raw.k_shift is not None:
         return mesh_entries(raw.k_cell, raw.k_shift)
     path = raw.path.with_suffix(".KP")
-    return mesh_of_points(*read_k_points(path, system)) if path.is_file() else {}
+    return mesh_of_points(*read_k_points(path, system.cell)) if path.is_file() else {}

@@ -2,10 +2,11 @@
 
 import math
 
+from deeph.physics.layers import spacing_of_planes
 from deeph.physics.system import System
 from deeph.runtime.errors import UsageError
 from preprocess.structures.inputs import abacus, openmx, siesta
-from preprocess.structures.layers import spacing_of_planes, vacuum_axes
+from preprocess.structures.layers import vacuum_axes
 from preprocess.structures.settings import Settings
 
 COMMANDS = {

@@ -1,4 +1,4 @@
-"""SIESTA's input format fdf, and the structure described in it."""
+"""SIESTA's input format fdf: labels with values, and blocks."""
 
 import re
 from collections.abc import Iterator
@@ -8,19 +8,14 @@ from pathlib import Path
 import numpy as np
 
 from deeph.files.text import integer, number, read_text
-from deeph.physics.system import FloatArray, System
+from deeph.physics.system import FloatArray
 from deeph.physics.units import SIESTA_5
 from deeph.runtime.errors import DataError
 
 _UNITS = {"bohr": SIESTA_5.bohr, "ang": 1.0, "nm": 10.0, "pm": 0.01, "cm": 1e8, "mm": 1e7, "m": 1e10}
-_FORMATS = {
-    "notscaledcartesianbohr": "bohr", "bohr": "bohr", "notscaledcartesianang": "ang", "ang": "ang", "scaledcartesian": "constant",
-    "latticeconstant": "constant", "scaledbylatticevectors": "fractional", "fractional": "fractional",
-}  # fmt: skip
-"""What the coordinates of the atoms are in units of."""
 
 
-def _key(label: str) -> str:
+def fdf_key(label: str) -> str:
     """Labels are equal whatever their case and their ``-``, ``_`` and ``.``."""
     return re.sub(r"[-_.]", "", label).lower()
 
@@ -50,24 +45,24 @@ class Fdf:
 
     def block(self, label: str) -> list[str]:
         """Lines of a block without comments; empty if there is none."""
-        return self.blocks.get(_key(label), [])
+        return self.blocks.get(fdf_key(label), [])
 
     def has(self, label: str) -> bool:
         """Whether a value or a block of this name is given."""
-        return _key(label) in self.values or _key(label) in self.blocks
+        return fdf_key(label) in self.values or fdf_key(label) in self.blocks
 
     def word(self, label: str, default: str) -> str:
         """First word after a label."""
-        words = self.values.get(_key(label), [])
+        words = self.values.get(fdf_key(label), [])
         return words[0] if words else default
 
     def is_value(self, label: str, value: str) -> bool:
         """Whether a label has this value, in SIESTA's way of comparing."""
-        return _key(self.word(label, "")) == _key(value)
+        return fdf_key(self.word(label, "")) == fdf_key(value)
 
     def is_true(self, label: str) -> bool:
         """Whether a label is given alone or with a word for true."""
-        words = self.values.get(_key(label))
+        words = self.values.get(fdf_key(label))
         return words is not None and (not words or words[0].lower().strip(".") in ("true", "t", "yes", "y"))
 
     def length(self, label: str) -> float | None:
@@ -78,7 +73,7 @@ class Fdf:
         DataError
             If it is not a number with a unit of length.
         """
-        words = self.values.get(_key(label))
+        words = self.values.get(fdf_key(label))
         if words is None:
             return None
         try:
@@ -127,9 +122,9 @@ def _collect(fdf: Fdf, path: Path, above: tuple[Path, ...], wanted: frozenset[st
             _collect(fdf, _named_file(words[1:], path), here, wanted)
         elif "<" in words:
             at = words.index("<")
-            _collect(fdf, _named_file(words[at + 1 :], path), here, frozenset(_key(w) for w in words[:at]))
-        elif wanted is None or _key(head) in wanted:
-            fdf.values.setdefault(_key(head), words[1:])
+            _collect(fdf, _named_file(words[at + 1 :], path), here, frozenset(fdf_key(w) for w in words[:at]))
+        elif wanted is None or fdf_key(head) in wanted:
+            fdf.values.setdefault(fdf_key(head), words[1:])
 
 
 def _lines(path: Path, above: tuple[Path, ...]) -> list[list[str]]:
@@ -148,7 +143,7 @@ def _named_file(words: list[str], path: Path) -> Path:
 
 def _add_block(fdf: Fdf, words: list[str], lines: Iterator[list[str]], here: tuple[Path, ...], wanted: frozenset[str] | None) -> None:
     """A block: the lines up to %endblock, or with ``%block label < file`` the block of that name, or the whole text, of another file."""
-    label = _key(words[1]) if len(words) > 1 else ""
+    label = fdf_key(words[1]) if len(words) > 1 else ""
     content: list[str] = []
     if "<" in words:
         path = _named_file(words[words.index("<") + 1 :], here[-1])
@@ -166,71 +161,3 @@ def _add_block(fdf: Fdf, words: list[str], lines: Iterator[list[str]], here: tup
             raise DataError(f"{here[-1]}: block {label} has no %endblock")
     if wanted is None or label in wanted:
         fdf.blocks.setdefault(label, content)
-
-
-def read_fdf(path: Path) -> System:
-    """The structure an fdf input describes.
-
-    Parameters
-    ----------
-    path : path
-        The main input file; included files are looked for beside the file that names them.
-
-    Raises
-    ------
-    DataError
-        If lattice, species or coordinates are missing or given in a way that is not supported (Z matrix, SuperCell, ghost atoms).
-    """
-    fdf = read_fdf_file(path)
-    for label in ("SuperCell", "Zmatrix"):
-        if fdf.has(label):
-            raise DataError(f"{path}: {label} is not supported; give the cell and the coordinates of all atoms themselves")
-    constant = fdf.length("LatticeConstant")
-    if constant is None:
-        raise DataError(f"{path}: there is no LatticeConstant, and a structure needs a cell; give LatticeConstant and LatticeVectors")
-    constant *= SIESTA_5.bohr
-    cell = constant * _lattice(fdf)
-    rows = fdf.numbers("AtomicCoordinatesAndAtomicSpecies", 4)
-    if not len(rows):
-        raise DataError(f"{path}: there is no block AtomicCoordinatesAndAtomicSpecies")
-    count = fdf.word("NumberOfAtoms", str(len(rows)))
-    if count != str(len(rows)):
-        raise DataError(f"{path}: NumberOfAtoms is {count}, but the block of coordinates has {len(rows)} lines")
-    origin = fdf.numbers("AtomicCoordinatesOrigin", 3) if fdf.block("AtomicCoordinatesOrigin") else np.zeros((1, 3))
-    if fdf.word("AtomicCoordinatesOrigin", ""):
-        raise DataError(
-            f"{path}: AtomicCoordinatesOrigin {fdf.word('AtomicCoordinatesOrigin', '')} is not supported; shift the atoms yourself"
-        )
-    coordinates = rows[:, :3] + origin
-    form = _FORMATS.get(_key(fdf.word("AtomicCoordinatesFormat", "Bohr")))
-    if form is None:
-        raise DataError(f"{path}: AtomicCoordinatesFormat {fdf.word('AtomicCoordinatesFormat', '')} is none of SIESTA's formats")
-    scale = {"bohr": SIESTA_5.bohr, "ang": 1.0, "constant": constant}
-    positions = coordinates @ cell if form == "fractional" else coordinates * scale[form]
-    species = _species(fdf)
-    return System(cell, positions, np.array([species.get(int(s), 0) for s in rows[:, 3]]))
-
-
-def _lattice(fdf: Fdf) -> FloatArray:
-    """(3, 3) lattice vectors in rows, in units of the lattice constant."""
-    if fdf.block("LatticeVectors"):
-        vectors = fdf.numbers("LatticeVectors", 3)
-        if len(vectors) != 3:
-            raise DataError(f"{fdf.path}: block LatticeVectors has {len(vectors)} lines, expected 3")
-        return vectors
-    if not fdf.block("LatticeParameters"):
-        return np.eye(3)
-    a, b, c, *angles = fdf.numbers("LatticeParameters", 6)[0]
-    (cos_a, cos_b, cos_c), sin_c = np.cos(np.radians(angles)), np.sin(np.radians(angles[2]))
-    y = (cos_a - cos_b * cos_c) / sin_c
-    return np.array([[a, 0, 0], [b * cos_c, b * sin_c, 0], [c * cos_b, c * y, c * np.sqrt(1 - cos_b**2 - y**2)]])
-
-
-def _species(fdf: Fdf) -> dict[int, int]:
-    """Atomic number of each species index; ghost atoms are refused."""
-    species = fdf.species()
-    if not species or min(species.values()) < 1:
-        raise DataError(
-            f"{fdf.path}: block ChemicalSpeciesLabel is missing, or holds ghost atoms (negative numbers), which are not supported"
-        )
-    return species
