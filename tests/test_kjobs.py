@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from band_cases import random_model, supercell
 
+from deeph.files.folders import FullDiskError
 from deeph.files.store import write_folder
 from deeph.runtime.errors import DataError
 from deeph.runtime.processes import Group
@@ -214,3 +215,32 @@ def test_processes_and_ranks_give_the_same(model, tmp_path, mpirun):
     result = run(model, "--out", tmp_path / "mpi.h5", start=tuple(mpirun))
     assert result.stdout.count("k-points, ") == 1
     assert np.abs(expected - read_bands(tmp_path / "mpi.h5").energies).max() < 1e-10
+
+
+def test_a_full_disk_is_said_and_leaves_nothing(tmp_path, monkeypatch):
+    """Neither advice on permissions nor a hidden folder without results."""
+    import errno
+
+    def full(*_arguments, **_options):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    jobs = Jobs(scratch=tmp_path / ".x.kpoints")
+    monkeypatch.setattr("postprocess.states.kjobs.np.savez", full)
+    with pytest.raises(FullDiskError, match="No space left on device"):
+        compute_spectrum(random_model(2), np.zeros((2, 3)), jobs=jobs)
+    assert not list(tmp_path.iterdir())
+
+
+def test_long_work_tells_how_far_it_is_without_a_terminal(monkeypatch, caplog):
+    import logging
+    import time
+
+    caplog.set_level(logging.INFO, logger="deeph")
+    monkeypatch.setattr("deeph.runtime.log.SILENCE", 0.05)
+
+    def slow(_task):
+        time.sleep(0.2)
+        return {"energies": np.zeros(1)}
+
+    run_tasks(slow, [KTask(0, (x, 0.0, 0.0)) for x in (0.0, 0.1)])
+    assert any("1 of 2 k-points are done, about" in line for line in caplog.messages)

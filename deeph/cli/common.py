@@ -18,7 +18,7 @@ from deeph.runtime.version import VERSION
 def make_parser(command: str, description: str, epilog: str = "") -> argparse.ArgumentParser:
     """A parser with ``--version``, ``-v`` and ``-q``."""
     parser = argparse.ArgumentParser(
-        prog=command, description=description, epilog=epilog, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog=command, description=description, epilog=epilog, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {VERSION}")
     parser.add_argument("-v", "--verbose", action="count", default=0, help="more messages")

@@ -204,11 +204,13 @@ def _read_dos(path: Path | None) -> "DOS | None":
 
 
 def _report(args: argparse.Namespace, data: "list[Hamiltonian]", bands: "list[Bands]") -> None:
+    from deeph.runtime.log import telling
     from postprocess.bands.report import make_report
 
     molecule = [is_molecule(d) for d in data]
     results = compare_all(args, bands, molecule=molecule[0]) if args.compare else []
-    reports = {n: make_report(d, b) for n, (d, b) in enumerate(zip(data, bands, strict=True)) if args.report and _own_states(args, n)}
+    with telling("still following band edges and crossings"):
+        reports = {n: make_report(d, b) for n, (d, b) in enumerate(zip(data, bands, strict=True)) if args.report and _own_states(args, n)}
     if args.json:
         structures = [_record(d, b) for d, b in zip(data, bands, strict=True)]
         for n, report in reports.items():

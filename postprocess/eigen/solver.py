@@ -7,6 +7,7 @@ import numpy as np
 
 from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.system import FloatArray
+from deeph.runtime.log import telling
 from postprocess.eigen.dense import DenseSolver
 from postprocess.eigen.hermitian import hermitian
 from postprocess.eigen.levels import Levels
@@ -90,5 +91,6 @@ def compute_energies(hamiltonian: Hamiltonian, k: FloatArray, *, solver: SolverF
     hamiltonian = hermitian(hamiltonian)
     distinct, where = np.unique(np.asarray(k, float).reshape(-1, 3), axis=0, return_inverse=True)
     solve = (solver or Eigensolver())(hamiltonian)
-    energies = [[solve(q, spin, vectors=False).energies for q in distinct] for spin in range(hamiltonian.basis.n_spin)]
+    with telling(f"still at the levels of {len(distinct)} k-points, {hamiltonian.n_orbitals} orbitals"):
+        energies = [[solve(q, spin, vectors=False).energies for q in distinct] for spin in range(hamiltonian.basis.n_spin)]
     return np.array(energies)[:, where.ravel()]

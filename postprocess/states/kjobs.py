@@ -5,13 +5,13 @@ Every k-point is computed alone and by the same code, so that the result depends
 
 import hashlib
 import json
-import os
 import shutil
+import time
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
@@ -20,9 +20,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from deeph.files.folders import new_file, remove_leftovers, room_on_disk
 from deeph.physics.hamiltonian import Hamiltonian
 from deeph.runtime.errors import DataError, DeephError
-from deeph.runtime.log import logger
+from deeph.runtime.log import logger, telling
 from deeph.runtime.processes import Group, end_with_parent
 from deeph.runtime.threads import share_cores
 
@@ -133,8 +134,13 @@ def run_tasks(work: Work, tasks: Sequence[KTask], jobs: Jobs | None = None, *, i
     left = group.by_first(lambda: _left(len(tasks), scratch, identity))
     own = left if jobs.together else left[group.rank :: group.size]
     memory: dict[int, Result] = {}
-    with group.together():
-        memory.update(_computed(work, tasks, own, jobs))
+    try:
+        with group.together():
+            memory.update(_computed(work, tasks, own, jobs))
+    except DeephError:
+        if scratch is not None and not any(scratch.glob("*.npz")):
+            jobs.finish()  # nothing is kept that a further call could use
+        raise
     if scratch is None:
         memory = dict(group.gathered(list(memory.items())))
     return Results(range(len(tasks)), memory, scratch)
@@ -154,7 +160,8 @@ def _left(n: int, scratch: Path | None, identity: str) -> list[int]:
     if scratch is None:
         return list(range(n))
     try:
-        return _left_in(scratch, n, identity)
+        with room_on_disk(scratch):
+            return _left_in(scratch, n, identity)
     except OSError as error:
         raise DataError(
             f"{scratch}: the folder that keeps finished k-points beside the output cannot be written: {error.strerror}. Name an output "
@@ -175,13 +182,11 @@ def _left_in(scratch: Path, n: int, identity: str) -> list[int]:
                 f"{scratch} keeps the k-points of an unfinished computation with other data, another path or other options. Call that "
                 "command again to finish it, remove the folder, or name another output"
             )
-        for leftover in scratch.glob(".*.part"):
-            leftover.unlink(missing_ok=True)
+        remove_leftovers(scratch)
     if not mark.is_file() or not same:  # also where another computation has finished nothing
         scratch.mkdir(exist_ok=True)
-        temporary = scratch / ".job.json.part"
-        temporary.write_text(json.dumps({"identity": identity, "n": n}), encoding="utf-8")
-        temporary.replace(mark)
+        with new_file(mark) as temporary:
+            temporary.write_text(json.dumps({"identity": identity, "n": n}), encoding="utf-8")
     left = [number for number in range(n) if not _is_whole(_part(scratch, number))]
     if len(left) < n:
         logger.info("%d of %d k-points were computed before; going on with the others", n - len(left), n)
@@ -202,13 +207,20 @@ def _computed(work: Work, tasks: Sequence[KTask], own: list[int], jobs: Jobs) ->
     from tqdm import tqdm
 
     progress = tqdm(total=len(own), desc="k-points", unit="k", disable=True if jobs.group.rank else None, leave=False)
-    with progress:
+    start, done = time.perf_counter(), 0
+
+    def told() -> str:
+        rest = f", about {(time.perf_counter() - start) / done * (len(own) - done):.0f} s left" if done else ""
+        return f"{done} of {len(own)} k-points are done{rest}"
+
+    with progress, telling(told) if progress.disable else nullcontext():
         if jobs.n_workers <= 1 or len(own) <= 1:
             for number in own:
                 result = work(tasks[number])
                 if not jobs.together or jobs.group.rank == 0:
                     yield number, _keep(result, number, jobs.scratch)
                 progress.update()
+                done += 1
             return
         share_cores(jobs.n_workers)
         n_workers = min(jobs.n_workers, len(own))
@@ -218,6 +230,7 @@ def _computed(work: Work, tasks: Sequence[KTask], own: list[int], jobs: Jobs) ->
             for future in as_completed(running):
                 yield running[future], future.result()
                 progress.update()
+                done += 1
         except BrokenProcessPool as error:
             raise DataError(
                 "a process that worked on a k-point died, perhaps for want of memory; try it with a smaller -j"
@@ -244,11 +257,6 @@ def _keep(result: Result, number: int, scratch: Path | None) -> Result:
     """Write a result, complete or not at all; nothing is left to return then."""
     if scratch is None:
         return result
-    temporary = scratch / f".{number:06d}.{os.getpid()}.part"
-    try:
-        with temporary.open("wb") as file:
-            np.savez(file, **result)  # type: ignore[arg-type]  # names are arrays, none is called allow_pickle
-        temporary.replace(_part(scratch, number))
-    except OSError as error:
-        raise DataError(f"{scratch}: a k-point could not be written: {error}") from error
+    with new_file(_part(scratch, number)) as temporary, temporary.open("wb") as file:
+        np.savez(file, **result)  # type: ignore[arg-type]  # names are arrays, none is called allow_pickle
     return {}

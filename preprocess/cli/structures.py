@@ -32,7 +32,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _add(commands: Any, name: str, text: str) -> argparse.ArgumentParser:
-    command: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text)
+    command: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
     command.add_argument("-v", "--verbose", action="count", default=argparse.SUPPRESS, help="more messages")
     command.add_argument("-q", "--quiet", action="store_true", default=argparse.SUPPRESS, help="warnings and errors only")
     command.set_defaults(name=name)
