@@ -213,6 +213,12 @@ def test_a_crossing_exactly_at_a_point_of_the_path_counts_once():
     assert [c.k[0] for c in found] == pytest.approx([0.25], abs=1e-5)
 
 
+def test_levels_of_a_molecule_cross_nowhere():
+    hops = [((0, 0, 0), 0, 0, 0.002), ((0, 0, 0), 1, 1, -0.002)]
+    data = one_orbital_model(np.diag([20.0] * 3), [[0, 0, 0], [0, 0, 1.0]], hops, fermi_energy=0.0)
+    assert find_crossings(data, compute_bands(data, make_kpath(data, "0,0,0 1/2,0,0", n_points=3))) == []
+
+
 def test_the_edges_of_a_molecule_have_no_masses(shared_data):
     data = openmx_case(shared_data, "h2o")
     bands = compute_bands(data, make_kpath(data, "0,0,0 1/2,0,0", n_points=3))
