@@ -20,7 +20,7 @@ from postprocess.cli import states as states_command
 from postprocess.eigen.dense import DenseSolver
 from postprocess.eigen.options import SolverOptions
 from postprocess.eigen.solver import Eigensolver
-from postprocess.lattice.kpath import make_kpath
+from postprocess.lattice.kpath import KPath, make_kpath
 from postprocess.states.charges import compute_density_matrix, density_mesh
 from postprocess.states.integrate import distinct_k, evaluate
 from postprocess.states.kjobs import run_tasks
@@ -211,6 +211,21 @@ def test_a_crossing_exactly_at_a_point_of_the_path_counts_once():
     bands.energies[0, 10, 0] = 0.0  # k = 1/4, without the rounding
     found = find_crossings(data, bands)
     assert [c.k[0] for c in found] == pytest.approx([0.25], abs=1e-5)
+
+
+def test_spin_splitting_at_a_single_point(shared_data):
+    """What molecules are computed at: oxygen, whose highest filled and lowest empty levels are pairs of one spin."""
+    data = openmx_case(shared_data, "o2_nc")
+    path = KPath(np.zeros((1, 3)), np.zeros(1), np.zeros(1), ("G",), np.array([0, 1]))
+    report = make_report(data, compute_bands(data, path))
+    assert [s.label for s in report.splittings] == ["G", "G"]
+    assert report.gap > 0
+
+
+def test_levels_of_a_molecule_cross_nowhere():
+    hops = [((0, 0, 0), 0, 0, 0.002), ((0, 0, 0), 1, 1, -0.002)]
+    data = one_orbital_model(np.diag([20.0] * 3), [[0, 0, 0], [0, 0, 1.0]], hops, fermi_energy=0.0)
+    assert find_crossings(data, compute_bands(data, make_kpath(data, "0,0,0 1/2,0,0", n_points=3))) == []
 
 
 def test_the_edges_of_a_molecule_have_no_masses(shared_data):

@@ -10,7 +10,7 @@ from deeph.physics.system import FloatArray
 from postprocess.bands.bands import Bands
 from postprocess.bands.derivatives import BandPoint
 from postprocess.eigen.solver import Eigensolver, StateSolver
-from postprocess.lattice.periodic import in_plane_reciprocal
+from postprocess.lattice.periodic import in_plane_reciprocal, periodic_directions
 
 TOUCHING = 0.01
 """eV; the highest occupied and the lowest empty level at one k that are no farther apart touch: a Dirac point in noisy data."""
@@ -33,7 +33,7 @@ def find_crossings(hamiltonian: Hamiltonian, bands: Bands) -> list[Crossing]:
     """Where bands cross the Fermi level on the path, and where valence and conduction bands touch there.
 
     Between two k-points the place is found by bisection. Bands touch at a k where their distance is smallest along the path and below
-    :data:`TOUCHING`; each cone has one entry. An insulator has none, wherever in the gap its Fermi level lies.
+    :data:`TOUCHING`; each cone has one entry. An insulator has none, wherever in the gap its Fermi level lies, and a molecule neither.
 
     Parameters
     ----------
@@ -43,7 +43,8 @@ def find_crossings(hamiltonian: Hamiltonian, bands: Bands) -> list[Crossing]:
         With numbered levels and a Fermi level, else nothing is found.
     """
     gap = bands.gap
-    if gap is None or bands.fermi_energy is None or (not gap.is_metal and gap.width > TOUCHING):
+    nothing = gap is None or (not gap.is_metal and gap.width > TOUCHING) or not any(periodic_directions(hamiltonian))
+    if nothing or bands.fermi_energy is None:
         return []
     solve, out = Eigensolver()(hamiltonian), []
     for spin, energies in enumerate(bands.levels - bands.fermi_energy):

@@ -86,5 +86,6 @@ def _named_places(bands: Bands) -> dict[str, int]:
     out: dict[str, int] = {}
     for n, segment in enumerate(bands.path.segments):
         out.setdefault(bands.path.labels[n].rpartition("|")[2], segment.start)
-        out.setdefault(bands.path.labels[n + 1].partition("|")[0], segment.stop - 1)
+        if n + 1 < len(bands.path.labels):  # not a single point
+            out.setdefault(bands.path.labels[n + 1].partition("|")[0], segment.stop - 1)
     return out
