@@ -11,6 +11,7 @@ from conftest import ROOT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from deeph.physics import layers
 from deeph.physics.system import System
 from deeph.runtime.errors import DataError, UsageError
 from postprocess.bands.bands import compute_bands
@@ -55,6 +56,15 @@ def test_layers_of_the_twisted_bilayer_are_equivalent(shared_data):
     single = (alone[1:] > 1e-2) & (alone[:-1] > 1e-2)
     assert single.sum() > 20
     assert np.abs(found["layer 1"][0, 0, single] - 0.5).max() < 5e-3
+
+
+@pytest.mark.parametrize(("gap", "expected"), [(2.1, [0, 0, 1]), (2.3, [0, 1, 2])])
+@pytest.mark.parametrize("axis", [0, 2])
+def test_layers_are_those_that_structures_are_made_of(axis, gap, expected):
+    """Along any lattice vector, also where the slab lies across the boundary of the cell."""
+    heights = np.array([0, gap, gap + 3.0]) + 28.0
+    system = System(np.roll(np.diag([3.0, 3.0, 30.0]), axis - 2, (0, 1)), heights[:, None] * np.eye(3)[axis], np.full(3, 6))
+    assert find_layers(system).tolist() == layers.find_layers(system, axis=axis).tolist() == expected
 
 
 def test_sublattices_of_graphene(mini_graphene):
