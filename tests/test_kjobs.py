@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from band_cases import random_model, supercell
 
+from deeph.files import folders
 from deeph.files.folders import FullDiskError
 from deeph.files.store import write_folder
 from deeph.runtime.errors import DataError
@@ -56,7 +57,7 @@ def test_what_was_done_is_not_done_again(tmp_path, monkeypatch):
     assert len(list(jobs.scratch.glob("*.npz"))) == 2
     monkeypatch.delenv("DEEPH_TEST_FAIL")
     (jobs.scratch / "000001.npz").write_bytes(b"PK half of it")  # a computer lost its power
-    (jobs.scratch / ".000003.17.part").write_bytes(b"half of it")
+    (jobs.scratch / f".000003.npz.{folders._host()}.{2**22 - 1}.part").mkdir()  # of a process that was killed
     seen = []
     results = run_tasks(lambda task: seen.append(task) or square(task), TASKS, jobs, identity="a")
     assert seen == TASKS[1:]
