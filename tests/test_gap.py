@@ -340,5 +340,5 @@ def test_moment_of_a_collinear_metal_is_printed_with_its_mesh(shared_data, tmp_p
     text = printed(dos_command, capsys, tmp_path / "fe", "--mesh", "12", "12", "12", "--fermi", "count", "--points", "11")
     moment = float(next(line for line in text.splitlines() if "moment" in line).split()[1])
     assert moment == pytest.approx(2.23, abs=0.03)
-    assert "Bohr magneton a cell, at zero temperature on this 12 x 12 x 12 mesh" in text
+    assert "Bohr magneton a cell below this Fermi level, on this 12 x 12 x 12 mesh" in text
     assert "electrons below the Fermi level, spin up and down" in text

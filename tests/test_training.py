@@ -107,7 +107,13 @@ def test_best_model_is_the_validated_average(case: Path, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("losses", "best"), [([3.0, 2.0, 2.02, 2.0, 2.5], 2), ([3.0, 3.1, 1.0, 0.9, 4.0], 4), ([1.0, 2.0, 2.0, 2.0, 1.01], 1)]
+    ("losses", "best"),
+    [
+        ([3.0, 2.0, 2.02, 2.0, 2.5], 2),
+        ([3.0, 3.1, 1.0, 0.9, 4.0], 4),
+        ([1.0, 2.0, 2.0, 2.0, 1.01], 1),
+        ([np.nan, 3.0, 2.0, np.nan, 2.5], 3),
+    ],
 )
 def test_only_a_lower_loss_makes_a_better_model(
     case: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, losses: list[float], best: int
@@ -117,7 +123,7 @@ def test_only_a_lower_loss_makes_a_better_model(
     monkeypatch.setattr(loop.Trainer, "evaluate", lambda self, names: {**plain(self, names), "loss": next(left)})
     path = loop.train(load_config(case, ["train.epochs=5"]), tmp_path / "run")
     assert read_metadata(path)["epoch"] == best
-    assert loop.load_state(tmp_path / "run" / STATE).position.best == min(losses)
+    assert loop.load_state(tmp_path / "run" / STATE).position.best == np.nanmin(losses)
 
 
 def test_shares_of_a_batch_add_up_to_the_gradient_of_its_mean_loss(case: Path, tmp_path: Path) -> None:

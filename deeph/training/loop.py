@@ -303,7 +303,8 @@ class Trainer:
         self.sums = {}
         validated = self.evaluate(self.job.split.validate) if self.job.split.validate else {}
         loss = validated.get("loss")
-        better = loss is None or self.position.best is None or loss < self.position.best
+        best = self.position.best
+        better = loss is None or best is None or loss < best or math.isnan(best)
         if loss is not None and better:
             self.position.best = loss
         self.group.by_first(lambda: self._record(trained, validated, better=better))

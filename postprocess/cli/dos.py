@@ -198,7 +198,7 @@ def _report(args: argparse.Namespace, data: "Hamiltonian", mesh: "KMesh", dos: "
         lines.append(f"  at the Fermi level {' '.join(f'{x:.6f}' for x in record['density_at_fermi'])} states/eV{both}")
     if "moment" in record:
         size, half = " x ".join(map(str, mesh.divisions)), ", shifted" * any(mesh.shift)
-        lines.append(f"  moment       {record['moment']:12.6f} Bohr magneton a cell, at zero temperature on this {size} mesh{half}")
+        lines.append(f"  moment       {record['moment']:12.6f} Bohr magneton a cell below this Fermi level, on this {size} mesh{half}")
     sys.stdout.write("\n".join(lines) + "\n")
 
 
