@@ -1,9 +1,9 @@
 """The training loop: restarts are exact, processes share the work, signals save, mistakes stop."""
 
-import math
 import copy
 import csv
 import json
+import math
 import os
 import signal
 import socket
@@ -115,6 +115,84 @@ def test_best_model_is_the_validated_average(case: Path, tmp_path: Path) -> None
         ([1.0, 2.0, 2.0, 2.0, 1.01], 1),
         ([math.nan, 3.0, 2.0, math.nan, 2.5], 3),
     ],
+)
+def test_only_a_lower_loss_makes_a_better_model(
+    case: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, losses: list[float], best: int
+) -> None:
+    left = iter(losses)
+    plain = loop.Trainer.evaluate
+    monkeypatch.setattr(loop.Trainer, "evaluate", lambda self, names: {**plain(self, names), "loss": next(left)})
+    path = loop.train(load_config(case, ["train.epochs=5"]), tmp_path / "run")
+    assert read_metadata(path)["epoch"] == best
+    assert loop.load_state(tmp_path / "run" / STATE).position.best == min(loss for loss in losses if not math.isnan(loss))
+
+
+def test_shares_of_a_batch_add_up_to_the_gradient_of_its_mean_loss(case: Path, tmp_path: Path) -> None:
+    config = load_config(case)
+    dataset = open_dataset(config.data.path)
+    split = loop.split_of(dataset, config.data)
+    loop._begin(dataset, split, config, tmp_path / "run")
+    job = loop.Job(config, dataset, split, tmp_path / "run", Group(), torch.device("cpu"))
+    trainer = loop.Trainer(job, loop.load_state(tmp_path / "run" / STATE))
+    names = list(split.train[:3])
+    loss, _ = loop.compute_loss(trainer.model, trainer.graphs.batch(names), config.loss)
+    expected = torch.autograd.grad(loss, list(trainer.model.parameters()), allow_unused=True)
+    values = [trainer._backward(part, 3) for part in (names[:1], names[1:])]
+    assert (values[0] + 2 * values[1]) / 3 == pytest.approx(float(loss.detach()))
+    for parameter, gradient in zip(trainer.model.parameters(), expected, strict=True):
+        if gradient is not None:
+            torch.testing.assert_close(parameter.grad, gradient, rtol=1e-8, atol=1e-12)
+    assert trainer.sums["structures"] == 3
+    assert trainer.sums["loss"] == pytest.approx(3 * float(loss.detach()))
+
+
+@pytest.mark.usefixtures("one_start")
+@pytest.mark.parametrize("step", [1, 5, 8, 12])
+def test_resume_is_exact(case: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    config = load_config(case, ["train.precision=float32", "train.batch_bonds=1", "train.epochs=3"])  # 4 steps an epoch
+    loop.train(config, tmp_path / "full")
+    run_stopped_at(step, config, tmp_path / "parts", monkeypatch)
+    loop.train(config, tmp_path / "parts", resume=True)
+    assert_same_state(tmp_path / "full", tmp_path / "parts")
+    timeless = [[{k: v for k, v in row.items() if k != "time_min"} for row in rows(tmp_path / name)] for name in ("full", "parts")]
+    assert timeless[0] == timeless[1]
+
+
+class Killed(BaseException):
+    """What no program can catch."""
+
+
+@pytest.mark.usefixtures("one_start")
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_kill_around_a_row_of_metrics_doubles_and_loses_nothing(
+    case: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    """The state of the last step of an epoch is saved, its row is written or not, and the program is killed."""
+    config = load_config(case, ["train.batch_bonds=1", "train.epochs=3", "train.checkpoint_minutes=1e-9"])
+    loop.train(config, tmp_path / "full")
+    plain, written = loop.Recorder.row, []
+
+    def killed(self: loop.Recorder, values: Any) -> None:
+        written.append(1)
+        if when == "after" or len(written) < 2:
+            plain(self, values)
+        if len(written) == 2:
+            raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop.Recorder, "row", killed)
+        with pytest.raises(Killed):
+            loop.train(config, tmp_path / "parts")
+    loop.train(config, tmp_path / "parts", resume=True)
+    assert [row["epoch"] for row in rows(tmp_path / "parts")] == ["1", "2", "3"]
+    timeless = [[{k: v for k, v in row.items() if k != "time_min"} for row in rows(tmp_path / name)] for name in ("full", "parts")]
+    assert timeless[0] == timeless[1]
+    assert_same_state(tmp_path / "full", tmp_path / "parts")
+
+
+@pytest.mark.parametrize("settings", [["train.epochs=1"], ["train.epochs=100", "train.max_minutes=1e-6"]], ids=["epochs", "time"])
+def test_a_run_stopped_in_its_last_step_is_finished_by_resume(
+    case: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: list[str]
 ) -> None:
     """The first validation had not come yet, so there was no best model."""
     config = load_config(case, ["train.batch_bonds=1000", *settings])  # one step an epoch
