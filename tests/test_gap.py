@@ -25,7 +25,7 @@ from postprocess.states.charges import compute_density_matrix, density_mesh
 from postprocess.states.integrate import distinct_k, evaluate
 from postprocess.states.kjobs import run_tasks
 from postprocess.states.projectors import make_projectors
-from postprocess.states.spectrum import LevelsAndWeights, compute_spectrum
+from postprocess.states.spectrum import LevelsAndWeights, collect, compute_spectrum
 
 K_PATH = np.array([[0.0, 0, 0], [0.25, 0, 0], [0.5, 0, 0]])
 
@@ -342,3 +342,18 @@ def test_moment_of_a_collinear_metal_is_printed_with_its_mesh(shared_data, tmp_p
     assert moment == pytest.approx(2.23, abs=0.03)
     assert "Bohr magneton a cell below this Fermi level, on this 12 x 12 x 12 mesh" in text
     assert "electrons below the Fermi level, spin up and down" in text
+
+
+def test_a_k_without_levels_in_the_window_does_not_widen_the_table():
+    """Its count of the levels below says nothing about the bands that were found elsewhere."""
+
+    def one(energies, first):
+        energies = np.array(energies)
+        return {"energies": energies, "residuals": 0 * energies, "first": np.array(first), "complete": np.array(True)}
+
+    for empty in (0, 9):
+        found = collect([one([], empty), one([1.0, 2.0], 3), one([1.5], 4)])
+        assert found.first_band == 3
+        assert found.energies[0] == pytest.approx([np.nan, np.nan], nan_ok=True)
+        assert found.energies[1].tolist() == [1.0, 2.0]
+        assert found.energies[2] == pytest.approx([np.nan, 1.5], nan_ok=True)
