@@ -122,11 +122,11 @@ def stages(root: Path, name: str) -> list[list[str]]:
     return [[str(t) for t in part] for part in (first, second, third) if part]
 
 
-def verdict(root: Path, name: str, seconds: float, n_stages: int) -> str:
+def verdict(root: Path, name: str, seconds: float, n_stages: int, marked: str) -> str:
     """The first test that fails, "time" if they take too long, or "survived"."""
     environment = os.environ | {"PYTHONPATH": str(root), "OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg"}
     for files in stages(root, name)[:n_stages]:
-        command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--no-header", *files]
+        command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--no-header", "-m", marked, *files]
         try:
             done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=seconds, check=False)  # noqa: S603
         except subprocess.TimeoutExpired:
@@ -147,6 +147,7 @@ def main() -> None:
     parser.add_argument("--part", default="0/1", help="this of several processes, each with a copy of its own: 0/2, 1/2")
     parser.add_argument("--seconds", type=float, default=900, help="for one stage of tests")
     parser.add_argument("--stages", type=int, default=3, help="2: leave out the tests that name neither the module nor its package")
+    parser.add_argument("--marked", default="", help='tests to run, as pytest\'s -m: "not slow"')
     args = parser.parse_args()
     number, of = map(int, args.part.split("/"))
     root = args.copy.resolve()
@@ -159,7 +160,7 @@ def main() -> None:
         original = path.read_bytes()
         try:
             path.write_text(make(path, fault), encoding="utf-8")
-            result = verdict(root, name, args.seconds, args.stages)
+            result = verdict(root, name, args.seconds, args.stages, args.marked)
         finally:
             path.write_bytes(original)
         record = {"file": name, "fault": fault, "verdict": result, "seconds": round(time.perf_counter() - start)}
