@@ -13,8 +13,16 @@ HEAVY = ("torch", "h5py", "scipy", "matplotlib", "ase", "pyscf", "pydantic", "e3
 COMMANDS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
 
 
-POSTPROCESS = [("lattice",), ("eigen",), ("states",), ("bands", "density"), ("compare", "output"), ("cli",)]
-"""Rooms of postprocess; each imports only from those before it."""
+POSTPROCESS = [
+    ("lattice",),
+    ("eigen",),
+    ("states",),
+    ("bands", "density", "geometry"),
+    ("topology", "response"),
+    ("compare", "output", "export"),
+    ("cli",),
+]
+"""Rooms of postprocess, some of them still empty; each imports only from those before it."""
 ABOVE = {
     name: [f"postprocess.{other}" for level in POSTPROCESS[n:] for other in level if other != name]
     for n, level in enumerate(POSTPROCESS)
