@@ -57,10 +57,10 @@ class Options:
 
 
 class Outcome(NamedTuple):
-    """What became of a job; ``trace`` is the traceback of an unexpected error."""
+    """What became of a job, "none" where there was nothing to do; ``trace`` is the traceback of an unexpected error."""
 
     job: Job
-    status: Literal["ok", "failed", "skipped"]
+    status: Literal["ok", "failed", "skipped", "none"]
     reason: str
     seconds: float
     trace: str = ""
@@ -75,7 +75,6 @@ def _convert(job: Job, options: Options) -> Outcome:
     if (kept := _existing(job, options)) is not None:
         return kept
     data, found = _read_verified(job, options)
-    job.out.parent.mkdir(parents=True, exist_ok=True)
     write = write_folder if options.format == "deeph" else write_legacy
     write(job.out, data, overwrite=options.overwrite)
     return done(job, data, found)
@@ -112,8 +111,10 @@ def attempt(job: Job, body: Callable[[], Outcome]) -> Outcome:
         return outcome._replace(reason=" ".join(outcome.reason.split()), seconds=time.perf_counter() - start)
     except FolderExistsError as error:
         return Outcome(job, "skipped", " ".join(str(error).split()), time.perf_counter() - start)
-    except (DeephError, OSError) as error:
+    except DeephError as error:
         reason = str(error)
+    except OSError as error:  # a disk that is gone, a file one may not read
+        reason = f"{error.filename or job.out}: {error.strerror or error}"
     except Exception as error:  # noqa: BLE001 - one strange run must not stop the others
         reason, trace = f"unexpected {type(error).__name__}: {error}", traceback.format_exc()
     return Outcome(job, "failed", " ".join(reason.split()), time.perf_counter() - start, trace)
@@ -153,7 +154,7 @@ def refuse_others(folder: Path, settings: Mapping[str, Any]) -> None:
         If it is something else, or was calculated from another structure or with other settings.
     """
     if not is_structure_folder(folder):
-        raise DataError(f"{folder} exists already, but is no structure folder; remove it or choose another output")
+        raise DataError(f"{folder} exists already and is kept, but is no structure folder; choose another output")
     there = read_info(folder).get("source", {}).get("settings", {})
     changed = [f"{s}.{k}" for s, t in settings.items() if isinstance(t, dict) for k in t if there.get(s, {}).get(k) != t[k]]
     changed += ["the structure"] if there.get("structure_sha256") != settings["structure_sha256"] else []
@@ -162,14 +163,18 @@ def refuse_others(folder: Path, settings: Mapping[str, Any]) -> None:
 
 
 def _existing(job: Job, options: Options) -> Outcome | None:
-    """A skipped job if its output is there and to be kept; anything else of that name is not touched."""
+    """A job with nothing to do: no matrices, or its output is there and to be kept; anything else of that name is not touched."""
+    if job.missing:
+        return Outcome(job, "none", job.missing, 0.0)
     if not job.out.exists():
         return None
     complete = is_structure_folder if options.format == "deeph" else is_legacy_folder
     if job.out.resolve() == job.run.resolve():
         raise DataError(f"{job.out} is the run itself; choose another output folder")
     if not complete(job.out):
-        raise DataError(f"{job.out} exists but is no structure folder in the {options.format} format; remove it or choose another output")
+        raise DataError(
+            f"{job.out} exists already and is kept, but is no structure folder in the {options.format} format; choose another output"
+        )
     if options.overwrite:
         return None
     return Outcome(job, "skipped", f"{job.out} is there already (--overwrite converts again)", 0.0)

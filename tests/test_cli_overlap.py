@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -11,11 +12,14 @@ from ase import Atoms
 
 import deeph
 from deeph.files.matrix_file import read_matrix
+from deeph.runtime import log
+from preprocess.cli.overlap import main
 from preprocess.orbitals.basis_files import read_basis
 from preprocess.orbitals.orb import read_orb
 from preprocess.overlap import job
 from preprocess.overlap.two_centre import TwoCentre
 from preprocess.overlap.write import Matrices
+from preprocess.pipeline import Outcome
 from preprocess.readers import abacus, openmx, siesta
 from preprocess.structure_files import read_structure_file
 
@@ -32,6 +36,18 @@ def overlap(*arguments, code=0):
 @pytest.fixture
 def pao(shared_data):
     return shared_data / "openmx" / "PAO" / "C6.0.pao"
+
+
+def test_a_large_structure_is_not_silent(tmp_path, monkeypatch, capsys):
+    def slow(self, job):
+        time.sleep(0.3)
+        return Outcome(job, "ok", "", 0.3)
+
+    monkeypatch.setattr(log, "SILENCE", 0.05)
+    monkeypatch.setattr(job.OverlapJob, "compute", slow)
+    with pytest.raises(SystemExit):
+        main([str(tmp_path / "large.vasp"), "--basis", "C6.0.pao:s1", str(tmp_path / "out")])
+    assert "still at the matrices of" in capsys.readouterr().err
 
 
 def test_openmx_input_names_its_basis(shared_data, pao, tmp_path):

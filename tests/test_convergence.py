@@ -20,13 +20,15 @@ from preprocess.readers.base import Convergence
 from preprocess.readers.openmx.scf import read_convergence
 from preprocess.readers.pyscf import hamiltonian_from_pyscf
 
+END_OF_OUT = "               Computational Time (second)                 \n"
+END_OF_STD = "The calculation was normally finished.\n"
 BAND_ENERGY = "change of the band energy (Hartree)"
 
 
 def history(*energies: float, norm: float = 1e-4) -> str:
     """What OpenMX writes into the .out file, whose NormRD stays above the criterion in sound runs, too."""
     rows = [f"   SCF= {n:3d}  NormRD=  {norm:.12f}  Uele= {energy:.12f}" for n, energy in enumerate(energies, start=1)]
-    return "\n".join(["      SCF history at MD= 1", *rows, ""])
+    return "\n".join(["      SCF history at MD= 1", *rows, END_OF_OUT])
 
 
 @pytest.fixture
@@ -50,19 +52,35 @@ def test_openmx_compares_the_band_energy(graphene):
     out.write_text(out.read_text() + out.read_text().replace("1 ", "2 ", 1).replace("SCF=   1", "SCF=   2"))
     with pytest.raises(DataError, match=r"mini_graphene\.out: the history .* is not understood"):
         openmx.read(graphene)
-    out.write_text("nothing")
+    out.write_text(END_OF_OUT)
     assert Convergence.of(openmx.read(graphene).source).converged is None
 
 
 def test_openmx_printed_output_serves_too(graphene):
     scfout, std = graphene / "mini_graphene.scfout", graphene / "job.std"
     step = "******************* MD= 1  SCF={n:2d} *******************\n<DFT>  Uele   =  -4.8  dUele     =   {d:.12f}\n"
-    std.write_text(step.format(n=1, d=0.3) + step.format(n=12, d=2e-9))
+    std.write_text(step.format(n=1, d=0.3) + step.format(n=12, d=2e-9) + END_OF_STD)
     assert read_convergence(scfout, "scf.criterion 1.0d-8") == Convergence(True, 12, 2e-9, 1e-8, BAND_ENERGY, "job.std")
     assert read_convergence(scfout, "SCF.Criterion 1.0d-9").converged is False
     assert read_convergence(scfout, "").criterion == 1e-6  # OpenMX's default
     shutil.copy(std, graphene / "other.std")
     assert read_convergence(scfout, "") == Convergence()
+
+
+def test_a_cut_openmx_output_is_refused(graphene):
+    """Also where the other file is complete: the two are of one run only if nothing was interrupted."""
+    out, std = graphene / "mini_graphene.out", graphene / "mini_graphene.std"
+    whole = history(-4.8, -4.8)
+    std.write_text(f"SCF= 2\n<DFT>  Uele   =  -4.8  dUele     =   1e-9\n{END_OF_STD}")
+    for text in ("This calculation was performed by OpenMX Ver. 3.8.5\n", whole.removesuffix(END_OF_OUT), ""):
+        out.write_text(text)
+        with pytest.raises(DataError, match=r"mini_graphene\.out has no end \('Computational Time"):
+            openmx.read(graphene)
+    out.unlink()
+    assert Convergence.of(openmx.read(graphene).source).converged
+    std.write_text(std.read_text().removesuffix(END_OF_STD))
+    with pytest.raises(DataError, match=r"mini_graphene\.std has no end"):
+        openmx.read(graphene)
 
 
 OLD = [" LCAO ALGORITHM --------------- ION=   1  ELEC=  27-----", " Density error is 9.18782609481e-09"]

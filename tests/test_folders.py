@@ -20,7 +20,7 @@ def test_a_folder_appears_when_it_is_complete(tmp_path):
         (temporary / "file").write_text("new")
         assert not (tmp_path / "a").exists()
     assert (tmp_path / "a" / "file").read_text() == "new"
-    with pytest.raises(DataError, match="exists already"), new_folder(tmp_path / "a"):
+    with pytest.raises(DataError, match="a exists already and is kept; choose another output"), new_folder(tmp_path / "a"):
         pass
     with pytest.raises(ZeroDivisionError), new_folder(tmp_path / "b"):
         raise ZeroDivisionError
@@ -71,6 +71,17 @@ def test_a_killed_process_that_nobody_buried_is_dead():
     assert not folders._is_running(process.pid)
 
 
+@pytest.mark.parametrize("where", ["/proc/xx", "file/xx"])
+def test_a_place_where_nothing_can_be_made_is_named(tmp_path, monkeypatch, where):
+    (tmp_path / "file").write_text("")
+    monkeypatch.chdir(tmp_path)
+    with (
+        pytest.raises(DataError, match=rf"^{where}/a cannot be made: \w[\w ]+\. Choose an output where you may write$"),
+        new_folder(f"{where}/a"),
+    ):
+        pytest.fail("nothing can be written there")
+
+
 def other_folder(path):
     path.mkdir()
     (path / "file").write_text("first")
@@ -83,7 +94,7 @@ def test_what_another_program_finished_meanwhile_is_kept(tmp_path, other):
             (temporary / "file").write_text("late")
             other(tmp_path / "a")
 
-    with pytest.raises(FolderExistsError, match="another program"):
+    with pytest.raises(FolderExistsError, match="a exists already and is kept; choose another output"):
         late()
     assert not (tmp_path / "a" / "file").exists() or (tmp_path / "a" / "file").read_text() == "first"
     assert (tmp_path / "a" / "file").is_file() is (other is other_folder)

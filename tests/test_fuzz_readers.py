@@ -30,7 +30,7 @@ def openmx(name: str):
     def build(folder: Path) -> None:
         unpack_run(name, folder)
         rows = [f"   SCF= {n:3d}  NormRD=  {0.5**n:.12f}  Uele= {-4.0 - 0.5**n:.12f}" for n in range(1, 60)]
-        (folder / f"{name}.out").write_text("\n".join(["  SCF history at MD= 1", *rows, ""]))
+        (folder / f"{name}.out").write_text("\n".join(["  SCF history at MD= 1", *rows, "  Computational Time (second)", ""]))
 
     return build
 

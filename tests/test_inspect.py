@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -16,7 +17,9 @@ from deeph.physics.blocks import PairBlocks, block_shapes, energy_zero
 from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.pairs import is_onsite, neighbour_pairs, pair_vectors
 from deeph.physics.system import SYMBOLS, System
+from deeph.runtime import log
 from deeph.runtime.errors import DataError
+from preprocess.cli import inspect as cli
 from preprocess.inspect import checks, subject
 from preprocess.inspect.report import Check, Report, to_json
 from preprocess.inspect.statistics import Kind, Summary, find_outliers, summarize
@@ -134,6 +137,29 @@ def test_a_sound_dataset(dataset):
     assert "on site" in table
     norms = report.facts["norms"]
     assert norms["C s - C s at 1.0-1.5 Angstrom"] > norms["C s - C s at 2.0-2.5 Angstrom"] > 0
+
+
+def test_isolated_atoms_have_no_bond(dataset, mini_graphene):
+    """They leave no infinity in the ranges of the others."""
+    system = System(20 * np.eye(3), np.zeros((1, 3)), np.array([6]))
+    own = [np.flatnonzero(is_onsite(blocks.pairs))[:1] for blocks in (mini_graphene.S, mini_graphene.H)]
+    S, H = (blocks.selected(index) for blocks, index in zip((mini_graphene.S, mini_graphene.H), own, strict=True))
+    write_folder(dataset / "atom", replace(mini_graphene, system=system, S=S, H=H, r=None, extra={}, n_electrons=4.0))
+    facts = inspect_path(dataset).facts
+    assert facts["shortest bond (Angstrom)"].startswith("1.42")
+    assert not {"inf", "nan"} & set(str(facts["shortest bond (Angstrom)"] + facts["longest pair (Angstrom)"]).replace(",", "").split())
+
+
+def test_a_long_inspection_is_not_silent(dataset, monkeypatch, capsys):
+    def slow(path, *_):
+        time.sleep(0.3)
+        return Report(str(path), "", {}, [])
+
+    monkeypatch.setattr(log, "SILENCE", 0.05)
+    monkeypatch.setattr(subject, "inspect_path", slow)
+    with pytest.raises(SystemExit):
+        cli.main([str(dataset)])
+    assert f"still at {dataset}" in capsys.readouterr().err
 
 
 def test_outliers_duplicates_and_mixtures(dataset, mini_graphene):

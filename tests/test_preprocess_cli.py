@@ -19,9 +19,11 @@ from openmx_files import Layout, scfout_bytes, unpack_run
 from deeph.files import folders
 from deeph.files.legacy import read_legacy
 from deeph.files.store import read_folder
+from deeph.runtime import log
 from deeph.runtime.errors import UsageError
 from deeph.runtime.processes import Group, find_group
 from preprocess import pipeline
+from preprocess.cli.table import run_jobs
 from preprocess.discover import Job, find_jobs
 from preprocess.parallel import do_all
 from preprocess.pipeline import Options, Outcome, convert
@@ -98,6 +100,73 @@ def test_wrong_path_and_empty_folder(tmp_path):
     assert_clear(preprocess("empty", "data", "-j", 0, cwd=tmp_path), 2, "-j 0")
     assert_clear(preprocess("empty", cwd=tmp_path), 2, "usage:")
     assert not (tmp_path / "data").exists()
+
+
+SIGNS = {
+    "openmx": ("te.dat", "<Atoms.SpeciesAndCoordinates\n", ".scfout (OpenMX, 'HS.fileout on')"),
+    "openmx crashed": ("te.std", "Welcome to OpenMX\n", ".scfout (OpenMX, 'HS.fileout on')"),
+    "abacus": ("INPUT", "INPUT_PARAMETERS\n", "OUT.* with .csr (ABACUS, 'out_mat_hs2 1')"),
+    "siesta": ("te.fdf", "", ".HSX or .TSHS (SIESTA, 'SaveHS true')"),
+    "siesta printed": ("job.log", "  *  WELCOME TO SIESTA  *\n", ".HSX or .TSHS (SIESTA, 'SaveHS true')"),
+    "aims": ("control.in", "", "rs_indices.out (FHI-aims, 'output_rs_matrices plain')"),
+    "deeptb": ("basis.dat", "{'C': '1s1p'}", "basis.dat with .h5"),
+    "deeph": ("hamiltonian.h5", "", "POSCAR with info.json"),
+    "legacy": ("rlat.dat", "", "lat.dat with element.dat"),
+}
+
+
+@pytest.mark.parametrize("name", SIGNS)
+def test_a_run_without_matrices_is_a_row(runs, tmp_path, name):
+    file, text, missing = SIGNS[name]
+    (runs / "crashed" / "kept").mkdir(parents=True)  # what lies beside or above runs is no crashed run
+    (runs / "crashed" / file).write_text(text)
+    (runs / "template.fdf").write_text("")
+    below = preprocess("runs", "data", cwd=tmp_path)
+    assert_clear(below, 0, f"but no {missing}", "2 ok, 0 failed, 0 skipped, 1 none")
+    assert [line.split()[1] for line in below.stdout.splitlines() if line.startswith("none ")] == ["crashed"]
+    named = preprocess("runs/graphene", "runs/crashed", "data", cwd=tmp_path)
+    assert_clear(named, 1, f"({file}), but no {missing}", "0 ok, 0 failed, 1 skipped, 1 none")
+    assert_clear(preprocess("runs/crashed", "data", "--dry-run", cwd=tmp_path), 1, "0 convert, 0 fail, 0 skip, 1 none")
+    inspected = subprocess.run(
+        [sys.executable, "-m", "preprocess.cli.inspect", "runs/crashed"], capture_output=True, text=True, cwd=tmp_path, check=False
+    )
+    assert_clear(inspected, 1, f"but no {missing}")
+
+
+def test_a_named_folder_without_any_run_is_not_ignored(runs, tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "thesis.txt").write_text("")
+    done = preprocess("runs", "empty", "data", cwd=tmp_path)
+    assert_clear(done, 1, "none    empty", "seen: thesis.txt", "2 ok, 0 failed, 0 skipped, 1 none")
+    assert_clear(preprocess("runs", "runs/graphene", "data", cwd=tmp_path), 0, "0 ok, 0 failed, 2 skipped\n")  # named twice
+
+
+@pytest.mark.parametrize("form", ["deeph", "legacy"])
+def test_an_output_that_is_a_structure_folder_is_refused(runs, tmp_path, form):
+    preprocess("runs/graphene", "data", "--format", form, cwd=tmp_path)
+    done = preprocess("runs/deeper", "data/graphene", cwd=tmp_path)
+    assert_clear(done, 2, "data/graphene is itself a structure folder; name the folder above")
+    assert not (tmp_path / "data" / "graphene" / "te").exists()
+
+
+def test_an_output_that_cannot_be_made_is_said_in_words(runs, tmp_path):
+    done = preprocess("runs/graphene", "/proc/xx", cwd=tmp_path)
+    assert_clear(done, 1, "1 failed", "/proc/xx/graphene cannot be made: No such file or directory")
+    assert "Errno" not in done.stdout
+
+
+def test_a_long_run_is_not_silent(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(log, "SILENCE", 0.05)
+    monkeypatch.setattr(log.logger, "propagate", True)
+    jobs = [Job(tmp_path / "run", tmp_path / "out" / "run")]
+    with caplog.at_level("INFO", logger="deeph"):
+        assert run_jobs(lambda: jobs, slow, 1, quiet=False) == 0
+    assert "still at work, 0 of 1 done" in caplog.messages
+
+
+def slow(job):
+    time.sleep(0.3)
+    return Outcome(job, "ok", "", 0.3)
 
 
 def test_one_damaged_run_does_not_stop_the_others(runs, tmp_path):

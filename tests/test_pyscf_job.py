@@ -316,5 +316,5 @@ def test_structures_of_a_folder_keep_their_names(tmp_path):
     xyz.write_text("3\n\nO 0 0 0.1\nH 0.7 0.1 0.6\nH -0.7 0 0.65\n")
     config = PyscfConfig.model_validate({**again, "system": {**again["system"], "structure": xyz}})
     [job] = find_calculations(config, "water", tmp_path / "out")
-    assert structure_of(config, job).formula == "OH2"
+    assert structure_of(config, job).formula == "H2O"
     assert json.loads(json.dumps(config.model_dump(mode="json")))

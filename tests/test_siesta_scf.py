@@ -73,6 +73,14 @@ def test_which_file(tmp_path):
     assert read_convergence(tmp_path / "run.HSX").converged is False
 
 
+@pytest.mark.parametrize("text", [HEAD, HEAD.splitlines()[0], HEAD + TABLE.splitlines()[0]])
+def test_an_output_cut_before_the_first_step_is_refused(tmp_path, text):
+    (tmp_path / "MESSAGES").write_text("INFO: Job completed\n")
+    (tmp_path / "job.out").write_text(text)
+    with pytest.raises(DataError, match=r"job\.out has no end"):
+        read_convergence(tmp_path / "run.HSX")
+
+
 @pytest.mark.parametrize(
     ("messages", "expected"),
     [

@@ -8,6 +8,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from ase import Atoms
 from band_cases import random_model
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -17,6 +18,7 @@ from deeph.files.matrix_file import MatrixWriter, drop_pages, read_matrix, write
 from deeph.files.store import find_folders
 from deeph.physics.blocks import PairBlocks
 from deeph.physics.hamiltonian import spin_free_overlap
+from deeph.physics.system import ELECTRONEGATIVE, SYMBOLS, System
 from deeph.runtime.errors import DataError
 
 MATRICES = ["overlap.h5", "hamiltonian.h5"]
@@ -32,6 +34,23 @@ def sample(spin="none"):
 def folder(tmp_path):
     deeph.write_folder(tmp_path / "run", sample())
     return tmp_path / "run"
+
+
+@pytest.mark.parametrize("words", ["H2O", "MoS2", "BN", "GaAs", "CrI3", "C2", "Bi2Se3", "NaCl", "SiO2", "NH3", "CH4", "SrTiO3", "HF"])
+def test_formulas_are_in_the_usual_order(words):
+    """Whatever the order of the atoms."""
+    numbers = Atoms(words).numbers
+    for order in (numbers, numbers[::-1]):
+        system = System(np.eye(3), np.zeros((len(order), 3)), order)
+        assert str(system) == f"{words}, {len(order)} atoms"
+    assert str(System(np.eye(3), np.zeros((1, 3)), np.array([26]))) == "Fe, 1 atom"
+    assert sorted(ELECTRONEGATIVE) == sorted(SYMBOLS[1:])
+
+
+def test_a_run_is_told_from_a_structure_folder(tmp_path):
+    (tmp_path / "te.scfout").write_text("")
+    with pytest.raises(DataError, match=r"is not a structure folder: .*; deeph-preprocess converts runs of DFT codes and legacy folders"):
+        deeph.read_folder(tmp_path)
 
 
 @pytest.mark.parametrize("predicted", [False, True])

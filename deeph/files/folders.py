@@ -17,6 +17,9 @@ PLACES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 TAKEN = (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR)
 """What it says of a folder that is to get a name which another folder or file has."""
 
+KEPT = "{} exists already and is kept; choose another output"
+"""The message of a FolderExistsError, whether the folder was there at the beginning or came from another program in the meantime."""
+
 
 class FolderExistsError(DataError):
     """The folder to be written is there already, or came while it was computed; it was not touched."""
@@ -53,15 +56,17 @@ def new_folder(folder: str | Path, *, overwrite: bool = False) -> Iterator[Path]
         If the folder exists, at the beginning or at the end, and may not be replaced.
     FullDiskError
         If the disk is full.
+    DataError
+        If a folder cannot be made there for another reason.
     """
     folder = Path(folder)
     if _is_there(folder) and not overwrite:
-        raise FolderExistsError(f"{folder} exists already; remove it or choose another output")
+        raise FolderExistsError(KEPT.format(folder))
     temporary = folder.with_name(f".{folder.name}.{_host()}.{os.getpid()}.part")
     shutil.rmtree(temporary, ignore_errors=True)
     try:
         with room_on_disk(folder):
-            temporary.mkdir(parents=True)
+            _make(temporary, folder)
             yield temporary
         if overwrite:
             _replace(temporary, folder)
@@ -69,6 +74,16 @@ def new_folder(folder: str | Path, *, overwrite: bool = False) -> Iterator[Path]
             _name(temporary, folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _make(temporary: Path, folder: Path) -> None:
+    """Make a temporary folder; what keeps it from being made is said of the folder that it becomes."""
+    try:
+        temporary.mkdir(parents=True)
+    except OSError as error:
+        if error.errno in PLACES:
+            raise
+        raise DataError(f"{folder} cannot be made: {os.strerror(error.errno or 0)}. Choose an output where you may write") from error
 
 
 @contextmanager
@@ -133,7 +148,7 @@ def _name(temporary: Path, folder: Path) -> None:
     except OSError as error:
         if error.errno not in TAKEN:
             raise
-        raise FolderExistsError(f"{folder} was made by another program in the meantime, and is kept") from error
+        raise FolderExistsError(KEPT.format(folder)) from error
 
 
 def _replace(temporary: Path, folder: Path) -> None:

@@ -86,7 +86,10 @@ def read_overlap(folder: str | Path) -> Hamiltonian:
 
 def _read(folder: Path, matrix: str | None, *, positions: bool, extra: bool) -> Hamiltonian:
     if not is_structure_folder(folder):
-        raise DataError(f"{folder} is not a structure folder: expected POSCAR and info.json in it")
+        raise DataError(
+            f"{folder} is not a structure folder: expected POSCAR and info.json in it; "
+            "deeph-preprocess converts runs of DFT codes and legacy folders"
+        )
     try:
         return _read_parts(folder, matrix, positions=positions, extra=extra)
     except DataError as error:

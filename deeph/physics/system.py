@@ -1,5 +1,6 @@
 """The atoms: cell, positions, elements."""
 
+from collections import Counter
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +20,12 @@ SYMBOLS: tuple[str, ...] = (
     *("Tl Pb Bi Po At Rn Fr Ra Ac Th Pa U Np Pu Am Cm Bk Cf Es Fm Md No Lr Rf Db Sg Bh Hs Mt Ds Rg Cn Nh Fl Mc Lv Ts Og".split()),  # noqa: SIM905
 )
 NUMBERS = {symbol: number for number, symbol in enumerate(SYMBOLS)}
+ELECTRONEGATIVE: tuple[str, ...] = (
+    *("F Cl Br I At Ts O S Se Te Po Lv H N P As Sb Bi Mc C Si Ge Sn Pb Fl B Al Ga In Tl Nh Zn Cd Hg Cn Cu Ag Au Rg Ni Pd Pt Ds".split()),  # noqa: SIM905
+    *("Co Rh Ir Mt Fe Ru Os Hs Mn Tc Re Bh Cr Mo W Sg V Nb Ta Db Ti Zr Hf Rf Sc Y Lu Yb Tm Er Ho Dy Tb Gd Eu Sm Pm Nd Pr Ce La".split()),  # noqa: SIM905
+    *("Lr No Md Fm Es Cf Bk Cm Am Pu Np U Pa Th Ac Be Mg Ca Sr Ba Ra Li Na K Rb Cs Fr He Ne Ar Kr Xe Rn Og".split()),  # noqa: SIM905
+)
+"""The elements from the most electronegative to the most electropositive, group by group, as IUPAC orders them for formulas."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +74,10 @@ class System:
         """Number of atoms in the cell."""
         return len(self.numbers)
 
+    def __str__(self) -> str:
+        """Such as ``MoS2, 3 atoms``."""
+        return f"{self.formula}, {self.n_atoms} atom{'' if self.n_atoms == 1 else 's'}"
+
     @property
     def symbols(self) -> list[str]:
         """Chemical symbol of each atom."""
@@ -74,11 +85,9 @@ class System:
 
     @property
     def formula(self) -> str:
-        """Composition, elements in order of first appearance, e.g. ``"Te2Mo"``."""
-        counts: dict[str, int] = {}
-        for symbol in self.symbols:
-            counts[symbol] = counts.get(symbol, 0) + 1
-        return "".join(f"{s}{n if n > 1 else ''}" for s, n in counts.items())
+        """Composition in the usual order, the most electropositive element first, e.g. ``"MoS2"``, ``"H2O"``."""
+        counts = Counter(self.symbols)
+        return "".join(f"{s}{counts[s] if counts[s] > 1 else ''}" for s in sorted(counts, key=ELECTRONEGATIVE.index, reverse=True))
 
     @cached_property
     def fractional(self) -> FloatArray:

@@ -243,7 +243,7 @@ def _head(data: "Hamiltonian", bands: "Bands") -> str:
     from postprocess.lattice.special_points import special_points
 
     lattice, system = special_points(data)[0].lattice, data.system
-    return f"{bands.title}: {system.formula}, {system.n_atoms} atoms, {data.n_orbitals} orbitals, spin {data.basis.spin}, {lattice}"
+    return f"{bands.title}: {system}, {data.n_orbitals} orbitals, spin {data.basis.spin}, {lattice}"
 
 
 def _record(data: "Hamiltonian", bands: "Bands") -> dict[str, Any]:

@@ -86,7 +86,7 @@ def _body(args: argparse.Namespace) -> int:
         record = {"reference": titles[0], "other": titles[1], "matrices": to_plain(matrices), "bands": to_plain(bands)}
         sys.stdout.write(json.dumps(record, indent=1) + "\n")
         return 0
-    lines = [f"{titles[1]} against {titles[0]}: {other.system.formula}, {other.system.n_atoms} atoms"]
+    lines = [f"{titles[1]} against {titles[0]}: {other.system}"]
     if matrices is not None:
         lines += ["", *_describe(matrices)]
     if bands is not None:

@@ -173,7 +173,7 @@ def _report(args: argparse.Namespace, data: "Hamiltonian", mesh: "KMesh", dos: "
         sys.stdout.write(json.dumps(record, indent=1) + "\n")
         return
     lines = [
-        f"{dos.title}: {data.system.formula}, {data.system.n_atoms} atoms, spin {data.basis.spin}",
+        f"{dos.title}: {data.system}, spin {data.basis.spin}",
         f"method       {dos.method}; {mesh.index.size} k-points, {len(mesh.points)} of them computed",
     ]
     if dos.fermi_energy is None:

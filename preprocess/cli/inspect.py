@@ -4,9 +4,13 @@ import argparse
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from deeph.cli.common import make_parser, run_command
+from deeph.runtime.log import telling
+
+if TYPE_CHECKING:
+    from preprocess.inspect.report import Report
 
 EPILOG = """\
 examples:
@@ -39,10 +43,18 @@ def _inspect(args: argparse.Namespace) -> int:
     from preprocess.inspect.report import to_json
     from preprocess.inspect.subject import inspect_path
 
-    def progress(folders: list[Path]) -> Iterable[Path]:
-        yield from tqdm(folders, unit="structure", leave=False, disable=args.quiet or not sys.stderr.isatty())
+    at = [args.paths[0]]
 
-    reports = [inspect_path(path, args.code, progress) for path in args.paths]
+    def progress(folders: list[Path]) -> Iterable[Path]:
+        for at[0] in tqdm(folders, unit="structure", leave=False, disable=args.quiet or not sys.stderr.isatty()):
+            yield at[0]
+
+    def report_on(path: Path) -> "Report":
+        at[0] = path
+        return inspect_path(path, args.code, progress)
+
+    with telling(lambda: f"still at {at[0]}"):
+        reports = [report_on(path) for path in args.paths]
     text = to_json(reports) if args.json else "\n\n".join(report.to_text() for report in reports)
     sys.stdout.write(text + "\n")
     return 1 if any(report.verdict == "bad" for report in reports) else 0

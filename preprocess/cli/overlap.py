@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from deeph.cli.common import make_parser, run_command
 from deeph.runtime.errors import UsageError
+from deeph.runtime.log import telling
 
 if TYPE_CHECKING:
     from preprocess.discover import Job
@@ -83,7 +84,8 @@ def _one(work: "OverlapJob", job: "Job") -> int:
 
     start = time.perf_counter()
     remove_leftovers(job.out.parent)
-    outcome = work.compute(job)
+    with telling(f"still at the matrices of {job.run}"):
+        outcome = work.compute(job)
     words = f"{outcome.reason}, {time.perf_counter() - start:.1f} s"
     sys.stdout.write(f"{outcome.reason if outcome.status == 'skipped' else f'{job.out}: {words}'}\n")
     return 0

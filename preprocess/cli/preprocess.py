@@ -19,7 +19,7 @@ examples:
   deeph-preprocess data/ legacy/ --format legacy  current DeepH folders to the legacy format
 
 A run that is there already is skipped, so the same command resumes.
-Exit code 0: all done; 1: at least one failed or nothing was found."""
+Exit code 0: all done; 1: at least one failed, or a RAW holds no run."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -74,11 +74,10 @@ def _find(args: argparse.Namespace) -> list["Job"]:
 
     jobs = find_jobs(args.raw, args.out, args.code)
     if not jobs:
-        codes = ", ".join(READERS) if args.code == "auto" else args.code
+        readers = READERS if args.code == "auto" else {args.code: READERS[args.code]}
         raise DataError(
-            f"no run of {codes} in {', '.join(map(str, args.raw))}; seen: {names_seen(args.raw)}. Expected: .scfout (OpenMX, 'HS.fileout "
-            "on'), OUT.* with .csr (ABACUS, 'out_mat_hs2 1'), .HSX or .TSHS (SIESTA, 'SaveHS true'), rs_indices.out (FHI-aims, "
-            "'output_rs_matrices plain'), pyscf_run.npz, basis.dat with .h5 (DeePTB), POSCAR with info.json (DeepH), lat.dat (legacy)"
+            f"no run of {', '.join(readers)} in {', '.join(map(str, args.raw))}; seen: {names_seen(args.raw)}. "
+            f"Expected: {', '.join(reader.needs for reader in readers.values())}"
         )
     return jobs
 

@@ -5,18 +5,20 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deeph.runtime.log import logger
+from deeph.runtime.errors import UsageError
+from deeph.runtime.log import logger, telling
 
 if TYPE_CHECKING:
     from preprocess.discover import Job
     from preprocess.pipeline import Outcome
 
-STATUS = {"ok": "ok", "failed": "failed", "skipped": "skipped"}
+STATUS = {"ok": "ok", "failed": "failed", "skipped": "skipped", "none": "none"}
 """Words of the table."""
-DRY = {"ok": "convert", "failed": "fail", "skipped": "skip"}
+DRY = {"ok": "convert", "failed": "fail", "skipped": "skip", "none": "none"}
 """The same where nothing is done."""
 
 
@@ -41,7 +43,12 @@ def run_jobs(
     Returns
     -------
     int
-        Exit code: 1 if a job failed.
+        Exit code: 1 if a job failed, or there was none in a folder that was asked for.
+
+    Raises
+    ------
+    UsageError
+        If the folder of the outputs is itself a structure folder.
     """
     from tqdm import tqdm
 
@@ -53,12 +60,16 @@ def run_jobs(
     if group.rank > 0:
         logger.setLevel(logging.CRITICAL)  # the first process speaks for all
     jobs = group.by_first(find)
+    outputs = sorted({job.out.parent for job in jobs})
+    group.by_first(lambda: _refuse_structures(outputs))
     if not dry:
-        group.by_first(lambda: [remove_leftovers(folder) for folder in sorted({job.out.parent for job in jobs})])
+        group.by_first(lambda: [remove_leftovers(folder) for folder in outputs])
     words, width = DRY if dry else STATUS, max((len(job.out.name) for job in jobs), default=0)
-    own, outcomes = jobs[group.rank :: group.size], []
+    own = jobs[group.rank :: group.size]
+    outcomes: list[Outcome] = []
     silent = quiet or group.rank > 0 or not sys.stderr.isatty()
-    with group.together(), tqdm(total=len(own), unit="run", disable=silent) as bar:
+    waiting = telling(lambda: f"still at work, {len(outcomes)} of {len(own)} done") if silent else nullcontext()
+    with group.together(), waiting, tqdm(total=len(own), unit="run", disable=silent) as bar:
         for outcome in do_all(own, work, n_workers):
             bar.clear()
             _write(_row(outcome, words, width, timed=not dry))
@@ -67,9 +78,19 @@ def run_jobs(
     everything = group.gathered(outcomes)
     if group.rank == 0:
         counts = Counter[str](outcome.status for outcome in everything)
-        _write(", ".join(f"{counts[status]} {word}" for status, word in words.items()))
+        _write(", ".join(f"{counts[status]} {word}" for status, word in words.items() if status != "none" or counts[status]))
         _write_traces(everything)
-    return 1 if any(outcome.status == "failed" for outcome in everything) else 0
+    return 1 if any(outcome.status == "failed" or outcome.job.asked for outcome in everything) else 0
+
+
+def _refuse_structures(outputs: "Sequence[Path]") -> None:
+    """Outputs inside a structure folder would be taken for a part of it, or not be found."""
+    from deeph.files.legacy import is_legacy_folder
+    from deeph.files.store import is_structure_folder
+
+    for folder in outputs:
+        if is_structure_folder(folder) or is_legacy_folder(folder):
+            raise UsageError(f"{folder} is itself a structure folder; name the folder above, {folder.absolute().parent}, or another output")
 
 
 def _row(outcome: "Outcome", words: Mapping[str, str], width: int, *, timed: bool) -> str:

@@ -69,7 +69,7 @@ def check_normalization(data: Hamiltonian) -> Check:
     own = data.S.selected(np.flatnonzero(is_onsite(data.S.pairs)))
     if own.n_pairs != data.system.n_atoms:
         missing = data.system.n_atoms - own.n_pairs
-        return Check("normalization", "bad", f"{missing} atoms lack their on-site block; convert the run or compute S anew")
+        return Check("normalization", "bad", f"on-site blocks of {missing} of {data.system} are missing; convert the run or compute S anew")
     diagonal = [own.take(index)[0].diagonal(axis1=1, axis2=2).ravel() for _, index in own.groups()]
     error = float(max(np.abs(d - 1).max() for d in diagonal))
     if error > NORMALIZATION:

@@ -57,7 +57,7 @@ def check_time_reversal(data: Hamiltonian) -> Check:
 def check_symmetry(data: Hamiltonian) -> list[Check]:
     """S and H turn with the structure under the operations of the crystal that keep its moments."""
     if data.system.n_atoms > MAX_ATOMS:
-        return [Check("symmetry", "note", f"not searched for: {data.system.n_atoms} atoms, more than {MAX_ATOMS}")]
+        return [Check("symmetry", "note", f"not searched for: {data.system}, more than {MAX_ATOMS}")]
     operations = find_operations(data.system)
     names = sorted({operation.name for operation in operations})
     if not operations:

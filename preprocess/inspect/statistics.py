@@ -81,7 +81,9 @@ def summarize(data: Hamiltonian) -> Summary:
     }
     length = np.linalg.norm(pair_vectors(data.system, data.S.pairs), axis=1)
     away = length[~is_onsite(data.S.pairs)]
-    numbers = {"shortest bond (Angstrom)": float(away.min(initial=np.inf)), "longest pair (Angstrom)": float(away.max(initial=0.0))}
+    numbers: dict[str, float] = {}
+    if len(away):  # an isolated atom has none
+        numbers |= {"shortest bond (Angstrom)": float(away.min()), "longest pair (Angstrom)": float(away.max())}
     if data.H is not None:
         numbers["<H,S>/<S,S> (eV)"] = energy_zero(data.H, data.S)
         if data.fermi_energy is not None:

@@ -81,7 +81,7 @@ def structure_facts(data: Hamiltonian) -> dict[str, Any]:
     angles = np.degrees(np.arccos(np.clip([b @ c, a @ c, a @ b], -1, 1)))
     matrices = ["S", *(["H"] if data.H is not None else []), *(["r"] if data.r is not None else []), *data.extra]
     out: dict[str, Any] = {
-        "formula": f"{system.formula}, {system.n_atoms} atom{'s'[: system.n_atoms - 1]}",
+        "formula": str(system),
         "basis": "; ".join(f"{symbol} {_shells(ls)}" for symbol, ls in data.basis.to_symbols().items()),
         "orbitals": f"{int(data.basis.n_orbitals(system.numbers).sum())}, m = -l..l, real harmonics without Condon-Shortley sign",
         "spin": {"none": "none", "collinear": "collinear (up, down)", "spinor": "spinor [[uu, ud], [du, dd]]"}[data.basis.spin],

@@ -11,7 +11,7 @@ from preprocess.inspect.checkpoint import checkpoint_report, is_checkpoint
 from preprocess.inspect.dataset import dataset_report
 from preprocess.inspect.report import Check, Report
 from preprocess.inspect.structure import structure_report
-from preprocess.readers import READERS, recognize
+from preprocess.readers import READERS, recognize, what_is_missing
 
 BEST = "model.safetensors"
 
@@ -46,7 +46,8 @@ def inspect_path(path: Path, code: str = "auto", progress: Callable[[list[Path]]
         return dataset_report(str(path.resolve()), ", ".join(kinds), runs, lambda run: read_any(run, code), progress(runs))
     if (path / BEST).is_file():
         return _reported(path / BEST, "model file", lambda: checkpoint_report(path / BEST))
-    raise DataError(f"{path} holds no structure folder, no run of {', '.join(READERS)}, and no {BEST}")
+    nothing = f"no structure folder, no run of {', '.join(READERS)}, and no {BEST}"
+    raise DataError(f"{path} holds {what_is_missing(path, [file.name for file in path.iterdir()], code) or nothing}")
 
 
 def read_any(folder: Path, code: str) -> Hamiltonian:

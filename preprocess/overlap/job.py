@@ -87,7 +87,7 @@ class OverlapJob:
                 settings=settings,
             )
         sources = ", ".join(orbitals.source for orbitals in engine.orbitals.values())
-        return Outcome(job, "ok", f"{structure.system.n_atoms} atoms, {n_blocks} blocks ({sources})", 0.0)
+        return Outcome(job, "ok", f"{structure.system}, {n_blocks} blocks ({sources})", 0.0)
 
     def _settings(self, structure: Structure, engine: TwoCentre) -> dict[str, Any]:
         """On what the matrices depend, for ``info.json``."""

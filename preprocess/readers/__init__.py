@@ -13,15 +13,39 @@ from preprocess.readers import abacus, aims, deeptb, folders, openmx, pyscf, sie
 from preprocess.readers.base import Reader
 
 READERS: dict[str, Reader] = {
-    "openmx": Reader(openmx.detect, openmx.read, openmx.read_bands, marks=("*.scfout",)),
-    "abacus": Reader(abacus.detect, abacus.read, abacus.read_bands, marks=("OUT.*", "*.csr", "*.log")),
-    "siesta": Reader(siesta.detect, siesta.read, siesta.read_bands, marks=("*.HSX", "*.TSHS", "*.nc", "*.onlyS", "*.ORB_INDX", "*.fdf")),
-    "aims": Reader(aims.detect, aims.read, aims.read_bands, marks=("rs_indices.out",)),
-    "pyscf": Reader(pyscf.detect, pyscf.read, pyscf.read_bands, marks=("pyscf_run.npz",)),
-    "deeptb": Reader(deeptb.detect, deeptb.read, deeptb.read_bands, deeptb.frames, marks=("basis.dat",)),
-    "deeph": Reader(folders.detect_deeph, folders.read_deeph, marks=("info.json",)),
-    "legacy": Reader(folders.detect_legacy, folders.read_legacy_folder, marks=("lat.dat",)),
-}
+    "openmx": Reader(
+        openmx.detect, openmx.read, openmx.read_bands, marks=("*.scfout",), needs=".scfout (OpenMX, 'HS.fileout on')",
+        signs={"*.dat": "<atoms.speciesandcoordinates", "*.out": "performed by openmx", "*.std": "openmx"},
+    ),
+    "abacus": Reader(
+        abacus.detect, abacus.read, abacus.read_bands, marks=("OUT.*", "*.csr", "*.log"),
+        needs="OUT.* with .csr (ABACUS, 'out_mat_hs2 1')", signs={"INPUT": "input_parameters", "STRU": "atomic_species"},
+    ),
+    "siesta": Reader(
+        siesta.detect, siesta.read, siesta.read_bands, marks=("*.HSX", "*.TSHS", "*.nc", "*.onlyS", "*.ORB_INDX", "*.fdf"),
+        needs=".HSX or .TSHS (SIESTA, 'SaveHS true')", signs={"*.fdf": "", "*.out": "welcome to siesta", "*.log": "welcome to siesta"},
+    ),
+    "aims": Reader(
+        aims.detect, aims.read, aims.read_bands, marks=("rs_indices.out",),
+        needs="rs_indices.out (FHI-aims, 'output_rs_matrices plain')", signs={"control.in": "", "*.out": "invoking fhi-aims"},
+    ),
+    "pyscf": Reader(pyscf.detect, pyscf.read, pyscf.read_bands, marks=("pyscf_run.npz",), needs="pyscf_run.npz (PySCF, save_run)"),
+    "deeptb": Reader(
+        deeptb.detect, deeptb.read, deeptb.read_bands, deeptb.frames, marks=("basis.dat",), needs="basis.dat with .h5 (DeePTB)",
+        signs={"basis.dat": "{"},
+    ),
+    "deeph": Reader(
+        folders.detect_deeph, folders.read_deeph, marks=("info.json",), needs="POSCAR with info.json (DeepH)",
+        signs={"info.json": "elements_orbital_map", "overlap.h5": "", "hamiltonian.h5": ""},
+    ),
+    "legacy": Reader(
+        folders.detect_legacy, folders.read_legacy_folder, marks=("lat.dat",),
+        needs="lat.dat with element.dat and orbital_types.dat (legacy DeepH)",
+        signs={"rlat.dat": "", "lat.dat": "", "orbital_types.dat": ""},
+    ),
+}  # fmt: skip
+SIGN_LENGTH = 65536
+"""So many bytes of a file are searched for the sign of a code."""
 
 
 def candidates(folder: Path, code: str = "auto", names: Collection[str] | None = None) -> dict[str, str]:
@@ -65,6 +89,31 @@ def recognize(folder: Path, code: str = "auto") -> tuple[str, str]:
         reasons = "; ".join(f"{name} because {reason}" for name, reason in found.items())
         raise DataError(f"{folder} could be of several codes ({reasons}); choose one with --code")
     return next(iter(found.items()))
+
+
+def what_is_missing(folder: Path, names: Collection[str], code: str = "auto") -> str:
+    """What a folder lacks that holds files of a code, but nothing to read; empty where it holds no files of a code.
+
+    Parameters
+    ----------
+    folder, code, names
+        As of :func:`candidates`, which found none.
+    """
+    for name, reader in READERS.items():
+        for pattern, sign in reader.signs.items() if code in ("auto", name) else ():
+            for file in sorted(fnmatch.filter(names, pattern)):
+                if _begins_with(folder / file, sign):
+                    return f"files of {name} ({file}), but no {reader.needs}: the run crashed, did not write it, or was not started"
+    return ""
+
+
+def _begins_with(path: Path, sign: str) -> bool:
+    """Whether a file has some text near its beginning; one that cannot be read has not."""
+    try:
+        with path.open("rb") as file:
+            return sign.encode() in file.read(SIGN_LENGTH).lower()
+    except OSError:
+        return False
 
 
 def structures_in(folder: Path, found: Mapping[str, str]) -> list[Path]:

@@ -1,7 +1,7 @@
 """What a reader is; the table of readers is in :mod:`preprocess.readers`."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -116,6 +116,11 @@ class Reader:
         Where a folder may hold several structures, ``frames(folder)`` gives a path for each; the other functions take these paths, too.
     marks : tuple of str
         Patterns of names; a folder without any of them is not of this code, and ``detect`` is not asked.
+    needs : str
+        What ``detect`` looks for, and how the code is told to write it.
+    signs : mapping of str to str
+        Patterns of names of other files of a run, and what stands near the beginning of such a file, in small letters: a folder with one
+        of them is of this code, even if it holds nothing to read.
     """
 
     detect: Callable[[Path], str | None]
@@ -123,3 +128,5 @@ class Reader:
     bands: Callable[[Path, System], ReferenceBands] | None = None
     frames: Callable[[Path], list[Path]] | None = None
     marks: tuple[str, ...] = ("*",)
+    needs: str = ""
+    signs: Mapping[str, str] = field(default_factory=dict)

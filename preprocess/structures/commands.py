@@ -98,7 +98,7 @@ def _matrices(rows: list[list[int]], n_layers: int) -> list[IntArray]:
 def _describe(result: Stack, layers: list[Monolayer]) -> str:
     """Atoms, cell, and what became of each layer."""
     a, b, c = result.summary()["cell_lengths"]
-    lines = [f"{result.system.n_atoms} atoms, cell {a:.4f} x {b:.4f} x {c:.4f} Angstrom"]
+    lines = [f"{result.system}, cell {a:.4f} x {b:.4f} x {c:.4f} Angstrom"]
     for layer, angle, strain in zip(layers, result.angles, result.strains, strict=True):
         low, high = np.round(100 * strain, 4) + 0.0
         lines.append(f"  {layer.name}: turned by {angle:.6f} degrees, strain {low:+.4f} to {high:+.4f} %")

@@ -11,6 +11,8 @@ from preprocess.readers.openmx.input import keyword
 _OUT = re.compile(r"^\s*SCF=\s*(\d+)\s+NormRD=\s*(\S+)\s+Uele=\s*(\S+)", re.MULTILINE)
 _STD_STEP = re.compile(r"SCF=\s*(\d+)")
 _STD = re.compile(r"<DFT>\s+Uele\s*=\s*(\S+)\s+dUele\s*=\s*(\S+)")
+OUT_END, STD_END = "Computational Time (second)", "The calculation was normally finished."
+"""What stands at the end of the two files."""
 QUANTITY = "change of the band energy (Hartree)"
 """What ``scf.criterion`` is compared with; ``NormRD``, the change of the density, stays above it in sound runs, too."""
 
@@ -33,13 +35,15 @@ def read_convergence(scfout: Path, text: str) -> Convergence:
     Raises
     ------
     DataError
-        If a number in the file or in the input cannot be read.
+        If the file has no end, or a number in it or in the input cannot be read.
     """
     out, others = scfout.with_suffix(".out"), sorted(scfout.parent.glob("*.std"))
     path = out if out.is_file() else others[0] if len(others) == 1 else None
     if path is None:
         return Convergence()
-    log = read_text(path)
+    log, end = read_text(path), OUT_END if path == out else STD_END
+    if end not in log:
+        raise DataError(f"{path} has no end ('{end}'): the run or the copy was interrupted; repeat it")
     try:
         criterion = number(keyword(text, "scf.criterion", "1e-6")[0])
         steps, residual = _of_out(log) if path == out else _of_std(log)

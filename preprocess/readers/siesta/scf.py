@@ -42,7 +42,7 @@ def read_convergence(matrices: Path) -> Convergence:
     Raises
     ------
     DataError
-        If a file cannot be read, or a number in it.
+        If a file or a number in it cannot be read, or the printed output was cut before the first step.
     """
     if (log := _find_log(matrices)) is not None:
         return _of_log(*log)
@@ -56,7 +56,8 @@ def _find_log(matrices: Path) -> tuple[Path, str] | None:
     for path in sorted(p for pattern in ("*.out", "*.log") for p in matrices.parent.glob(pattern) if p.is_file()):
         text = read_text(path)
         label = _LABEL.search(text)
-        if "WELCOME TO SIESTA" in text and label is not None and label[1].lower() == matrices.stem.lower():
+        own = label[1].lower() == matrices.stem.lower() if label is not None else not _FINISHED.search(text)  # without: cut before it
+        if "WELCOME TO SIESTA" in text and own:
             found.append((path.stat().st_mtime, path, text))
     return max(found)[1:] if found else None
 
@@ -65,6 +66,8 @@ def _of_log(path: Path, text: str) -> Convergence:
     head = _last(_COLUMNS, text)
     columns = head[1].split() if head else []
     steps = [step for step in _STEP.finditer(text) if len(step[2].split()) == len(columns)]  # other lines start with 'siesta:', too
+    if not steps and not (_FINISHED.search(text) or _FAILED in text):
+        raise DataError(f"{path} has no end ('>> End of run'): the run or the copy was interrupted; repeat it")
     if not steps:
         return Convergence(file=path.name)
     after = text[steps[-1].end() :]
