@@ -44,6 +44,8 @@ def test_choice_by_size():
     assert Eigensolver(low=-1, high=1).choose(100_000) == best_backend()
     assert Eigensolver().choose(100_000) == "dense"
     assert replace(some, options=SolverOptions(name="superlu")).choose(100) == "superlu"
+    assert Eigensolver(n_bands=30).choose(30) == "dense"  # all of them
+    assert replace(some, options=SolverOptions(device="cuda")).choose(100_000) == "dense"
     assert pickle.loads(pickle.dumps(some)) == some  # noqa: S301 - our own; it goes to worker processes
 
 
