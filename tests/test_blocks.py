@@ -142,3 +142,18 @@ def test_pieces_that_do_not_belong_together_are_refused():
     other = replace(data.basis, shells={6: (0, 1, 1), 7: (0, 0)})
     with pytest.raises(DataError, match="asks for"):
         Hamiltonian(data.system, other, data.S, data.H)
+
+
+def test_blocks_are_taken_and_put_in_any_order():
+    """Neighbouring places in another order than they lie, which a slice would not give."""
+    shapes = np.full((6, 2), 2)
+    pairs = np.array([[R, 0, 0, 0, 0] for R in range(6)])
+    blocks = PairBlocks(pairs, shapes, np.arange(1.0, 25.0))
+    for order in ([0, 2, 1, 3], [3, 2, 1, 0], [1, 0], [2], [1, 2, 3], [0, 2, 4]):
+        index = np.array(order)
+        expected = (1.0 + np.arange(24)).reshape(6, 2, 2)[order]
+        assert np.array_equal(blocks.take(index)[0], expected)
+        copy = PairBlocks.zeros(pairs, shapes, 1, np.float64)
+        copy.put(index, expected[None])
+        assert np.array_equal(copy.take(index)[0], expected)
+        assert np.count_nonzero(copy.entries) == expected.size

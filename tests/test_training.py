@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+import types
 from pathlib import Path
 from typing import Any
 
@@ -358,3 +359,24 @@ def test_who_we_are() -> None:
 def test_copies_of_one_run_are_refused(environment: dict[str, str]) -> None:
     with pytest.raises(UsageError, match="torchrun or srun"):
         find_launch(environment)
+
+
+def test_numbers_go_to_tensorboard_beside_the_run(case: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a writer in place of the package, which is optional."""
+    written: list[tuple[str, str]] = []
+
+    class Writer:
+        def __init__(self, folder: str) -> None:
+            self.folder = folder
+
+        def add_scalar(self, name: str, *_values: float) -> None:
+            written.append((self.folder, name))
+
+        def close(self) -> None:
+            written.append((self.folder, "closed"))
+
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", types.SimpleNamespace(SummaryWriter=Writer))
+    loop.train(load_config(case, ["train.epochs=1", "train.tensorboard=true"]), tmp_path / "run")
+    assert {folder for folder, _ in written} == {str(tmp_path / "run" / "tensorboard")}
+    assert written[-1][1] == "closed"
+    assert any("loss" in name for _, name in written)
