@@ -300,6 +300,8 @@ def test_norms_of_a_real_orb(shared_data, tmp_path):
     path.write_text(text.replace("Radius Cutoff(a.u.)         8", "Radius Cutoff(a.u.)         9"))
     with pytest.raises(DataError, match="the cutoff in the head is 9 Bohr"):
         read_orb(path)
+    path.write_text(text.replace("SUMMARY", "summing up"))
+    assert read_orb(path).ls == (0, 0, 1, 1, 2)  # the frame around the head is none of its data
 
 
 def test_pao_rows_ascend(shared_data, tmp_path):

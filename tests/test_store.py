@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import deeph
 from deeph.files.matrix_file import MatrixWriter, drop_pages, read_matrix, write_matrix
-from deeph.files.store import find_folders
+from deeph.files.store import find_folders, write_poscar
 from deeph.physics.blocks import PairBlocks
 from deeph.physics.hamiltonian import spin_free_overlap
 from deeph.physics.system import ELECTRONEGATIVE, SYMBOLS, System
@@ -327,3 +327,12 @@ def test_an_overlap_may_depend_on_spin_by_rounding_alone(rest, accepted, kind):
     else:
         with pytest.raises(DataError, match=r"parts of 1\.1e-08 that are not real"):
             spin_free_overlap(data.system, data.basis, S)
+
+
+@pytest.mark.parametrize("name", ["moire.vasp", "POSCAR", "POSCAR.moire", "POSCAR_relaxed"])
+def test_structure_files_of_vasp_by_their_names(tmp_path, name):
+    """Neither a suffix alone nor the beginning alone is needed; ASE does not know all of these names."""
+    system = System(np.diag([3.0, 4, 5]), np.array([[0.1, 0.2, 0.3]]), np.array([6]))
+    write_poscar(tmp_path / name, system)
+    found = deeph.read_structure(tmp_path / name)
+    assert np.allclose(found.positions, system.positions)

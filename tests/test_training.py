@@ -380,3 +380,18 @@ def test_numbers_go_to_tensorboard_beside_the_run(case: Path, tmp_path: Path, mo
     assert {folder for folder, _ in written} == {str(tmp_path / "run" / "tensorboard")}
     assert written[-1][1] == "closed"
     assert any("loss" in name for _, name in written)
+
+
+@pytest.mark.parametrize(
+    ("name", "gpus", "device"), [("auto", 0, "cpu"), ("cpu", 0, "cpu"), ("cpu", 2, "cpu"), ("auto", 2, "cuda:1"), ("cuda", 2, "cuda:1")]
+)
+def test_each_process_of_a_node_gets_its_own_gpu(monkeypatch: pytest.MonkeyPatch, name: str, gpus: int, device: str) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    assert str(loop.choose_device(name, Launch(rank=3, size=4, local=3))) == device
+
+
+def test_a_gpu_that_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(UsageError, match="torch sees no GPU"):
+        loop.choose_device("cuda", Launch())
