@@ -288,3 +288,13 @@ def test_figure():
     other = compute_bands(data, make_kpath(data.system, "GK", n_points=5))
     with pytest.raises(UsageError, match="not one figure"):
         plot_bands([first, other])
+
+
+@pytest.mark.parametrize("change", [lambda e: e[:, :-1], lambda e: e[0], lambda e: e[None]])
+def test_tables_whose_levels_do_not_fit_their_path_are_refused(tmp_path, change):
+    """One k-point too few, a spin channel lost, an axis too many."""
+    data = random_model(1)
+    bands = compute_bands(data, make_kpath(data.system, "GMKG", n_points=12))
+    replace(bands, energies=change(bands.energies)).save(tmp_path / "b.json")
+    with pytest.raises(DataError, match=r"energies \(.*\) for 12 k-points; expected"):
+        read_bands(tmp_path / "b.json")
