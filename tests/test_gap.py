@@ -126,6 +126,18 @@ def test_each_cone_at_one_k_has_its_velocity():
     assert len({c.band for c in found}) == 2
 
 
+def test_a_band_that_crosses_beside_a_cone_is_not_lost():
+    """A second sheet whose cone lies 50 meV higher crosses the Fermi level within the step of the path that ends at K."""
+    data = replace(two_layers(1.0), fermi_energy=0.0)
+    second = (data.H.pairs[:, 3] >= 2) & (data.S.entries[0] == 1)
+    data = replace(data, H=replace(data.H, entries=data.H.entries + np.where(second, 0.05, 0.0)))
+    found = find_crossings(data, compute_bands(data, make_kpath(data.system, "GMK", n_points=60)))
+    places = sorted(np.linalg.norm((c.k - np.array([1 / 3, 1 / 3, 0])) @ data.system.reciprocal) for c in found)
+    assert places[0] < 1e-6
+    assert any(0.005 < place < 0.02 for place in places)
+    assert [c.velocity for c in found] == pytest.approx([found[0].velocity] * len(found), rel=0.02)
+
+
 def two_layers(ratio):
     """Graphene twice, 10 Angstrom apart, the second layer with hoppings multiplied by a ratio."""
     one = graphene(2.7)

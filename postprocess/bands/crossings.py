@@ -50,14 +50,16 @@ def find_crossings(hamiltonian: Hamiltonian, bands: Bands) -> list[Crossing]:
     for spin, energies in enumerate(bands.levels - bands.fermi_energy):
         for points in bands.path.segments:
             k, e = bands.path.k[points.start : points.stop], energies[points.start : points.stop]
-            touching = _touching(e)
-            for n in touching:
+            sides = e.copy()
+            for n in _touching(e):
                 line = (k[n], k[n + 1]) if n + 1 < len(k) else (k[n - 1], k[n])
-                out += _cones(hamiltonian, solve, line, k[n], (spin, bands.first_band + int(np.flatnonzero(e[n] <= 0)[-1])))
-            for n, (a, b) in enumerate(pairwise(e)):
-                if not {n, n + 1} & set(touching):
-                    crossing = bands.first_band + np.flatnonzero(((a <= 0) != (b <= 0)) & np.isfinite(a * b))
-                    out += [_bisected(hamiltonian, solve, (k[n], k[n + 1]), bands.fermi_energy, (spin, int(band))) for band in crossing]
+                top = int(np.flatnonzero(e[n] <= 0)[-1])
+                out += _cones(hamiltonian, solve, line, k[n], (spin, bands.first_band + top))
+                cone = np.flatnonzero(np.abs(e[n] - e[n, top]) <= TOUCHING)
+                sides[n, cone] = np.where(np.arange(len(cone)) < len(cone) / 2, -TOUCHING, TOUCHING)  # noise moves no band across the level
+            for n, (a, b) in enumerate(pairwise(sides)):
+                crossing = bands.first_band + np.flatnonzero(((a <= 0) != (b <= 0)) & np.isfinite(a * b))
+                out += [_bisected(hamiltonian, solve, (k[n], k[n + 1]), bands.fermi_energy, (spin, int(band))) for band in crossing]
     distinct: dict[tuple[object, ...], Crossing] = {}
     for c in out:
         distinct.setdefault((c.spin, c.band, *np.round(c.k, 4).tolist(), round(c.velocity, -3)), c)
