@@ -12,7 +12,7 @@ from deeph.runtime.threads import blas_threads
 Array = npt.NDArray[Any]
 
 
-def solve_at_k(h: Array, s: Array, k: FloatArray, bands: tuple[int, int] | None = None) -> FloatArray:
+def solve_at_k(h: Array, s: Array, k: FloatArray) -> FloatArray:
     """Eigenvalues of H(k) C = S(k) C E by LAPACK.
 
     Parameters
@@ -21,12 +21,10 @@ def solve_at_k(h: Array, s: Array, k: FloatArray, bands: tuple[int, int] | None 
         Hermitian H(k) in eV and S(k).
     k : (3,) array
         The wave vector, fractional; for messages.
-    bands : (first, last), optional
-        Band indices counted from 0, both included; all by default.
 
     Returns
     -------
-    (n_bands,) array
+    (n_orbitals,) array
         eV, ascending.
 
     Raises
@@ -34,24 +32,24 @@ def solve_at_k(h: Array, s: Array, k: FloatArray, bands: tuple[int, int] | None 
     DataError
         If S(k) is not positive definite, or LAPACK does not converge.
     """
-    return np.asarray(_eigh(h, s, k, bands, vectors=False))
+    return np.asarray(_eigh(h, s, k, vectors=False))
 
 
-def solve_states_at_k(h: Array, s: Array, k: FloatArray, bands: tuple[int, int] | None = None) -> tuple[FloatArray, Array]:
+def solve_states_at_k(h: Array, s: Array, k: FloatArray) -> tuple[FloatArray, Array]:
     """Eigenvalues and states of H(k) C = S(k) C E by LAPACK; parameters and errors as for :func:`solve_at_k`.
 
     Returns
     -------
-    energies : (n_bands,) array
+    energies : (n_orbitals,) array
         eV, ascending.
-    vectors : (n_orbitals, n_bands) array
+    vectors : (n_orbitals, n_orbitals) array
         C in columns, C^dagger S C = 1.
     """
-    energies, conjugate = _eigh(h, s, k, bands, vectors=True)
+    energies, conjugate = _eigh(h, s, k, vectors=True)
     return energies, conjugate.conj()
 
 
-def _eigh(h: Array, s: Array, k: FloatArray, bands: tuple[int, int] | None, *, vectors: bool) -> Any:
+def _eigh(h: Array, s: Array, k: FloatArray, *, vectors: bool) -> Any:
     """Eigenvalues, and eigenvectors of the complex conjugate problem if asked for."""
     from scipy.linalg import LinAlgError, eigh
 
@@ -60,7 +58,7 @@ def _eigh(h: Array, s: Array, k: FloatArray, bands: tuple[int, int] | None, *, v
     try:
         # the transposes are the complex conjugates: the same eigenvalues, in the memory order that LAPACK wants
         with blas_threads(len(h)):
-            return eigh(h.T, s.T, lower=False, eigvals_only=not vectors, subset_by_index=bands, check_finite=False)
+            return eigh(h.T, s.T, lower=False, eigvals_only=not vectors, check_finite=False)
     except LinAlgError as error:
         smallest = float(np.linalg.eigvalsh(s)[0])
         at = f"k = ({', '.join(f'{x:.6g}' for x in k)})"
