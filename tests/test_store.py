@@ -69,6 +69,14 @@ def test_round_trip_is_exact(tmp_path, spin, predicted):
     assert (back.basis, back.fermi_energy, back.n_electrons, back.source) == (data.basis, -1.5, 6.0, {"code": "test"})
 
 
+def test_where_to_look_for_a_fermi_level_is_no_fermi_level(tmp_path):
+    data = replace(sample(), fermi_energy=None, fermi_guess=(-3.5, 0.25), predicted=True)
+    deeph.write_folder(tmp_path / "x", data)
+    again = deeph.read_folder(tmp_path / "x")
+    assert again.fermi_guess == (-3.5, 0.25)
+    assert again.fermi_energy is None
+
+
 def test_mixed_elements_are_grouped_and_the_order_is_kept(tmp_path):
     data = random_model(8)  # C N C
     order = deeph.write_folder(tmp_path / "a", data)
@@ -215,6 +223,8 @@ INFO = {
     "no shells of N": ('{"elements_orbital_map": {"C": [0, 1]}}', "N"),
     "other shells": ('{"elements_orbital_map": {"C": [0, 1, 1], "N": [0, 0]}}', "asks for"),
     "spin": ('{"elements_orbital_map": {"C": [0, 1], "N": [0, 0]}, "spin": "up"}', "spin"),
+    "guess": ('{"elements_orbital_map": {"C": [0, 1], "N": [0, 0]}, "fermi_guess_eV": [1.0]}', "a level and its spread"),
+    "negative spread": ('{"elements_orbital_map": {"C": [0, 1], "N": [0, 0]}, "fermi_guess_eV": [1, -1]}', "a level and its spread"),
     "fermi": ('{"elements_orbital_map": {"C": [0, 1], "N": [0, 0]}, "fermi_energy_eV": "low"}', "fermi_energy_eV"),
     "split": ('{"elements_orbital_map": {"C": [0, 1], "N": [0, 0]}, "split_hkb": true}', "split_hkb"),
 }

@@ -117,6 +117,7 @@ def _read_parts(folder: Path, matrix: str | None, *, positions: bool, extra: boo
         system, basis, matrices["S"], matrices.get("H"), matrices.get("r"),
         fermi_energy=_number(info, "fermi_energy_eV"), n_electrons=_number(info, "occupation"), source=info.get("source", {}),
         moments=_moments(info), extra={name: matrices[name] for name in EXTRA_FILES if name in matrices}, predicted=matrix == PREDICTED,
+        fermi_guess=_guess(info),
     )  # fmt: skip
 
 
@@ -149,6 +150,17 @@ def _moments(info: dict[str, Any]) -> FloatArray | None:
         return None if value is None else np.array(value, np.float64).reshape(-1, 3)
     except (TypeError, ValueError) as error:
         raise DataError(f"magnetic_moments_muB in info.json: expected three numbers for each atom: {error}") from error
+
+
+def _guess(info: dict[str, Any]) -> tuple[float, float] | None:
+    """Where the search for the Fermi level of a prediction begins, and how far it may have to go."""
+    match info.get("fermi_guess_eV"):
+        case None:
+            return None
+        case [int() | float() as level, int() | float() as spread] if not isinstance(level, bool) and spread >= 0:
+            return float(level), float(spread)
+        case value:
+            raise DataError(f"fermi_guess_eV in info.json is {value!r}; expected a level and its spread in eV, or null")
 
 
 def _number(info: dict[str, Any], key: str) -> float | None:
@@ -228,6 +240,8 @@ def write_info(folder: Path, data: Hamiltonian, atom_order: IntArray) -> None:
     }
     if data.n_electrons is not None:
         info["occupation"] = data.n_electrons
+    if data.fermi_guess is not None:
+        info["fermi_guess_eV"] = list(data.fermi_guess)
     if data.moments is not None:
         info["magnetic_moments_muB"] = data.moments.tolist()
     if (atom_order != np.arange(len(atom_order))).any():

@@ -49,6 +49,9 @@ class Hamiltonian:
         Further matrices on the same pattern, named in :data:`EXTRA`.
     predicted : bool
         Whether H is that of a model, not of a DFT run.
+    fermi_guess : (float, float) or None
+        Fermi level of the data a model was trained on and its spread, eV: where the search for that of a prediction begins. It is never
+        taken for the Fermi level.
     """
 
     system: System
@@ -62,6 +65,7 @@ class Hamiltonian:
     moments: FloatArray | None = None
     extra: Mapping[str, PairBlocks] = field(default_factory=dict)
     predicted: bool = False
+    fermi_guess: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         if self.fermi_energy is not None and not np.isfinite(self.fermi_energy):
