@@ -99,6 +99,10 @@ class HamiltonianModel(nn.Module):
         self.offsite_head = OffsiteHead(self.angular, self.l_max, self.bond_sizes, config.rank)
         self.onsite_head = OnsiteHead(self.angular, atom, config.rank)
 
+    def __repr__(self) -> str:
+        n, reach = sum(p.numel() for p in self.parameters()), max(self.cutoffs.values())
+        return f"HamiltonianModel for {repr(self.basis).removeprefix('Basis ')}, {n} parameters, cutoffs up to {reach:.2f} Angstrom"
+
     def predict(self, x: Any, overlap: Any = None, basis: Any = None, device: str | None = None) -> Hamiltonian:
         """H of a structure.
 

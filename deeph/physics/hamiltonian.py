@@ -98,6 +98,12 @@ class Hamiltonian:
             if blocks.n_components != components:
                 raise DataError(f"{name} holds {blocks.n_components} matrices; spin '{self.basis.spin}' asks for {components}")
 
+    def __repr__(self) -> str:
+        matrices = [name for name, blocks in (("S", self.S), ("H", self.H), ("r", self.r), *self.extra.items()) if blocks is not None]
+        predicted = ", predicted" if self.predicted and self.H is not None else ""
+        n = int(self.basis.n_orbitals(self.system.numbers).sum())
+        return f"Hamiltonian {self.system.formula}, {n} orbitals, spin {self.basis.spin}, {' + '.join(matrices)}{predicted}"
+
     @property
     def hamiltonian(self) -> PairBlocks:
         """H, or a clear error for an overlap-only structure."""

@@ -52,13 +52,11 @@ def _sample(field: Field, system: System) -> FloatArray:
     """The values of a field as it was given."""
     try:
         given = np.asarray(field(system.positions.copy()) if callable(field) else field)
-        if np.iscomplexobj(given):
-            raise TypeError("complex numbers")
-        values = given.astype(float)
+        values = given.real.astype(float)
     except (TypeError, ValueError) as error:
         raise UsageError(f"the potential or field is no array of real numbers (eV): {error}") from error
-    if not np.isfinite(values).all():
-        raise UsageError("the potential or field holds NaN or infinite numbers")
+    if np.iscomplexobj(given) or not np.isfinite(values).all():
+        raise UsageError("the potential or field holds complex, NaN or infinite numbers")
     if callable(field) and values.shape[:1] != (system.n_atoms,):
         raise UsageError(f"the function gives {values.shape} for positions {system.positions.shape}: expected a value for each position")
     return values

@@ -62,6 +62,13 @@ class Bands:
     counted: bool = True
     solver: str = ""
 
+    def __repr__(self) -> str:
+        fermi = "E_F not known" if self.fermi_energy is None else f"E_F {self.fermi_energy:.3f} eV"
+        where = "-".join(self.path.labels) or "list"
+        gap = "" if self.gap is None else ", metal" if self.gap.is_metal else f", gap {self.gap.width:.3f} eV"
+        name = f"{self.title}, " if self.title else ""
+        return f"Bands {name}{where}, {len(self.path.k)} k-point{'s' * (len(self.path.k) > 1)}, {self.n_bands} bands, {fermi}{gap}"
+
     @property
     def n_bands(self) -> int:
         """Number of bands per spin channel."""
@@ -83,15 +90,22 @@ class Bands:
         return find_gap(self.levels, self.path.k, self.fermi_energy, self.first_band)
 
     def save(self, path: str | Path) -> None:
-        """Write a table: ``.csv``, ``.json`` or ``.h5``; see :mod:`postprocess.output.tables`."""
+        """Write a figure (``.pdf``, ``.png``, ``.svg``) or a table (``.csv``, ``.h5``, ..., see :mod:`postprocess.output.tables`)."""
+        from postprocess.output.plot import SUFFIXES, save_figure
         from postprocess.output.tables import write_bands
 
-        write_bands(Path(path), self)
+        if Path(path).suffix in SUFFIXES:
+            save_figure(self.plot(), Path(path))
+        else:
+            write_bands(Path(path), self)
 
     def plot(self, **options: Any) -> "Axes":
-        """Draw the bands; options of :func:`postprocess.output.plot.plot_bands`."""
+        """Draw the bands, fat ones if their weights are known; options of the functions in :mod:`postprocess.output`."""
         from postprocess.output.plot import plot_bands
+        from postprocess.output.plot_fat import plot_fat_bands
 
+        if self.weights or "dos" in options:
+            return plot_fat_bands(self, **options)[0]
         return plot_bands([self], **options)
 
 
