@@ -108,7 +108,7 @@ def predict(
     model: "HamiltonianModel", x: Source, overlap: Source | None = None, basis: BasisFiles | None = None, device: str | None = None
 ) -> Hamiltonian:
     """What :meth:`deeph.nn.model.HamiltonianModel.predict` does."""
-    from deeph import inference
+    from deeph.inference import predict as predict_blocks
 
     if device is not None:
         import torch
@@ -116,7 +116,7 @@ def predict(
         if str(device).startswith("cuda") and not torch.cuda.is_available():
             raise UsageError(f"device {device!r}, but torch sees no GPU")
         model.to(device)
-    return inference.predict(model, _with_overlap(model, x, overlap, basis))
+    return predict_blocks(model, _with_overlap(model, x, overlap, basis))
 
 
 def _with_overlap(model: "HamiltonianModel", x: Source, given: Source | None, basis: BasisFiles | None) -> Hamiltonian:

@@ -67,7 +67,7 @@ def test_examples_say_what_they_need(script, tmp_path):
     missing = subprocess.run([sys.executable, script, *arguments], capture_output=True, text=True, cwd=tmp_path, check=False)
     assert (usage.returncode, missing.returncode) == (1, 1)
     assert missing.stderr.count("\n") == 1
-    assert "is not a structure folder" in missing.stderr
+    assert "expected a structure folder" in missing.stderr
 
 
 @pytest.fixture(scope="module")

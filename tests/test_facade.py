@@ -277,6 +277,8 @@ def test_figures_and_tables_by_their_suffix(mini_graphene, tmp_path):
             assert (tmp_path / f"x.{suffix}").stat().st_size > 100
         with pytest.raises(DeephError, match="expected"):
             result.save(tmp_path / "x.docx")
+        with pytest.raises(DeephError, match="do not go into a table"):
+            result.save(tmp_path / "x.csv", window=(-1, 1))
     svg = [(result.save(tmp_path / "y.svg"), (tmp_path / "y.svg").read_text(encoding="utf-8"))[1] for result in (bands, fat)]
     assert "C p" in svg[1]
     assert "C p" not in svg[0]

@@ -84,13 +84,15 @@ class DOS:
         low, high = self.energies[[0, -1]]
         return f"DOS {name}{len(self.energies)} energies from {low:.3f} to {high:.3f} eV, {fermi}, {self.method}"
 
-    def save(self, path: str | Path) -> None:
-        """Write a figure (``.pdf``, ``.png``, ``.svg``) or a table (``.csv``, ..., see :mod:`postprocess.output.dos_tables`)."""
+    def save(self, path: str | Path, **options: Any) -> None:
+        """Write a figure (``.pdf``, ``.png``, ``.svg``; options as of :meth:`plot`) or a table (:mod:`postprocess.output.dos_tables`)."""
         from postprocess.output.dos_tables import write_dos
         from postprocess.output.plot import SUFFIXES, save_figure
 
         if Path(path).suffix in SUFFIXES:
-            save_figure(self.plot(), Path(path))
+            save_figure(self.plot(**options), Path(path))
+        elif options:
+            raise UsageError(f"{path}: options of a figure do not go into a table; expected {', '.join(SUFFIXES)}")
         else:
             write_dos(Path(path), self)
 
