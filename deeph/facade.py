@@ -60,8 +60,8 @@ def read(x: Source) -> Hamiltonian | System:
     """
     if isinstance(x, Hamiltonian):
         return x
-    if isinstance(x, str | Path) and Path(x).is_dir():
-        return _read_run(Path(x))
+    if isinstance(x, str | Path) and Path(x).expanduser().is_dir():
+        return _read_run(Path(x).expanduser())
     return _structure(x).system
 
 
@@ -97,9 +97,9 @@ def overlap(x: Source, basis: BasisFiles, *, spin: Spin = "none", cutoff: float 
 
     structure = _structure(x)
     if isinstance(basis, Mapping):
-        files: tuple[str, ...] | dict[str, str] = {element: str(file) for element, file in basis.items()}
+        files: tuple[str, ...] | dict[str, str] = {element: str(Path(file).expanduser()) for element, file in basis.items()}
     else:
-        files = (str(basis),) if isinstance(basis, str | Path) else tuple(str(file) for file in basis)
+        files = tuple(str(Path(file).expanduser()) for file in ([basis] if isinstance(basis, str | Path) else basis))
     with telling(f"still at the overlap of {structure.system}"):
         return compute_overlap(structure, files, spin=spin, cutoff=cutoff, n_threads=threads)
 
@@ -157,31 +157,26 @@ def _same_atoms(system: System, other: System) -> IntArray:
 
 def bands(
     h: Hamiltonian,
-    path: "str | Path | KPath | None",
+    path: "str | Path | KPath | Any",
     n_bands: int | None,
     around: float | str,
     *,
     fermi: float | str | None,
     points: int | None,
-    projections: Sequence[str],
-    jobs: int,
+    projections: str | Sequence[str],
 ) -> "Bands":
     """What :meth:`deeph.Hamiltonian.bands` does."""
     from postprocess.bands.bands import compute_bands
     from postprocess.eigen.selection import DENSE_LARGEST
     from postprocess.eigen.solver import Eigensolver
-    from postprocess.lattice.kpath import KPath, make_kpath, read_kpath
     from postprocess.states.fermi import UNKNOWN, find_fermi_level
-    from postprocess.states.kjobs import Jobs
     from postprocess.states.projectors import make_projectors
 
     h.hamiltonian  # noqa: B018 - an overlap alone is an error
     if around != "fermi" and (isinstance(around, str) or not np.isfinite(around)):
         raise UsageError(f"around={around!r}: expected 'fermi' or an energy in eV")
-    if isinstance(path, str | Path) and Path(path).is_file():
-        path = read_kpath(path, h)
-    path = path if isinstance(path, KPath) else make_kpath(h, path if path is None else str(path), n_points=points)
-    options: dict[str, Any] = {"projectors": make_projectors(h, projections), "jobs": Jobs(jobs), "title": h.system.formula}
+    path, fermi = _path(h, path, points), _fermi(fermi)
+    options: dict[str, Any] = {"projectors": make_projectors(h, _kinds(projections)), "title": h.system.formula}
     if n_bands is None:
         if h.n_orbitals > DENSE_LARGEST:
             raise UsageError(f"{h.n_orbitals} orbitals are too many for all bands; ask for some: h.bands(path, n_bands=30)")
@@ -197,9 +192,8 @@ def dos(
     *,
     width: float | None,
     mesh: tuple[int, int, int] | None,
-    projections: Sequence[str],
+    projections: str | Sequence[str],
     fermi: float | str | None,
-    jobs: int,
 ) -> "DOS":
     """What :meth:`deeph.Hamiltonian.dos` does."""
     from dataclasses import replace
@@ -209,16 +203,18 @@ def dos(
     from postprocess.density.kpm_work import KPMSettings
     from postprocess.eigen.band_symmetries import make_mesh
     from postprocess.eigen.selection import DENSE_LIMIT
-    from postprocess.states.kjobs import Jobs
+    from postprocess.lattice.mesh import DENSITY, IDENTITY, mesh_divisions, reduced_mesh
+    from postprocess.states.integrate import conjugate_at_minus_k
     from postprocess.states.orbital_groups import make_projections, usable_symmetry
 
     h.hamiltonian  # noqa: B018 - an overlap alone is an error
-    groups = make_projections(h, projections)
+    groups, fermi = make_projections(h, _kinds(projections)), _fermi(fermi)
     known = fermi is not None or h.fermi_energy is not None or h.n_electrons is not None
     ends = window if window is not None else (-10.0, 10.0) if known else (None, None)
-    options: dict[str, Any] = {"window": Window(*ends), "projections": groups, "fermi": fermi, "jobs": Jobs(jobs)}
+    options: dict[str, Any] = {"window": Window(*ends), "projections": groups, "fermi": fermi}
     if h.n_orbitals > DENSE_LIMIT:
-        points = make_mesh(h, mesh, symmetry="reversal") if mesh else make_mesh(h, (1, 1, 1))
+        operations = np.stack([IDENTITY, -IDENTITY] if conjugate_at_minus_k(h) else [IDENTITY])  # to try others costs too much
+        points = reduced_mesh(mesh or mesh_divisions(h, DENSITY), (0.0, 0.0, 0.0), operations)
         found = compute_kpm_dos(h, points, KPMSettings() if width is None else KPMSettings(width), **options)
     else:
         points = make_mesh(h, mesh, symmetry=usable_symmetry(h, groups))
@@ -226,6 +222,37 @@ def dos(
             options |= {"method": "gaussian", "width": width}
         found = compute_dos(h, points, **options)
     return replace(found, title=h.system.formula)
+
+
+def _path(h: Hamiltonian, path: Any, points: int | None) -> "KPath":
+    """A path from whatever says it."""
+    from postprocess.lattice.kpath import KPath, make_kpath, read_kpath
+
+    if isinstance(path, KPath):
+        return path
+    if isinstance(path, str | Path) and Path(path).expanduser().is_file():
+        return read_kpath(Path(path).expanduser(), h)
+    if hasattr(path, "special_points") and hasattr(path, "kpts"):  # of ASE, whose names may mean other points
+        from ase.dft.kpoints import parse_path_string
+
+        lines = parse_path_string(path.path)
+        words = [[f"{name}={','.join(f'{x:.12f}' for x in path.special_points[name])}" for name in line] for line in lines]
+        return make_kpath(h, " | ".join(" ".join(line) for line in words), n_points=points or len(path.kpts))
+    if path is not None and not isinstance(path, str | Path):
+        raise UsageError(f"path {type(path).__name__}: expected labels such as 'GMKG', or a file; levels at a list of k: h.eigenvalues(k)")
+    return make_kpath(h, path if path is None else str(path), n_points=points)
+
+
+def _kinds(projections: str | Sequence[str]) -> list[str]:
+    """Kinds of projections as a list, also from ``"element,shell"``."""
+    return [kind.strip() for kind in projections.split(",")] if isinstance(projections, str) else list(projections)
+
+
+def _fermi(fermi: float | str | None) -> float | str | None:
+    """A Fermi level as it may be given."""
+    if fermi in (None, "count") or (not isinstance(fermi, str) and np.isfinite(fermi)):
+        return fermi
+    raise UsageError(f"fermi={fermi!r}: expected an energy in eV, or 'count'")
 
 
 def eigenvalues(h: Hamiltonian, k: Any) -> FloatArray:
@@ -282,7 +309,7 @@ def _structure(x: Source) -> "Structure":
     from preprocess.structure_files import Structure, read_structure_file
 
     if isinstance(x, str | Path):
-        path = Path(x)
+        path = Path(x).expanduser()
         if path.is_dir():
             data = _read_run(path)
             return Structure(data.system, n_electrons=data.n_electrons)

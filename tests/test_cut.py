@@ -121,7 +121,6 @@ def test_everything_is_cut_alike(tmp_path):
     ribbon = h.cut("b", 4)
     assert ribbon.n_electrons == 8
     assert ribbon.fermi_energy is None
-    assert ribbon.fermi_guess == (0.2, 0.1)
     assert ribbon.H.hermiticity_error() < 1e-12
     assert np.allclose(ribbon.eigenvalues([0.3, 0, 0]), graphene().cut("b", 4).eigenvalues([0.3, 0, 0]), atol=1e-10)
 

@@ -248,6 +248,23 @@ def test_eigenvalues_at_any_k(mini_graphene):
             mini_graphene.eigenvalues(wrong)
 
 
+def test_paths_of_ase_and_what_is_no_path(mini_graphene):
+    atoms = mini_graphene.system.to_ase()
+    theirs = atoms.cell.bandpath("GMK,KG", npoints=30, pbc=(True, True, False))
+    bands = mini_graphene.bands(theirs)
+    assert bands.path.labels == ("G", "M", "K", "G")
+    assert len(bands.path.k) == 30
+    assert np.allclose(bands.path.k[bands.path.bounds[2] - 1], theirs.special_points["K"])
+    for call in (
+        lambda: mini_graphene.bands([[0, 0, 0]]),
+        lambda: mini_graphene.bands(fermi="vbm"),
+        lambda: mini_graphene.dos(fermi=np.nan),
+    ):
+        with pytest.raises(DeephError, match="expected"):
+            call()
+    assert set(mini_graphene.bands("GM", points=3, projections="element, shell").weights) == {"C", "C s", "C p"}
+
+
 def test_large_cells_are_told_what_to_do(mini_graphene, monkeypatch):
     monkeypatch.setattr("postprocess.eigen.selection.DENSE_LARGEST", 7)
     with pytest.raises(DeephError, match=r"n_bands=30"):

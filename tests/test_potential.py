@@ -42,7 +42,8 @@ def test_a_sublattice_potential_opens_twice_itself():
     assert np.allclose(gapped.eigenvalues("K"), [-0.1, 0.1], rtol=0, atol=1e-12)
     assert np.allclose(gapped.eigenvalues(K), np.hypot(h.eigenvalues(K), 0.1) * [-1, 1], rtol=0, atol=1e-12)
     assert gapped.fermi_energy is None
-    assert gapped.fermi_guess == (0.0, 0.1)
+    predicted = replace(h, fermi_energy=None, fermi_guess=(0.5, 0.01))
+    assert predicted.with_potential([0.3, 0.1]).fermi_guess == pytest.approx((0.7, 0.11))
     assert np.allclose(h.eigenvalues("K"), 0, atol=1e-12)  # which was not changed
 
 

@@ -256,7 +256,7 @@ class Hamiltonian:
             H=None if self.H is None else part(self.H),
             r=r,
             fermi_energy=None,
-            fermi_guess=self._fermi_near_by(0.0, 0.1),
+            fermi_guess=None,
             n_electrons=None if self.n_electrons is None else self.n_electrons * int(width),
             moments=None if self.moments is None else self.moments[piece.atoms],
             extra={name: part(blocks) for name, blocks in self.extra.items() if name != "density_matrix"},
@@ -264,20 +264,19 @@ class Hamiltonian:
 
     def bands(
         self,
-        path: "str | Path | KPath | None" = None,
+        path: "str | Path | KPath | Any" = None,
         n_bands: int | None = None,
         around: float | str = "fermi",
         *,
         fermi: float | str | None = None,
         points: int | None = None,
-        projections: Sequence[str] = (),
-        jobs: int = 1,
+        projections: str | Sequence[str] = (),
     ) -> "Bands":
         """Band structure along a path; of a molecule its levels.
 
         Parameters
         ----------
-        path : str, path or KPath, optional
+        path : str, path, KPath or ase.dft.kpoints.BandPath, optional
             Labels such as ``"GMKG"``, also with coordinates (``"G M=1/2,0,0"``), or a file that holds a path; by default the usual one of
             the lattice.
         n_bands : int, optional
@@ -288,10 +287,8 @@ class Hamiltonian:
             Fermi level in eV, or "count" to fill levels with the electrons; by default the one that is known, else counted.
         points : int, optional
             k-points of the whole path.
-        projections : sequence of str
+        projections : str or sequence of str
             What the states are made of, for fat bands: some of "element", "shell", "atom", "layer", "spin".
-        jobs : int
-            Processes that share the k-points.
 
         Returns
         -------
@@ -307,7 +304,7 @@ class Hamiltonian:
         """
         from deeph.facade import bands
 
-        return bands(self, path, n_bands, around, fermi=fermi, points=points, projections=projections, jobs=jobs)
+        return bands(self, path, n_bands, around, fermi=fermi, points=points, projections=projections)
 
     def dos(
         self,
@@ -315,9 +312,8 @@ class Hamiltonian:
         *,
         width: float | None = None,
         mesh: tuple[int, int, int] | None = None,
-        projections: Sequence[str] = (),
+        projections: str | Sequence[str] = (),
         fermi: float | str | None = None,
-        jobs: int = 1,
     ) -> "DOS":
         """Density of states: by tetrahedra (triangles, intervals), of large cells by the kernel polynomial method.
 
@@ -329,9 +325,9 @@ class Hamiltonian:
             Standard deviation in eV of Gaussians instead of tetrahedra; in large cells that of the kernel (0.1).
         mesh : (n1, n2, n3), optional
             k-points; by default 10 per 1/Angstrom, and the special points among them.
-        projections : sequence of str
+        projections : str or sequence of str
             Some of "element", "shell", "atom", "layer", "spin".
-        fermi, jobs
+        fermi
             As in :meth:`bands`.
 
         Returns
@@ -341,7 +337,7 @@ class Hamiltonian:
         """
         from deeph.facade import dos
 
-        return dos(self, window, width=width, mesh=mesh, projections=projections, fermi=fermi, jobs=jobs)
+        return dos(self, window, width=width, mesh=mesh, projections=projections, fermi=fermi)
 
     def eigenvalues(self, k: Any) -> FloatArray:
         """All levels at any k, by dense matrices.
@@ -388,9 +384,8 @@ class Hamiltonian:
         return replace(self, source=source, moments=None, extra=extra)
 
     def _fermi_near_by(self, shift: float, spread: float) -> tuple[float, float] | None:
-        """Where the search for the Fermi level begins after H was changed."""
-        level, before = (self.fermi_energy, 0.0) if self.fermi_energy is not None else self.fermi_guess or (None, 0.0)
-        return None if level is None else (level + shift, before + spread)
+        """Where the search for the Fermi level of a prediction begins after H was changed."""
+        return None if self.fermi_guess is None else (self.fermi_guess[0] + shift, self.fermi_guess[1] + spread)
 
 
 def _complex(blocks: PairBlocks) -> PairBlocks:
