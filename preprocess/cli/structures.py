@@ -148,7 +148,7 @@ def _add_others(commands: Any) -> None:
     c.add_argument("--inputs", type=Path, metavar="TOML", required=True, help="settings of the DFT runs, see 'settings'")
 
     c = _add(commands, "settings", "print settings of the DFT runs, to be edited")
-    c.add_argument("code", choices=("openmx", "abacus", "siesta"))
+    c.add_argument("code", metavar="CODE", choices=("openmx", "abacus", "siesta"), help="openmx, abacus or siesta")
 
 
 def _add_source(command: argparse.ArgumentParser) -> None:
