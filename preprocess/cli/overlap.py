@@ -72,8 +72,9 @@ def _overlap(args: argparse.Namespace) -> int:
     asked: dict[Operator, bool] = {"overlap": True, "kinetic": args.kinetic, "position": args.positions, "gradient": args.gradient}
     wanted = Matrices(tuple(name for name, yes in asked.items() if yes), args.spin, args.cutoff)
     work = OverlapJob(tuple(args.basis), wanted, args.threads, args.overwrite)
-    jobs = find_overlaps(args.structure, args.out)
-    return _one(work, jobs[0]) if jobs[0].out == args.out else run_jobs(lambda: jobs, work, args.jobs, quiet=args.quiet)
+    if args.structure.is_file() and len(jobs := find_overlaps(args.structure, args.out)) == 1:
+        return _one(work, jobs[0])
+    return run_jobs(lambda: find_overlaps(args.structure, args.out), work, args.jobs, quiet=args.quiet)
 
 
 def _one(work: "OverlapJob", job: "Job") -> int:
