@@ -7,12 +7,13 @@ import sys
 from pathlib import Path
 
 from deeph import read_folder
+from deeph.files.figures import save_figure
 from deeph.runtime.errors import DeephError
 from postprocess.bands.bands import compute_bands
 from postprocess.compare.bands import compare_bands
 from postprocess.compare.like import compute_bands_like
 from postprocess.lattice.kpath import make_kpath
-from postprocess.output.plot import plot_bands, save_figure
+from postprocess.output.plot import plot_bands
 
 
 def main(dft_folder: str, predicted_folder: str, figure: str) -> None:

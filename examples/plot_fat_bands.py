@@ -7,12 +7,12 @@ import sys
 from pathlib import Path
 
 from deeph import read_folder
+from deeph.files.figures import save_figure
 from deeph.runtime.errors import DeephError
 from postprocess.bands.bands import compute_bands
 from postprocess.density.dos import Window, compute_dos
 from postprocess.eigen.band_symmetries import make_mesh
 from postprocess.lattice.kpath import make_kpath
-from postprocess.output.plot import save_figure
 from postprocess.output.plot_fat import plot_fat_bands
 from postprocess.states.orbital_groups import make_projections
 from postprocess.states.projectors import make_projectors

@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 
 from deeph import read_folder
+from deeph.files.figures import save_figure
 from deeph.runtime.errors import DeephError
 from deeph.runtime.processes import find_group
 from postprocess.bands.bands import compute_bands
 from postprocess.bands.widths import bandwidths
 from postprocess.eigen.solver import Eigensolver
 from postprocess.lattice.kpath import make_kpath
-from postprocess.output.plot import save_figure
 from postprocess.output.plot_fat import plot_fat_bands
 from postprocess.states.fermi import find_fermi_level
 from postprocess.states.kjobs import Jobs

@@ -28,7 +28,7 @@ SIZES = (2.0, 100.0)
 TEXT = 8.0
 """Points, all text."""
 BLUE, ORANGE, LIGHT_BLUE, BLACK = "#0072B2", "#D55E00", "#56B4E9", "#000000"
-COLOURS = (BLUE, ORANGE, LIGHT_BLUE, BLACK)
+COLOURS = (BLUE, ORANGE, BLACK, LIGHT_BLUE)
 """All that may be in one figure beside greys. Of the colours of Okabe and Ito (jfly.uni-koeln.de/color) the four whose smallest distance is
 largest, also for the three kinds of colour blindness; on white paper all are dark enough for lines."""
 GREY, LIGHT_GREY = "0.6", "0.85"
@@ -40,6 +40,8 @@ STYLE: dict[str, Any] = {
     **dict.fromkeys(("axes.titlesize", "axes.labelsize", "xtick.labelsize", "ytick.labelsize", "legend.fontsize"), TEXT),
     "legend.title_fontsize": TEXT,
     "figure.titlesize": TEXT,
+    "figure.labelsize": TEXT,
+    "axes.titlepad": 3,
     "axes.linewidth": 0.6,
     "xtick.major.width": 0.6,
     "ytick.major.width": 0.6,
@@ -52,14 +54,19 @@ STYLE: dict[str, Any] = {
     "lines.linewidth": LINE,
     "lines.markersize": 3,
     "legend.frameon": False,
-    "legend.handlelength": 1.5,
-    "legend.columnspacing": 1.2,
+    "legend.handlelength": 1.2,
+    "legend.handletextpad": 0.5,
+    "legend.columnspacing": 1.0,
     "figure.constrained_layout.h_pad": 0.03,
     "figure.constrained_layout.w_pad": 0.03,
     "savefig.dpi": 300,
     "svg.fonttype": "none",
     "pdf.fonttype": 42,
 }
+MOST_COLUMNS = 6
+"""Of a legend."""
+TALLEST = 0.4
+"""Part of a figure's height that a legend may take before the figure grows."""
 ROOM = 0.97
 """Part of the axes' width that a legend may take; tick labels still move a little when it is placed."""
 
@@ -134,7 +141,7 @@ def legend_above(ax: "Axes", title: str | None = None) -> None:
     """
     handles, labels = ax.get_legend_handles_labels()
     figure_of(ax).draw_without_rendering()
-    room, columns, width = 0.0, max(4, 1 + len(labels) // 4), max((len(label) for label in labels), default=0)
+    room, columns, width = 0.0, 1 + min(len(labels), MOST_COLUMNS), max((len(label) for label in labels), default=0)
     while room < 1 and (columns > 1 or width > 8):
         if columns > 1:
             columns -= 1
@@ -146,6 +153,10 @@ def legend_above(ax: "Axes", title: str | None = None) -> None:
         legend.set_in_layout(False)  # it must not shrink the axes before it fits them
         room = ROOM * float(ax.get_window_extent().width / legend.get_window_extent().width)
     legend.set_in_layout(True)
+    figure = figure_of(ax)
+    tall = legend.get_window_extent().height / figure.dpi - TALLEST * figure.get_figheight()
+    if tall > 0:  # names of many lines leave no room for the data
+        figure.set_figheight(figure.get_figheight() + tall)
 
 
 def save_figure(ax: "Axes", path: Path, style: str | Path | None = None) -> None:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from deeph.physics.hamiltonian import Hamiltonian
-from deeph.physics.system import FloatArray
-from postprocess.bands.connect import compute_connected
+from deeph.physics.system import FloatArray, IntArray
+from postprocess.bands.connect import compute_connected, is_followed
 from postprocess.bands.gap import Gap, find_gap
 from postprocess.eigen.hermitian import hermitian
 from postprocess.eigen.solver import Eigensolver, SolverFactory
@@ -49,6 +49,9 @@ class Bands:
         Whether the levels below the first band were counted; else the bands are numbered from the lowest one found at each k.
     solver : str
         How the levels were found: solver, number of orbitals, largest residual, whether they are complete.
+    order : (n_spin, n_k, n_bands) int array or None
+        Band by band through the crossings: ``energies[spin, k, order[spin, k, n]]`` continues band n of the k-point before. None where
+        this was not asked for, or ``energies`` are connected themselves; not used if it is of another shape, since some bands were left out.
     """
 
     energies: FloatArray
@@ -61,6 +64,7 @@ class Bands:
     signed: tuple[str, ...] = ()
     counted: bool = True
     solver: str = ""
+    order: IntArray | None = None
 
     @property
     def n_bands(self) -> int:
@@ -74,6 +78,15 @@ class Bands:
         outside = np.where(known.cumsum(axis=2) > 0, np.inf, -np.inf)  # above or below the window
         out = np.sort(np.where(known, self.energies, outside), axis=2)
         return np.where(np.isfinite(out), out, np.nan)
+
+    @property
+    def connected(self) -> "Bands":
+        """The same levels and weights, column by column one band through its crossings, as far as these were followed."""
+        order = self.order
+        if order is None or order.shape != self.energies.shape:
+            return self
+        weights = {label: np.take_along_axis(weight, order, -1) for label, weight in self.weights.items()}
+        return replace(self, energies=np.take_along_axis(self.energies, order, -1), weights=weights, order=None)
 
     @property
     def gap(self) -> Gap | None:
@@ -94,6 +107,12 @@ class Bands:
 
         return plot_bands([self], **options)
 
+    def plot_fat(self, **options: Any) -> "list[Axes]":
+        """Draw the weights as dots; options of :func:`postprocess.output.plot_fat.plot_fat_bands`, such as ``dos=``."""
+        from postprocess.output.plot_fat import plot_fat_bands
+
+        return plot_fat_bands(self, **options)
+
 
 def compute_bands(
     hamiltonian: Hamiltonian,
@@ -104,7 +123,7 @@ def compute_bands(
     projectors: Sequence[Projector] = (),
     jobs: Jobs | None = None,
     title: str = "",
-    connect: bool = False,
+    connect: bool | None = None,
 ) -> Bands:
     """Band structure along a path.
 
@@ -125,8 +144,9 @@ def compute_bands(
         Processes that share the k-points, see :class:`postprocess.states.kjobs.Jobs`.
     title : str
         Name for legends and tables.
-    connect : bool
-        Follow each band through its crossings instead of numbering the levels of each k, see :mod:`postprocess.bands.connect`.
+    connect : bool, optional
+        True: follow each band through its crossings instead of numbering the levels of each k, see :mod:`postprocess.bands.connect`.
+        By default energies ascend, and small cells bring :attr:`Bands.order`, by which figures join them; False: without it.
 
     Raises
     ------
@@ -135,11 +155,18 @@ def compute_bands(
     """
     hamiltonian = hermitian(hamiltonian)
     options: dict[str, Any] = {"solver": solver, "projectors": projectors, "jobs": jobs}
-    spectrum = compute_connected(hamiltonian, path, **options)[0] if connect else compute_spectrum(hamiltonian, path.k, **options)
+    order = None
+    if connect or (connect is None and is_followed(hamiltonian, path, solver)):
+        spectrum, order = compute_connected(hamiltonian, path, **options)
+    else:
+        spectrum = compute_spectrum(hamiltonian, path.k, **options)
     solver = solver or Eigensolver()
     level = fermi if isinstance(fermi, FermiLevel) else find_fermi_level(hamiltonian, fermi, options=getattr(solver, "options", None))
     energy, origin = (None, "not known") if level is None else (level.energy, level.origin)
     found = Bands(spectrum.energies, path, energy, origin, title, spectrum.first_band, spectrum.weights, spectrum.signed, spectrum.counted)
+    if order is not None and not connect:
+        place = np.argsort(order, axis=-1)  # of each level among the bands
+        found = replace(replace(found, order=place).connected, order=order)
     return replace(found, solver=f"{describe_solver(solver, hamiltonian.n_orbitals)}, {spectrum.describe()}")
 
 

@@ -60,6 +60,8 @@ class DOS:
         Number of states below the Fermi level, and states per eV there.
     errors : (n_spin, n_projections, m) array or None
         Standard errors of ``counts`` where random vectors were used.
+    density_errors : (n_spin, n_projections, m) array or None
+        Those of ``density``.
     title : str
         Name for legends and tables.
     """
@@ -77,6 +79,7 @@ class DOS:
     at_fermi: FloatArray | None = None
     errors: FloatArray | None = None
     title: str = ""
+    density_errors: FloatArray | None = None
 
     def save(self, path: str | Path) -> None:
         """Write a table: ``.csv``, ``.json`` or ``.h5``; see :mod:`postprocess.output.dos_tables`."""
