@@ -51,7 +51,7 @@ class Bands:
         How the levels were found: solver, number of orbitals, largest residual, whether they are complete.
     order : (n_spin, n_k, n_bands) int array or None
         Band by band through the crossings: ``energies[spin, k, order[spin, k, n]]`` continues band n of the k-point before. None where
-        this was not asked for, or ``energies`` are connected themselves; not used if it is of another shape, since some bands were left out.
+        this was not asked for, or ``energies`` are connected themselves; not used if it has another shape, for bands were left out.
     """
 
     energies: FloatArray

@@ -169,7 +169,8 @@ def draw_dos(
     energies, visible = dos.energies - zero, _within(dos, zero, window)
     curves = {name: dos.density[:, dos.names.index(name)] for name in (whole, *colours)}
     errors = None if dos.density_errors is None else dos.density_errors[:, dos.names.index(whole)]
-    top = 1.05 * max(float(np.abs(curve[:, visible]).max(initial=0.0)) for curve in curves.values()) or 1.0
+    highest = [*curves.values()] if errors is None else [*curves.values(), curves[whole] + np.nan_to_num(errors)]
+    top = 1.05 * max(float(np.abs(curve[:, visible]).max(initial=0.0)) for curve in highest) or 1.0
     for spin in range(len(dos.density)):
         side = -1 if spin else 1
         drawn = {name: side * curve[spin] for name, curve in curves.items()}
@@ -179,7 +180,7 @@ def draw_dos(
         if errors is not None and np.isfinite(errors).all():
             label = None if spin else "± standard error"
             low, high = side * (curves[whole][spin] - errors[spin]), side * (curves[whole][spin] + errors[spin])
-            fill(energies, low, high, facecolor=GREY, lw=0, zorder=0.5, label=label)
+            fill(energies, low, high, facecolor=GREY, alpha=0.6, lw=0, zorder=0.5, label=label)
         for name, curve in drawn.items():
             equal = [n for n, c in drawn.items() if np.abs(c - curve)[visible].max(initial=0.0) < SAME * top]
             _draw(ax, energies, curve, vertical=vertical, color=colours[name], lw=LINE, **_pieces(equal.index(name), len(equal)))

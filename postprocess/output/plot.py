@@ -184,7 +184,10 @@ def draw_levels(
 
 
 def decorate(ax: "Axes", path: KPath, reference: Reference) -> None:
-    """Corners, lines at the corners and the zero of energy, and the names of the axes."""
+    """Corners, lines at the corners and the zero of energy, the name of the axis of energy and few round numbers on it."""
+    from matplotlib.ticker import MaxNLocator
+
+    ax.yaxis.set_major_locator(MaxNLocator(nbins=7, steps=[1, 2, 5, 10]))
     ax.set_xticks(path.ticks, [tick_text(label) for label in path.labels])
     low, high = (path.ticks[0], path.ticks[-1]) if len(path.ticks) > 1 else (-1.0, 1.0)
     room = 0.04 * (high - low) if is_short(path) else 0.0  # for whole dots at both ends
