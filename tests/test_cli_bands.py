@@ -80,12 +80,18 @@ def test_connected_bands_carry_their_weights(folders):
 def test_figures_follow_crossings_and_tables_do_not(folders):
     write_folder(folders / "folded", supercell(replace(random_model(1), fermi_energy=0.0), (2, 1, 1)))
     for files in (["b.pdf", "both.h5"], ["alone.h5"]):
-        result = run("folded", "--points", 30, "--path", "GM", "--out", *files, cwd=folders)
+        result = run("folded", "--points", 60, "--out", *files, cwd=folders)
         assert result.returncode == 0, result.stderr
     both, alone = (read_bands(folders / name) for name in ("both.h5", "alone.h5"))
     assert alone.order is None  # nobody draws it
     assert (both.order != np.arange(both.n_bands)).any()
     assert (np.diff(both.energies, axis=-1) >= 0).all()
+
+
+def test_figures_say_where_crossings_are_not_followed(folders):
+    said = "figures join the n-th levels"
+    assert said in run("dft", "--points", 20, "--n-bands", 4, "--out", "b.png", cwd=folders).stderr
+    assert said not in run("dft", "--points", 20, "--out", "b.png", cwd=folders).stderr
 
 
 @pytest.mark.parametrize("command", ["bands", "dos"])

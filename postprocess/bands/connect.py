@@ -23,9 +23,9 @@ DEGENERATE = 1e-5
 """eV; states so close may be mixed arbitrarily by the solver, and are turned to fit those of the k-point before."""
 FAR = 0.05
 """1/eV; a continuation that is so much farther away in energy has to overlap so much more: 1 at 20 eV, nothing at a crossing."""
-FOLLOWED_BYTES = 2**26
-"""Memory of the states of a whole path up to which crossings are followed without being asked: 80 orbitals at 600 k-points. There the
-states cost less than reading the data; of larger cells they would cost more than the levels."""
+FOLLOWED_BYTES = 2**27
+"""Memory of the states of a whole path up to which crossings are followed without being asked: 110 orbitals at 600 k-points. All
+states of larger cells would cost much time and memory for a figure alone."""
 
 
 def is_followed(hamiltonian: Hamiltonian, path: KPath, solver: SolverFactory | None = None) -> bool:

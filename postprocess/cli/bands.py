@@ -284,6 +284,9 @@ def _write(args: argparse.Namespace, bands: "list[Bands]", predicted: list[bool]
         dots = [False] + [True] * (len(bands) - 1)
     window = tuple(args.window) if args.window else None
     look = figure_look(args)
+    lines = any(map(is_figure, args.out)) and not (args.connect or args.unfold)
+    if lines and any(b.order is None and b.counted and len(b.path.k) > 1 for b in bands):
+        logger.info("figures join the n-th levels: crossings are followed only where all levels of a small cell are computed")
     for file in args.out:
         if is_figure(file) and (bands[-1].weights or args.dos):
             save_figure(plot_fat_bands(bands[-1], window=window, dos=_read_dos(args.dos), **look)[0], file, look.get("style"))
