@@ -77,6 +77,50 @@ def test_connected_bands_carry_their_weights(folders):
     assert "leave out --connect" in refused.stderr
 
 
+def test_figures_follow_crossings_and_tables_do_not(folders):
+    write_folder(folders / "folded", supercell(replace(random_model(1), fermi_energy=0.0), (2, 1, 1)))
+    for files in (["b.pdf", "both.h5"], ["alone.h5"]):
+        result = run("folded", "--points", 60, "--out", *files, cwd=folders)
+        assert result.returncode == 0, result.stderr
+    both, alone = (read_bands(folders / name) for name in ("both.h5", "alone.h5"))
+    assert alone.order is None  # nobody draws it
+    assert (both.order != np.arange(both.n_bands)).any()
+    assert (np.diff(both.energies, axis=-1) >= 0).all()
+
+
+def test_figures_say_where_crossings_are_not_followed(folders):
+    said = "figures join the n-th levels"
+    assert said in run("dft", "--points", 20, "--n-bands", 4, "--out", "b.png", cwd=folders).stderr
+    assert said not in run("dft", "--points", 20, "--out", "b.png", cwd=folders).stderr
+
+
+@pytest.mark.parametrize("command", ["bands", "dos"])
+def test_the_look_of_figures_is_an_option(folders, command):
+    n = ["one"] if command == "dos" else ["ours"]
+    look = ["--title", "a slab", "--size", 12, 9, "--style", "grayscale", "--zero", "none", "--label", *n]
+    few = ["--points", 30] if command == "bands" else ["--mesh", 3, 3, 1]
+    result = run("dft", *few, *look, "--out", "f.svg", command=command, cwd=folders)
+    assert result.returncode == 0, result.stderr
+    text = (folders / "f.svg").read_text(encoding="utf-8")
+    assert "a slab" in text
+    assert f'width="{12 / 2.54 * 72:.3f}'[:11] in text
+
+
+@pytest.mark.parametrize("command", ["bands", "dos"])
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--title", "x"], "--title belongs to figures: add --out"),
+        (["--style", "none-such", "--out", "f.pdf"], "none-such: neither a matplotlib style file nor"),
+        (["--size", "850", "600", "--out", "f.pdf"], "expected width and height from 2 to 100 cm"),
+    ],
+)
+def test_looks_that_are_impossible_are_refused_before_anything_is_computed(folders, command, options, message):
+    result = run("nowhere", *options, command=command, cwd=folders)
+    assert result.returncode == 2
+    assert message in result.stderr
+
+
 @pytest.mark.parametrize(("command", "advice"), [("bands", "--n-bands N"), ("states", "--n-bands N"), ("dos", "use --method kpm")])
 def test_large_cells_are_not_started_without_being_told_how(folders, command, advice, monkeypatch, capsys):
     from importlib import import_module

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from band_cases import random_model
 from conftest import ROOT
+from test_report import ladder
 
 from deeph.files.store import write_folder
-from deeph.runtime.errors import UsageError
+from deeph.runtime.errors import DataError, UsageError
 from postprocess.bands.bands import compute_bands
 from postprocess.eigen.solver import Eigensolver
 from postprocess.lattice.kpath import make_kpath, read_kpath
@@ -148,3 +149,135 @@ def test_levels_that_were_not_counted_are_dots():
     bands = compute_bands(data, make_kpath(data.system, "GMKG", n_points=20), fermi=0.0)
     assert {line.get_linestyle() for line in plot_bands([bands]).get_lines()[: bands.n_bands]} == {"-"}
     assert {line.get_linestyle() for line in plot_bands([replace(bands, counted=False)]).get_lines()[: bands.n_bands]} == {"None"}
+
+
+def drawn_lines(ax, n):
+    return np.array([line.get_ydata() for line in ax.get_lines()[:n]])
+
+
+def test_crossings_are_followed_without_being_asked():
+    """A known fault: on coarse paths levels joined by energy look like anticrossings where bands cross."""
+    data = ladder()
+    path = make_kpath(data.system, "0,0,0 1/2,0,0", n_points=6)
+    c = np.cos(2 * np.pi * path.k[:, 0])
+    bands = compute_bands(data, path)
+    assert (np.diff(bands.energies, axis=2) > 0).all()  # gaps and tables have ascending levels, as before
+    assert np.allclose(drawn_lines(plot_bands([bands]), 2), [-2 * c / (1 + 0.4 * c), 2 * c / (1 - 0.4 * c)])
+    assert np.array_equal(compute_bands(data, path, connect=True).energies, bands.connected.energies)
+    assert compute_bands(data, path, connect=False).order is None
+    assert compute_bands(data, path, solver=Eigensolver(n_bands=1)).order is None
+
+
+def test_weights_stay_with_their_levels_when_crossings_are_followed():
+    data = replace(random_model(2), fermi_energy=0.0)
+    path = make_kpath(data.system, "GMK", n_points=12)
+    options = {"projectors": make_projectors(data, ["element"])}
+    with_order, without = compute_bands(data, path, **options), compute_bands(data, path, connect=False, **options)
+    assert with_order.order is not None
+    assert with_order.energies == pytest.approx(without.energies, abs=1e-10)
+    assert with_order.weights["C"] == pytest.approx(without.weights["C"], abs=1e-7)
+
+
+def test_large_cells_are_drawn_in_the_order_of_energies(monkeypatch):
+    """There the states of the whole path would cost more than the levels."""
+    monkeypatch.setattr("postprocess.bands.connect.FOLLOWED_BYTES", 16 * 6 * 2**2 - 1)
+    data = ladder()
+    assert compute_bands(data, make_kpath(data.system, "0,0,0 1/2,0,0", n_points=6)).order is None
+    assert compute_bands(data, make_kpath(data.system, "0,0,0 1/2,0,0", n_points=5)).order is not None
+
+
+def test_the_order_of_bands_is_kept_in_tables(tmp_path):
+    data = replace(random_model(2), fermi_energy=0.0)
+    bands = compute_bands(data, make_kpath(data.system, "GMK", n_points=12))
+    for name in ("b.h5", "b.json"):
+        bands.save(tmp_path / name)
+        assert np.array_equal(read_bands(tmp_path / name).order, bands.order)
+    replace(bands, order=bands.order[:, :-1]).save(tmp_path / "wrong.json")
+    replace(bands, order=np.zeros_like(bands.order)).save(tmp_path / "twice.json")
+    for name in ("wrong.json", "twice.json"):
+        with pytest.raises(DataError, match="how its 10 levels are joined"):
+            read_bands(tmp_path / name)
+
+
+def test_states_of_nearly_dependent_orbitals_are_not_taken_for_others(shared_data):
+    """A known fault: beside Gamma the lowest band was continued 165 eV higher, by a state that overlaps with everything."""
+    openmx = pytest.importorskip("preprocess.readers.openmx")
+    data = openmx.read(shared_data / "openmx" / "bilayer_ab")
+    bands = compute_bands(data, make_kpath(data.system, "GMK", n_points=60)).connected
+    assert np.abs(np.diff(bands.energies[0, bands.path.segments[0]], axis=0)).max() < 15
+
+
+@pytest.mark.parametrize(("points", "marker"), [(4, "o"), (9, "o"), (10, "None")])
+def test_a_path_of_few_points_is_drawn_as_dots(points, marker):
+    """A known fault: three levels at G, M and K were joined by straight lines, which said what nobody had computed."""
+    data = random_model(1)
+    bands = compute_bands(data, make_kpath(data.system, "GMK", n_points=points), fermi=0.0)
+    ax = plot_bands([bands])
+    for line in ax.get_lines()[: bands.n_bands]:
+        assert line.get_marker() == marker
+        assert line.get_linestyle() == ("None" if marker == "o" else "-")
+    low, high = ax.get_xlim()
+    assert (low < bands.path.ticks[0]) == (high > bands.path.ticks[-1]) == (marker == "o")  # whole dots at both ends
+    both = plot_bands([replace(bands, title="DFT"), replace(bands, title="network")], dots=[False, True])
+    markers = [line.get_marker() for line in both.get_lines() if line.get_label() in ("DFT", "network")]
+    assert markers == (["_", "o"] if marker == "o" else ["None", "o"])
+
+
+def test_the_look_can_be_chosen(tmp_path):
+    data = random_model(1)
+    path = make_kpath(data.system, "GMKG", n_points=40)
+    bands = [compute_bands(data, path, fermi=0.0, title=title) for title in ("a", "b")]
+    ax = bands[0].plot()
+    assert ax.figure.get_size_inches() == pytest.approx([8.5 / 2.54, 6.5 / 2.54])
+    assert {t.get_fontsize() for t in (ax.yaxis.label, *ax.get_xticklabels(), *ax.get_yticklabels())} == {8}
+    (tmp_path / "mine.mplstyle").write_text("axes.labelsize: 10\n")
+    ax = plot_bands(bands, label=["DFT", "network"], title="graphene", size=(12, 9), style=tmp_path / "mine.mplstyle")
+    assert [t.get_text() for t in ax.get_legend().get_texts()] == ["DFT", "network"]
+    assert ax.figure.get_suptitle() == "graphene"
+    assert ax.figure.get_size_inches() == pytest.approx([12 / 2.54, 9 / 2.54])
+    assert ax.yaxis.label.get_fontsize() == 10
+    assert plot_bands(bands, zero="none").get_ylabel() == "$E$ (eV)"
+    with pytest.raises(UsageError, match="1 labels for 2 names of the figure: a, b"):
+        plot_bands(bands, label=["DFT"])
+    with pytest.raises(UsageError, match="'homo': expected one of fermi, vbm, none"):
+        plot_bands(bands, zero="homo")
+    with pytest.raises(UsageError, match="its bands cross the Fermi level; use the zero fermi or none"):
+        plot_bands([compute_bands(ladder(), make_kpath(ladder().system, "0,0,0 1/2,0,0", n_points=9), fermi=1.0)], zero="vbm")
+
+
+def test_energies_from_the_top_of_the_valence_band():
+    bands = compute_bands(ladder(0.5), make_kpath(ladder().system, "0,0,0 1/2,0,0", n_points=41), fermi=0.1)
+    top = bands.gap.vbm.energy
+    ax = bands.plot(zero="vbm")
+    assert ax.get_ylabel() == r"$E - E_\mathrm{VBM}$ (eV)"
+    assert drawn_lines(ax, 2)[0].max() == pytest.approx(0)
+    assert drawn_lines(bands.plot(), 2)[0].max() == pytest.approx(top - 0.1)
+
+
+@pytest.mark.parametrize(("n_spin", "others"), [(1, 3), (2, 1), (2, 2)])
+def test_results_are_told_apart_with_at_most_four_colours(n_spin, others):
+    data = random_model(3, spin="collinear" if n_spin == 2 else "none")
+    bands = compute_bands(data, make_kpath(data.system, "GMK", n_points=30), fermi=0.0)
+    results = [replace(bands, title=str(n)) for n in range(1 + others)]
+    ax = plot_bands(results, dots=[False] + [True] * (others == 1))
+    named = [line for line in ax.get_lines() if not line.get_label().startswith("_")]
+    looks = {(line.get_color(), str(line._dash_pattern), line.get_linestyle(), line.get_marker()) for line in named}
+    assert len(named) == len(looks) == n_spin * (1 + others)
+    assert len({line.get_color() for line in named}) <= 4
+
+
+def test_levels_of_molecules_stand_side_by_side_with_their_names():
+    from deeph.physics.system import System
+
+    data = random_model(1)
+    box = replace(data, system=System(40 * np.eye(3), data.system.positions, data.system.numbers))
+    bands = compute_bands(box, make_kpath(box.system), fermi=0.0, title="water")
+    assert len(bands.path.k) == 1
+    ax = bands.plot()
+    assert [t.get_text() for t in ax.texts] == ["HOMO", "LUMO"]
+    assert [t.get_text() for t in ax.get_xticklabels()] == ["water"]
+    both = plot_bands([bands, replace(bands, title="network")], dots=[False, True], zero="vbm")
+    assert both.get_ylabel() == r"$E - E_\mathrm{HOMO}$ (eV)"
+    assert [t.get_text() for t in both.get_xticklabels()] == ["water", "network"]
+    left, right = (np.array(c.get_segments())[:, :, 0] for c in both.collections)
+    assert left.max() < right.min()

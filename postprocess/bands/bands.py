@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from deeph.physics.hamiltonian import Hamiltonian
-from deeph.physics.system import FloatArray
+from deeph.physics.system import FloatArray, IntArray
 from deeph.runtime.errors import UsageError
-from postprocess.bands.connect import compute_connected
+from postprocess.bands.connect import compute_connected, is_followed
 from postprocess.bands.gap import Gap, find_gap
 from postprocess.eigen.hermitian import hermitian
 from postprocess.eigen.solver import Eigensolver, SolverFactory
@@ -50,6 +50,9 @@ class Bands:
         Whether the levels below the first band were counted; else the bands are numbered from the lowest one found at each k.
     solver : str
         How the levels were found: solver, number of orbitals, largest residual, whether they are complete.
+    order : (n_spin, n_k, n_bands) int array or None
+        Band by band through the crossings: ``energies[spin, k, order[spin, k, n]]`` continues band n of the k-point before. None where
+        this was not asked for, or ``energies`` are connected themselves; not used if it has another shape, for bands were left out.
     """
 
     energies: FloatArray
@@ -62,6 +65,7 @@ class Bands:
     signed: tuple[str, ...] = ()
     counted: bool = True
     solver: str = ""
+    order: IntArray | None = None
 
     def __repr__(self) -> str:
         fermi = "E_F not known" if self.fermi_energy is None else f"E_F {self.fermi_energy:.3f} eV"
@@ -84,6 +88,15 @@ class Bands:
         return np.where(np.isfinite(out), out, np.nan)
 
     @property
+    def connected(self) -> "Bands":
+        """The same levels and weights, column by column one band through its crossings, as far as these were followed."""
+        order = self.order
+        if order is None or order.shape != self.energies.shape:
+            return self
+        weights = {label: np.take_along_axis(weight, order, -1) for label, weight in self.weights.items()}
+        return replace(self, energies=np.take_along_axis(self.energies, order, -1), weights=weights, order=None)
+
+    @property
     def gap(self) -> Gap | None:
         """What separates occupied from empty bands on the path, see :func:`postprocess.bands.gap.find_gap`."""
         if self.fermi_energy is None or not self.counted:
@@ -92,11 +105,11 @@ class Bands:
 
     def save(self, path: str | Path, *others: "Bands", **options: Any) -> None:
         """Write a figure (``.pdf``, ``.png``, ``.svg``; as :meth:`plot`) or a table (:mod:`postprocess.output.tables`)."""
-        from postprocess.output.plot import SUFFIXES, save_figure
+        from deeph.files.figures import SUFFIXES, save_figure
         from postprocess.output.tables import write_bands
 
         if Path(path).suffix in SUFFIXES:
-            save_figure(self.plot(*others, **options), Path(path))
+            save_figure(self.plot(*others, **options), Path(path), options.get("style"))
         elif others or options:
             raise UsageError(f"{path}: options of a figure, or other bands, do not go into a table; expected {', '.join(SUFFIXES)}")
         else:
@@ -130,7 +143,7 @@ def compute_bands(
     projectors: Sequence[Projector] = (),
     jobs: Jobs | None = None,
     title: str = "",
-    connect: bool = False,
+    connect: bool | None = None,
 ) -> Bands:
     """Band structure along a path.
 
@@ -151,8 +164,9 @@ def compute_bands(
         Processes that share the k-points, see :class:`postprocess.states.kjobs.Jobs`.
     title : str
         Name for legends and tables.
-    connect : bool
-        Follow each band through its crossings instead of numbering the levels of each k, see :mod:`postprocess.bands.connect`.
+    connect : bool, optional
+        True: follow each band through its crossings instead of numbering the levels of each k, see :mod:`postprocess.bands.connect`.
+        By default energies ascend, and small cells bring :attr:`Bands.order`, by which figures join them; False: without it.
 
     Raises
     ------
@@ -161,11 +175,18 @@ def compute_bands(
     """
     hamiltonian = hermitian(hamiltonian)
     options: dict[str, Any] = {"solver": solver, "projectors": projectors, "jobs": jobs}
-    spectrum = compute_connected(hamiltonian, path, **options)[0] if connect else compute_spectrum(hamiltonian, path.k, **options)
+    order = None
+    if connect or (connect is None and is_followed(hamiltonian, path, solver)):
+        spectrum, order = compute_connected(hamiltonian, path, **options)
+    else:
+        spectrum = compute_spectrum(hamiltonian, path.k, **options)
     solver = solver or Eigensolver()
     level = fermi if isinstance(fermi, FermiLevel) else find_fermi_level(hamiltonian, fermi, options=getattr(solver, "options", None))
     energy, origin = (None, "not known") if level is None else (level.energy, level.origin)
     found = Bands(spectrum.energies, path, energy, origin, title, spectrum.first_band, spectrum.weights, spectrum.signed, spectrum.counted)
+    if order is not None and not connect:
+        place = np.argsort(order, axis=-1)  # of each level among the bands
+        found = replace(replace(found, order=place).connected, order=order)
     return replace(found, solver=f"{describe_solver(solver, hamiltonian.n_orbitals)}, {spectrum.describe()}")
 
 

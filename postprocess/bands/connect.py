@@ -10,7 +10,7 @@ import numpy.typing as npt
 from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.system import FloatArray, IntArray
 from deeph.runtime.errors import DataError
-from postprocess.eigen.solver import SolverFactory
+from postprocess.eigen.solver import Eigensolver, SolverFactory
 from postprocess.lattice.kpath import KPath
 from postprocess.states.integrate import evaluate
 from postprocess.states.kjobs import Jobs, Results
@@ -21,6 +21,24 @@ from postprocess.states.states import atom_of_orbital
 Array = npt.NDArray[Any]
 DEGENERATE = 1e-5
 """eV; states so close may be mixed arbitrarily by the solver, and are turned to fit those of the k-point before."""
+FAR = 0.05
+"""1/eV; a continuation that is so much farther away in energy has to overlap so much more: 1 at 20 eV, nothing at a crossing."""
+FOLLOWED_BYTES = 2**27
+"""Memory of the states of a whole path up to which crossings are followed without being asked: 110 orbitals at 600 k-points. All
+states of larger cells would cost much time and memory for a figure alone."""
+
+
+def is_followed(hamiltonian: Hamiltonian, path: KPath, solver: SolverFactory | None = None) -> bool:
+    """Whether crossings are followed without being asked: all levels of a small cell along a path.
+
+    Parameters
+    ----------
+    hamiltonian, path, solver
+        As for :func:`compute_connected`.
+    """
+    everything = solver is None or (isinstance(solver, Eigensolver) and solver.is_everything and solver.bands is None)
+    size = 16 * hamiltonian.basis.n_spin * len(path.k) * hamiltonian.H_bloch.n_orbitals**2
+    return everything and len(path.labels) > 1 and size <= FOLLOWED_BYTES
 
 
 def compute_connected(
@@ -86,21 +104,24 @@ def _order(hamiltonian: Hamiltonian, path: KPath, results: Results, place: IntAr
 
     corners = set(path.bounds[1:-1].tolist())
     energies, before = level(0)
+    followed = energies
     order = np.tile(np.arange(len(energies)), (len(path.k), 1))
     for n in range(1, len(path.k)):
         energies, after = level(n)
         if n in corners and not np.allclose(path.k[n], path.k[n - 1], rtol=0, atol=1e-9):
-            before = after
+            before, followed = after, energies
             continue
         S = hamiltonian.S_bloch.csr((path.k[n] + path.k[n - 1]) / 2, gauge="atomic")
-        order[n], before = _continued(before, after, S, energies)
+        order[n], before = _continued(before, after, S, (followed, energies))
+        followed = energies[order[n]]
     return order
 
 
-def _continued(before: Array, after: Array, S: Any, energies: FloatArray) -> tuple[IntArray, Array]:
-    """Which state continues each band, and the states in that order, degenerate ones turned."""
+def _continued(before: Array, after: Array, S: Any, levels: tuple[FloatArray, FloatArray]) -> tuple[IntArray, Array]:
+    """Which state continues each band, and the states in that order, degenerate ones turned; ``levels`` of both."""
     from scipy.optimize import linear_sum_assignment
 
+    energies = levels[1]
     overlap = before.conj().T @ (S @ after)
     starts = np.flatnonzero(np.diff(energies, prepend=-np.inf) > DEGENERATE)
     for group in np.split(np.arange(len(energies)), starts[1:]):
@@ -109,5 +130,6 @@ def _continued(before: Array, after: Array, S: Any, energies: FloatArray) -> tup
             U, _, V = np.linalg.svd(overlap[np.ix_(parents, group)])
             turn = (U @ V).conj().T  # the polar factor: the closest orthonormal frame
             after[:, group], overlap[:, group] = after[:, group] @ turn, overlap[:, group] @ turn
-    order = np.asarray(linear_sum_assignment(-(np.abs(overlap) ** 2))[1])
+    alike = np.minimum(np.abs(overlap) ** 2, 1.0)  # states of nearly dependent orbitals overlap with anything, by more than 1
+    order = np.asarray(linear_sum_assignment(FAR * np.abs(np.subtract.outer(*levels)) - alike)[1])
     return order, after[:, order]

@@ -28,6 +28,7 @@ from postprocess.cli.comparison import (
     is_molecule,
     load_reference,
 )
+from postprocess.cli.figures import add_figure_options, figure_look, is_figure
 from postprocess.cli.jobs import add_job_options, make_jobs, start_group
 from postprocess.cli.projectors import add_projection_options, choose_projectors, choose_unfolding
 from postprocess.cli.solver import add_solver_options, check_solver_options, choose_solver
@@ -61,18 +62,19 @@ def main(argv: list[str] | None = None) -> None:
         nargs=2,
         type=float,
         metavar=("EMIN", "EMAX"),
-        help="energies shown, eV from the Fermi level; in cells too large for dense matrices only these are computed",
+        help="energies shown, eV from the Fermi level (figures: from --zero); of cells too large for dense matrices only they are computed",
     )
     add_projection_options(parser)
     add_solver_options(parser)
     add_job_options(parser)
+    add_figure_options(parser)
     parser.add_argument("--compare", type=Path, metavar="OTHER", help="reference: a folder, or a band file (.Band .EIG .bands)")
     parser.add_argument("--predicted", action="store_true", help="read hamiltonian_pred.h5 in FOLDER even if there is a hamiltonian.h5")
     parser.add_argument("--out", nargs="+", type=Path, default=[], metavar="FILE", help="pdf png svg, h5 json csv dat Band")
     parser.add_argument(
         "--dos", type=Path, metavar="TABLE", help="draw this density of states, a .h5 or .json of deeph-dos, beside the bands"
     )
-    parser.add_argument("--connect", action="store_true", help="follow each band through crossings by the overlap of its states")
+    parser.add_argument("--connect", action="store_true", help="tables band by band through crossings; figures do so anyway in small cells")
     parser.add_argument("--report", action="store_true", help="also true band edges, effective masses, Fermi velocities, band widths")
     parser.add_argument("--json", action="store_true", help="print the summary as JSON")
     run_command(parser, _body, argv)
@@ -112,14 +114,14 @@ def _compute_with_reference(
     """The bands of the reference, then of the folders, with the structures they belong to."""
     from deeph.files.band_files import BandFile
     from deeph.runtime.errors import UsageError
-    from postprocess.output.plot import SUFFIXES
 
     reference, predicted = load_reference(args.compare, folders[0][1])
     title += " (predicted)" * predicted
-    if isinstance(reference, BandFile) and not reference.lines and (args.report or any(f.suffix in (*SUFFIXES, ".Band") for f in args.out)):
+    pathless = isinstance(reference, BandFile) and not reference.lines
+    if pathless and (args.report or any(is_figure(f) or f.suffix == ".Band" for f in args.out)):
         raise UsageError(f"{args.compare}: its k-points form no path, so there are no figure, no .Band and no --report of these bands")
     check_reference(reference, title, folders)
-    bands = compute_compared(args, (title, reference), folders, jobs)
+    bands = compute_compared(args, (title, reference), folders, jobs, connect=_connect(args))
     structures = [folders[0][1] if isinstance(reference, BandFile) else reference, *(data for _, data in folders)]
     return list(zip(structures, bands, strict=True))
 
@@ -136,7 +138,12 @@ def _compute(args: argparse.Namespace, data: "Hamiltonian", jobs: "Jobs", title:
         path = folded_path(choose_path(args.path, primitive_system(data.system, unfolding), args.points), unfolding, data.system)
     projectors: list[Projector] = [*choose_projectors(args, data), *([unfolding] if unfolding else [])]
     solver, fermi = choose_solver(args, data)
-    return compute_bands(data, path, fermi=fermi, solver=solver, projectors=projectors, jobs=jobs, title=title, connect=args.connect)
+    return compute_bands(data, path, fermi=fermi, solver=solver, projectors=projectors, jobs=jobs, title=title, connect=_connect(args))
+
+
+def _connect(args: argparse.Namespace) -> bool | None:
+    """Bands are followed through crossings where that is asked for, and by default for a figure."""
+    return True if args.connect else None if any(map(is_figure, args.out)) else False
 
 
 def _check_window(args: argparse.Namespace, bands: "list[Bands]", jobs: "list[Jobs]") -> None:
@@ -160,12 +167,14 @@ def _check_window(args: argparse.Namespace, bands: "list[Bands]", jobs: "list[Jo
 
 def _check_options(args: argparse.Namespace) -> None:
     """Find wrong options before anything is computed."""
+    from deeph.files.figures import SUFFIXES
     from deeph.runtime.errors import UsageError
-    from postprocess.output import plot, tables
+    from postprocess.output import tables
 
     if args.window and not -inf < args.window[0] < args.window[1] < inf:
         raise UsageError(f"--window {args.window[0]:g} {args.window[1]:g}: expected two energies in eV, the lower one first")
     check_solver_options(args)
+    figure_look(args)
     if args.dos and not args.dos.is_file():
         raise UsageError(f"--dos {args.dos}: there is no such file; deeph-dos writes it")
     if (args.projections or args.group or args.function or args.unfold or args.dos) and (args.compare or len(args.folders) > 1):
@@ -175,8 +184,8 @@ def _check_options(args: argparse.Namespace) -> None:
     if args.compare and args.connect:
         raise UsageError("--compare compares levels in ascending order; leave out --connect")
     for file in args.out:
-        if file.suffix not in plot.SUFFIXES + tables.SUFFIXES:
-            figures, numbers = ", ".join(plot.SUFFIXES), ", ".join(tables.SUFFIXES)
+        if file.suffix not in SUFFIXES + tables.SUFFIXES:
+            figures, numbers = ", ".join(SUFFIXES), ", ".join(tables.SUFFIXES)
             raise UsageError(f"--out {file}: expected a name ending in {figures} (figure) or {numbers} (table)")
         if not file.absolute().parent.is_dir():
             raise UsageError(f"--out {file}: the folder {file.parent} does not exist")
@@ -265,19 +274,24 @@ def _record(data: "Hamiltonian", bands: "Bands") -> dict[str, Any]:
 
 
 def _write(args: argparse.Namespace, bands: "list[Bands]", predicted: list[bool]) -> None:
+    from deeph.files.figures import save_figure
     from deeph.runtime.log import logger
-    from postprocess.output.plot import SUFFIXES, plot_bands, save_figure
+    from postprocess.output.plot import plot_bands
     from postprocess.output.plot_fat import plot_fat_bands
 
     dots = [p and len(bands) > 1 for p in predicted]
     if args.compare:
         dots = [False] + [True] * (len(bands) - 1)
     window = tuple(args.window) if args.window else None
+    look = figure_look(args)
+    lines = any(map(is_figure, args.out)) and not (args.connect or args.unfold)
+    if lines and any(b.order is None and b.counted and len(b.path.k) > 1 for b in bands):
+        logger.info("figures join the n-th levels: crossings are followed only where all levels of a small cell are computed")
     for file in args.out:
-        if file.suffix in SUFFIXES and (bands[-1].weights or args.dos):
-            save_figure(plot_fat_bands(bands[-1], window=window, dos=_read_dos(args.dos))[0], file)
-        elif file.suffix in SUFFIXES:
-            save_figure(plot_bands(bands, window=window, dots=dots), file)
+        if is_figure(file) and (bands[-1].weights or args.dos):
+            save_figure(plot_fat_bands(bands[-1], window=window, dos=_read_dos(args.dos), **look)[0], file, look.get("style"))
+        elif is_figure(file):
+            save_figure(plot_bands(bands, window=window, dots=dots, **look), file, look.get("style"))
         else:
             bands[-1].save(file)
         logger.info("wrote %s", file)

@@ -3,7 +3,7 @@
 import argparse
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from postprocess.cli.common import choose_path, load
 from postprocess.cli.solver import choose_solver
@@ -86,6 +86,7 @@ def compute_compared(
     jobs: "Sequence[Jobs]",
     *,
     window_selects: bool = False,
+    connect: bool | None = False,
 ) -> "list[Bands]":
     """Bands of the reference and of the others at the same k-points, by one solver with one window.
 
@@ -99,6 +100,8 @@ def compute_compared(
         One for the reference, and one for each of the others.
     window_selects : bool
         Whether a window selects levels in small cells, too.
+    connect : bool or None
+        None: bring what joins levels to bands, see :func:`postprocess.bands.bands.compute_bands`.
 
     Returns
     -------
@@ -119,12 +122,13 @@ def compute_compared(
     else:
         solver, fermi = choose_solver(args, data, window_selects=window_selects)
         path = choose_path(args.path, data, args.points)
-        first = compute_bands(data, path, fermi=fermi, solver=solver, projectors=weight, jobs=jobs[0], title=title)
+        first = compute_bands(data, path, fermi=fermi, solver=solver, projectors=weight, jobs=jobs[0], title=title, connect=connect)
         _check_numbers(first, jobs)
         weight = ()
     bands = [first]
     for (name, other), job in zip(others, jobs[1:], strict=True):
-        bands.append(compute_bands_like(first, other, fermi=args.fermi, solver=solver, projectors=weight, jobs=job, title=name))
+        like: dict[str, Any] = {"projectors": weight, "jobs": job, "title": name, "connect": connect}
+        bands.append(compute_bands_like(first, other, fermi=args.fermi, solver=solver, **like))
         _check_numbers(bands[-1], jobs)
     return bands
 

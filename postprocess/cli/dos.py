@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from deeph.cli.common import make_parser, run_command
 from postprocess.cli.common import load
+from postprocess.cli.figures import add_figure_options, figure_look, is_figure
 from postprocess.cli.jobs import add_job_options, make_jobs, start_group
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--single", action="store_true", help="method kpm in single precision, in half of the memory")
     parser.add_argument("--exact", action="store_true", help="method kpm: projections without statistical error, for few orbitals")
     add_job_options(parser)
+    add_figure_options(parser)
     parser.add_argument("--out", nargs="+", type=Path, default=[], metavar="FILE", help="figures (pdf, png, svg), tables (csv, json, h5)")
     parser.add_argument("--map", type=Path, metavar="FILE.csv", help="states of each projected atom within the window, with its position")
     parser.add_argument("--json", action="store_true", help="print the summary as JSON")
@@ -94,9 +96,11 @@ def _body(args: argparse.Namespace) -> int:
 
 def _check_options(args: argparse.Namespace) -> None:
     """Find wrong options before anything is computed."""
+    from deeph.files.figures import SUFFIXES
     from deeph.runtime.errors import UsageError
-    from postprocess.output import dos_tables, plot
+    from postprocess.output import dos_tables
 
+    figure_look(args)
     if args.device != "cpu" and args.method == "kpm":
         raise UsageError("--device is for dense matrices, not for --method kpm")
     if args.single and args.method != "kpm":
@@ -106,8 +110,8 @@ def _check_options(args: argparse.Namespace) -> None:
     if args.width is not None and args.method == "tetrahedron":
         raise UsageError("--width belongs to --method gaussian or kpm; tetrahedra need none")
     for file in args.out:
-        if file.suffix not in plot.SUFFIXES + dos_tables.SUFFIXES:
-            figures, numbers = ", ".join(plot.SUFFIXES), ", ".join(dos_tables.SUFFIXES)
+        if file.suffix not in SUFFIXES + dos_tables.SUFFIXES:
+            figures, numbers = ", ".join(SUFFIXES), ", ".join(dos_tables.SUFFIXES)
             raise UsageError(f"--out {file}: expected a name ending in {figures} (figure) or {numbers} (table)")
     if args.map and (args.map.suffix != ".csv" or not ("atom" in args.projections or args.group)):
         raise UsageError(f"--map {args.map}: expected a name ending in .csv, and --projections atom")
@@ -203,13 +207,14 @@ def _report(args: argparse.Namespace, data: "Hamiltonian", mesh: "KMesh", dos: "
 
 
 def _write(args: argparse.Namespace, data: "Hamiltonian", dos: "DOS") -> None:
+    from deeph.files.figures import save_figure
     from deeph.runtime.log import logger
     from postprocess.output.dos_tables import write_map
-    from postprocess.output.plot import SUFFIXES, save_figure
 
+    look = figure_look(args)
     for file in args.out:
-        if file.suffix in SUFFIXES:
-            save_figure(dos.plot(), file)
+        if is_figure(file):
+            save_figure(dos.plot(**look), file, look.get("style"))
         else:
             dos.save(file)
         logger.info("wrote %s", file)

@@ -60,6 +60,8 @@ class DOS:
         Number of states below the Fermi level, and states per eV there.
     errors : (n_spin, n_projections, m) array or None
         Standard errors of ``counts`` where random vectors were used.
+    density_errors : (n_spin, n_projections, m) array or None
+        Those of ``density``.
     title : str
         Name for legends and tables.
     """
@@ -77,6 +79,7 @@ class DOS:
     at_fermi: FloatArray | None = None
     errors: FloatArray | None = None
     title: str = ""
+    density_errors: FloatArray | None = None
 
     def __repr__(self) -> str:
         fermi = "E_F not known" if self.fermi_energy is None else f"E_F {self.fermi_energy:.3f} eV"
@@ -86,11 +89,11 @@ class DOS:
 
     def save(self, path: str | Path, **options: Any) -> None:
         """Write a figure (``.pdf``, ``.png``, ``.svg``; options as of :meth:`plot`) or a table (:mod:`postprocess.output.dos_tables`)."""
+        from deeph.files.figures import SUFFIXES, save_figure
         from postprocess.output.dos_tables import write_dos
-        from postprocess.output.plot import SUFFIXES, save_figure
 
         if Path(path).suffix in SUFFIXES:
-            save_figure(self.plot(**options), Path(path))
+            save_figure(self.plot(**options), Path(path), options.get("style"))
         elif options:
             raise UsageError(f"{path}: options of a figure do not go into a table; expected {', '.join(SUFFIXES)}")
         else:

@@ -52,6 +52,17 @@ class KPMCount:
             out.append(np.concatenate([total, rest]))
         return np.stack(out)
 
+    def density_errors(self, energies: FloatArray) -> FloatArray:
+        """(n_spin, n_projections, m) standard errors of the mean densities (1/eV) of equidistant intervals around energies."""
+        half = (energies[1] - energies[0]) / 2
+        edges = np.append(energies - half, energies[-1] + half)
+        out = []
+        for traces, local in self._spins():
+            total = self._scatter(traces, edges, between=True)
+            exact = np.zeros((local[0].values.shape[1], len(energies)))
+            out.append(np.concatenate([total, exact if self.exact else self._scatter(local, edges, between=True)]))
+        return np.asarray(np.stack(out) / (2 * half))
+
     def kernel_errors(self, energies: FloatArray) -> FloatArray:
         """(n_spin, m) by how much the total changes with half of the moments, which is more than what the kernel's width leaves open.
 
@@ -78,15 +89,20 @@ class KPMCount:
         """(n_densities, m) over the k-points."""
         return np.asarray(sum(w * m.mean.counts(energies)[0] for w, m in zip(self.weights, moments, strict=True)))
 
-    def _scatter(self, moments: Sequence[Moments], energies: FloatArray) -> FloatArray:
-        """(n_densities, m) standard errors of the sum over k-points, whose random vectors are independent."""
+    def _scatter(self, moments: Sequence[Moments], energies: FloatArray, *, between: bool = False) -> FloatArray:
+        """(n_densities, m) standard errors of the sum over k-points, whose random vectors are independent.
+
+        Of the states below the energies, or ``between`` neighbouring ones.
+        """
         n_samples, n = moments[0].values.shape[:2]
+        m = len(energies) - between
         if n_samples < 2:
-            return np.full((n, len(energies)), np.nan)
-        variance = np.zeros((n, len(energies)))
+            return np.full((n, m), np.nan)
+        variance = np.zeros((n, m))
         for part in np.array_split(np.arange(n), max(1, min(n, variance.size * n_samples // LARGEST))):
-            for w, m in zip(self.weights, moments, strict=True):
-                samples = replace(m, values=m.values[:, part]).counts(energies)
+            for w, one in zip(self.weights, moments, strict=True):
+                samples = replace(one, values=one.values[:, part]).counts(energies)
+                samples = np.diff(samples, axis=-1) if between else samples
                 variance[part] += w**2 * samples.var(axis=0, ddof=1) / n_samples
         return np.sqrt(variance)
 
@@ -166,7 +182,7 @@ def compute_kpm_dos(
         f"kernel polynomials, {n_moments} moments (width {settings.width:g} eV), {settings.n_vectors} random vectors{exact}, {size} mesh"
     )
     dos = assemble(hamiltonian, count, count.bounds, names=names, method=method, window=window or Window(), fermi=fermi, error=error)
-    return replace(dos, errors=count.errors(dos.energies))
+    return replace(dos, errors=count.errors(dos.energies), density_errors=count.density_errors(dos.energies))
 
 
 def _electron_error(count: KPMCount, n_electrons: float | None, n_vectors: int) -> float:

@@ -17,7 +17,7 @@ from postprocess.states.fermi import FermiLevel
 from postprocess.states.layers import find_layers
 
 SUFFIXES = (".csv", ".json", ".h5")
-ARRAYS = ("energies", "density", "counts", "filled", "at_fermi", "errors")
+ARRAYS = ("energies", "density", "counts", "filled", "at_fermi", "errors", "density_errors")
 
 
 def write_dos(path: Path, dos: DOS) -> None:

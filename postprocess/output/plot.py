@@ -1,58 +1,40 @@
 """Band-structure figures."""
 
 import re
-import textwrap
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
-from deeph.files.folders import new_file
+from deeph.files.figures import BLACK, BLUE, GREY, LIGHT_BLUE, LINE, ORANGE, THIN, figure_of, legend_above, new_figure, styled
 from deeph.runtime.errors import UsageError
 from postprocess.bands.bands import Bands
 from postprocess.lattice.kpath import KPath
+from postprocess.output.look import Look, Reference, choose_zero, rename, set_title
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
-SUFFIXES = (".pdf", ".png", ".svg")
+    from deeph.physics.system import FloatArray
 
-STYLE = {
-    "font.size": 9,
-    "axes.linewidth": 0.8,
-    "xtick.direction": "in",
-    "ytick.direction": "in",
-    "legend.frameon": False,
-    "savefig.dpi": 300,
-    "savefig.bbox": "tight",
-    "svg.fonttype": "none",
-    "pdf.fonttype": 42,
-}
-COLOURS = ("#1a1a1a", "#c8321e", "#2b6cb0", "#2f855a", "#b7791f")
-ROOM = 0.92
-"""Part of the axes' width that a legend may take; tick labels still move a little when it is placed."""
-DOTS = 60
+HEIGHT = 6.5
+"""Of a figure, cm."""
+DOTS = 50
 """About so many along a path that has more points: dots side by side would hide the lines they are compared with."""
+DOT = 2.2
+"""Diameter of dots along many points, points."""
+FEW = 5
+"""Points of a segment below which dots are not joined: lines between them would say what nobody computed."""
+REACH = 3.0
+"""eV to both sides of the zero that are drawn where levels go farther."""
 LEVEL = 0.7
 """Half length of a molecule's levels, where the axes go from -1 to 1."""
-SPIN_COLOURS = ("#c8321e", "#2b6cb0")
+SPIN_COLOURS = (BLUE, ORANGE)
 SPIN_NAMES = ("up", "down")
-GROUP_COLOURS = ("#e8590c", "#1c7ed6", "#2f9e44", "#9c36b5", "#e6b800", "#0c8599", "#a61e4d", "#868e96")
-MIDDLE = "#303030"
-"""Zero on the scale between the first two group colours: as dark as a line has to be on white paper."""
-
-
-def group_colours(n: int) -> list[str]:
-    """As many different colours as there are groups of orbitals."""
-    import matplotlib as mpl
-    from matplotlib.colors import to_hex
-
-    if n <= len(GROUP_COLOURS):
-        return list(GROUP_COLOURS[:n])
-    return [to_hex(colour) for colour in mpl.colormaps["turbo"](np.linspace(0.02, 0.98, n))]
+RESULT_COLOURS = (BLACK, ORANGE, BLUE, LIGHT_BLUE)
+DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1, 1.2)), (0, (5, 1.5, 1, 1.5)))
+"""Lines of results that share a colour: of one spin, or because there are more results than colours."""
 
 
 def plot_bands(
@@ -61,20 +43,24 @@ def plot_bands(
     window: tuple[float, float] | None = None,
     dots: Sequence[bool] = (),
     ax: "Axes | None" = None,
+    **look: Unpack[Look],
 ) -> "Axes":
     """Draw one or several band structures of the same path.
 
     Parameters
     ----------
     bands : sequence of Bands
-        Each is shifted to its own Fermi level; if one of them has none, all are drawn with absolute energies.
+        Each is shifted to its own Fermi level; if one of them has none, all are drawn with absolute energies. Crossings are followed as
+        far as ``bands.order`` tells, else the n-th levels are joined.
     window : (low, high), optional
-        Energy range in eV, relative to the Fermi level if it is known. By default see :func:`default_window`.
+        Energy range in eV on the axis of the figure. By default see :func:`default_window`.
     dots : sequence of bool
         Which of them are drawn as dots (predictions) instead of lines; levels that were not counted always are, because the n-th of one
-        k-point may belong to another band than the n-th of the next.
+        k-point may belong to another band than the n-th of the next, and so are the levels of a few points.
     ax : matplotlib axes, optional
         By default a new figure.
+    **look
+        See :class:`postprocess.output.look.Look`.
 
     Returns
     -------
@@ -84,45 +70,55 @@ def plot_bands(
     Raises
     ------
     UsageError
-        If the paths have different lengths or corners.
+        If the paths have different lengths or corners, or the look is not possible.
     """
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-
     path = bands[0].path
     for other in bands[1:]:
         if other.path.labels != path.labels or not np.allclose(other.path.ticks, path.ticks, rtol=0.02):
             raise UsageError(f"{other.title} runs along {other.path.labels}, {bands[0].title} along {path.labels}: not one figure")
-    relative = all(b.fermi_energy is not None for b in bands)
-    with mpl.rc_context(STYLE):
+    reference = choose_zero(bands, look.get("zero", "fermi"))
+    pointwise = [as_dots or not one.counted for one, as_dots in zip(bands, [*dots, *[False] * len(bands)], strict=False)]
+    curves = [(n, spin) for n, one in enumerate(bands) for spin in range(len(one.energies))]
+    names = rename([curve_name(bands, *curve) for curve in curves], look)
+    with styled(look.get("style")):
         if ax is None:
-            ax = Figure(figsize=(3.4, 3.2), layout="constrained").subplots()
-        for number, (one, as_dots) in enumerate(zip(bands, [*dots, *[False] * len(bands)], strict=False)):
-            _draw(
-                ax, one, (one.fermi_energy or 0.0) if relative else 0.0, number if len(bands) > 1 else -1, dots=as_dots or not one.counted
-            )
-        decorate(ax, path, relative=relative)
-        ax.set_ylim(*(window or default_window(bands)))
-        if len(bands) > 1 or len(bands[0].energies) > 1:
-            fit_legend(ax)
-        fit_ticks(ax)
+            ax = new_figure(height=HEIGHT, size=look.get("size")).subplots()
+        styles = [curve_style(bands, n, spin, pointwise) for n, spin in curves]
+        if len(path.k) == 1:
+            draw_levels(ax, [bands[n].energies[spin, 0] - reference.zeros[n] for n, spin in curves], names, styles, reference)
+        else:
+            for (n, spin), name, style in zip(curves, names, styles, strict=True):
+                _draw(ax, bands[n], spin, reference.zeros[n], name, style)
+            decorate(ax, path, reference)
+        ax.set_ylim(*(window or default_window(bands, reference)))
+        set_title(ax, look)
+        if len(path.k) > 1 and (len(names) > 1 or look.get("label")):
+            legend_above(ax)
+        fit_ticks([ax])
     return ax
 
 
-def default_window(bands: Sequence[Bands]) -> tuple[float, float]:
-    """What is drawn: all computed levels, no farther than 3 eV from a known Fermi level (or HOMO and LUMO), and some room."""
-    relative = all(b.fermi_energy is not None for b in bands)
-    shifted = [b.energies - ((b.fermi_energy or 0.0) if relative else 0.0) for b in bands]
+def default_window(bands: Sequence[Bands], reference: Reference | None = None) -> tuple[float, float]:
+    """What is drawn: all computed levels, no farther than 3 eV from a known zero (or HOMO and LUMO), and some room."""
+    reference = reference or choose_zero(bands)
+    shifted = [b.energies - zero for b, zero in zip(bands, reference.zeros, strict=True)]
     low, high = min(float(np.nanmin(e)) for e in shifted), max(float(np.nanmax(e)) for e in shifted)
     room = 0.04 * (high - low) + 1e-3
     low, high = low - room, high + room
-    near, far = -3.0, 3.0
+    if reference.line is None:
+        return low, high
+    near = far = line = reference.line
     if len(bands[0].path.k) == 1:  # HOMO and LUMO of a molecule may be farther apart
-        near += max((float(e[e <= 0].max()) for e in shifted if (e <= 0).any()), default=0.0)
-        far += min((float(e[e > 0].min()) for e in shifted if (e > 0).any()), default=0.0)
-    if relative and max(low, near) < min(high, far):
-        low, high = max(low, near), min(high, far)
+        near = max((float(e[e <= line].max()) for e in shifted if (e <= line).any()), default=line)
+        far = min((float(e[e > line].min()) for e in shifted if (e > line).any()), default=line)
+    if max(low, near - REACH) < min(high, far + REACH):
+        low, high = max(low, near - REACH), min(high, far + REACH)
     return low, high
+
+
+def is_short(path: KPath) -> bool:
+    """Whether a path has so few points that lines between them would be made up; the one of a molecule is none."""
+    return 1 < len(path.k) < FEW * len(path.segments)
 
 
 def with_length(bands: Bands) -> Bands:
@@ -132,97 +128,93 @@ def with_length(bands: Bands) -> Bands:
     ends = np.array([-LEVEL, LEVEL])
     path = replace(bands.path, k=np.repeat(bands.path.k, 2, axis=0), distances=ends, bounds=np.array([0, 2]))
     weights = {name: np.repeat(weight, 2, axis=1) for name, weight in bands.weights.items()}
-    return replace(bands, energies=np.repeat(bands.energies, 2, axis=1), weights=weights, path=path)
+    return replace(bands, energies=np.repeat(bands.energies, 2, axis=1), weights=weights, path=path, order=None)
 
 
-def _draw(ax: "Axes", bands: Bands, zero: float, number: int, *, dots: bool) -> None:
-    n_spin = len(bands.energies)
-    bands = bands if dots else with_length(bands)
-    for spin, energies in enumerate(bands.energies):
-        colour = SPIN_COLOURS[spin] if n_spin > 1 and number < 1 else COLOURS[max(number, 0) % len(COLOURS)]
-        name = " ".join([bands.title] * (number >= 0) + [SPIN_NAMES[spin]] * (n_spin > 1))
-        style: dict[str, Any] = {"color": colour, "lw": 1.0, "ls": "-" if spin == 0 or number < 1 else "--"}
-        if dots:
-            style = {"color": colour, "ls": "", "marker": "o", "ms": 1.5, "mew": 0, "zorder": 3}
-            style["markevery"] = max(1, len(bands.path.k) // DOTS)
-        for points in bands.path.segments:
-            lines = ax.plot(bands.path.distances[points], energies[points] - zero, **style)
-            if points.start == 0:
-                lines[0].set_label(name)
+def curve_name(bands: Sequence[Bands], number: int, spin: int) -> str:
+    """Of one spin channel of one result, in the legend."""
+    parts = [bands[number].title] * (len(bands) > 1) + [SPIN_NAMES[spin]] * (len(bands[number].energies) > 1)
+    return " ".join(parts) or bands[number].title
 
 
-def decorate(ax: "Axes", path: KPath, *, relative: bool) -> None:
-    """Corners, lines at the corners and the Fermi level, and the names of the axes."""
-    ax.set_xticks(path.ticks, [tick_text(label) for label in path.labels])
-    ax.set_xlim(*((path.ticks[0], path.ticks[-1]) if len(path.ticks) > 1 else (-1.0, 1.0)))
+def curve_style(bands: Sequence[Bands], number: int, spin: int, pointwise: Sequence[bool]) -> dict[str, Any]:
+    """Colours tell spins apart where there are two, else results; then lines and dots tell the results."""
+    spins = max(len(b.energies) for b in bands) > 1
+    colours = SPIN_COLOURS if spins else RESULT_COLOURS if len(bands) > 1 else (BLACK,)
+    colour = colours[(spin if spins else number) % len(colours)]
+    short = is_short(bands[number].path)
+    if not (pointwise[number] or short):
+        again = number if spins else number // len(colours)
+        return {"color": colour, "lw": LINE, "ls": DASHES[again % len(DASHES)]}
+    if short and any(pointwise) and not pointwise[number]:  # below the dots that are compared with it
+        return {"color": colour, "ls": "", "marker": "_", "ms": 9, "mew": LINE}
+    hollow = spins and len(bands) > 1
+    n_k = len(bands[number].path.k)
+    return {
+        "color": colour, "ls": "", "marker": "o", "zorder": 3, "ms": DOT * (1.4 if short else 1), "mew": THIN if hollow else 0,
+        "mfc": "white" if hollow else colour, "markevery": max(1, round(n_k / DOTS)),
+    }  # fmt: skip
+
+
+def _draw(ax: "Axes", bands: Bands, spin: int, zero: float, name: str, style: dict[str, Any]) -> None:
+    drawn = bands if style["ls"] == "" else bands.connected
+    for points in drawn.path.segments:
+        lines = ax.plot(drawn.path.distances[points], drawn.energies[spin, points] - zero, **style)
+        if points.start == 0:
+            lines[0].set_label(name)
+
+
+def draw_levels(
+    ax: "Axes", levels: "Sequence[FloatArray]", names: Sequence[str], styles: Sequence[dict[str, Any]], reference: Reference
+) -> None:
+    """Schemes of levels of molecules side by side; of a single one HOMO and LUMO by name."""
+    for place, (energies, style) in enumerate(zip(levels, styles, strict=True)):
+        ax.hlines(energies, place - LEVEL / 2, place + LEVEL / 2, color=style["color"], lw=LINE)
+    ax.set_xticks(range(len(levels)), names)
+    ax.set_xlim(-LEVEL, len(levels) - 1 + LEVEL)
     ax.tick_params(axis="x", length=0)
-    for tick in path.ticks[1:-1]:
-        ax.axvline(tick, color="0.6", lw=0.6, zorder=0)
-    if relative:
-        ax.axhline(0.0, color="0.6", lw=0.6, ls=(0, (4, 3)), zorder=0)
-    ax.set_ylabel(r"$E - E_\mathrm{F}$ (eV)" if relative else "$E$ (eV)")
+    if reference.line is not None:
+        ax.axhline(reference.line, color=GREY, lw=THIN, ls=(0, (4, 3)), zorder=0)
+        if len(levels) == 1:
+            known = {"HOMO": levels[0][levels[0] <= reference.line][-1:], "LUMO": levels[0][levels[0] > reference.line][:1]}
+            for name, energy in known.items():
+                for y in energy:
+                    ax.text(LEVEL / 2 + 0.03, y, name, va="center")
+    ax.set_ylabel(reference.text)
 
 
-def fit_ticks(ax: "Axes") -> None:
+def decorate(ax: "Axes", path: KPath, reference: Reference) -> None:
+    """Corners, lines at the corners and the zero of energy, the name of the axis of energy and few round numbers on it."""
+    from matplotlib.ticker import MaxNLocator
+
+    ax.yaxis.set_major_locator(MaxNLocator(nbins=7, steps=[1, 2, 5, 10]))
+    ax.set_xticks(path.ticks, [tick_text(label) for label in path.labels])
+    low, high = (path.ticks[0], path.ticks[-1]) if len(path.ticks) > 1 else (-1.0, 1.0)
+    room = 0.04 * (high - low) if is_short(path) else 0.0  # for whole dots at both ends
+    ax.set_xlim(low - room, high + room)
+    ax.tick_params(axis="x", length=0)
+    for tick in path.ticks if room else path.ticks[1:-1]:
+        ax.axvline(tick, color=GREY, lw=THIN, zorder=0)
+    if reference.line is not None:
+        ax.axhline(reference.line, color=GREY, lw=THIN, ls=(0, (4, 3)), zorder=0)
+    ax.set_ylabel(reference.text)
+
+
+def fit_ticks(axes: "Sequence[Axes]") -> None:
     """Corners whose names would touch their left neighbour's get them one line lower; last of all, when the axes have their width."""
-    cast("Figure", ax.get_figure(root=True)).draw_without_rendering()
-    right = -np.inf
-    texts = []
-    for label in ax.get_xticklabels():
-        box = label.get_window_extent()
-        low = box.x0 < right + 0.2 * box.height  # a fifth of the height of a letter
-        texts.append(("\n" if low else "") + label.get_text())
-        right = -np.inf if low else box.x1
-    ax.set_xticks(ax.get_xticks(), texts)
-
-
-def fit_legend(ax: "Axes", title: str | None = None) -> None:
-    """A legend above the axes and not wider than they are: in fewer columns, or with long names broken into lines."""
-    handles, labels = ax.get_legend_handles_labels()
-    cast("Figure", ax.get_figure(root=True)).draw_without_rendering()
-    room, columns, width = 0.0, max(4, 1 + len(labels) // 4), max((len(label) for label in labels), default=0)
-    while room < 1 and (columns > 1 or width > 8):
-        if columns > 1:
-            columns -= 1
-        else:
-            width = max(8, int(width * min(room, 0.95)))
-        wrapped = ["\n".join(textwrap.wrap(label, width)) for label in labels]
-        legend = ax.legend(
-            handles,
-            wrapped,
-            loc="lower center",
-            bbox_to_anchor=(0.5, 1.0),
-            ncols=columns,
-            fontsize="small",
-            handlelength=1.5,
-            columnspacing=1.2,
-            title=title,
-            title_fontsize="small",
-            borderaxespad=0.2,
-            markerscale=2,
-        )
-        legend.set_in_layout(False)  # it must not shrink the axes before it fits them
-        room = ROOM * float(ax.get_window_extent().width / legend.get_window_extent().width)
-    legend.set_in_layout(True)
+    figure_of(axes[0]).draw_without_rendering()
+    for ax in axes:
+        right = -np.inf
+        texts = []
+        for label in ax.get_xticklabels():
+            box = label.get_window_extent()
+            low = box.x0 < right + 0.2 * box.height  # a fifth of the height of a letter
+            texts.append(("\n" if low else "") + label.get_text())
+            right = -np.inf if low else box.x1
+        ax.set_xticks(ax.get_xticks(), texts)
 
 
 def tick_text(label: str) -> str:
     """A corner's name as matplotlib text: Greek Gamma, digits as subscripts, primes."""
     parts = ("Γ" if part == "G" else part for part in label.split("|"))
     return "|".join(re.sub(r"^([A-Za-zΓ])(\d+)", r"$\\mathrm{\1}_{\2}$", part).replace("'", "′") for part in parts)
-
-
-def save_figure(ax: "Axes", path: Path) -> None:
-    """Write the figure of some axes as pdf, png or svg, complete or not at all.
-
-    Raises
-    ------
-    UsageError
-        If the suffix is another one.
-    """
-    import matplotlib as mpl
-
-    if path.suffix not in SUFFIXES:
-        raise UsageError(f"{path}: cannot draw a figure as {path.suffix or 'a file without suffix'}; expected {', '.join(SUFFIXES)}")
-    with mpl.rc_context(STYLE), new_file(path) as temporary:
-        cast("Figure", ax.get_figure(root=True)).savefig(temporary)

@@ -22,7 +22,8 @@ def write_bands(path: Path, bands: Bands) -> None:
 
     ``.h5`` and ``.json`` hold ``energies`` (n_spin, n_k, n_bands) in eV, not shifted; ``fermi_energy``, ``fermi_origin``, ``title``; and
     the path: ``k`` (n_k, 3) fractional, ``distances`` and ``ticks`` in 1/Angstrom with 2 pi, ``labels``, ``bounds``; fat bands as
-    ``weights`` (n_labels, n_spin, n_k, n_bands) with ``weight_labels``; ``signed`` are those that are no shares. A ``.csv`` has a row per
+    ``weights`` (n_labels, n_spin, n_k, n_bands) with ``weight_labels``; ``signed`` are those that are no shares; ``order`` joins levels to
+    bands, see :class:`postprocess.bands.bands.Bands`. A ``.csv`` has a row per
     spin and k: spin, segment, distance, k1, k2, k3, the energies minus the Fermi level if it is known (the head says so), then the weights.
     ``.dat`` and ``.Band``: see
     :mod:`postprocess.output.band_files`.
@@ -55,22 +56,27 @@ def read_bands(path: str | Path) -> Bands:
     try:
         data = read_record(path)
         arrays: dict[str, Any] = {name: np.array(data[name], dtype) for name, dtype in _ARRAYS.items() if data.get(name) is not None}
-        energies, weights = arrays.pop("energies"), arrays.pop("weights", ())
+        energies, weights, order = arrays.pop("energies"), arrays.pop("weights", ()), arrays.pop("order", None)
         kpath = KPath(labels=tuple(data["labels"]), **arrays)
         labelled = dict(zip(data.get("weight_labels", ()), weights, strict=True))
         first = data.get("first_band", 0)
         later = {name: data[name] for name in ("counted", "solver") if name in data}  # files of earlier versions have none
         level, origin, signed = data.get("fermi_energy"), data["fermi_origin"], tuple(data.get("signed", ()))
-        bands = Bands(energies, kpath, level, origin, data["title"], first, labelled, signed, **later)
+        bands = Bands(energies, kpath, level, origin, data["title"], first, labelled, signed, order=order, **later)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path} is not a band structure written by deeph-bands (.json or .h5): {error}") from error
     if bands.energies.ndim != 3 or bands.energies.shape[1] != len(kpath.k):
         raise DataError(f"{path}: energies {bands.energies.shape} for {len(kpath.k)} k-points; expected (n_spin, n_k, n_bands)")
+    if bands.order is not None and not (
+        bands.order.shape == bands.energies.shape and (np.sort(bands.order, axis=-1) == np.arange(bands.n_bands)).all()
+    ):
+        raise DataError(f"{path}: order {bands.order.shape} does not say for each k how its {bands.n_bands} levels are joined to bands")
     return bands
 
 
 _ARRAYS: dict[str, type] = {
-    "energies": float, "k": float, "distances": float, "ticks": float, "bounds": np.int64, "reciprocal": float, "weights": float
+    "energies": float, "k": float, "distances": float, "ticks": float, "bounds": np.int64, "reciprocal": float, "weights": float,
+    "order": np.int64,
 }  # fmt: skip
 
 
