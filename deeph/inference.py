@@ -24,6 +24,14 @@ from deeph.physics.pairs import is_onsite
 from deeph.physics.system import IntArray
 from deeph.runtime.errors import DataError
 from deeph.runtime.log import logger
+from deeph.runtime.version import VERSION
+
+CODE = "deeph"
+"""What ``source`` calls the code that made a prediction."""
+MOVED = ("code", "version", "format", "settings", "structure_sha256")
+"""What the source of an overlap says of the overlap alone; a prediction keeps it under ``overlap``."""
+DFT_ONLY = ("scf", "H0", "moments", "largest_dropped_H_eV")
+"""What it says of another H than the predicted one."""
 
 
 def predict(model: HamiltonianModel, structure: Hamiltonian) -> Hamiltonian:
@@ -39,7 +47,8 @@ def predict(model: HamiltonianModel, structure: Hamiltonian) -> Hamiltonian:
     Returns
     -------
     Hamiltonian
-        With H in eV, float32, on the pattern of S. Its Fermi level is unknown (None): the energy zero of H is the model's.
+        With H in eV, float32, on the pattern of S. Its Fermi level is unknown (None): the energy zero of H is the model's, and
+        ``fermi_guess`` is where that of the training data was. ``source`` names the model.
 
     Raises
     ------
@@ -51,20 +60,40 @@ def predict(model: HamiltonianModel, structure: Hamiltonian) -> Hamiltonian:
     pairs = structure.S.pairs
     H = PairBlocks.zeros(pairs, block_shapes(structure.basis, structure.system.numbers, pairs, spin=True), dtype=np.float32)
     fill(model, structure, H)
-    return replace(structure, H=H, fermi_energy=None, moments=None, extra={}, predicted=True)
+    return replace(_described(model, structure), H=H, r=structure.r)
 
 
 def predict_folder(model: HamiltonianModel, structure: Hamiltonian, folder: Path, *, overwrite: bool = False) -> None:
     """Predict H and write it as a structure folder with ``hamiltonian_pred.h5``; blocks go to the file as they are made."""
     check_compatible(structure, model)  # before anything is written
     order = element_order(structure.system)
-    structure = replace(structure, H=None, r=None, fermi_energy=None, moments=None, extra={}).permuted(order)
+    structure = _described(model, structure).permuted(order)
     pairs = structure.S.pairs
     shapes = block_shapes(structure.basis, structure.system.numbers, pairs, spin=True)
     with new_folder(folder, overwrite=overwrite) as temporary:
         write_overlap_part(temporary, structure, order)
         with MatrixWriter(temporary / PREDICTED, pairs, shapes, 1, np.float32) as writer:
             fill(model, structure, writer.blocks)
+
+
+def _described(model: HamiltonianModel, structure: Hamiltonian) -> Hamiltonian:
+    """The overlap with all that info.json says of the prediction, without what belongs to a DFT run."""
+    source = structure.source
+    of_overlap = source.get("overlap") or {key: source[key] for key in MOVED if key in source}
+    kept = {key: value for key, value in source.items() if key not in (*MOVED, *DFT_ONLY)}
+    n = structure.n_electrons
+    return replace(
+        structure,
+        H=None,
+        r=None,
+        extra={},
+        moments=None,
+        fermi_energy=None,
+        fermi_guess=model.filling.fermi,
+        n_electrons=model.filling.n_electrons(structure.system.numbers) if n is None else n,
+        source={**kept, "code": CODE, "version": VERSION, "model": dict(model.origin), "overlap": of_overlap},
+        predicted=True,
+    )
 
 
 def fill(model: HamiltonianModel, structure: Hamiltonian, H: PairBlocks) -> None:

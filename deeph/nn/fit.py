@@ -9,6 +9,7 @@ import torch
 from deeph.config import ModelConfig
 from deeph.nn.baseline import EDGE, Coefficients
 from deeph.nn.baseline_fit import fit_baseline
+from deeph.nn.filling import Filled, Filling
 from deeph.nn.graph import frame_coefficients, select_bonds, take_rows
 from deeph.nn.kinds import atom_kinds, bond_kinds
 from deeph.nn.model import HamiltonianModel
@@ -45,8 +46,9 @@ def fit_model(config: ModelConfig, structures: Structures) -> HamiltonianModel:
     ModelError
         If there is no structure, the structures use different bases, or have spin.
     """
-    basis, cutoffs, kinds = _survey(structures)
+    basis, cutoffs, kinds, filling = _survey(structures)
     model = HamiltonianModel(config, basis, cutoffs, _mean_degree(structures, cutoffs))
+    model.filling = filling
     fit_baseline(model.baseline, Samples(structures, _sample(kinds), model))
     return model
 
@@ -107,8 +109,8 @@ def _coefficients(structure: Hamiltonian, model: HamiltonianModel) -> Coefficien
     return by_pair, by_atom
 
 
-def _survey(structures: Structures) -> tuple[Basis, dict[tuple[int, int], float], list[set[object]]]:
-    """Common basis, cutoff of each pair of elements, and the elements and pairs of elements of each structure.
+def _survey(structures: Structures) -> tuple[Basis, dict[tuple[int, int], float], list[set[object]], Filling]:
+    """Common basis, cutoff of each pair of elements, the elements and pairs of elements of each structure, and how far levels are filled.
 
     A cutoff is the sum of the orbital radii where the source gives them; else so far beyond the longest bond seen that H may still be
     anything there.
@@ -117,8 +119,10 @@ def _survey(structures: Structures) -> tuple[Basis, dict[tuple[int, int], float]
     spins = set[Spin]()
     cutoffs: dict[tuple[int, int], float] = {}
     kinds: list[set[object]] = []
+    filled: list[Filled] = []
     for number in range(len(structures)):
         s = structures[number]
+        filled.append(Filled(s.system.numbers, s.fermi_energy, s.n_electrons))
         spins.add(s.basis.spin)
         if len(spins) > 1:
             raise ModelError(f"the structures mix spin {' and '.join(sorted(spins))}; train on one kind at a time")
@@ -135,7 +139,8 @@ def _survey(structures: Structures) -> tuple[Basis, dict[tuple[int, int], float]
         raise ModelError("no structure to fit the baseline to: the training set is empty")
     widest = max(cutoffs.values(), default=1.0)
     pairs = [(a, b) for a in sorted(shells) for b in sorted(shells) if a <= b]
-    return Basis(dict(sorted(shells.items())), spins.pop()), {kind: cutoffs.get(kind, widest) for kind in pairs}, kinds
+    found = {kind: cutoffs.get(kind, widest) for kind in pairs}
+    return Basis(dict(sorted(shells.items())), spins.pop()), found, kinds, Filling.of(filled)
 
 
 def _longest_bonds(structure: Hamiltonian) -> dict[tuple[int, int], float]:

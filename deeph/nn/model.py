@@ -13,6 +13,7 @@ from deeph.config import ModelConfig
 from deeph.nn.atom import AtomLinear, AtomNorm
 from deeph.nn.baseline import Baseline
 from deeph.nn.bond import BondFeatures, Frame, PartialFeatures
+from deeph.nn.filling import Filling
 from deeph.nn.frames import bond_matrices, frame_matrix, out_of_frame
 from deeph.nn.heads import OffsiteHead, OnsiteHead
 from deeph.nn.interaction import BondGeometry, Interaction
@@ -59,6 +60,13 @@ class HamiltonianModel(nn.Module):
         Where blocks vanish, Angstrom, zi <= zj.
     degree : float
         Mean over atoms of the summed squared envelopes; normalizes messages.
+
+    Attributes
+    ----------
+    filling : Filling
+        Fermi levels and electrons of the training data; no weight depends on them.
+    origin : mapping
+        What to call the model in what it predicts: file, hash, errors; empty for one that was not read from a file.
     """
 
     def __init__(self, config: ModelConfig, basis: Basis, cutoffs: dict[tuple[int, int], float], degree: float) -> None:
@@ -68,6 +76,7 @@ class HamiltonianModel(nn.Module):
                 f"spin '{basis.spin}': this version learns spin-free Hamiltonians; collinear, spin-orbit and magnetic ones come later"
             )
         self.config, self.basis, self.cutoffs, self.degree = config, basis, cutoffs, degree
+        self.filling, self.origin = Filling(), dict[str, Any]()
         self.angular = sorted({l for shells in basis.shells.values() for l in shells})
         needed = 2 * max(self.angular)
         self.l_max = max(needed, MIN_L) if config.l_max == "auto" else config.l_max
@@ -233,6 +242,7 @@ class HamiltonianModel(nn.Module):
             "spin": self.basis.spin,
             "cutoffs": [[i, j, c] for (i, j), c in self.cutoffs.items()],
             "degree": self.degree,
+            "filling": self.filling.to_plain(),
             "couplings": couplings_fingerprint(),
         }
 
@@ -251,7 +261,10 @@ class HamiltonianModel(nn.Module):
             )
         basis = Basis.from_symbols(description["shells"], description["spin"])
         cutoffs = {(int(i), int(j)): float(c) for i, j, c in description["cutoffs"]}
-        return cls(ModelConfig.model_validate(description["config"]), basis, cutoffs, float(description["degree"]))
+        model = cls(ModelConfig.model_validate(description["config"]), basis, cutoffs, float(description["degree"]))
+        if "filling" in description:  # files of earlier versions do not tell
+            model.filling = Filling.from_plain(description["filling"])
+        return model
 
 
 def _orbital_counts(basis: Basis) -> IntArray:
