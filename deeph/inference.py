@@ -4,7 +4,7 @@ Memory is that of the bond features (8 kB a bond for the default model); frames 
 and finished blocks go straight to the file. The predicted H is exactly Hermitian.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -63,8 +63,25 @@ def predict(model: HamiltonianModel, structure: Hamiltonian) -> Hamiltonian:
     return replace(_described(model, structure), H=H, r=structure.r)
 
 
-def predict_folder(model: HamiltonianModel, structure: Hamiltonian, folder: Path, *, overwrite: bool = False) -> None:
-    """Predict H and write it as a structure folder with ``hamiltonian_pred.h5``; blocks go to the file as they are made."""
+def predict_folder(
+    model: HamiltonianModel, structure: Hamiltonian, folder: Path, *, overwrite: bool = False, done: Callable[[int], object] = int
+) -> None:
+    """Predict H and write it as a structure folder with ``hamiltonian_pred.h5``; blocks go to the file as they are made.
+
+    Parameters
+    ----------
+    model, structure : HamiltonianModel, Hamiltonian
+        As for :func:`predict`; the numbers in S are not kept once they are in their file, so hold no other reference to a large one.
+    folder : path
+        Must not exist unless ``overwrite``; it appears complete or not at all.
+    done : callable
+        Hears of each piece of work, :meth:`HamiltonianModel.work` of the bonds in all.
+
+    Raises
+    ------
+    ModelError, DataError
+        As for :func:`predict`, and a FolderExistsError if there is something at ``folder``.
+    """
     check_compatible(structure, model)  # before anything is written
     order = element_order(structure.system)
     structure = _described(model, structure).permuted(order)
@@ -72,8 +89,9 @@ def predict_folder(model: HamiltonianModel, structure: Hamiltonian, folder: Path
     shapes = block_shapes(structure.basis, structure.system.numbers, pairs, spin=True)
     with new_folder(folder, overwrite=overwrite) as temporary:
         write_overlap_part(temporary, structure, order)
+        structure = replace(structure, S=replace(structure.S, entries=np.broadcast_to(np.float64(0), structure.S.entries.shape)))
         with MatrixWriter(temporary / PREDICTED, pairs, shapes, 1, np.float32) as writer:
-            fill(model, structure, writer.blocks)
+            fill(model, structure, writer.blocks, done)
 
 
 def _described(model: HamiltonianModel, structure: Hamiltonian) -> Hamiltonian:
@@ -96,8 +114,8 @@ def _described(model: HamiltonianModel, structure: Hamiltonian) -> Hamiltonian:
     )
 
 
-def fill(model: HamiltonianModel, structure: Hamiltonian, H: PairBlocks) -> None:
-    """Put all predicted blocks, both directions of each pair, into H."""
+def fill(model: HamiltonianModel, structure: Hamiltonian, H: PairBlocks, done: Callable[[int], object] = int) -> None:
+    """Put all predicted blocks, both directions of each pair, into H; of S only the pattern is looked at."""
     check_compatible(structure, model)
     missing = H.partners < 0
     if missing.any():
@@ -112,7 +130,7 @@ def fill(model: HamiltonianModel, structure: Hamiltonian, H: PairBlocks) -> None
     if beyond:
         logger.warning("%d pairs lie beyond the cutoffs of the model; their blocks are zero", beyond)
     with torch.inference_mode():
-        for kind, index, blocks in _blocks(model, structure, bonds, own):
+        for kind, index, blocks in _blocks(model, structure, bonds, own, done):
             values = blocks.astype(H.entries.dtype)
             if kind == "onsite":
                 H.put(index, (values + values.swapaxes(-1, -2)) / 2)
@@ -122,11 +140,11 @@ def fill(model: HamiltonianModel, structure: Hamiltonian, H: PairBlocks) -> None
 
 
 def _blocks(
-    model: HamiltonianModel, structure: Hamiltonian, bonds: IntArray, own: IntArray
+    model: HamiltonianModel, structure: Hamiltonian, bonds: IntArray, own: IntArray, done: Callable[[int], object]
 ) -> Iterator[tuple[str, IntArray, npt.NDArray[np.float64]]]:
     """Yield (kind, positions in the pattern, blocks in eV) of equally shaped blocks."""
     graph = make_graph(structure, model, targets=False).to(model.device)
-    x, features = model.features(graph)
+    x, features = model.features(graph, done)
     for z, atoms, h in model.onsite(graph.numbers, x):
         rows = own[atoms if isinstance(atoms, slice) else atoms.cpu().numpy()]
         coefficients = model.baseline.atom_mean(z) + model.baseline.atom_scale(z) * h.double()
@@ -142,3 +160,4 @@ def _blocks(
             blocks = model.blocks_from_coefficients(kind, coefficients, [d[members] for d in D])
             index = bonds[part][members if isinstance(members, slice) else members.cpu().numpy()]
             yield "offsite", index, blocks.cpu().numpy()
+        done(part.stop - part.start)

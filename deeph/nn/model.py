@@ -1,6 +1,6 @@
 """The network from top to bottom: embed, interact, read out."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -28,6 +28,8 @@ from deeph.runtime.errors import ModelError
 
 WIDTH = 32  # length of the element embedding
 MIN_L = 4  # a threefold site needs l = 3 to know a direction in its plane
+WIDE = 20_000  # bonds at a time without gradients on a GPU, which idles with as few as suit a processor's cache
+LAYER = 3  # times as much work as the embedding of the same bonds, or the heads
 KEEP = 50_000  # bonds whose geometry (12 kB each) is kept from layer to layer when no gradients need it
 
 
@@ -148,7 +150,13 @@ class HamiltonianModel(nn.Module):
     def chunks(self, n_bonds: int) -> list[slice]:
         """Runs of bonds that are processed together; their length changes no result."""
         step = self.config.chunk_bonds or max(n_bonds, 1)
+        if self.device.type == "cuda" and not torch.is_grad_enabled():
+            step = max(step, WIDE)
         return [slice(s, min(s + step, n_bonds)) for s in range(0, n_bonds, step)]
+
+    def work(self, n_bonds: int) -> int:
+        """How much there is to do for a prediction: one for the embedding of each bond, one for its heads, :data:`LAYER` for each layer."""
+        return n_bonds * (2 + LAYER * self.config.n_layers)
 
     def geometry(self, graph: Data, part: slice) -> BondGeometry:
         """Frames and radial functions of a run of bonds."""
@@ -172,8 +180,8 @@ class HamiltonianModel(nn.Module):
             total = total.index_add(0, end, message) if torch.is_grad_enabled() else total.index_add_(0, end, message)
         return [e] + [None] * (len(self.sectors) - 1), total
 
-    def features(self, graph: Data) -> tuple[Tensor, list[BondFeatures]]:
-        """Final atom features (n_atoms, K, C), and bond features chunk by chunk."""
+    def features(self, graph: Data, done: Callable[[int], object] = int) -> tuple[Tensor, list[BondFeatures]]:
+        """Final atom features (n_atoms, K, C), and bond features chunk by chunk; ``done`` hears of each piece of work (see :meth:`work`)."""
         parts = self.chunks(graph.bond_index.shape[1])
         # the geometry of a large graph is made anew in each layer and costs no memory
         small = graph.bond_index.shape[1] <= KEEP or torch.is_grad_enabled()
@@ -189,6 +197,7 @@ class HamiltonianModel(nn.Module):
         for _, geometry in geometries():
             bond, first = self._embed(graph, geometry, first)
             e.append(bond)
+            done(len(geometry.radial))
         x = self.first_atoms(nn.functional.pad(first * self.degree**-0.5, (0, self.bond_sizes[1])))
         scalars = torch.zeros_like(x)
         scalars[:, 0, : self.config.node_channels] = self.atom_scalars(atoms)
@@ -198,6 +207,7 @@ class HamiltonianModel(nn.Module):
             total = (torch.zeros_like(h[0]), torch.zeros_like(h[1]))
             for c, geometry in geometries():
                 e[c], total = layer.bond_step(h, e[c], geometry, total)
+                done(LAYER * (parts[c].stop - parts[c].start))
             x = layer.atom_step(x, torch.cat(total, -1))
         return x, cast("list[BondFeatures]", e)
 

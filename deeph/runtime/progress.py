@@ -1,0 +1,65 @@
+"""How far a command is, and how long it will take: a bar on a terminal, lines in a file."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from logging import INFO
+from threading import Event, Thread
+
+from deeph.runtime.log import logger
+
+EVERY = 3.0
+"""Seconds between two signs of life."""
+
+
+def in_words(seconds: float) -> str:
+    """A time span such as ``8 s``, ``12 min``, ``3.5 h``."""
+    if seconds < 100:
+        return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
+@contextmanager
+def progress(text: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Show how much of some work is done, with the time left.
+
+    Parameters
+    ----------
+    text : str
+        What is being done.
+    total : int
+        How much there is to do, in any unit.
+
+    Yields
+    ------
+    callable
+        To be called with the amount of each piece when it is done.
+    """
+    from tqdm import tqdm
+
+    start, amount, ended = time.monotonic(), 0, Event()
+    bar = tqdm(total=total, desc=text, bar_format="{desc}: {percentage:3.0f}% |{bar}| {elapsed}, {remaining} left", leave=False,
+               disable=not (sys.stderr.isatty() and logger.isEnabledFor(INFO)))  # fmt: skip
+
+    def tell() -> None:
+        while not ended.wait(EVERY):
+            if bar.disable:
+                left = (time.monotonic() - start) * (total - amount) / amount if amount else None
+                logger.info("%s: %.0f %%%s", text, 100 * amount / total, "" if left is None else f", {in_words(left)} left")
+            else:
+                bar.refresh()
+
+    def done(more: int) -> None:
+        nonlocal amount
+        amount += more
+        bar.update(more)
+
+    thread = Thread(target=tell, daemon=True)
+    thread.start()
+    try:
+        yield done
+    finally:
+        ended.set()
+        thread.join()
+        bar.close()
