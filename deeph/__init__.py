@@ -8,6 +8,8 @@ from deeph.runtime.version import VERSION
 __version__ = VERSION
 
 if TYPE_CHECKING:
+    from deeph.facade import overlap as overlap
+    from deeph.facade import read as read
     from deeph.files.config_file import load_config as load_config
     from deeph.files.dataset import Dataset as Dataset
     from deeph.files.dataset import open_dataset as open_dataset
@@ -34,6 +36,8 @@ _WHERE = {
     "load_config": "deeph.files.config_file",
     "load_model": "deeph.training.checkpoint",
     "open_dataset": "deeph.files.dataset",
+    "overlap": "deeph.facade",
+    "read": "deeph.facade",
     "read_folder": "deeph.files.store",
     "read_structure": "deeph.physics.system",
     "train": "deeph.training.loop",
