@@ -21,12 +21,15 @@ class Job(NamedTuple):
         What the folder lacks; empty for a run.
     asked : bool
         Whether ``missing`` is said of a folder that the user named, and that holds no run at all.
+    frame : int or None
+        Which structure of a file of many, counted from 0.
     """
 
     run: Path
     out: Path
     missing: str = ""
     asked: bool = False
+    frame: int | None = None
 
 
 class _Found:

@@ -45,6 +45,7 @@ def test_a_large_structure_is_not_silent(tmp_path, monkeypatch, capsys):
 
     monkeypatch.setattr(log, "SILENCE", 0.05)
     monkeypatch.setattr(job.OverlapJob, "compute", slow)
+    (tmp_path / "large.vasp").touch()
     with pytest.raises(SystemExit):
         main([str(tmp_path / "large.vasp"), "--basis", "C6.0.pao:s1", str(tmp_path / "out")])
     assert "still at the matrices of" in capsys.readouterr().err

@@ -174,7 +174,6 @@ def test_folders_hold_structures_in_any_format(place):
         (["defects", "ab/POSCAR", "x", "--vacancies", "C", "two"], 2, "expected a number of atoms"),
         (["frames", "ab/POSCAR", "x", "--frames", "3"], 2, "START:STOP:STEP"),
         (["inputs", "ab", "x", "--inputs", "missing.toml"], 2, "missing.toml cannot be read"),
-        (["inputs", "ab", "ab", "x", "--inputs", "openmx.toml"], 1, "would both become ab"),
         (["twist", "x", "--angle", 1.05, "--max-atoms", 3000], 2, "--max-atoms 10444"),
         (["twist", "x", "--atoms", 30], 2, "no turned cell has 30 atoms"),
         (["cells", "--max-atoms", 0], 2, "expected a number of atoms"),

@@ -111,9 +111,24 @@ class System:
 
     @classmethod
     def from_ase(cls, atoms: Any) -> "System":
-        """Build from ``ase.Atoms``; a missing cell vector is an error, because blocks are labelled by lattice vectors."""
+        """Build from ``ase.Atoms``; atoms without any lattice vector are a molecule, see :func:`molecule`.
+
+        Raises
+        ------
+        DataError
+            If only some of the lattice vectors are missing: blocks are labelled by all three.
+        """
+        if atoms.cell.rank == 0:
+            return molecule(atoms.get_positions(), atoms.get_atomic_numbers())
+        if atoms.cell.rank < 3:
+            raise DataError(f"only {atoms.cell.rank} of three lattice vectors are given; add the others (any length across vacuum)")
         pbc = tuple(bool(p) for p in atoms.pbc)
         return cls(np.array(atoms.cell), atoms.get_positions(), atoms.get_atomic_numbers(), (pbc[0], pbc[1], pbc[2]))
+
+
+def molecule(positions: Any, numbers: Any) -> System:
+    """Atoms that repeat nowhere, in a box with 10 Angstrom more than they take: (N, 3) positions in Angstrom, and atomic numbers."""
+    return System(np.diag(np.ptp(positions, axis=0) + 10.0), positions, numbers, (False, False, False))
 
 
 def read_structure(path: str | Path) -> System:

@@ -31,15 +31,14 @@ def parser() -> argparse.ArgumentParser:
     """The command line of ``deeph-overlap``."""
     out = make_parser("deeph-overlap", "Overlap matrices of a structure from basis files alone.", EPILOG)
     out.add_argument(
-        "structure", type=Path, metavar="STRUCTURE", help="POSCAR, cif, xyz, input of OpenMX, ABACUS (STRU) or SIESTA; or a folder of them"
-    )
+        "structure", type=Path, metavar="STRUCTURE",
+        help="POSCAR, cif, xyz, input of OpenMX, ABACUS (STRU) or SIESTA; or many: a folder of them, an xyz file of many frames",
+    )  # fmt: skip
     out.add_argument(
         "--basis", nargs="+", required=True, metavar="FILE",
         help="one file an element: FILE.pao:s2p2d1 (OpenMX), FILE.orb (ABACUS), FILE.ion, .ion.xml, .ion.nc (SIESTA); gto:NAME (PySCF)",
     )  # fmt: skip
-    out.add_argument(
-        "out", type=Path, nargs="?", metavar="OUT", help="structure folder to write; a folder of them if STRUCTURE is a folder"
-    )
+    out.add_argument("out", type=Path, nargs="?", metavar="OUT", help="structure folder to write; a folder of them if STRUCTURE is many")
     out.add_argument("--kinetic", action="store_true", help="write the kinetic energy, too (kinetic_matrix.h5, eV)")
     out.add_argument("--positions", action="store_true", help="write the position matrices, too (position_matrix.h5, Angstrom)")
     out.add_argument("--gradient", action="store_true", help="write dS/d(right atom), too (overlap_gradient.h5, 1/Angstrom)")
@@ -73,9 +72,8 @@ def _overlap(args: argparse.Namespace) -> int:
     asked: dict[Operator, bool] = {"overlap": True, "kinetic": args.kinetic, "position": args.positions, "gradient": args.gradient}
     wanted = Matrices(tuple(name for name, yes in asked.items() if yes), args.spin, args.cutoff)
     work = OverlapJob(tuple(args.basis), wanted, args.threads, args.overwrite)
-    if args.structure.is_dir():
-        return run_jobs(lambda: find_overlaps(args.structure, args.out), work, args.jobs, quiet=args.quiet)
-    return _one(work, *find_overlaps(args.structure, args.out))
+    jobs = find_overlaps(args.structure, args.out)
+    return _one(work, jobs[0]) if jobs[0].out == args.out else run_jobs(lambda: jobs, work, args.jobs, quiet=args.quiet)
 
 
 def _one(work: "OverlapJob", job: "Job") -> int:

@@ -20,7 +20,7 @@ examples:
   deeph-pyscf job.toml data/ --set scf.k_mesh=[6,6,1]
 
 OUT gets one verified structure folder for each structure: the one of the settings, or perturb.number random
-variations of it, or all of a folder that deeph-structures made. Under mpirun or srun the processes share them.
+variations of it, or all of a folder of structure files or of an xyz file of many frames. Under mpirun or srun the processes share them.
 Exit code 0: all done; 1: at least one failed."""
 
 

@@ -142,7 +142,7 @@ def _add_others(commands: Any) -> None:
 
     c = _add(commands, "inputs", "the same structures with input files of a DFT code")
     c.add_argument(
-        "structures", nargs="+", type=Path, metavar="STRUCTURE", help="structure file, or folder with one in it or in each folder below it"
+        "structures", nargs="+", type=Path, metavar="STRUCTURE", help="structure files, xyz files of many frames, or folders of them"
     )
     c.add_argument("out", type=Path, metavar="OUT", help="new folder")
     c.add_argument("--inputs", type=Path, metavar="TOML", required=True, help="settings of the DFT runs, see 'settings'")
@@ -153,13 +153,14 @@ def _add_others(commands: Any) -> None:
 
 def _add_source(command: argparse.ArgumentParser) -> None:
     command.add_argument(
-        "structure", type=Path, metavar="STRUCTURE", help="POSCAR, cif, xyz, ..., or an OpenMX .dat, ABACUS STRU, SIESTA .fdf"
-    )
+        "structure", type=Path, metavar="STRUCTURE",
+        help="POSCAR, cif, xyz, ..., an OpenMX .dat, ABACUS STRU, SIESTA .fdf; or many: a folder of them, an xyz file of many frames",
+    )  # fmt: skip
     command.add_argument("out", type=Path, metavar="OUT", help="new folder")
 
 
 def _add_random(command: argparse.ArgumentParser, *, required: bool = True) -> None:
-    command.add_argument("-n", "--number", type=int, default=1, required=required, metavar="N", help="how many structures")
+    command.add_argument("-n", "--number", type=int, default=1, required=required, metavar="N", help="how many structures of each")
     command.add_argument("--seed", type=int, default=0, metavar="N", help="of the random numbers (default 0)")
     command.add_argument("--first", type=int, default=0, metavar="N", help="number of the first one, to add to an earlier set (default 0)")
 

@@ -13,15 +13,15 @@ from preprocess.orbitals.basis_files import read_basis
 from preprocess.overlap.two_centre import TwoCentre
 from preprocess.overlap.write import Matrices, write_overlap
 from preprocess.pipeline import Outcome, attempt, refuse_others, structure_hash
-from preprocess.structure_files import Structure, find_structure_files, read_structure_file
+from preprocess.structure_files import Structure, find_structures, read_structure_file
 
 
 def find_overlaps(structure: Path, out: Path) -> list[Job]:
-    """The structure file and its folder, or all below a folder, named after where they are."""
-    files = find_structure_files(structure)
-    if not structure.is_dir():
-        return [Job(file, out) for file in files]
-    return [Job(f, out / (f.parent.relative_to(structure) if f.parent != structure else f.stem)) for f in files]
+    """The structure of a file and its folder, or all of a folder or of a file of many and one folder each."""
+    found = find_structures([structure])
+    if len(found) == 1 and not structure.is_dir():
+        return [Job(structure, out)]
+    return [Job(one.path, out / one.name, frame=one.frame) for one in found]
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class OverlapJob:
         DataError
             If the structure or its basis cannot be read, or the output is something else.
         """
-        structure = read_structure_file(job.run)
+        structure = read_structure_file(job.run, job.frame)
         elements = tuple(sorted(set(structure.system.numbers.tolist())))
         names = tuple(sorted(structure.basis_names.items()))
         if not one_of_many:

@@ -15,7 +15,7 @@ class SystemConfig(Section):
     """The structure. PySCF keeps positions and orientation as they are."""
 
     structure: Path | None = None
-    """File with the atoms (POSCAR, cif, xyz, ...), or a folder of structures as deeph-structures writes it. Relative paths start from the
+    """File with the atoms (POSCAR, cif, xyz, ...), xyz file of many frames, or folder of structure files. Relative paths start from the
     configuration file."""
 
     atoms: tuple[tuple[str, float, float, float], ...] | None = None

@@ -1,6 +1,5 @@
 """PySCF runs from settings: each structure of a set is calculated, verified and written, completely or not at all."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ import numpy as np
 
 from deeph.files.store import is_structure_folder, write_folder
 from deeph.physics.hamiltonian import Hamiltonian
-from deeph.physics.system import NUMBERS, System
+from deeph.physics.system import NUMBERS, System, molecule
 from deeph.runtime.errors import DataError, UsageError
 from preprocess.discover import Job
 from preprocess.pipeline import Outcome, attempt, done, refuse_others, structure_hash
@@ -18,8 +17,9 @@ from preprocess.pyscf.config import PyscfConfig
 from preprocess.pyscf.setup import mean_field
 from preprocess.readers.pyscf.reader import bands_of, to_hamiltonian
 from preprocess.readers.pyscf.run import collect_run
+from preprocess.structure_files import StructureFile, find_structures
 from preprocess.structures.distances import limits_from
-from preprocess.structures.output import find_structures, item_name
+from preprocess.structures.output import item_name
 from preprocess.structures.perturb import draw, perturbed
 from preprocess.structures.supercell import supercell
 from preprocess.verify import verify
@@ -42,16 +42,25 @@ def find_calculations(config: PyscfConfig, name: str, out: Path) -> list[Job]:
     UsageError
         If the settings cannot work for one of the structures.
     """
-    bases = list(_structures(config, config.system.structure))
-    if config.perturb.number and len(bases) != 1:
-        raise UsageError(f"perturb.number {config.perturb.number} with {len(bases)} structures; expected one structure to perturb")
-    kinds = {tuple(sorted(set(system.symbols))): system for _, _, system in bases}
+    found = _files(config)
+    if config.perturb.number and len(found) != 1:
+        raise UsageError(f"perturb.number {config.perturb.number} with {len(found)} structures; expected one structure to perturb")
+    kinds: dict[tuple[str, ...], System] = {}
+    for file in found:
+        try:
+            system = _read(config, file)
+        except DataError:
+            if len(found) == 1:
+                raise
+        else:  # of many, one that cannot be read is a row of the table
+            kinds.setdefault(tuple(sorted(set(system.symbols))), system)
     for system in kinds.values():
         check_settings(config, system)
     if config.perturb.number:
-        return [Job(bases[0][1], out / item_name(n)) for n in range(config.perturb.number)]
-    is_set = config.system.structure is not None and config.system.structure.is_dir()
-    return [Job(file, out / (own if is_set else name)) for own, file, _ in bases]
+        return [Job(found[0].path, out / item_name(n), frame=found[0].frame) for n in range(config.perturb.number)]
+    path = config.system.structure
+    is_set = len(found) > 1 or (path is not None and path.is_dir())
+    return [Job(one.path, out / (one.name if is_set else name), frame=one.frame) for one in found]
 
 
 @dataclass(frozen=True)
@@ -111,7 +120,7 @@ def calculate(config: PyscfConfig, system: System) -> tuple[Hamiltonian, str]:
 
 def structure_of(config: PyscfConfig, job: Job) -> System:
     """The structure of a job: as read, or the numbered perturbation of the one that was read."""
-    [(_, _, base)] = _structures(config, job.run)
+    base = _read(config, StructureFile("", job.run, job.frame))
     varied = config.perturb
     if not varied.number:
         return base
@@ -121,43 +130,31 @@ def structure_of(config: PyscfConfig, job: Job) -> System:
     ).system  # fmt: skip
 
 
-def _structures(config: PyscfConfig, path: Path | None) -> Iterator[tuple[str, Path, System]]:
-    """Name, file and system of each structure before any perturbation, from a file, a folder, or the settings themselves."""
-    source = config.system
-    if source.atoms is not None:
-        unknown = [a[0] for a in source.atoms if a[0] not in NUMBERS]
+def _files(config: PyscfConfig) -> list[StructureFile]:
+    """Where the structures of the settings are: in files, or in the settings themselves."""
+    path = config.system.structure
+    return find_structures([path]) if path is not None else [StructureFile("", Path())]
+
+
+def _read(config: PyscfConfig, file: StructureFile) -> System:
+    """A structure before any perturbation."""
+    atoms = config.system.atoms
+    if atoms is None:
+        system = file.read().system
+    else:
+        unknown = [a[0] for a in atoms if a[0] not in NUMBERS]
         if unknown:
             raise UsageError(f"system.atoms: unknown element {unknown[0]!r}")
-        positions, numbers = np.array([a[1:] for a in source.atoms], float), np.array([NUMBERS[a[0]] for a in source.atoms])
-        yield "", Path(), _prepared(config, System(_cell(config, positions), positions, numbers))
-    elif path is not None and source.molecule and path.is_file():
-        yield "", path, _prepared(config, _molecule_file(path))
-    elif path is not None:
-        for name, file, system in find_structures([path]):
-            yield name, file, _prepared(config, system)
-
-
-def _prepared(config: PyscfConfig, system: System) -> System:
+        positions, numbers = np.array([a[1:] for a in atoms], float), np.array([NUMBERS[a[0]] for a in atoms])
+        cell = config.system.cell
+        system = molecule(positions, numbers) if cell is None else System(np.array(cell), positions, numbers)
     if config.system.molecule:
-        return replace(system, pbc=(False, False, False))
+        return molecule(system.positions, system.numbers)
+    if not any(system.pbc):
+        raise DataError(
+            f"{file.path} is a molecule (no lattice vectors, or periodic nowhere), and system.molecule is false; set it to true"
+        )
     return supercell(system, config.system.repeats)
-
-
-def _cell(config: PyscfConfig, positions: Any) -> Any:
-    """The cell of atoms in the settings; any box for a molecule."""
-    return np.array(config.system.cell) if config.system.cell is not None else np.diag(np.ptp(positions, axis=0) + 10.0)
-
-
-def _molecule_file(path: Path) -> System:
-    """A molecule from a file that need not hold a cell."""
-    from ase.io import read
-
-    try:
-        atoms = read(path, parallel=False, do_not_split_by_at_sign=True)
-    except Exception as error:
-        raise DataError(f"{path} could not be read as a structure: {error}") from error
-    positions = atoms.get_positions()
-    return System(np.diag(np.ptp(positions, axis=0) + 10.0), positions, atoms.get_atomic_numbers())
 
 
 def _fingerprint(config: PyscfConfig, job: Job) -> dict[str, Any]:

@@ -2,24 +2,24 @@
 
 import argparse
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from deeph.files.config_file import load_settings
-from deeph.physics.system import FloatArray, IntArray
+from deeph.physics.system import FloatArray, IntArray, System
 from deeph.runtime.errors import DataError, UsageError
 from deeph.runtime.log import logger
-from preprocess.structure_files import read_structure_file
+from preprocess.structure_files import find_structures, read_structure_file
 from preprocess.structures.cells import cell_of, commensurate_cells, table
 from preprocess.structures.commensurate import EQUAL, Wish
 from preprocess.structures.defects import random_sites, with_defects
 from preprocess.structures.distances import BOND_FRACTION, RADII_FRACTION, limits_from, limits_of_radii, too_close
 from preprocess.structures.monolayer import Monolayer, read_monolayer
-from preprocess.structures.output import Item, find_structures, item_name, write_set
-from preprocess.structures.perturb import Perturbation, draw
+from preprocess.structures.output import Item, item_name, write_set
+from preprocess.structures.perturb import Perturbation, draw, stream
 from preprocess.structures.settings import Settings, example
 from preprocess.structures.supercell import supercell
 from preprocess.structures.trajectory import parse_slice, read_frames
@@ -27,6 +27,41 @@ from preprocess.structures.twist import Stack, stack, twisted
 
 UNRECORDED = ("name", "verbose", "quiet", "out")
 """Options that say nothing about the structures."""
+
+
+class Base(NamedTuple):
+    """A structure to make others of; without a name if it is the only one, with where it comes from if there are more."""
+
+    name: str
+    system: System
+    record: dict[str, Any]
+
+    def item(self, n: int) -> str:
+        """Name of the structure number n that is made of it."""
+        return f"{self.name}-{item_name(n)}" if self.name else item_name(n)
+
+
+def _bases(paths: Sequence[Path], *, named: bool = False) -> list[Base]:
+    """The structures of files and folders, all of them or none.
+
+    Raises
+    ------
+    DataError
+        With the names of those that cannot be read.
+    """
+    found, out, damaged = find_structures(paths), [], []
+    for one in found:
+        try:
+            out.append(Base(one.name, one.read().system, {"from": str(one.path)} | ({} if one.frame is None else {"frame": one.frame})))
+        except DataError as error:
+            damaged.append(str(error))
+    if damaged and len(found) > 1:
+        raise DataError(
+            f"{len(damaged)} of {len(found)} structures cannot be read:\n  " + "\n  ".join(damaged) + "\nmove them away, or repair them"
+        )
+    if damaged:
+        raise DataError(damaged[0])
+    return out if named or len(out) > 1 or paths[0].is_dir() else [Base("", out[0].system, {})]
 
 
 def _twist(args: argparse.Namespace, command: str) -> None:
@@ -112,43 +147,48 @@ def _perturb(args: argparse.Namespace, command: str) -> None:
     make = Perturbation((args.displacement[0], args.displacement[-1]), args.strain, args.slide, spacing, args.gap)
     if make == Perturbation(gap=args.gap):
         raise UsageError("nothing to perturb: give --displacement, --strain, --slide or --spacing")
-    system = read_structure_file(args.structure).system
-    limits = limits_from(system, _fraction(args, BOND_FRACTION))
+    bases, fraction, numbers = _bases([args.structure]), _fraction(args, BOND_FRACTION), _numbers(args)
 
     def items() -> Iterator[Item]:
-        for n in _numbers(args):
-            system_n, attempts = draw(lambda rng: make(system, rng), limits, args.seed, n)
-            yield Item(item_name(n), system_n, {"attempts": attempts})
+        for base in bases:
+            limits = limits_from(base.system, fraction)
+            for n in numbers:
+                system, attempts = draw(lambda rng: make(base.system, rng), limits, args.seed, n, base.name)  # noqa: B023 - called at once
+                yield Item(base.item(n), system, {"attempts": attempts, **base.record})
 
     _write(args, command, items())
 
 
 def _supercell(args: argparse.Namespace, command: str) -> None:
     matrix = args.repeat or np.array(args.matrix).reshape(3, 3)
-    _write(args, command, [Item("", supercell(read_structure_file(args.structure).system, matrix), {})])
+    _write(args, command, (Item(base.name, supercell(base.system, matrix), base.record) for base in _bases([args.structure])))
 
 
 def _defects(args: argparse.Namespace, command: str) -> None:
-    system = read_structure_file(args.structure).system
     counts = [(old, _count(n)) for old, *_, n in [*args.vacancies, *args.substitute]]
     if not counts and (args.number != 1 or not (args.remove or args.replace)):
         raise UsageError("no random defects are asked for: give --vacancies or --substitute, or --remove and --replace for one structure")
     replaced = {_count(atom, 0): new for atom, new in args.replace}
-    given = [*args.remove, *replaced]
-    with_defects(system, vacancies=args.remove, substitutions=replaced)  # whatever is wrong with them is said before anything is drawn
-    fixed = with_defects(system, substitutions=replaced)
+    bases, numbers = _bases([args.structure]), _numbers(args)
+    for base in bases:  # whatever is wrong with the atoms given is said before anything is drawn
+        with_defects(base.system, vacancies=args.remove, substitutions=replaced)
+    _write(args, command, (item for base in bases for item in _defective(args, base, counts, replaced, numbers)))
 
-    def items() -> Iterator[Item]:
-        for n in _numbers(args):
-            rng = np.random.default_rng([args.seed, n])
-            sites = random_sites(fixed, rng, counts, args.separation, given)
-            vacant = [*args.remove, *(int(i) for part in sites[: len(args.vacancies)] for i in part)]
-            new = [symbol for _, symbol, _ in args.substitute]
-            changed = {int(i): s for part, s in zip(sites[len(args.vacancies) :], new, strict=True) for i in part}
-            record = {"vacancies": vacant, "substitutions": {str(i): s for i, s in changed.items()}}
-            yield Item(item_name(n) if counts else "", with_defects(fixed, vacancies=vacant, substitutions=changed), record)
 
-    _write(args, command, items())
+def _defective(
+    args: argparse.Namespace, base: Base, counts: list[tuple[str, int]], replaced: dict[int, str], numbers: range
+) -> Iterator[Item]:
+    """The structures with defects that are made of one."""
+    fixed = with_defects(base.system, substitutions=replaced)
+    for n in numbers:
+        rng = np.random.default_rng([args.seed, n, *stream(base.name)])
+        sites = random_sites(fixed, rng, counts, args.separation, [*args.remove, *replaced])
+        vacant = [*args.remove, *(int(i) for part in sites[: len(args.vacancies)] for i in part)]
+        new = [symbol for _, symbol, _ in args.substitute]
+        changed = {int(i): s for part, s in zip(sites[len(args.vacancies) :], new, strict=True) for i in part}
+        record = {"vacancies": vacant, "substitutions": {str(i): s for i, s in changed.items()}, **base.record}
+        name = base.item(n) if counts else base.name
+        yield Item(name, with_defects(fixed, vacancies=vacant, substitutions=changed), record)
 
 
 def _frames(args: argparse.Namespace, command: str) -> None:
@@ -166,7 +206,7 @@ def _frames(args: argparse.Namespace, command: str) -> None:
 
 
 def _inputs(args: argparse.Namespace, command: str) -> None:
-    _write(args, command, (Item(name, system, {"from": str(path)}) for name, path, system in find_structures(args.structures)))
+    _write(args, command, (Item(base.name, base.system, base.record) for base in _bases(args.structures, named=True)))
 
 
 def _settings(args: argparse.Namespace, _command: str) -> None:

@@ -2,7 +2,7 @@
 
 import json
 import shlex
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,7 +12,6 @@ from deeph.physics.system import System
 from deeph.runtime.errors import DataError
 from deeph.runtime.log import logger
 from deeph.runtime.version import VERSION
-from preprocess.structure_files import find_structure_files, read_structure_file
 from preprocess.structures.inputs import COMMANDS, input_files
 from preprocess.structures.settings import Settings
 
@@ -102,29 +101,3 @@ def _write_jobs(folder: Path, name: str, names: list[str], settings: Settings) -
     (folder / JOBS).write_text("\n".join(names) + "\n", encoding="utf-8")
     (folder / SCRIPT).write_text(text, encoding="utf-8")
     (folder / SCRIPT).chmod(0o755)
-
-
-def find_structures(paths: Sequence[Path]) -> Iterator[tuple[str, Path, System]]:
-    """Structures in files and in folders of them, see :func:`preprocess.structure_files.find_structure_files`.
-
-    Yields
-    ------
-    (str, Path, System)
-        Name for the folder of the structure, its file, and the structure.
-
-    Raises
-    ------
-    DataError
-        If a path is missing, a folder holds no structure or several, or two structures would get one name.
-    """
-    seen: dict[str, Path] = {}
-    for path in paths:
-        for file in find_structure_files(path):
-            if path.is_dir():
-                name = path.resolve().name if file.parent == path else str(file.parent.relative_to(path))
-            else:
-                name = path.resolve().parent.name if path.name == "POSCAR" else path.stem
-            if name in seen:
-                raise DataError(f"{seen[name]} and {file} would both become {name}; rename one of them or write them to different folders")
-            seen[name] = file
-            yield name, file, read_structure_file(file).system

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
+from zlib import crc32
 
 import numpy as np
 
@@ -103,7 +104,12 @@ class Drawn(NamedTuple):
     attempts: int
 
 
-def draw(make: Callable[[np.random.Generator], System], limits: Limits, seed: int, n: int) -> Drawn:
+def stream(name: str) -> list[int]:
+    """What a name adds to a seed: nothing if it is empty."""
+    return [crc32(name.encode())] if name else []
+
+
+def draw(make: Callable[[np.random.Generator], System], limits: Limits, seed: int, n: int, name: str = "") -> Drawn:
     """Structure number n of a set: the same for a seed, however many others are made.
 
     Parameters
@@ -114,6 +120,8 @@ def draw(make: Callable[[np.random.Generator], System], limits: Limits, seed: in
         Shortest accepted distances. A structure that is below is drawn again from the next stream.
     seed, n : int
         Seed of the set, number of the structure.
+    name : str
+        Of the structure that is varied, where there are several: each gets random numbers of its own.
 
     Raises
     ------
@@ -121,8 +129,9 @@ def draw(make: Callable[[np.random.Generator], System], limits: Limits, seed: in
         If no structure was acceptable.
     """
     reason = first = ""
+    own = stream(name)
     for attempt in range(ATTEMPTS):
-        system = make(np.random.default_rng([seed, n, attempt]))
+        system = make(np.random.default_rng([seed, n, attempt, *own]))
         reason = too_close(system, limits)
         if not reason:
             if attempt:
