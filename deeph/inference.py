@@ -64,18 +64,23 @@ def predict(model: HamiltonianModel, structure: Hamiltonian) -> Hamiltonian:
 
 
 def predict_folder(
-    model: HamiltonianModel, structure: Hamiltonian, folder: Path, *, overwrite: bool = False, done: Callable[[int], object] = int
-) -> None:
+    model: HamiltonianModel, structure: Hamiltonian, folder: Path, *, overwrite: bool = False, done: Callable[[float], object] = float
+) -> int:
     """Predict H and write it as a structure folder with ``hamiltonian_pred.h5``; blocks go to the file as they are made.
 
     Parameters
     ----------
     model, structure : HamiltonianModel, Hamiltonian
-        As for :func:`predict`; the numbers in S are not kept once they are in their file, so hold no other reference to a large one.
+        As for :func:`predict`. The numbers in S are let go once they are in their file: do not keep a name for a large structure.
     folder : path
         Must not exist unless ``overwrite``; it appears complete or not at all.
     done : callable
-        Hears of each piece of work, :meth:`HamiltonianModel.work` of the bonds in all.
+        Hears what share of the work each finished piece was, 1 in all.
+
+    Returns
+    -------
+    int
+        Number of blocks.
 
     Raises
     ------
@@ -92,6 +97,7 @@ def predict_folder(
         structure = replace(structure, S=replace(structure.S, entries=np.broadcast_to(np.float64(0), structure.S.entries.shape)))
         with MatrixWriter(temporary / PREDICTED, pairs, shapes, 1, np.float32) as writer:
             fill(model, structure, writer.blocks, done)
+    return len(pairs)
 
 
 def _described(model: HamiltonianModel, structure: Hamiltonian) -> Hamiltonian:
@@ -114,7 +120,7 @@ def _described(model: HamiltonianModel, structure: Hamiltonian) -> Hamiltonian:
     )
 
 
-def fill(model: HamiltonianModel, structure: Hamiltonian, H: PairBlocks, done: Callable[[int], object] = int) -> None:
+def fill(model: HamiltonianModel, structure: Hamiltonian, H: PairBlocks, done: Callable[[float], object] = float) -> None:
     """Put all predicted blocks, both directions of each pair, into H; of S only the pattern is looked at."""
     check_compatible(structure, model)
     missing = H.partners < 0
@@ -129,8 +135,9 @@ def fill(model: HamiltonianModel, structure: Hamiltonian, H: PairBlocks, done: C
     beyond = (H.n_pairs - len(own)) // 2 - len(bonds)
     if beyond:
         logger.warning("%d pairs lie beyond the cutoffs of the model; their blocks are zero", beyond)
+    work = max(model.work(len(bonds)), 1)
     with torch.inference_mode():
-        for kind, index, blocks in _blocks(model, structure, bonds, own, done):
+        for kind, index, blocks in _blocks(model, structure, bonds, own, lambda n: done(n / work)):
             values = blocks.astype(H.entries.dtype)
             if kind == "onsite":
                 H.put(index, (values + values.swapaxes(-1, -2)) / 2)

@@ -181,7 +181,7 @@ class HamiltonianModel(nn.Module):
         return [e] + [None] * (len(self.sectors) - 1), total
 
     def features(self, graph: Data, done: Callable[[int], object] = int) -> tuple[Tensor, list[BondFeatures]]:
-        """Final atom features (n_atoms, K, C), and bond features chunk by chunk; ``done`` hears of each piece of work (see :meth:`work`)."""
+        """Final atom features (n_atoms, K, C), and bond features chunk by chunk; ``done`` hears of each piece of :meth:`work`."""
         parts = self.chunks(graph.bond_index.shape[1])
         # the geometry of a large graph is made anew in each layer and costs no memory
         small = graph.bond_index.shape[1] <= KEEP or torch.is_grad_enabled()

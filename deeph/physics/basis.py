@@ -16,6 +16,7 @@ Spin = Literal["none", "collinear", "spinor"]
 """``none``: one real H. ``collinear``: two real H, up and down. ``spinor``: one complex H, blocks [[uu, ud], [du, dd]]."""
 
 
+LETTERS = "spdfghi"
 MAX_L = 20
 """Largest angular momentum; no basis comes near it, a damaged file does."""
 
@@ -89,3 +90,8 @@ class Basis:
         """Only the elements that occur, in order of first appearance; an error if one of them has no shells."""
         self.n_orbitals(numbers)
         return Basis({z: self.shells[z] for z in dict.fromkeys(int(n) for n in numbers)}, self.spin)
+
+
+def shell_name(shells: Sequence[int]) -> str:
+    """Such as ``s2p2d1``; radial shells of the same l are counted together."""
+    return "".join(f"{LETTERS[l] if l < len(LETTERS) else f'(l={l})'}{list(shells).count(l)}" for l in sorted(set(shells)))

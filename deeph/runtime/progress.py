@@ -21,38 +21,36 @@ def in_words(seconds: float) -> str:
 
 
 @contextmanager
-def progress(text: str, total: int) -> Iterator[Callable[[int], None]]:
+def progress(text: str) -> Iterator[Callable[[float], None]]:
     """Show how much of some work is done, with the time left.
 
     Parameters
     ----------
     text : str
         What is being done.
-    total : int
-        How much there is to do, in any unit.
 
     Yields
     ------
     callable
-        To be called with the amount of each piece when it is done.
+        To be called with the share of each piece in the whole work when it is done.
     """
     from tqdm import tqdm
 
-    start, amount, ended = time.monotonic(), 0, Event()
-    bar = tqdm(total=total, desc=text, bar_format="{desc}: {percentage:3.0f}% |{bar}| {elapsed}, {remaining} left", leave=False,
+    start, share, ended = time.monotonic(), 0.0, Event()
+    bar = tqdm(total=1.0, desc=text, bar_format="{desc}: {percentage:3.0f}% |{bar}| {elapsed}, {remaining} left", leave=False,
                disable=not (sys.stderr.isatty() and logger.isEnabledFor(INFO)))  # fmt: skip
 
     def tell() -> None:
         while not ended.wait(EVERY):
             if bar.disable:
-                left = (time.monotonic() - start) * (total - amount) / amount if amount else None
-                logger.info("%s: %.0f %%%s", text, 100 * amount / total, "" if left is None else f", {in_words(left)} left")
+                left = (time.monotonic() - start) * (1 - share) / share if share else None
+                logger.info("%s: %.0f %%%s", text, 100 * share, "" if left is None else f", {in_words(left)} left")
             else:
                 bar.refresh()
 
-    def done(more: int) -> None:
-        nonlocal amount
-        amount += more
+    def done(more: float) -> None:
+        nonlocal share
+        share += more
         bar.update(more)
 
     thread = Thread(target=tell, daemon=True)

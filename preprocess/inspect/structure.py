@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from deeph.physics.basis import shell_name
 from deeph.physics.hamiltonian import Hamiltonian
 from preprocess.inspect.checks import (
     check_density,
@@ -82,7 +83,7 @@ def structure_facts(data: Hamiltonian) -> dict[str, Any]:
     matrices = ["S", *(["H"] if data.H is not None else []), *(["r"] if data.r is not None else []), *data.extra]
     out: dict[str, Any] = {
         "formula": str(system),
-        "basis": "; ".join(f"{symbol} {_shells(ls)}" for symbol, ls in data.basis.to_symbols().items()),
+        "basis": "; ".join(f"{symbol} {shell_name(ls)}" for symbol, ls in data.basis.to_symbols().items()),
         "orbitals": f"{int(data.basis.n_orbitals(system.numbers).sum())}, m = -l..l, real harmonics without Condon-Shortley sign",
         "spin": {"none": "none", "collinear": "collinear (up, down)", "spinor": "spinor [[uu, ud], [du, dd]]"}[data.basis.spin],
         "cell": f"{', '.join(f'{x:.4f}' for x in lengths)} Angstrom; {', '.join(f'{x:.2f}' for x in angles)} degrees",
@@ -106,8 +107,3 @@ def _model(model: dict[str, Any]) -> str:
     file, mae, projected = (model.get(key) for key in ("file", "validate_mae_meV", "validate_projected_mae_meV"))
     errors = "" if mae is None else f", validation MAE {mae:.3g} meV"
     return f"{file or 'not from a file'}{errors}{'' if projected is None else f' ({projected:.3g} without the energy zero)'}"
-
-
-def _shells(ls: list[int]) -> str:
-    """Such as ``s2p2d1``."""
-    return "".join(f"{'spdfghi'[l] if l < 7 else f'(l={l})'}{ls.count(l)}" for l in sorted(set(ls)))
