@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any, cast
 
 import numpy as np
 
@@ -14,9 +14,6 @@ from deeph.physics.basis import shell_name
 from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.system import SYMBOLS, System
 from deeph.runtime.errors import DataError, UsageError
-
-if TYPE_CHECKING:
-    from preprocess.structure_files import StructureFile
 
 BASIS_FILES = "C6.0.pao:s2p2d1 (OpenMX), C_gga_8au_100Ry_2s2p1d.orb (ABACUS), C.ion.xml (SIESTA) or gto:NAME (PySCF)"
 
@@ -31,17 +28,17 @@ class Job:
         Structure folder, or the file of a structure whose overlap is to be computed.
     out : Path
         Folder of the prediction.
-    file : StructureFile or None
-        The structure in the file.
+    file : object with ``read``, or None
+        The structure in the file, as :func:`deeph.facade.find_structures` finds it.
     """
 
     given: Path
     out: Path
-    file: "StructureFile | None" = None
+    file: Any = None
 
     def system(self) -> System:
         """The atoms, in the order of the file."""
-        return read_poscar(self.given / "POSCAR") if self.file is None else self.file.read().system
+        return read_poscar(self.given / "POSCAR") if self.file is None else cast("System", self.file.read().system)
 
 
 def find_jobs(given: Sequence[Path], out: Path) -> list[Job]:

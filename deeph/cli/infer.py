@@ -56,12 +56,14 @@ def main(argv: list[str] | None = None) -> NoReturn:
 
 
 def _body(args: argparse.Namespace) -> int:
+    start = time.monotonic()
     given, out = _paths(args)
     if (args.threads is not None and args.threads < 1) or (args.cutoff is not None and not args.cutoff > 0):
         raise UsageError(f"--threads {args.threads}, --cutoff {args.cutoff}: expected positive numbers")
     from deeph.files.folders import remove_leftovers
     from deeph.inference_jobs import Overlaps, find_jobs
     from deeph.runtime.log import logger
+    from deeph.runtime.progress import in_words
 
     jobs = find_jobs(given, out)
     bare = [job for job in jobs if job.file is not None]
@@ -72,7 +74,10 @@ def _body(args: argparse.Namespace) -> int:
         with suppress(DataError, ModelError):
             overlaps.describe(job)
     if args.check:
-        return _each(jobs, lambda job: _check(job, overlaps))
+        begun = time.monotonic() - start
+        code = _each(jobs, lambda job: _check(job, overlaps))
+        sys.stdout.write(f"and once {in_words(begun)} to start\n")
+        return code
     out.mkdir(parents=True, exist_ok=True)
     remove_leftovers(out)
     return _each(jobs, lambda job: _predict(job, overlaps, overwrite=args.overwrite))
