@@ -262,6 +262,7 @@ def test_lines_with_the_time_left_where_there_is_no_terminal(model, basis, vasp,
     lines = capsys.readouterr().err.splitlines()
     assert lines[0] == f"reading {model}"  # before torch is there
     assert any(re.fullmatch(r"tbg: \d+ %, [\d.e+-]+ s left", line) for line in lines)
+    assert any(re.fullmatch(r"tbg: preparing, [\d.e+-]+ s", line) for line in lines)
     shares = [int(re.match(r"tbg: (\d+) %", line)[1]) for line in lines if "%" in line]
     assert shares == sorted(shares)
     assert shares[-1] > 50

@@ -60,16 +60,20 @@ def _body(args: argparse.Namespace) -> int:
     given, out = _paths(args)
     if (args.threads is not None and args.threads < 1) or (args.cutoff is not None and not args.cutoff > 0):
         raise UsageError(f"--threads {args.threads}, --cutoff {args.cutoff}: expected positive numbers")
-    from deeph.files.folders import remove_leftovers
-    from deeph.inference_jobs import Overlaps, find_jobs
-    from deeph.runtime.log import logger
-    from deeph.runtime.progress import in_words
+    from deeph.runtime.log import logger, telling
+    from deeph.runtime.progress import EVERY, in_words
 
-    jobs = find_jobs(given, out)
+    logger.info("reading %s", args.model)  # torch takes some seconds
+    with telling(f"still reading {args.model}", EVERY):
+        from deeph.files.folders import remove_leftovers
+        from deeph.inference_jobs import Overlaps, find_jobs
+
+        jobs = find_jobs(given, out)
+        model = _load(args)
     bare = [job for job in jobs if job.file is not None]
     if args.basis and not bare:
         logger.warning("--basis is not used: the structure folders hold S")
-    overlaps = Overlaps(_load(args), args.basis, args.cutoff, args.threads or 1)
+    overlaps = Overlaps(model, args.basis, args.cutoff, args.threads or 1)
     for job in bare:  # a wrong basis is said before any work; a wrong structure, when it is its turn
         with suppress(DataError, ModelError):
             overlaps.describe(job)
@@ -94,9 +98,6 @@ def _paths(args: argparse.Namespace) -> tuple[list[Path], Path]:
 
 
 def _load(args: argparse.Namespace) -> "HamiltonianModel":
-    from deeph.runtime.log import logger
-
-    logger.info("reading %s", args.model)  # torch takes some seconds
     import torch
 
     from deeph.training.checkpoint import load_model

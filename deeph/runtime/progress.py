@@ -37,20 +37,24 @@ def progress(text: str) -> Iterator[Callable[[float], None]]:
     from tqdm import tqdm
 
     start, share, ended = time.monotonic(), 0.0, Event()
+    first = (start, 0.0)  # when the first piece was done, and its share: what came before says nothing about the rest
     bar = tqdm(total=1.0, desc=text, bar_format="{desc}: {percentage:3.0f}% |{bar}| {elapsed}, {remaining} left", leave=False,
                disable=not (sys.stderr.isatty() and logger.isEnabledFor(INFO)))  # fmt: skip
 
     def tell() -> None:
         while not ended.wait(EVERY):
-            if bar.disable:
-                left = (time.monotonic() - start) * (1 - share) / share if share else None
-                logger.info("%s: %.0f %%%s", text, 100 * share, "" if left is None else f", {in_words(left)} left")
+            if bar.disable and share > first[1]:
+                left = (time.monotonic() - first[0]) * (1 - share) / (share - first[1])
+                logger.info("%s: %.0f %%, %s left", text, 100 * share, in_words(left))
+            elif bar.disable:
+                logger.info("%s: preparing, %s", text, in_words(time.monotonic() - start))
             else:
                 bar.refresh()
 
     def done(more: float) -> None:
-        nonlocal share
+        nonlocal share, first
         share += more
+        first = first if first[1] else (time.monotonic(), share)
         bar.update(more)
 
     thread = Thread(target=tell, daemon=True)
