@@ -1,9 +1,14 @@
 """``deeph-infer`` from a structure file to H: one command, the same blocks as two, nothing overwritten, nothing silent."""
 
 import json
+import os
+import pty
 import re
 import shutil
+import subprocess
+import sys
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -297,3 +302,28 @@ def test_the_device(model, basis, vasp, tmp_path, monkeypatch, asked, gpu, devic
     monkeypatch.setattr("deeph.training.checkpoint.load_model", lambda path, name: seen.append(name) or load_model(path, "cpu"))
     assert run(infer.main, model, vasp, tmp_path / "out", "--basis", basis, "--device", asked) == 0
     assert seen == [device]
+
+
+def test_a_bar_moves_on_a_terminal_also_of_unknown_size():
+    """From its own thread while nothing is done, and with the time left afterwards."""
+    code = """
+import time
+from contextlib import suppress
+from deeph.runtime import log, progress
+log.setup_logging(0)
+progress.EVERY = 0.05
+with progress.progress("tbg") as done:
+    time.sleep(0.3)
+    done(0.5)
+    time.sleep(0.3)
+"""
+    reader, writer = pty.openpty()
+    subprocess.run([sys.executable, "-c", code], stdout=writer, stderr=writer, check=True)
+    os.close(writer)
+    text = b""
+    with suppress(OSError):  # how a terminal says that nobody writes to it any more
+        while part := os.read(reader, 65536):
+            text += part
+    os.close(reader)
+    assert text.decode().count("tbg:   0% |") > 2
+    assert text.decode().count("tbg:  50% |") > 2

@@ -69,14 +69,13 @@ def _body(args: argparse.Namespace) -> int:
         from deeph.inference_jobs import Overlaps, find_jobs
 
         jobs = find_jobs(given, out)
-        model = _load(args)
-    bare = [job for job in jobs if job.file is not None]
-    if args.basis and not bare:
-        logger.warning("--basis is not used: the structure folders hold S")
-    overlaps = Overlaps(model, args.basis, args.cutoff, args.threads or 1)
-    for job in bare:  # a wrong basis is said before any work; a wrong structure, when it is its turn
-        with suppress(DataError, ModelError):
-            overlaps.describe(job)
+        overlaps = Overlaps(_load(args), args.basis, args.cutoff, args.threads or 1)
+        bare = [job for job in jobs if job.file is not None]
+        if args.basis and not bare:
+            logger.warning("--basis is not used: the structure folders hold S")
+        for job in bare:  # a wrong basis is said before any work; a wrong structure, when it is its turn
+            with suppress(DataError, ModelError):
+                overlaps.describe(job)
     if args.check:
         begun = time.monotonic() - start
         code = _each(jobs, lambda job: _check(job, overlaps))

@@ -5,12 +5,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from logging import INFO
+from shutil import get_terminal_size
 from threading import Event, Thread
 
 from deeph.runtime.log import logger
 
-EVERY = 3.0
-"""Seconds between two signs of life."""
+EVERY = 2.0
+"""Seconds between two signs of life; from the last one of a piece of work to the first one of the next it may be twice as long."""
 
 
 def in_words(seconds: float) -> str:
@@ -38,8 +39,16 @@ def progress(text: str) -> Iterator[Callable[[float], None]]:
 
     start, share, ended = time.monotonic(), 0.0, Event()
     first = (start, 0.0)  # when the first piece was done, and its share: what came before says nothing about the rest
-    bar = tqdm(total=1.0, desc=text, bar_format="{desc}: {percentage:3.0f}% |{bar}| {elapsed}, {remaining} left", leave=False,
-               disable=not (sys.stderr.isatty() and logger.isEnabledFor(INFO)))  # fmt: skip
+    columns, lines = get_terminal_size()  # also of terminals that do not know their size, where tqdm would show nothing
+    bar = tqdm(
+        total=1.0,
+        desc=text,
+        bar_format="{desc}: {percentage:3.0f}% |{bar}| {elapsed}, {remaining} left",
+        ncols=min(100, columns),
+        nrows=lines,
+        leave=False,
+        disable=not (sys.stderr.isatty() and logger.isEnabledFor(INFO)),
+    )
 
     def tell() -> None:
         while not ended.wait(EVERY):
