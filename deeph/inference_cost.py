@@ -15,7 +15,7 @@ from deeph.physics.blocks import PairBlocks, block_shapes
 from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.pairs import is_onsite, neighbour_pairs
 from deeph.physics.system import NUMBERS, IntArray, System
-from deeph.runtime.progress import in_words
+from deeph.runtime.log import duration
 
 SAMPLE = 2048
 """Bonds that are predicted for the measurement, on a GPU as many as it takes at a time."""
@@ -61,11 +61,11 @@ class Cost:
     def to_text(self) -> str:
         """Some lines for the screen."""
         on_device = f", {self.device_memory / 2**30:.1f} GiB on the GPU" if self.device_memory else ""
-        parts = ", ".join(f"{name} {in_words(seconds)}" for name, seconds in self.seconds.items())
+        parts = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in self.seconds.items())
         return (
             f"  {self.structure}, {self.n_orbitals:,} orbitals, {self.n_bonds:,} bonds, {self.n_pairs:,} blocks\n"
             f"  files {_size(self.file_bytes)}, memory {_size(self.memory)}{on_device}\n"
-            f"  time about {in_words(sum(self.seconds.values()))}: {parts}"
+            f"  time {duration(sum(self.seconds.values()))}: {parts}"
         )
 
 

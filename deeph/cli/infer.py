@@ -25,6 +25,8 @@ EPILOG = """examples:
 
 The basis is that of the training data; without --basis the error says which orbitals the model wants. What is predicted already is skipped.
 Next: deeph-bands predicted/twisted"""
+WORK = 1e4
+"""Parts that the work is counted in."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -60,11 +62,10 @@ def _body(args: argparse.Namespace) -> int:
     given, out = _paths(args)
     if (args.threads is not None and args.threads < 1) or (args.cutoff is not None and not args.cutoff > 0):
         raise UsageError(f"--threads {args.threads}, --cutoff {args.cutoff}: expected positive numbers")
-    from deeph.runtime.log import logger, telling
-    from deeph.runtime.progress import EVERY, in_words
+    from deeph.runtime.log import duration, logger, telling
 
     logger.info("reading %s", args.model)  # torch takes some seconds
-    with telling(f"still reading {args.model}", EVERY):
+    with telling(f"still reading {args.model}"):
         from deeph.files.folders import remove_leftovers
         from deeph.inference_jobs import Overlaps, find_jobs
 
@@ -79,7 +80,7 @@ def _body(args: argparse.Namespace) -> int:
     if args.check:
         begun = time.monotonic() - start
         code = _each(jobs, lambda job: _check(job, overlaps))
-        sys.stdout.write(f"and once {in_words(begun)} to start\n")
+        sys.stdout.write(f"and once {duration(begun)} to start\n")
         return code
     out.mkdir(parents=True, exist_ok=True)
     remove_leftovers(out)
@@ -132,20 +133,19 @@ def _predict(job: "Job", overlaps: "Overlaps", *, overwrite: bool) -> None:
     from deeph.files.folders import FolderExistsError
     from deeph.inference import predict_folder
     from deeph.inference_jobs import is_done
-    from deeph.runtime.log import logger
-    from deeph.runtime.progress import in_words, progress
+    from deeph.runtime.log import logger, telling
 
     start, model = time.monotonic(), overlaps.model
     if is_done(job, model, overwrite=overwrite):
         logger.info("%s: predicted already, skipped", job.out)
         return
     try:
-        with progress(job.out.name) as done:
-            n_blocks = predict_folder(model, overlaps.get(job), job.out, overwrite=overwrite, done=done)
+        with telling(job.out.name, WORK, "work") as told:
+            n_blocks = predict_folder(model, overlaps.get(job), job.out, overwrite=overwrite, done=lambda share: told.advance(WORK * share))
     except FolderExistsError as error:
         logger.info("%s, skipped", error)
         return
-    logger.info("%s: %s, %d blocks, %s", job.out, job.system(), n_blocks, in_words(time.monotonic() - start))
+    logger.info("%s: %s, %d blocks, %.1f s", job.out, job.system(), n_blocks, time.monotonic() - start)
 
 
 def _check(job: "Job", overlaps: "Overlaps") -> None:
