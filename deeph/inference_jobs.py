@@ -182,9 +182,14 @@ class Overlaps:
         check_compatible(description, self.model)
         if job.file is None:
             return description
+        return self.compute(job, description.system)
+
+    def compute(self, job: Job, system: System) -> Hamiltonian:
+        """The overlap of a system with the basis of a job: its own, or a piece of it."""
         from deeph.facade import overlap
 
-        return overlap(job.file.read(), self.basis, cutoff=self.cutoff, threads=self.threads, unused=True)
+        structure = job.file.read()._replace(system=system)
+        return overlap(structure, self.basis, cutoff=self.cutoff, threads=self.threads, unused=True)
 
 
 def wanted(model: HamiltonianModel, elements: Sequence[int]) -> str:

@@ -249,6 +249,21 @@ def test_the_time_of_check_is_within_a_factor_of_two(model, basis, tmp_path, mon
     assert first < 2 * cost.seconds["S"] + 0.1
 
 
+def test_check_of_many_structures_measures_some(model, basis, tmp_path, capsys):
+    ase.io.write(tmp_path / "md.xyz", [atoms(n) for n in range(23)])
+    assert run(infer.main, model, tmp_path / "md.xyz", tmp_path / "out", "--basis", basis, "--check") == 0
+    text = capsys.readouterr().out
+    assert text.count(" -> ") == 8  # every third
+    assert re.search(r"all 23 structures, from 8 of them: about \d+ s, and about \d+ s to start", text)
+
+
+def test_check_of_an_openmx_input_with_a_folder_of_orbitals(model, shared_data, tmp_path, capsys):
+    """The input names the functions to take, also for the piece that is measured."""
+    tbg = shared_data / "openmx" / "tbg28" / "tbg28.dat"
+    assert run(infer.main, model, tbg, tmp_path / "out", "--basis", shared_data / "openmx" / "PAO", "--check") == 0
+    assert "C28, 28 atoms, 364 orbitals, 1,120 bonds, 2,268 blocks" in capsys.readouterr().out
+
+
 def test_lines_with_the_time_left(model, basis, vasp, tmp_path, monkeypatch, capsys):
     """From the first moment: loading torch takes longer than anybody should wait for a word."""
     monkeypatch.setattr(log, "SILENCE", 0.05)
@@ -287,6 +302,13 @@ def test_a_gpu_takes_wide_chunks_and_the_same_result(model, basis, monkeypatch):
         assert loaded.chunks(50_000)[0] == slice(0, 100)  # gradients need their memory
     monkeypatch.setattr(HamiltonianModel, "chunks", lambda _, n: [slice(0, n)])
     assert np.abs(predict(loaded, structure).hamiltonian.entries - narrow).max() < 1e-6
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda", "cpu:x"])
+def test_a_device_that_is_not_there(model, basis, vasp, tmp_path, monkeypatch, capsys, device):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert run(infer.main, model, vasp, tmp_path / "out", "--basis", basis, "--device", device) == 2
+    assert f"--device {device}" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("asked", "gpu", "device"), [("auto", True, "cuda"), ("auto", False, "cpu"), ("cpu", True, "cpu")])

@@ -13,9 +13,9 @@ from deeph.runtime.errors import DataError, DeephError, ModelError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from deeph.inference_cost import Cost
     from deeph.inference_jobs import Job, Overlaps
     from deeph.nn.model import HamiltonianModel
-    from deeph.physics.system import System
 
 EPILOG = """examples:
   deeph-infer model twisted.vasp predicted/ --basis C6.0.pao:s2p2d1      S and H of a structure
@@ -27,6 +27,8 @@ The basis is that of the training data; without --basis the error says which orb
 Next: deeph-bands predicted/twisted"""
 WORK = 1e4
 """Parts that the work is counted in."""
+MEASURED = 10
+"""Structures that --check looks at, of many."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -62,7 +64,7 @@ def _body(args: argparse.Namespace) -> int:
     given, out = _paths(args)
     if (args.threads is not None and args.threads < 1) or (args.cutoff is not None and not args.cutoff > 0):
         raise UsageError(f"--threads {args.threads}, --cutoff {args.cutoff}: expected positive numbers")
-    from deeph.runtime.log import duration, logger, telling
+    from deeph.runtime.log import logger, telling
 
     logger.info("reading %s", args.model)  # torch takes some seconds
     with telling(f"still reading {args.model}"):
@@ -78,10 +80,7 @@ def _body(args: argparse.Namespace) -> int:
             with suppress(DataError, ModelError):
                 overlaps.describe(job)
     if args.check:
-        begun = time.monotonic() - start
-        code = _each(jobs, lambda job: _check(job, overlaps))
-        sys.stdout.write(f"and once {duration(begun)} to start\n")
-        return code
+        return _check_all(jobs, overlaps, time.monotonic() - start, overwrite=args.overwrite)
     out.mkdir(parents=True, exist_ok=True)
     remove_leftovers(out)
     return _each(jobs, lambda job: _predict(job, overlaps, overwrite=args.overwrite))
@@ -104,11 +103,22 @@ def _load(args: argparse.Namespace) -> "HamiltonianModel":
 
     if args.threads:
         torch.set_num_threads(args.threads)
-    gpu = torch.cuda.is_available()
-    device = ("cuda" if gpu else "cpu") if args.device == "auto" else args.device
-    if device.startswith("cuda") and not gpu:
-        raise UsageError(f"--device {device}, but torch sees no GPU")
-    return load_model(args.model, device)
+    return load_model(args.model, _device(args.device))
+
+
+def _device(name: str) -> str:
+    """The device as torch calls it: a GPU if there is one, or that which was asked for."""
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise UsageError(f"--device {name}, but torch sees no GPU")
+    try:
+        torch.empty(1, device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise UsageError(f"--device {name}: expected auto, cpu, cuda, or cuda:N for a GPU that is there ({error})") from error
+    return name
 
 
 def _each(jobs: "list[Job]", work: "Callable[[Job], None]") -> int:
@@ -148,22 +158,32 @@ def _predict(job: "Job", overlaps: "Overlaps", *, overwrite: bool) -> None:
     logger.info("%s: %s, %d blocks, %.1f s", job.out, job.system(), n_blocks, time.monotonic() - start)
 
 
-def _check(job: "Job", overlaps: "Overlaps") -> None:
-    from deeph.facade import overlap
+def _check_all(jobs: "list[Job]", overlaps: "Overlaps", begun: float, *, overwrite: bool) -> int:
+    """Say what the structures will take, of many of them what some take; ``begun``: seconds that it took to begin."""
+    from deeph.runtime.log import duration
+
+    chosen = jobs[:: -(-len(jobs) // MEASURED)]
+    costs: list[Cost] = []
+    code = _each(chosen, lambda job: costs.append(_check(job, overlaps, overwrite=overwrite)))
+    seconds = sum(sum(cost.seconds.values()) for cost in costs) * len(jobs) / max(len(chosen), 1)
+    measured = f", from {len(chosen)} of them" if len(chosen) < len(jobs) else ""
+    every = f"all {len(jobs)} structures{measured}: {duration(seconds)}, and" if len(jobs) > 1 else "and once"
+    sys.stdout.write(f"{every} {duration(begun)} to start\n")
+    return code
+
+
+def _check(job: "Job", overlaps: "Overlaps", *, overwrite: bool) -> "Cost":
     from deeph.inference_cost import estimate
     from deeph.inference_jobs import is_done
     from deeph.nn.graph import check_compatible
 
-    model = overlaps.model
-    sys.stdout.write(f"{job.given} -> {job.out}{' (there already)' if is_done(job, model, overwrite=False) else ''}\n")
+    done = is_done(job, overlaps.model, overwrite=overwrite)
     structure = overlaps.describe(job)
-    check_compatible(structure, model)
-
-    def compute(system: "System") -> object:
-        return overlap(system, overlaps.basis, threads=overlaps.threads, unused=True)
-
-    cost = estimate(model, structure, None if job.file is None else compute, overlaps.cutoff)
-    sys.stdout.write(f"{cost.to_text()}\n")
+    check_compatible(structure, overlaps.model)
+    compute = None if job.file is None else lambda piece: overlaps.compute(job, piece)
+    cost = estimate(overlaps.model, structure, compute, overlaps.cutoff)
+    sys.stdout.write(f"{job.given} -> {job.out}{' (there already)' if done else ''}\n{cost.to_text()}\n")
+    return cost
 
 
 if __name__ == "__main__":
