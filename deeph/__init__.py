@@ -1,4 +1,4 @@
-"""Deep-learning DFT Hamiltonians. See ``deeph.open_dataset``, ``deeph.load_model`` and the commands ``deeph-*``."""
+"""Deep-learning DFT Hamiltonians. See ``deeph.read``, ``deeph.overlap``, ``deeph.load_model`` and the commands ``deeph-*``."""
 
 import importlib
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from deeph.physics.blocks import PairBlocks as PairBlocks
     from deeph.physics.hamiltonian import Hamiltonian as Hamiltonian
     from deeph.physics.system import System as System
-    from deeph.physics.system import read_structure as read_structure
     from deeph.runtime.errors import DeephError as DeephError
     from deeph.training.checkpoint import load_model as load_model
     from deeph.training.loop import train as train
@@ -39,7 +38,6 @@ _WHERE = {
     "overlap": "deeph.facade",
     "read": "deeph.facade",
     "read_folder": "deeph.files.store",
-    "read_structure": "deeph.physics.system",
     "train": "deeph.training.loop",
     "write_folder": "deeph.files.store",
 }

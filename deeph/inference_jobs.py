@@ -10,7 +10,7 @@ import numpy as np
 from deeph.files.store import HAMILTONIAN, PREDICTED, element_order, find_folders, is_structure_folder, read_info, read_overlap, read_poscar
 from deeph.nn.graph import check_compatible
 from deeph.nn.model import HamiltonianModel
-from deeph.physics.basis import shell_name
+from deeph.physics.basis import shells_text
 from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.system import SYMBOLS, System
 from deeph.runtime.errors import DataError, UsageError
@@ -171,7 +171,7 @@ class Overlaps:
             if shells != self.model.basis.shells[z]:
                 source = out.source["basis"][SYMBOLS[z]]
                 raise UsageError(
-                    f"--basis {source} gives {SYMBOLS[z]} the shells {shell_name(shells)}, but the model was trained with "
+                    f"--basis {source} gives {SYMBOLS[z]} the shells {shells_text(shells)}, but the model was trained with "
                     f"{wanted(self.model, [z])}; give the basis of the training data"
                 )
         return out
@@ -194,4 +194,4 @@ class Overlaps:
 
 def wanted(model: HamiltonianModel, elements: Sequence[int]) -> str:
     """The shells of some elements, such as ``Mo s3p2d2, S s2p2d1``."""
-    return ", ".join(f"{SYMBOLS[z]} {shell_name(model.basis.shells[z])}" for z in elements)
+    return ", ".join(f"{SYMBOLS[z]} {shells_text(model.basis.shells[z])}" for z in elements)

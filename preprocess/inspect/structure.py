@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from deeph.physics.basis import shell_name
+from deeph.physics.basis import shells_text
 from deeph.physics.hamiltonian import Hamiltonian
 from preprocess.inspect.checks import (
     check_density,
@@ -83,7 +83,7 @@ def structure_facts(data: Hamiltonian) -> dict[str, Any]:
     matrices = ["S", *(["H"] if data.H is not None else []), *(["r"] if data.r is not None else []), *data.extra]
     out: dict[str, Any] = {
         "formula": str(system),
-        "basis": "; ".join(f"{symbol} {shell_name(ls)}" for symbol, ls in data.basis.to_symbols().items()),
+        "basis": "; ".join(f"{symbol} {shells_text(ls)}" for symbol, ls in data.basis.to_symbols().items()),
         "orbitals": f"{int(data.basis.n_orbitals(system.numbers).sum())}, m = -l..l, real harmonics without Condon-Shortley sign",
         "spin": {"none": "none", "collinear": "collinear (up, down)", "spinor": "spinor [[uu, ud], [du, dd]]"}[data.basis.spin],
         "cell": f"{', '.join(f'{x:.4f}' for x in lengths)} Angstrom; {', '.join(f'{x:.2f}' for x in angles)} degrees",
