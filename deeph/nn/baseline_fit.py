@@ -2,12 +2,12 @@
 
 The structures are gone through several times, one in memory at a time. For each function f of the bond length the sum
 
-    sum_bonds (c - f)^2 / (sigma^2 + (TRUST a)^2)  +  integral dr (f'' / (BEND a))^2  +  |series|^2 / (REACH A)^2,    a(r) = A exp(-DECAY r),
+    sum_bonds (c - f)^2 / (sigma^2 + (TRUST a)^2)  +  integral dr (f'' / (BEND a))^2  +  |series|^2 / (REACH A)^2
 
-is minimized; the squares of A are the mean of (c exp(DECAY r))^2. The second term decides where there are no data, as between the
-shells of perfect crystals: there the smoothest function is taken, a cubic spline in essence (C. H. Reinsch, Numer. Math. 10, 177 (1967)).
-Where there are data it is far weaker than the first one. sigma is what the round before has left, so that small values at large r count
-as much as large ones of near neighbours.
+is minimized, where a(r) = A exp(-DECAY r) is its size and A^2 the mean of (c exp(DECAY r))^2 over the bonds. The second term decides
+where there are no data, as between the shells of perfect crystals: there the smoothest function is taken, in essence a cubic spline
+(C. H. Reinsch, Numer. Math. 10, 177 (1967)). Where there are data it is far weaker than the first one. sigma is what the round before has
+left, so that small values at large r count as much as large ones of near neighbours.
 """
 
 from collections.abc import Iterable, Iterator
@@ -24,7 +24,7 @@ ROUNDS = 3
 DECAY = 0.5  # 1/Angstrom; how H falls off on the whole
 TRUST = 0.01  # what two centres cannot describe at the least: weights stay finite where a few data are met exactly
 START = 0.1  # the same in the first round, when the rest is not known yet
-BEND = 3.0  # 1/Angstrom^2; curvature of f in units of its size
+BEND = 1.0  # 1/Angstrom^2; curvature of f in units of its size
 REACH = 100.0  # largest coefficient of a series, in units of A
 POINTS = 200  # of the quadrature
 

@@ -7,11 +7,13 @@ from torch_geometric.data import Data
 
 from deeph.nn.frames import bond_matrices, into_frame
 from deeph.nn.kinds import atom_kinds, bond_kinds
+from deeph.nn.known import check_distances, check_known, unfamiliar
 from deeph.nn.model import HamiltonianModel
 from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.pairs import is_onsite, pair_vectors, reversed_pairs
 from deeph.physics.system import SYMBOLS, IntArray
 from deeph.runtime.errors import ModelError
+from deeph.runtime.log import logger
 
 
 def select_bonds(structure: Hamiltonian, cutoffs: dict[tuple[int, int], float]) -> IntArray:
@@ -58,6 +60,8 @@ def make_graph(structure: Hamiltonian, model: HamiltonianModel, *, targets: bool
     ------
     ModelError
         If the structure has an element, a basis or a kind of spin the model does not know.
+    DataError
+        If two atoms lie at one place.
     """
     check_compatible(structure, model)
     bonds = select_bonds(structure, model.cutoffs)
@@ -76,7 +80,8 @@ def make_graph(structure: Hamiltonian, model: HamiltonianModel, *, targets: bool
 
 
 def check_compatible(structure: Hamiltonian, model: HamiltonianModel) -> None:
-    """Raise a ModelError that names the first thing the model does not know."""
+    """Raise a ModelError that names the first thing the model does not know, or a DataError if two atoms lie at one place."""
+    check_distances(structure)
     if structure.basis.spin != "none":
         raise ModelError(f"this model predicts spin-free Hamiltonians; the structure has spin '{structure.basis.spin}'")
     for z in np.unique(structure.system.numbers).tolist():
@@ -89,6 +94,25 @@ def check_compatible(structure: Hamiltonian, model: HamiltonianModel) -> None:
                 f"{SYMBOLS[z]} has the shells {list(structure.basis.shells[z])} in this structure, but the model was trained with "
                 f"{list(known)}; run the DFT or overlap calculation with the basis of the training set"
             )
+
+
+def check_reach(structure: Hamiltonian, model: HamiltonianModel) -> None:
+    """Refuse a structure whose bonds are nothing like those of the training set; warn of single ones that are not.
+
+    Raises
+    ------
+    ModelError, DataError
+        See :func:`check_compatible` and :func:`deeph.nn.known.check_known`.
+    """
+    check_compatible(structure, model)
+    bonds = select_bonds(structure, model.cutoffs)
+    check_known(structure, bonds, model.trained)
+    beyond = int((~is_onsite(structure.S.pairs)).sum()) // 2 - len(bonds)
+    if beyond:
+        logger.warning("%d pairs lie beyond the cutoffs of the model; their blocks are zero", beyond)
+    doubt = unfamiliar(structure, bonds, model.trained)
+    if doubt:
+        logger.warning("%s", doubt)
 
 
 def take_rows(flat: Tensor, sizes: Tensor, rows: Tensor | slice) -> Tensor:
