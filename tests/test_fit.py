@@ -11,7 +11,7 @@ from training_case import make_structure
 from deeph.config import ModelConfig
 from deeph.nn import fit
 from deeph.nn.baseline import EDGE, FLOOR, KNOTS, PairBaseline
-from deeph.nn.baseline_fit import BEND, DECAY
+from deeph.nn.baseline_fit import BEND
 from deeph.nn.fit import _coefficients, fit_model
 from deeph.physics.pairs import pair_vectors
 
@@ -29,10 +29,10 @@ def test_rare_elements_are_fitted_however_large_the_set(monkeypatch: pytest.Monk
 
 
 def bending_by_quadrature(pair: PairBaseline) -> np.ndarray:
-    """Integrals of the products of second derivatives times exp(2 DECAY r), each on its own."""
+    """Integrals of the products of second derivatives, each on its own."""
     domain = [float(pair.shortest), float(pair.cutoff)]
     second = [np.polynomial.Chebyshev.basis(n, domain).deriv(2) for n in range(pair.degree + 1)]
-    return np.array([[quad(lambda r, p=p, q=q: p(r) * q(r) * np.exp(2 * DECAY * r), *domain)[0] for p in second] for q in second])
+    return np.array([[quad(lambda r, p=p, q=q: p(r) * q(r), *domain)[0] for p in second] for q in second])
 
 
 def plain_fit(r: np.ndarray, c: np.ndarray, pair: PairBaseline) -> tuple[np.ndarray, np.ndarray, float]:
@@ -48,9 +48,8 @@ def plain_fit(r: np.ndarray, c: np.ndarray, pair: PairBaseline) -> tuple[np.ndar
         return np.exp(-0.5 * ((x[:, None] - knots) * (KNOTS - 1) / (2 * width)) ** 2)
 
     key, plus = pair.key.numpy(), pair.sigma_plus
-    size = ((c[:, plus] * np.exp(DECAY * r)[:, None]) ** 2).mean(0) + FLOOR**2
-    local = size * np.exp(-2 * DECAY * r)[:, None]
-    weight = 1 / (0.1**2 * local)
+    size = (c[:, plus] ** 2).mean(0) + FLOOR**2
+    weight = 1 / (0.1**2 * size * np.ones((len(r), 1)))
     for _ in range(3):
         series = np.zeros((pair.degree + 1, len(plus)))
         for k in range(len(plus)):
@@ -67,7 +66,7 @@ def plain_fit(r: np.ndarray, c: np.ndarray, pair: PairBaseline) -> tuple[np.ndar
         log = log[np.abs(np.arange(KNOTS)[:, None] - known).argmin(1)]
         w = kernel(1.0)
         sigma = np.exp(w / w.sum(1, keepdims=True) @ log)[:, key] * fall[:, None]
-        weight = 1 / (sigma[:, plus] ** 2 + 0.01**2 * local + FLOOR**2)
+        weight = 1 / (sigma[:, plus] ** 2 + 0.01**2 * size)
     return series, log, float((left**2).sum())
 
 

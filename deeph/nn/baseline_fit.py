@@ -2,12 +2,12 @@
 
 The structures are gone through several times, one in memory at a time. For each function f of the bond length the sum
 
-    sum_bonds (c - f)^2 / (sigma^2 + (TRUST a)^2)  +  integral dr (f'' / (BEND a))^2  +  |series|^2 / (REACH A)^2
+    sum_bonds (c - f)^2 / (sigma^2 + (TRUST A)^2)  +  integral dr (f'' / (BEND A))^2  +  |series|^2 / (REACH A)^2
 
-is minimized, where a(r) = A exp(-DECAY r) is its size and A^2 the mean of (c exp(DECAY r))^2 over the bonds. The second term decides
-where there are no data, as between the shells of perfect crystals: there the smoothest function is taken, in essence a cubic spline
-(C. H. Reinsch, Numer. Math. 10, 177 (1967)). Where there are data it is far weaker than the first one. sigma is what the round before has
-left, so that small values at large r count as much as large ones of near neighbours.
+is minimized, where A^2 is the mean of c^2 over the bonds. The second term decides where there are no data, as between the shells of
+perfect crystals: there the smoothest function is taken, in essence a cubic spline (C. H. Reinsch, Numer. Math. 10, 177 (1967)). Where
+there are data it is far weaker than the first one. sigma is what the round before has left, so that small values at large r count as
+much as large ones of near neighbours.
 """
 
 from collections.abc import Iterable, Iterator
@@ -21,12 +21,11 @@ from deeph.nn.radial import smooth_cutoff
 from deeph.nn.tables import AtomTable, PairTable
 
 ROUNDS = 3
-DECAY = 0.5  # 1/Angstrom; how H falls off on the whole
-TRUST = 0.01  # what two centres cannot describe at the least: weights stay finite where a few data are met exactly
-START = 0.1  # the same in the first round, when the rest is not known yet
-BEND = 1.0  # 1/Angstrom^2; curvature of f in units of its size
-REACH = 100.0  # largest coefficient of a series, in units of A
-POINTS = 200  # of the quadrature
+TRUST = 0.01  # of A: what two centres cannot describe at the least; weights stay finite where a few data are met exactly
+START = 0.1  # of A: sigma of the first round
+BEND = 1.0  # of A, 1/Angstrom^2: curvature to be expected
+REACH = 100.0  # of A: largest coefficient to be expected
+POINTS = 100  # of the quadrature, exact up to this degree
 
 
 def fit_baseline(baseline: Baseline, data: Iterable[Coefficients]) -> None:
@@ -128,7 +127,7 @@ class PairFit:
         """First pass: the shortest bond, and how large the coefficients are."""
         self.shortest = min(self.shortest, float(r.min()))
         r, c = self._both_ways(r, c)
-        self._power_sum += (c[:, self.pair.sigma_plus] * torch.exp(DECAY * r)[:, None]).square().sum(0)
+        self._power_sum += c[:, self.pair.sigma_plus].square().sum(0)
         self._n_bonds += len(r)
 
     def begin(self) -> None:
@@ -149,8 +148,8 @@ class PairFit:
         """Add the normal equations of the weighted least squares of one structure."""
         r, c = self._both_ways(r, c)
         F, c = self.pair.functions(r), c[:, self.pair.sigma_plus]
-        a = self._size * torch.exp(-2 * DECAY * r)[:, None]
-        weight = 1 / (self.pair.scale(r)[:, self.pair.sigma_plus] ** 2 + TRUST**2 * a + FLOOR**2 if self._weighted else START**2 * a)
+        square = self.pair.scale(r)[:, self.pair.sigma_plus].square() + TRUST**2 * self._size
+        weight = 1 / (square if self._weighted else START**2 * self._size.expand_as(c))
         self._A += torch.einsum("np,nk,nq->kpq", F, weight, F)
         self._b += torch.einsum("np,nk,nk->kp", F, weight, c)
 
@@ -190,13 +189,12 @@ class PairFit:
 
 
 def bending(pair: PairBaseline) -> Tensor:
-    """(degree + 1, degree + 1) integrals of T_p'' T_q'' exp(2 DECAY r) over r from the shortest bond to the cutoff, Angstrom^-3."""
+    """(degree + 1, degree + 1) integrals of T_p'' T_q'' over r from the shortest bond to the cutoff, Angstrom^-3."""
     x, w = np.polynomial.legendre.leggauss(POINTS)
-    low, half = float(pair.shortest), (float(pair.cutoff) - float(pair.shortest)) / 2
+    half = (float(pair.cutoff) - float(pair.shortest)) / 2
     second = np.polynomial.chebyshev.chebder(np.eye(pair.degree + 1), 2) if pair.degree > 1 else np.zeros((1, pair.degree + 1))
     curvature = np.polynomial.chebyshev.chebvander(x, len(second) - 1) @ second / half**2
-    weight = half * w * np.exp(2 * DECAY * (low + half * (x + 1)))
-    return torch.as_tensor(curvature.T @ (weight[:, None] * curvature))
+    return torch.as_tensor(curvature.T @ (half * w[:, None] * curvature))
 
 
 class AtomFit:

@@ -10,7 +10,7 @@ from deeph.nn.kinds import atom_kinds, bond_kinds
 from deeph.nn.known import check_distances, check_known, unfamiliar
 from deeph.nn.model import HamiltonianModel
 from deeph.physics.hamiltonian import Hamiltonian
-from deeph.physics.pairs import is_onsite, pair_vectors, reversed_pairs
+from deeph.physics.pairs import half_pairs, is_onsite, pair_vectors, reversed_pairs
 from deeph.physics.system import SYMBOLS, IntArray
 from deeph.runtime.errors import ModelError
 from deeph.runtime.log import logger
@@ -54,7 +54,8 @@ def make_graph(structure: Hamiltonian, model: HamiltonianModel, *, targets: bool
     torch_geometric.data.Data
         ``numbers`` (n_atoms,), ``bond_index`` (2, n_bonds), ``bond_vector`` (n_bonds, 3) float64; with targets also ``frame``, and
         flat arrays, bond by bond and atom by atom: ``offsite_target``, ``offsite_scale``, ``offsite_overlap``, ``onsite_target``,
-        ``onsite_overlap``. Targets are what the baseline leaves, in eV.
+        ``onsite_overlap``. Targets are what the baseline leaves, in eV. ``beyond_target`` and ``beyond_overlap`` are the ``beyond_size``
+        elements of H and S, one of each two partners, that lie beyond the cutoffs, where zero is predicted.
 
     Raises
     ------
@@ -168,5 +169,18 @@ def _add_targets(graph: Data, structure: Hamiltonian, model: HamiltonianModel, b
     for z, rows in atom_kinds(graph.numbers):
         put_rows(onsite, atom_sizes, rows, take_rows(onsite, atom_sizes, rows) - model.baseline.atom_mean(z))
     graph.offsite_target, graph.offsite_scale, graph.onsite_target = offsite, scale, onsite
-    for name in ("offsite_target", "offsite_scale", "offsite_overlap", "onsite_target", "onsite_overlap"):
+    half = half_pairs(structure.S.pairs)
+    beyond = half[~np.isin(half, np.concatenate([bonds, structure.S.partners[bonds]]))]
+    for name, matrix in (("beyond_target", structure.hamiltonian), ("beyond_overlap", structure.S)):
+        graph[name] = torch.as_tensor(matrix.selected(beyond).entries[0])
+    graph.beyond_size = torch.tensor([len(graph.beyond_target)])
+    for name in (
+        "offsite_target",
+        "offsite_scale",
+        "offsite_overlap",
+        "onsite_target",
+        "onsite_overlap",
+        "beyond_target",
+        "beyond_overlap",
+    ):
         graph[name] = graph[name].to(model.dtype)
