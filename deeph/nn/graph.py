@@ -111,7 +111,7 @@ def check_reach(structure: Hamiltonian, model: HamiltonianModel) -> None:
     beyond = int((~is_onsite(structure.S.pairs)).sum()) // 2 - len(bonds)
     if beyond:
         logger.warning("%d pairs lie beyond the cutoffs of the model; their blocks are zero", beyond)
-    doubt = unfamiliar(structure, bonds, model.trained)
+    doubt = unfamiliar(structure, bonds, model.trained, model.cutoffs)
     if doubt:
         logger.warning("%s", doubt)
 

@@ -119,17 +119,19 @@ def check_known(structure: Hamiltonian, bonds: IntArray, trained: TrainedLengths
         )
 
 
-def unfamiliar(structure: Hamiltonian, bonds: IntArray, trained: TrainedLengths) -> str | None:
+def unfamiliar(structure: Hamiltonian, bonds: IntArray, trained: TrainedLengths, cutoffs: dict[Kind, float]) -> str | None:
     """One sentence about the bonds whose length is not like any of the training set, None if there are none.
 
     Parameters
     ----------
     structure, bonds, trained :
         As for :func:`check_known`.
+    cutoffs : dict of (zi, zj) to float
+        Where H is known to vanish, Angstrom.
     """
     count, kinds, worst = 0, [], []
     for kind, members, r in _by_kind(structure, bonds):
-        low, high = np.array(trained[kind]).T
+        low, high = np.array([*trained[kind], (cutoffs[kind], cutoffs[kind])]).T
         # the intervals are in order, so the nearest ends are those of the last one that begins below r, and of the next
         place = np.searchsorted(low, r, side="right")
         above = np.where(place > 0, r - high[np.maximum(place - 1, 0)], np.inf)
@@ -140,13 +142,14 @@ def unfamiliar(structure: Hamiltonian, bonds: IntArray, trained: TrainedLengths)
             continue
         count += len(far)
         kinds.append(f"{len(far)} {_name(kind)} ({r[far].min():.2f} to {r[far].max():.2f}; trained {_spelled(trained[kind])})")
-        worst += [(float(off[n]), float(r[n]), int(members[n])) for n in far[np.argsort(-off[far])][:SHOWN]]
+        weight = off * np.exp(-r)  # H is larger between near neighbours
+        worst += [(float(weight[n]), float(off[n]), float(r[n]), int(members[n])) for n in far[np.argsort(-weight[far])][:SHOWN]]
     if not count:
         return None
-    examples = "; ".join(f"{_bond(structure, n)}, {r:.2f}: {off:.2f} off" for off, r, n in sorted(worst, reverse=True)[:SHOWN])
+    examples = "; ".join(f"{_bond(structure, n)}, {r:.2f}: {off:.2f} off" for _, off, r, n in sorted(worst, reverse=True)[:SHOWN])
     return (
         f"{count} of {len(bonds)} bonds have lengths unlike any of the training set (Angstrom): {', '.join(kinds)}. "
-        f"The farthest: {examples}. H is continued smoothly there and less certain; compare such a structure with DFT"
+        f"The worst: {examples}. H is continued smoothly there and less certain; compare such a structure with DFT"
     )
 
 
