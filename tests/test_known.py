@@ -8,9 +8,10 @@ import pytest
 import torch
 from network_case import BASIS, RADII, TINY, predict
 from network_case import make_structure as many_neighbours
-from training_case import make_structure
+from training_case import make_case, make_structure
 
 import deeph
+from deeph.files.config_file import load_config
 from deeph.inference import predict as predicted
 from deeph.inference import predict_anyway, predict_folder
 from deeph.nn.baseline import PairBaseline
@@ -26,7 +27,9 @@ from deeph.physics.pairs import is_onsite, neighbour_pairs, pair_vectors
 from deeph.physics.system import System
 from deeph.runtime.errors import DataError, ModelError
 from deeph.runtime.log import logger
+from deeph.training.check import check_data
 from deeph.training.checkpoint import load_model, save_model
+from preprocess.inspect.checkpoint import checkpoint_report
 from preprocess.readers import openmx
 
 
@@ -73,6 +76,7 @@ def test_what_was_trained_is_in_the_model_file(chains, tmp_path):
     loaded = load_model(tmp_path / "model.safetensors")
     assert loaded.trained == chains.trained == {(6, 6): [(1.4, 1.5), (2.9, 2.9)], (14, 14): [(2.1, 2.1), (2.25, 2.25)]}
     assert not loaded.baseline.pair((6, 6)).flat
+    assert checkpoint_report(tmp_path / "model.safetensors").facts["bonds trained on (Angstrom)"] == "C-C 1.40 to 2.90, Si-Si 2.10 to 2.25"
     description = chains.description()
     del description["trained_lengths"]  # as written by the first version
     old = HamiltonianModel.from_description(description)
@@ -127,6 +131,15 @@ def test_two_atoms_at_one_place_are_refused_everywhere(chains, image, tmp_path):
         with pytest.raises(DataError, match=message):
             call()
     assert not list(tmp_path.iterdir())
+
+
+def test_check_names_structures_with_two_atoms_at_one_place(tmp_path):
+    case = make_case(tmp_path)
+    system = (good := make_structure(3)).system
+    twice = System(system.cell, system.positions[[0, 1, 1]], system.numbers)
+    deeph.write_folder(tmp_path / "data" / "003", replace(good, system=twice), overwrite=True)
+    with pytest.raises(DataError, match=r"1 of 8(.|\n)*003: atoms 1 \(C\) and 2 \(H\) are 0 Angstrom apart"):
+        check_data(load_config(case))
 
 
 def bends(model: HamiltonianModel, lengths: np.ndarray) -> float:

@@ -62,22 +62,24 @@ def _by_kind(structure: Hamiltonian, bonds: IntArray) -> Iterator[tuple[Kind, In
         yield kind, bonds[index], r[index]
 
 
-def check_distances(structure: Hamiltonian) -> None:
-    """Refuse atoms that lie on each other, or on an image of themselves.
-
-    Raises
-    ------
-    DataError
-        That names the closest two.
-    """
+def lying_together(structure: Hamiltonian) -> str | None:
+    """One sentence about the closest two atoms if they lie on each other, or one on an image of itself; None if they do not."""
     offsite = np.flatnonzero(~is_onsite(structure.S.pairs))
     r = np.linalg.norm(pair_vectors(structure.system, structure.S.pairs[offsite]), axis=1)
-    if len(r) and r.min() < SANE:
-        closest = int(np.argmin(r))
-        raise DataError(
-            f"{_bond(structure, offsite[closest])} are {r[closest]:.3g} Angstrom apart; expected at least {SANE} Angstrom between any two "
-            "atoms, periodic images included: is an atom there twice, or the cell too small?"
-        )
+    if not len(r) or r.min() >= SANE:
+        return None
+    closest = int(np.argmin(r))
+    return (
+        f"{_bond(structure, offsite[closest])} are {r[closest]:.3g} Angstrom apart; expected at least {SANE} Angstrom between any two "
+        "atoms, periodic images included: is an atom there twice, or the cell too small?"
+    )
+
+
+def check_distances(structure: Hamiltonian) -> None:
+    """DataError if two atoms lie on each other."""
+    problem = lying_together(structure)
+    if problem:
+        raise DataError(problem)
 
 
 def check_known(structure: Hamiltonian, bonds: IntArray, trained: TrainedLengths) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from deeph.physics.conventions import CONVENTIONS
+from deeph.physics.system import SYMBOLS
 from deeph.runtime.errors import DataError
 from preprocess.inspect.report import Check, Report
 
@@ -56,6 +57,7 @@ def checkpoint_report(path: Path) -> Report:
         "elements": ", ".join(f"{symbol} {' '.join(map(str, ls))}" for symbol, ls in description.get("shells", {}).items()) or None,
         "spin": description.get("spin"),
         "cutoffs (Angstrom)": f"{min(c[2] for c in cutoffs):.2f} to {max(c[2] for c in cutoffs):.2f}" if cutoffs else None,
+        "bonds trained on (Angstrom)": _bonds(description.get("trained_lengths", [])),
         "numbers": f"{sum(prod(entry['shape']) for entry in tensors.values())} in {len(tensors)} tensors",
         "network": description.get("config"),
         "settings": _listed(description.get("config")),
@@ -64,6 +66,11 @@ def checkpoint_report(path: Path) -> Report:
     }
     kind = f"{own.get('format')}, version {own.get('version')}"
     return Report(str(path), kind, facts, [_weights(path, tensors, start), _conventions(own)])
+
+
+def _bonds(trained: list[Any]) -> str | None:
+    """Pairs of elements that were neighbours in the training set, with their shortest and longest distance."""
+    return ", ".join(f"{SYMBOLS[i]}-{SYMBOLS[j]} {lengths[0][0]:.2f} to {lengths[-1][1]:.2f}" for i, j, lengths in trained) or None
 
 
 def _listed(value: Any) -> str | None:
