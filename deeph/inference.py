@@ -16,14 +16,14 @@ from deeph.files.folders import new_folder
 from deeph.files.matrix_file import MatrixWriter
 from deeph.files.store import PREDICTED, element_order, write_overlap_part
 from deeph.nn.frames import bond_matrices
-from deeph.nn.graph import check_compatible, make_graph, select_bonds
+from deeph.nn.graph import check_compatible, check_reach, make_graph, select_bonds
 from deeph.nn.model import HamiltonianModel
+from deeph.nn.precision import output_dtype
 from deeph.physics.blocks import PairBlocks, block_shapes
 from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.pairs import is_onsite
 from deeph.physics.system import IntArray
 from deeph.runtime.errors import DataError
-from deeph.runtime.log import logger
 from deeph.runtime.version import VERSION
 
 CODE = "deeph"
@@ -47,18 +47,26 @@ def predict(model: HamiltonianModel, structure: Hamiltonian) -> Hamiltonian:
     Returns
     -------
     Hamiltonian
-        With H in eV, float32, on the pattern of S. Its Fermi level is unknown (None): the energy zero of H is the model's, and
-        ``fermi_guess`` is where that of the training data was. ``source`` names the model.
+        With H in eV on the pattern of S, float32 unless that is too coarse (:func:`deeph.nn.precision.output_dtype`). Its Fermi level is
+        unknown (None): the energy zero of H is the model's, and ``fermi_guess`` is where that of the training data was. ``source`` names
+        the model.
 
     Raises
     ------
     ModelError
-        If the model does not know an element, the basis or the kind of spin.
+        If the model does not know an element, the basis, the kind of spin, or neighbours of some elements or at some distance.
     DataError
-        If a pair of the overlap has no partner, or an atom has no on-site block.
+        If a pair of the overlap has no partner, an atom has no on-site block, or two atoms lie at one place.
     """
-    pairs = structure.S.pairs
-    H = PairBlocks.zeros(pairs, block_shapes(structure.basis, structure.system.numbers, pairs, spin=True), dtype=np.float32)
+    check_reach(structure, model)
+    return predict_anyway(model, structure)
+
+
+def predict_anyway(model: HamiltonianModel, structure: Hamiltonian) -> Hamiltonian:
+    """The same without a look at what the model was trained on: for errors against DFT, which tell more."""
+    check_compatible(structure, model)
+    pairs, dtype = structure.S.pairs, output_dtype(model, structure.system.numbers)
+    H = PairBlocks.zeros(pairs, block_shapes(structure.basis, structure.system.numbers, pairs, spin=True), dtype=dtype)
     fill(model, structure, H)
     return replace(_described(model, structure), H=H, r=structure.r)
 
@@ -87,7 +95,7 @@ def predict_folder(
     ModelError, DataError
         As for :func:`predict`, and a FolderExistsError if there is something at ``folder``.
     """
-    check_compatible(structure, model)  # before anything is written
+    check_reach(structure, model)  # before anything is written
     order = element_order(structure.system)
     structure = _described(model, structure).permuted(order)
     pairs = structure.S.pairs
@@ -95,7 +103,8 @@ def predict_folder(
     with new_folder(folder, overwrite=overwrite) as temporary:
         write_overlap_part(temporary, structure, order)
         structure = replace(structure, S=replace(structure.S, entries=np.broadcast_to(np.float64(0), structure.S.entries.shape)))
-        with MatrixWriter(temporary / PREDICTED, pairs, shapes, 1, np.float32) as writer:
+        dtype = output_dtype(model, structure.system.numbers)
+        with MatrixWriter(temporary / PREDICTED, pairs, shapes, 1, dtype) as writer:
             fill(model, structure, writer.blocks, done)
     return len(pairs)
 
@@ -132,9 +141,6 @@ def fill(model: HamiltonianModel, structure: Hamiltonian, H: PairBlocks, done: C
         raise DataError(f"the overlap holds {len(own)} on-site blocks for {structure.system.n_atoms} atoms; compute it anew")
     own = own[np.argsort(H.pairs[own, 3])]
     bonds = select_bonds(structure, model.cutoffs)
-    beyond = (H.n_pairs - len(own)) // 2 - len(bonds)
-    if beyond:
-        logger.warning("%d pairs lie beyond the cutoffs of the model; their blocks are zero", beyond)
     work = max(model.work(len(bonds)), 1)
     with torch.inference_mode():
         for kind, index, blocks in _blocks(model, structure, bonds, own, lambda n: done(n / work)):

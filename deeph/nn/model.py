@@ -19,6 +19,7 @@ from deeph.nn.heads import OffsiteHead, OnsiteHead
 from deeph.nn.interaction import BondGeometry, Interaction
 from deeph.nn.irreps import couplings_fingerprint, sector_sizes
 from deeph.nn.kinds import atom_kinds, bond_kinds
+from deeph.nn.known import TrainedLengths
 from deeph.nn.radial import RadialBasis, smooth_cutoff
 from deeph.nn.so2 import bond_norm
 from deeph.nn.tables import AtomTable, PairTable
@@ -63,6 +64,8 @@ class HamiltonianModel(nn.Module):
         Where blocks vanish, Angstrom, zi <= zj.
     degree : float
         Mean over atoms of the summed squared envelopes; normalizes messages.
+    trained : TrainedLengths, optional
+        Bond lengths of the training set; None in model files of the first version.
 
     Attributes
     ----------
@@ -72,7 +75,14 @@ class HamiltonianModel(nn.Module):
         What to call the model in what it predicts: file, hash, errors; empty for one that was not read from a file.
     """
 
-    def __init__(self, config: ModelConfig, basis: Basis, cutoffs: dict[tuple[int, int], float], degree: float) -> None:
+    def __init__(
+        self,
+        config: ModelConfig,
+        basis: Basis,
+        cutoffs: dict[tuple[int, int], float],
+        degree: float,
+        trained: TrainedLengths | None = None,
+    ) -> None:
         super().__init__()
         if basis.spin != "none":
             raise ModelError(
@@ -87,7 +97,8 @@ class HamiltonianModel(nn.Module):
             raise ModelError(f"l_max = {self.l_max}, but blocks between shells of l = {max(self.angular)} need l_max >= {needed}")
         self.pair_tables = {(a, b): PairTable(basis.shells[a], basis.shells[b]) for a in basis.shells for b in basis.shells if a <= b}
         self.atom_tables = {z: AtomTable(shells) for z, shells in basis.shells.items()}
-        self.baseline = Baseline(self.pair_tables, self.atom_tables, cutoffs, config.baseline_degree)
+        self._trained = trained
+        self.baseline = Baseline(self.pair_tables, self.atom_tables, cutoffs, config.baseline_degree, flat=trained is None)
 
         self.register_buffer("n_orbitals", torch.as_tensor(_orbital_counts(basis)), persistent=False)
 
@@ -156,6 +167,14 @@ class HamiltonianModel(nn.Module):
         """Where the weights are."""
         return self.atom_scalars.weight.device
 
+    @property
+    def trained(self) -> TrainedLengths:
+        """Bond lengths of the training set; in old model files all between the shortest one and the cutoff."""
+        if self._trained is not None:
+            return self._trained
+        met = {kind: self.baseline.pair(kind) for kind in self.pair_tables if self.baseline.pair(kind).series.any()}
+        return {kind: [(float(functions.shortest), self.cutoffs[kind])] for kind, functions in met.items()}
+
     def row_sizes(self, numbers: Tensor, bonds: Tensor) -> tuple[Tensor, Tensor]:
         """Coefficients of each bond and of each atom."""
         n = self.get_buffer("n_orbitals")[numbers]
@@ -198,6 +217,11 @@ class HamiltonianModel(nn.Module):
     def geometry(self, graph: Data, part: slice) -> BondGeometry:
         """Frames and radial functions of a run of bonds."""
         bonds, vectors = graph.bond_index[:, part], graph.bond_vector[part]
+        if vectors.requires_grad:
+            raise ModelError(
+                "derivatives of H with respect to the positions: the network keeps the frames of the bonds fixed in its gradient, which "
+                "would be wrong; use differences of predictions at displaced positions"
+            )
         r = vectors.norm(dim=1)
         zi, zj = self.element(graph.numbers[bonds[0]]), self.element(graph.numbers[bonds[1]])
         cutoff = torch.empty_like(r)
@@ -290,6 +314,7 @@ class HamiltonianModel(nn.Module):
             "cutoffs": [[i, j, c] for (i, j), c in self.cutoffs.items()],
             "degree": self.degree,
             "filling": self.filling.to_plain(),
+            **({} if self._trained is None else {"trained_lengths": [[i, j, lengths] for (i, j), lengths in self._trained.items()]}),
             "couplings": couplings_fingerprint(),
         }
 
@@ -308,7 +333,9 @@ class HamiltonianModel(nn.Module):
             )
         basis = Basis.from_symbols(description["shells"], description["spin"])
         cutoffs = {(int(i), int(j)): float(c) for i, j, c in description["cutoffs"]}
-        model = cls(ModelConfig.model_validate(description["config"]), basis, cutoffs, float(description["degree"]))
+        lengths = description.get("trained_lengths")
+        trained = None if lengths is None else {(int(i), int(j)): [(float(a), float(b)) for a, b in own] for i, j, own in lengths}
+        model = cls(ModelConfig.model_validate(description["config"]), basis, cutoffs, float(description["degree"]), trained)
         if "filling" in description:  # files of earlier versions do not tell
             model.filling = Filling.from_plain(description["filling"])
         return model

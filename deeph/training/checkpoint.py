@@ -17,7 +17,7 @@ from deeph.runtime.errors import DataError, ModelError
 from deeph.runtime.version import VERSION as CODE_VERSION
 
 MODEL_FORMAT, STATE_FORMAT = "deeph-model", "deeph-training-state"
-VERSION = 1
+VERSION = 2  # 1: no trained lengths, and a baseline that is constant below the shortest bond; such files predict what they did
 BEST, LAST, STATE = "model.safetensors", "last.safetensors", "resume.safetensors"
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from deeph.physics.conventions import CONVENTIONS
+from deeph.physics.system import SYMBOLS
 from deeph.runtime.errors import DataError
 from preprocess.inspect.report import Check, Report
 
@@ -57,6 +58,7 @@ def checkpoint_report(path: Path) -> Report:
         "spin": description.get("spin"),
         **_filling(description.get("filling") or {}),
         "cutoffs (Angstrom)": f"{min(c[2] for c in cutoffs):.2f} to {max(c[2] for c in cutoffs):.2f}" if cutoffs else None,
+        "bonds trained on (Angstrom)": _bonds(description.get("trained_lengths", [])),
         "numbers": f"{sum(prod(entry['shape']) for entry in tensors.values())} in {len(tensors)} tensors",
         "network": description.get("config"),
         "settings": _listed(description.get("config")),
@@ -76,6 +78,11 @@ def _filling(filling: dict[str, Any]) -> dict[str, str]:
         units = [("".join(f"{symbol}{n if n > 1 else ''}" for symbol, n in composition.items()), n) for composition, n in electrons]
         out["electrons"] = ", ".join(f"{unit} {n:g}" for unit, n in units)
     return out
+
+
+def _bonds(trained: list[Any]) -> str | None:
+    """Pairs of elements that were neighbours in the training set, with their shortest and longest distance."""
+    return ", ".join(f"{SYMBOLS[i]}-{SYMBOLS[j]} {lengths[0][0]:.2f} to {lengths[-1][1]:.2f}" for i, j, lengths in trained) or None
 
 
 def _listed(value: Any) -> str | None:
