@@ -166,3 +166,25 @@ def test_onsite_integrals_of_the_orbital_file(silicon: Hamiltonian, peers: Path)
             kinetic = rydberg_bohr2 * simpson(f(r, 1) * g(r, 1) * r**2 + one.l * (one.l + 1) * f(r) * g(r), x=r)
             assert S[starts[a], starts[b]] == pytest.approx(overlap, abs=1e-9)
             assert T[starts[a], starts[b]] == pytest.approx(kinetic, abs=1e-5)
+
+
+def upper_triangle(path: Path) -> np.ndarray:
+    """The Hermitian matrix of a file with its size and the rows of its upper triangle, ``(re,im)`` each."""
+    size, *words = path.read_text().split()
+    values = np.array([complex(*map(float, word.strip("()").split(","))) for word in words])
+    matrix = np.zeros((int(size), int(size)), complex)
+    matrix[np.triu_indices(int(size))] = values
+    return matrix + np.triu(matrix, 1).conj().T
+
+
+def test_a_real_spinor_run_has_the_matrices_abacus_wrote_at_gamma(peers):
+    """Carbon with nspin 4: the spectrum of H(k), S(k) that ABACUS printed at its first k-point, which agree to 6e-8 eV."""
+    from scipy.linalg import eigh
+
+    data = abacus.read(peers / "C-spinor")
+    H, S = (upper_triangle(peers / "C-spinor" / f"data-1-{name}.ref") for name in "HS")
+    expected = ABACUS.hartree / 2 * eigh(H, S, eigvals_only=True)
+    found = eigenvalues(data, np.zeros((1, 3)))[0, 0]
+    assert data.basis.spin == "spinor"
+    assert len(found) == 26
+    assert np.abs(found - expected).max() < 1e-6

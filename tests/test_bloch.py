@@ -107,7 +107,7 @@ def test_any_sequence_of_blocks_gives_the_same_matrix(order):
 def test_an_atom_without_blocks_is_named():
     data = random_model(0)
     keep = np.flatnonzero((data.H.pairs[:, 3:] != 1).all(1))
-    with pytest.raises(DataError, match="atom 1"):
+    with pytest.raises(DataError, match="atom 2 has no block"):
         BlochPattern(data.H.pairs[keep], data.H.shapes[keep], 3)
 
 

@@ -393,7 +393,7 @@ WRONG = [
     (["dft", "--out", "b.doc"], 2, "expected a name ending in"),
     (["dft", "--out", "no/b.pdf"], 2, "does not exist"),
     (["dft", "pred", "--out", "b.csv"], 2, "a table holds one band structure"),
-    ([], 2, "required: FOLDER"),
+    ([], 2, "FOLDER is missing"),
     (["nowhere"], 1, "there is no such folder"),
     (["."], 1, "not a structure folder"),
     (["overlap"], 1, "holds only the overlap"),

@@ -115,8 +115,8 @@ def test_defects(place):
     system = read_poscar(place / "one" / "POSCAR")
     assert (system.n_atoms, (system.numbers == 5).sum()) == (35, 1)
     original = read_poscar(place / "ab33" / "POSCAR")
-    assert np.allclose(system.positions[system.numbers == 5], original.positions[4])
-    assert not np.isclose(system.positions, original.positions[3]).all(1).any()
+    assert np.allclose(system.positions[system.numbers == 5], original.positions[3])
+    assert not np.isclose(system.positions, original.positions[2]).all(1).any()
 
 
 def test_frames_of_a_run_with_close_ones_left_out(place):
@@ -171,6 +171,8 @@ def test_folders_hold_structures_in_any_format(place):
         (["supercell", "ab/POSCAR", "x", "--matrix", 1, 0, 0, 0, 1, 0, 1, 1, 0], 2, "determinant 0"),
         (["defects", "ab/POSCAR", "x", "-n", 3], 2, "no random defects are asked for"),
         (["defects", "ab/POSCAR", "x", "--remove", 7], 2, "no atom 7: the structure has 4"),
+        (["defects", "ab/POSCAR", "x", "--remove", 0], 2, "'0': expected the number of an atom, counted from 1"),
+        (["defects", "ab/POSCAR", "x", "--replace", "one", "B"], 2, "'one': expected the number of an atom, counted from 1"),
         (["defects", "ab/POSCAR", "x", "--vacancies", "C", "two"], 2, "expected a number of atoms"),
         (["frames", "ab/POSCAR", "x", "--frames", "3"], 2, "START:STOP:STEP"),
         (["inputs", "ab", "x", "--inputs", "missing.toml"], 2, "missing.toml cannot be read"),

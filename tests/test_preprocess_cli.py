@@ -98,7 +98,7 @@ def test_wrong_path_and_empty_folder(tmp_path):
     assert_clear(preprocess("empty", "empty", cwd=tmp_path), 2, "both input and output")
     assert_clear(preprocess("empty", "data", "--code", "vasp", cwd=tmp_path), 2, "no reader for 'vasp'", "openmx")
     assert_clear(preprocess("empty", "data", "-j", 0, cwd=tmp_path), 2, "-j 0")
-    assert_clear(preprocess("empty", cwd=tmp_path), 2, "usage:")
+    assert_clear(preprocess("empty", cwd=tmp_path), 2, "expected deeph-preprocess RAW... OUT")
     assert not (tmp_path / "data").exists()
 
 

@@ -258,11 +258,11 @@ def test_defects_of_atoms_outside_the_cell_keep_their_distance():
 def test_defects_that_cannot_be_made():
     system = bilayer(2)
     rng = np.random.default_rng(0)
-    with pytest.raises(UsageError, match="no atom 16: the structure has 16"):
+    with pytest.raises(UsageError, match="no atom 17: the structure has 16"):
         with_defects(system, vacancies=[16])
     with pytest.raises(UsageError, match="meant twice"):
         with_defects(system, vacancies=[1], substitutions={1: "N"})
-    with pytest.raises(UsageError, match="atom 2 is C already"):
+    with pytest.raises(UsageError, match="atom 3 is C already"):
         with_defects(system, substitutions={2: "C"})
     with pytest.raises(UsageError, match="no element 'Xy'"):
         with_defects(system, substitutions={2: "Xy"})

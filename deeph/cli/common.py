@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
+from deeph.cli.arguments import Parser
 from deeph.runtime.errors import DeephError
 from deeph.runtime.log import logger, setup_logging
 from deeph.runtime.version import VERSION
@@ -17,7 +18,7 @@ from deeph.runtime.version import VERSION
 
 def make_parser(command: str, description: str, epilog: str = "") -> argparse.ArgumentParser:
     """A parser with ``--version``, ``-v`` and ``-q``."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=command, description=description, epilog=epilog, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {VERSION}")

@@ -2,17 +2,22 @@
 
 import hashlib
 import json
+import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from deeph.files.duplicates import Signature, duplicates
+from deeph.files.folders import new_file, new_folder
 from deeph.files.hdf5 import open_hdf5
 from deeph.files.matrix_file import CONTENT
+from deeph.files.partition import By, at_random, by_composition
+from deeph.files.selection import Entry, condition
 from deeph.files.store import HAMILTONIAN, OVERLAP, find_folders, read_folder
 from deeph.physics.hamiltonian import Hamiltonian
 from deeph.runtime.errors import DataError
@@ -22,6 +27,8 @@ if TYPE_CHECKING:
 
 SPLIT_FILES = ("split.json", "dataset_split.json")
 PARTS = ("train", "validate", "test")
+RECORD = "dataset.json"
+"""How a folder of links came about."""
 
 
 @dataclass(frozen=True)
@@ -65,10 +72,110 @@ class Dataset:
         """Only some of the structures, in the order given."""
         return replace(self, names=tuple(names))
 
+    def entries(self) -> list[Entry]:
+        """Each structure without its matrices, which are read when they are asked for."""
+        return [Entry(name, self.path / name) for name in self.names]
+
+    def filter(self, *conditions: str | Callable[[Entry], bool]) -> Self:
+        """Only the structures that fulfil all conditions.
+
+        Parameters
+        ----------
+        *conditions : str or callable
+            Such as ``"atoms<=50"``, ``"elements=Mo,S"``, see :func:`deeph.files.selection.condition`; or what takes an
+            :class:`~deeph.files.selection.Entry` and says yes or no.
+
+        Raises
+        ------
+        UsageError
+            If a condition is not understood.
+        DataError
+            If no structure is left.
+        """
+        left = self.entries()
+        for wanted in conditions:
+            fulfils = condition(wanted) if isinstance(wanted, str) else wanted
+            left, before = [entry for entry in left if fulfils(entry)], len(left)
+            if not left:
+                raise DataError(f"none of {before} structures fulfils {wanted if isinstance(wanted, str) else 'the condition'!r}")
+        return self.subset([entry.name for entry in left])
+
+    def merge(self, *others: "Dataset") -> "Dataset":
+        """These structures and those of others, as one dataset; each folder once. Names are paths below the folder that holds all."""
+        folders = list(dict.fromkeys((one.path / name).resolve() for one in (self, *others) for name in one.names))
+        path = Path(os.path.commonpath([folder.parent for folder in folders]))
+        return Dataset(path, tuple(folder.relative_to(path).as_posix() for folder in folders))
+
+    def duplicates(self) -> tuple[dict[str, str], list[tuple[str, str]]]:
+        """Equal structures, up to the order of atoms, translations, rotations and reflections; see :mod:`deeph.files.duplicates`.
+
+        Returns
+        -------
+        dict, list
+            Name of each duplicate and of the structure that it repeats; pairs of equal structures with other matrices.
+        """
+        return duplicates({name: Signature.of(read_folder(self.path / name)) for name in self.names})
+
+    def deduplicate(self) -> Self:
+        """Only the first of equal structures, see :meth:`duplicates`; those with other matrices are kept."""
+        twice, _ = self.duplicates()
+        return self.subset([name for name in self.names if name not in twice])
+
+    def split(self, fractions: tuple[float, float, float], seed: int = 0, by: By = "random") -> "Split":
+        """Structures to train on, to validate with and to test with.
+
+        Parameters
+        ----------
+        fractions : 3 floats
+            Of these three, adding up to 1.
+        seed : int
+            Of the random numbers.
+        by : {"random", "composition"}
+            At random, with every formula in all parts; or all structures of a formula (of its smallest unit) in one part.
+
+        Raises
+        ------
+        DataError
+            If there are too few structures or formulas.
+        """
+        formulas = {entry.name: entry.system.reduced_formula for entry in self.entries()}
+        train, validate, test = (by_composition if by == "composition" else at_random)(formulas, fractions, seed)
+        return Split(tuple(train), tuple(validate), tuple(test))
+
+    def link(self, folder: str | Path, split: "Split | None" = None, record: Mapping[str, Any] | None = None) -> "Dataset":
+        """Make a folder of links to the structures, with ``split.json``; nothing is copied, and it appears complete or not at all.
+
+        Parameters
+        ----------
+        folder : path
+            Must not exist. A structure gets the last part of its name, with those before where two are equal.
+        split : Split, optional
+            Of this dataset.
+        record : mapping, optional
+            How it came about, for ``dataset.json``.
+
+        Returns
+        -------
+        Dataset
+            In the new folder.
+        """
+        folder = Path(folder)
+        links = dict(zip(self.names, _short_names(self.names, self.path), strict=True))
+        with new_folder(folder) as temporary:
+            for name, link in links.items():
+                (temporary / link).symlink_to(
+                    os.path.relpath((self.path / name).resolve(), folder.absolute().parent.resolve() / folder.name)
+                )
+            if split is not None:
+                split.renamed(links).save(temporary / SPLIT_FILES[0])
+            if record is not None:
+                (temporary / RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        return Dataset(folder, tuple(links.values()))
+
     @cached_property
     def n_bonds(self) -> dict[str, int]:
         """Pairs of neighbouring atoms of each structure, each pair once; from the file headers."""
-        return {name: max(1, _count_bonds(self.path / name / OVERLAP)) for name in self.names}
+        return {entry.name: max(1, entry.n_bonds) for entry in self.entries()}
 
     def fingerprint(self) -> str:
         """A hash of names, structures, block shapes and samples of the matrix entries; it changes if the data do."""
@@ -89,13 +196,18 @@ class Dataset:
         return digest.hexdigest()[:32]
 
 
-def _count_bonds(path: Path) -> int:
-    with open_hdf5(path, CONTENT) as file:
-        pairs = file["atom_pairs"][:]
-        if pairs.ndim != 2 or pairs.shape[1] != 5:
-            raise ValueError(pairs.shape)
-    onsite = (pairs[:, 3] == pairs[:, 4]) & ~pairs[:, :3].any(axis=1)
-    return (len(pairs) - int(onsite.sum())) // 2
+def _short_names(names: Sequence[str], path: Path) -> list[str]:
+    """The last part of each name, lengthened from the front where two are equal, with dashes for slashes."""
+    parts = [(*path.absolute().parts[1:], *name.split("/")) for name in names]
+    length = [1] * len(parts)
+    while True:
+        short = ["-".join(p[-n:]) for p, n in zip(parts, length, strict=True)]
+        times = Counter(short)
+        clashes = [k for k, name in enumerate(short) if times[name] > 1 and length[k] < len(parts[k])]
+        if not clashes:
+            return short
+        for k in clashes:
+            length[k] += 1
 
 
 def open_dataset(path: str | Path) -> Dataset:
@@ -129,6 +241,24 @@ class Split:
         twice = sorted(name for name, times in Counter(everything).items() if times > 1)
         if twice:
             raise DataError(f"the split names {', '.join(twice[:5])} more than once; expected train, validate and test without overlap")
+
+    def renamed(self, names: Mapping[str, str]) -> Self:
+        """The same split of structures that are called otherwise."""
+        return type(self)(*(tuple(names[name] for name in part) for part in (self.train, self.validate, self.test)))
+
+    def save(self, path: Path) -> None:
+        """Write a file that :func:`read_split` reads; it is not replaced if it is there.
+
+        Raises
+        ------
+        DataError
+            If it is there.
+        """
+        if path.exists():
+            raise DataError(f"{path} exists already and is kept; choose another name")
+        parts = {name: list(getattr(self, name)) for name in PARTS}
+        with new_file(path) as file:
+            file.write_text(json.dumps(parts, indent=1) + "\n", encoding="utf-8")
 
 
 def read_split(dataset: Dataset, path: Path | None = None) -> Split:
@@ -185,12 +315,8 @@ def random_split(dataset: Dataset, fractions: tuple[float, float, float], seed: 
     DataError
         If there are too few structures.
     """
-    order = [dataset.names[i] for i in np.random.default_rng(seed).permutation(len(dataset))]
-    validate, test = (max(1, round(f * len(order))) if f > 0 else 0 for f in fractions[1:])
-    if validate + test >= len(order):
-        raise DataError(f"{len(order)} structures in {dataset.path} are too few for the fractions {list(fractions)}")
-    train = len(order) - validate - test
-    return Split(tuple(order[:train]), tuple(order[train : train + validate]), tuple(order[train + validate :]))
+    train, validate, test = at_random(dict.fromkeys(dataset.names, ""), fractions, seed)
+    return Split(tuple(train), tuple(validate), tuple(test))
 
 
 def split_of(dataset: Dataset, config: "DataConfig") -> Split:

@@ -6,6 +6,8 @@ Collinear spin is an extension: ``"spin": "collinear"`` in info.json and ``entri
 """
 
 import json
+import os
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -44,10 +46,24 @@ def find_folders(path: str | Path) -> list[Path]:
         raise DataError(f"{path} is not a folder; expected a structure folder or a folder of them")
     if is_structure_folder(path):
         return [path]
-    found = sorted(p.parent for p in path.rglob("info.json") if is_structure_folder(p.parent) and not p.parent.name.startswith("."))
+    found = sorted(_below(path))
     if not found:
         raise DataError(f"no structure folder in {path}: expected POSCAR, info.json and overlap.h5, as deeph-preprocess writes them")
     return found
+
+
+def _below(path: Path) -> Iterator[Path]:
+    """Structure folders below a folder, through links as well, each once."""
+    seen = set()
+    for name, below, _ in os.walk(path, followlinks=True):
+        folder = Path(name)
+        status = folder.stat()
+        new = (status.st_dev, status.st_ino) not in seen
+        seen.add((status.st_dev, status.st_ino))
+        if new and is_structure_folder(folder):
+            yield folder
+            new = False  # nothing that counts lies inside a structure folder
+        below[:] = sorted(b for b in below if not b.startswith(".")) if new else []
 
 
 def read_folder(folder: str | Path, *, predicted: bool | None = None, positions: bool = False, extra: bool = False) -> Hamiltonian:

@@ -44,7 +44,7 @@ class BlochPattern:
         width = np.zeros(n_atoms, np.int64)
         width[pairs[:, 3]] = shapes[:, 0]
         if (width == 0).any():
-            raise DataError(f"atom {int(np.argmax(width == 0))} has no block at all; expected at least its on-site block")
+            raise DataError(f"atom {int(np.argmax(width == 0)) + 1} has no block at all; expected at least its on-site block")
         self.orbital_start = np.concatenate([[0], np.cumsum(width)])
         self.n_orbitals = int(self.orbital_start[-1])
 

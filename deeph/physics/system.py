@@ -1,8 +1,10 @@
 """The atoms: cell, positions, elements."""
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from math import gcd
 from pathlib import Path
 from typing import Any
 
@@ -89,8 +91,14 @@ class System:
     @property
     def formula(self) -> str:
         """Composition in the usual order, the most electropositive element first, e.g. ``"MoS2"``, ``"H2O"``."""
+        return formula_of(Counter(self.symbols))
+
+    @property
+    def reduced_formula(self) -> str:
+        """Composition of the smallest unit: ``"MoS2"`` for Mo9S18."""
         counts = Counter(self.symbols)
-        return "".join(f"{s}{counts[s] if counts[s] > 1 else ''}" for s in sorted(counts, key=ELECTRONEGATIVE.index, reverse=True))
+        unit = gcd(*counts.values())
+        return formula_of({symbol: n // unit for symbol, n in counts.items()})
 
     @cached_property
     def fractional(self) -> FloatArray:
@@ -127,6 +135,11 @@ class System:
             raise DataError(f"only {atoms.cell.rank} of three lattice vectors are given; add the others (any length across vacuum)")
         pbc = tuple(bool(p) for p in atoms.pbc)
         return cls(np.array(atoms.cell), atoms.get_positions(), atoms.get_atomic_numbers(), (pbc[0], pbc[1], pbc[2]))
+
+
+def formula_of(counts: Mapping[str, int]) -> str:
+    """Symbols and numbers, the most electropositive element first."""
+    return "".join(f"{s}{counts[s] if counts[s] > 1 else ''}" for s in sorted(counts, key=ELECTRONEGATIVE.index, reverse=True))
 
 
 def molecule(positions: Any, numbers: Any) -> System:

@@ -10,6 +10,7 @@ from deeph.cli.common import make_parser, run_command
 from deeph.runtime.log import telling
 
 if TYPE_CHECKING:
+    from deeph.files.dataset import Dataset
     from preprocess.inspect.report import Report
 
 EPILOG = """\
@@ -18,6 +19,13 @@ examples:
   deeph-inspect data/                    a dataset: ranges, block norms, duplicates, outliers
   deeph-inspect runs/graphene            a DFT run, through its reader
   deeph-inspect runs/train/model.safetensors --json
+  deeph-inspect data/ --filter "atoms<=50" --filter "elements<=Mo,S,Se"   only a part of a dataset
+  deeph-inspect data/ --filter converged=yes --split 0.8 0.1 0.1 --out data/split.json
+  deeph-inspect a/ b/ --merge --deduplicate --split 0.8 0.1 0.1 --by composition --out both/
+
+Filters: QUANTITY, one of = != < <= > >=, VALUE. Numbers: atoms orbitals bonds electrons fermi max_H (eV). Words, also
+with * and several with commas: name formula spin code converged. Sets: elements=Mo,S these, <= no others, >= at least.
+--out FOLDER gets links to the structures (nothing is copied) and split.json; --out FILE.json the split alone.
 
 Verdicts: ok; note (nothing to judge); warning (look at it); bad (do not use it).
 Exit code 0: nothing is bad; 1: something is."""
@@ -29,19 +37,51 @@ def parser() -> argparse.ArgumentParser:
     out.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="structure, run, folder of these, or model file")
     out.add_argument("--code", default="auto", help="openmx, deeph, legacy, ...; default: recognized from the files")
     out.add_argument("--json", action="store_true", help="machine-readable, all numbers")
+    out.add_argument("--merge", action="store_true", help="all PATHs as one dataset")
+    out.add_argument(
+        "--filter", action="append", default=[], metavar="CONDITION", help="only structures that fulfil it; several: all of them"
+    )
+    out.add_argument("--deduplicate", action="store_true", help="only the first of equal structures (turned, shifted, reordered, mirrored)")
+    out.add_argument(
+        "--split", nargs=3, type=float, metavar=("TRAIN", "VALIDATE", "TEST"), help="fractions to train, validate and test with"
+    )
+    out.add_argument(
+        "--by", choices=("random", "composition"), default="random",
+        help="random (default): every formula in all parts; composition: each formula in one part only",
+    )  # fmt: skip
+    out.add_argument("--seed", type=int, default=0, metavar="N", help="of the split (default 0)")
+    out.add_argument("--out", type=Path, metavar="OUT", help="new folder of links to the structures, or FILE.json for the split alone")
     return out
 
 
 def main(argv: list[str] | None = None) -> NoReturn:
     """Entry point."""
-    run_command(parser(), _inspect, argv)
+    arguments = sys.argv[1:] if argv is None else argv
+
+    def body(args: argparse.Namespace) -> int:
+        args.command = ["deeph-inspect", *arguments]
+        return _inspect(args)
+
+    run_command(parser(), body, arguments)
 
 
 def _inspect(args: argparse.Namespace) -> int:
+    chosen = None
+    if args.merge or args.filter or args.deduplicate or args.split or args.out:
+        from preprocess.cli.selection import chosen_dataset
+
+        chosen = chosen_dataset(args)
+        if args.out:
+            return 0
+    return _report(args, chosen)
+
+
+def _report(args: argparse.Namespace, chosen: "Dataset | None") -> int:
+    """The reports on all paths, or on the structures that were chosen."""
     from tqdm import tqdm
 
     from preprocess.inspect.report import to_json
-    from preprocess.inspect.subject import inspect_path
+    from preprocess.inspect.subject import inspect_chosen, inspect_path
 
     at = [args.paths[0]]
 
@@ -54,7 +94,7 @@ def _inspect(args: argparse.Namespace) -> int:
         return inspect_path(path, args.code, progress)
 
     with telling(lambda: f"still at {at[0]}"):
-        reports = [report_on(path) for path in args.paths]
+        reports = [report_on(path) for path in args.paths] if chosen is None else [inspect_chosen(chosen, progress)]
     text = to_json(reports) if args.json else "\n\n".join(report.to_text() for report in reports)
     sys.stdout.write(text + "\n")
     return 1 if any(report.verdict == "bad" for report in reports) else 0

@@ -121,14 +121,14 @@ def _add_others(commands: Any) -> None:
     how.add_argument("--matrix", nargs=9, type=int, metavar="N", help="new lattice vectors in rows, in units of the old ones")
     _add_output(c)
 
-    c = _add(commands, "defects", "vacancies and substitutions, random or at given atoms (counted from 0)")
+    c = _add(commands, "defects", "vacancies and substitutions, random or at given atoms (counted from 1)")
     _add_source(c)
     _add_random(c, required=False)
     c.add_argument("--vacancies", nargs=2, action="append", default=[], metavar=("ELEMENT", "COUNT"), help="remove random atoms")
     c.add_argument(
         "--substitute", nargs=3, action="append", default=[], metavar=("OLD", "NEW", "COUNT"), help="replace random atoms, e.g. C N 2"
     )
-    c.add_argument("--remove", nargs="+", type=int, default=[], metavar="ATOM", help="remove these atoms")
+    c.add_argument("--remove", nargs="+", default=[], metavar="ATOM", help="remove these atoms")
     c.add_argument("--replace", nargs=2, action="append", default=[], metavar=("ATOM", "NEW"), help="replace this atom")
     c.add_argument("--separation", type=float, default=3.0, metavar="A", help="shortest distance of two random defects (default 3)")
     _add_output(c)
@@ -148,7 +148,7 @@ def _add_others(commands: Any) -> None:
     c.add_argument("--inputs", type=Path, metavar="TOML", required=True, help="settings of the DFT runs, see 'settings'")
 
     c = _add(commands, "settings", "print settings of the DFT runs, to be edited")
-    c.add_argument("code", choices=("openmx", "abacus", "siesta"))
+    c.add_argument("code", metavar="CODE", choices=("openmx", "abacus", "siesta"), help="openmx, abacus or siesta")
 
 
 def _add_source(command: argparse.ArgumentParser) -> None:

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from deeph.files.duplicates import duplicates
 from deeph.physics.hamiltonian import Hamiltonian
 from deeph.runtime.errors import DeephError
 from preprocess.inspect.report import SEVERITY, Check, Report
@@ -83,16 +84,12 @@ def _mixed(summaries: dict[str, Summary]) -> list[Check]:
 
 def _duplicates(summaries: dict[str, Summary]) -> Check:
     """The same structure twice: identical data are harmless but may end up in training and test; other matrices are a contradiction."""
-    by_geometry: dict[str, list[str]] = {}
-    for name, summary in summaries.items():
-        by_geometry.setdefault(summary.geometry, []).append(name)
-    twice = [names for names in by_geometry.values() if len(names) > 1]
-    different = [names for names in twice if len({summaries[name].fingerprint for name in names}) > 1]
+    twice, different = duplicates({name: summary.signature for name, summary in summaries.items()})
     if different:
-        return Check("duplicates", "warning", f"{' and '.join(different[0][:3])} are the same structure with other matrices")
+        return Check("duplicates", "warning", f"{' and '.join(different[0])} are the same structure with other matrices")
     if twice:
-        surplus = sum(map(len, twice)) - len(twice)
-        return Check("duplicates", "warning", f"{surplus}, such as {' and '.join(twice[0][:3])}: keep one of each")
+        name, first = next(iter(twice.items()))
+        return Check("duplicates", "warning", f"{len(twice)}, such as {first} and {name}: keep one of each (--deduplicate)")
     return Check("duplicates", "ok", "none")
 
 

@@ -104,9 +104,9 @@ def _compare(
     verdict = _verdict(worst, limits)
     text = f"kept to {worst:.1e}{unit}"
     if verdict != "ok":
-        i, j = (f"{SYMBOLS[data.system.numbers[a]]} {a}" for a in by.pairs(blocks.pairs)[pair, 3:].tolist())
+        i, j = (f"{SYMBOLS[data.system.numbers[a]]} {a + 1}" for a in by.pairs(blocks.pairs)[pair, 3:].tolist())
         cause = (
             "noise of the run, or a mistake" if verdict == "warning" else "order or signs of orbitals, spin layout or positions are wrong"
         )
-        text = f"broken by {worst:.2g}{unit} ({by.name}, block {i} - {j}): {cause}"
+        text = f"broken by {worst:.2g}{unit} ({by.name}, atoms {i} and {j}): {cause}"
     return Check(name, verdict, text, worst)

@@ -1,12 +1,12 @@
 """Numbers of each structure of a dataset, in a form that can be added up and compared."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
+from deeph.files.duplicates import Signature
 from deeph.physics.blocks import energy_zero
 from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.pairs import is_onsite, pair_vectors
@@ -56,8 +56,8 @@ class Summary:
         What should be the same in all structures: spin, basis, constants, code.
     formula : str
         Composition.
-    fingerprint, geometry : str
-        Hashes of structure and matrices, and of the structure alone.
+    signature : Signature
+        What is the same for equal structures.
     """
 
     numbers: dict[str, float]
@@ -65,8 +65,7 @@ class Summary:
     lengths: FloatArray
     labels: dict[str, str]
     formula: str
-    fingerprint: str
-    geometry: str
+    signature: Signature
 
 
 def summarize(data: Hamiltonian) -> Summary:
@@ -88,13 +87,8 @@ def summarize(data: Hamiltonian) -> Summary:
         numbers["<H,S>/<S,S> (eV)"] = energy_zero(data.H, data.S)
         if data.fermi_energy is not None:
             numbers["Fermi level (eV)"] = data.fermi_energy
-    geometry = hashlib.sha256(
-        np.concatenate([data.system.cell.ravel(), data.system.positions.ravel(), data.system.numbers]).round(6).tobytes()
-    )
-    full = geometry.copy()
-    full.update((data.S if data.H is None else data.H).entries.tobytes())
     bins = np.bincount((away / BIN).astype(int)).astype(float)
-    return Summary(numbers, _norms(data, length), bins, labels, data.system.formula, full.hexdigest(), geometry.hexdigest())
+    return Summary(numbers, _norms(data, length), bins, labels, data.system.formula, Signature.of(data))
 
 
 def _norms(data: Hamiltonian, length: FloatArray) -> dict[Kind, tuple[float, int]]:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from deeph.files.dataset import Dataset
 from deeph.files.store import HAMILTONIAN, PREDICTED, is_structure_folder, read_folder
 from deeph.physics.hamiltonian import Hamiltonian
 from deeph.runtime.errors import DataError, DeephError
@@ -48,6 +49,13 @@ def inspect_path(path: Path, code: str = "auto", progress: Callable[[list[Path]]
         return _reported(path / BEST, "model file", lambda: checkpoint_report(path / BEST))
     nothing = f"no structure folder, no run of {', '.join(READERS)}, and no {BEST}"
     raise DataError(f"{path} holds {what_is_missing(path, [file.name for file in path.iterdir()], code) or nothing}")
+
+
+def inspect_chosen(chosen: Dataset, progress: Callable[[list[Path]], Iterable[Path]] = iter) -> Report:
+    """The report on some structures of a dataset."""
+    folders = [chosen.path / name for name in chosen.names]
+    kinds = sorted({_kind(folder, "deeph").split(" (")[0] for folder in folders})
+    return dataset_report(str(chosen.path), ", ".join(kinds), folders, lambda folder: read_any(folder, "deeph"), progress(folders))
 
 
 def read_any(folder: Path, code: str) -> Hamiltonian:

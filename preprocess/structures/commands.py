@@ -168,22 +168,23 @@ def _defects(args: argparse.Namespace, command: str) -> None:
     counts = [(old, _count(n)) for old, *_, n in [*args.vacancies, *args.substitute]]
     if not counts and (args.number != 1 or not (args.remove or args.replace)):
         raise UsageError("no random defects are asked for: give --vacancies or --substitute, or --remove and --replace for one structure")
-    replaced = {_count(atom, 0): new for atom, new in args.replace}
+    removed, replaced = [_atom(atom) for atom in args.remove], {_atom(atom): new for atom, new in args.replace}
     bases, numbers = _bases([args.structure]), _numbers(args)
     for base in bases:  # whatever is wrong with the atoms given is said before anything is drawn
-        with_defects(base.system, vacancies=args.remove, substitutions=replaced)
-    _write(args, command, (item for base in bases for item in _defective(args, base, counts, replaced, numbers)))
+        with_defects(base.system, vacancies=removed, substitutions=replaced)
+    _write(args, command, (item for base in bases for item in _defective(args, base, counts, (removed, replaced), numbers)))
 
 
 def _defective(
-    args: argparse.Namespace, base: Base, counts: list[tuple[str, int]], replaced: dict[int, str], numbers: range
+    args: argparse.Namespace, base: Base, counts: list[tuple[str, int]], given: tuple[list[int], dict[int, str]], numbers: range
 ) -> Iterator[Item]:
-    """The structures with defects that are made of one."""
+    """The structures with defects that are made of one; ``given`` are the atoms to remove and to replace in all of them."""
+    removed, replaced = given
     fixed = with_defects(base.system, substitutions=replaced)
     for n in numbers:
         rng = np.random.default_rng([args.seed, n, *stream(base.name)])
-        sites = random_sites(fixed, rng, counts, args.separation, [*args.remove, *replaced])
-        vacant = [*args.remove, *(int(i) for part in sites[: len(args.vacancies)] for i in part)]
+        sites = random_sites(fixed, rng, counts, args.separation, [*removed, *replaced])
+        vacant = [*removed, *(int(i) for part in sites[: len(args.vacancies)] for i in part)]
         new = [symbol for _, symbol, _ in args.substitute]
         changed = {int(i): s for part, s in zip(sites[len(args.vacancies) :], new, strict=True) for i in part}
         record = {"vacancies": vacant, "substitutions": {str(i): s for i, s in changed.items()}, **base.record}
@@ -256,10 +257,17 @@ def _refuse_strain(result: Stack, largest: float) -> None:
         )
 
 
-def _count(text: str, least: int = 1) -> int:
-    if not text.isdigit() or int(text) < least:
-        raise UsageError(f"{text!r}: expected {'a number of atoms' if least else 'an atom, counted from 0'}")
+def _count(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise UsageError(f"{text!r}: expected a number of atoms")
     return int(text)
+
+
+def _atom(text: str) -> int:
+    """An atom counted from 1, as it is typed, counted from 0."""
+    if not text.isdigit() or int(text) < 1:
+        raise UsageError(f"{text!r}: expected the number of an atom, counted from 1")
+    return int(text) - 1
 
 
 COMMANDS: dict[str, Callable[[argparse.Namespace, str], None]] = {

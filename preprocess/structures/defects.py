@@ -31,9 +31,9 @@ def with_defects(system: System, *, vacancies: Sequence[int] = (), substitutions
     changed = dict(substitutions or {})
     meant = [*vacancies, *changed]
     if outside := [n for n in meant if not 0 <= n < system.n_atoms]:
-        raise UsageError(f"no atom {outside[0]}: the structure has {system.n_atoms}, counted from 0")
+        raise UsageError(f"no atom {outside[0] + 1}: the structure has {system.n_atoms}, counted from 1")
     if len(set(meant)) != len(meant):
-        raise UsageError(f"atoms {sorted(meant)}: one of them is meant twice")
+        raise UsageError(f"atoms {sorted(n + 1 for n in meant)}: one of them is meant twice")
     if len(vacancies) == system.n_atoms:
         raise UsageError("all atoms would be removed")
     numbers = system.numbers.copy()
@@ -41,7 +41,7 @@ def with_defects(system: System, *, vacancies: Sequence[int] = (), substitutions
         if symbol not in NUMBERS:
             raise UsageError(f"no element {symbol!r}")
         if numbers[n] == NUMBERS[symbol]:
-            raise UsageError(f"atom {n} is {symbol} already")
+            raise UsageError(f"atom {n + 1} is {symbol} already")
         numbers[n] = NUMBERS[symbol]
     kept = np.setdiff1d(np.arange(system.n_atoms), vacancies)
     return System(system.cell, system.positions[kept], numbers[kept], system.pbc)
