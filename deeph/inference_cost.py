@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from deeph.inference import fill
-from deeph.nn.graph import select_bonds
+from deeph.nn.graph import check_reach, select_bonds
 from deeph.nn.model import KEEP, HamiltonianModel
+from deeph.nn.precision import output_dtype
 from deeph.physics.blocks import PairBlocks, block_shapes
 from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.pairs import is_onsite, neighbour_pairs
@@ -88,20 +89,27 @@ def estimate(
         Computes the overlap of a system; it is measured with a piece of the structure.
     cutoff : float, optional
         Range of the blocks in Angstrom instead of the orbital radii.
+
+    Raises
+    ------
+    ModelError, DataError
+        If the structure would be refused, see :func:`deeph.nn.graph.check_reach`.
     """
     seconds = {}
     if compute is not None:
         structure = _with_pattern(structure, cutoff)
         seconds["S"] = _overlap_seconds(structure, compute)
+    check_reach(structure, model)
     bonds = select_bonds(structure, model.cutoffs)
     n, entries = len(bonds), structure.S.entries.shape[1]
     sample = min(n, max(SAMPLE, model.chunks(10**9)[0].stop if model.device.type == "cuda" else 0))
     seconds["network"] = _network_seconds(model, structure, bonds[:sample]) * (n / sample if sample else 1)
-    files = 12 * entries + 2 * 64 * structure.S.n_pairs
+    blocks = entries * (8 + np.dtype(output_dtype(model, structure.system.numbers)).itemsize)
+    files = blocks + 2 * 64 * structure.S.n_pairs
     seconds["files"] = files / DISK
     features = n * (_feature_bytes(model) + (GEOMETRY if n <= KEEP else 0))
     device = features if model.device.type == "cuda" else 0
-    here = _now() + PATTERN * structure.S.n_pairs + 12 * entries + (features if not device else 0)
+    here = _now() + PATTERN * structure.S.n_pairs + blocks + (features if not device else 0)
     return Cost(str(structure.system), structure.n_orbitals, structure.S.n_pairs, n, files, here, device, seconds)
 
 

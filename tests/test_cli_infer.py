@@ -249,6 +249,16 @@ def test_the_time_of_check_is_within_a_factor_of_two(model, basis, tmp_path, mon
     assert first < 2 * cost.seconds["S"] + 0.1
 
 
+def test_check_refuses_what_a_prediction_would_refuse(model, basis, tmp_path, capsys):
+    close = atoms()
+    close.positions[1] = close.positions[0] + [0, 0, 1e-4]
+    ase.io.write(tmp_path / "close.vasp", close)
+    for extra in (["--check"], []):
+        assert run(infer.main, model, tmp_path / "close.vasp", tmp_path / "out", "--basis", basis, *extra) == 1
+        assert "close.vasp: " in (error := capsys.readouterr().err)
+        assert "atoms" in error
+
+
 def test_check_of_many_structures_measures_some(model, basis, tmp_path, capsys):
     ase.io.write(tmp_path / "md.xyz", [atoms(n) for n in range(23)])
     assert run(infer.main, model, tmp_path / "md.xyz", tmp_path / "out", "--basis", basis, "--check") == 0

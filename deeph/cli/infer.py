@@ -175,11 +175,9 @@ def _check_all(jobs: "list[Job]", overlaps: "Overlaps", begun: float, *, overwri
 def _check(job: "Job", overlaps: "Overlaps", *, overwrite: bool) -> "Cost":
     from deeph.inference_cost import estimate
     from deeph.inference_jobs import is_done
-    from deeph.nn.graph import check_compatible
 
     done = is_done(job, overlaps.model, overwrite=overwrite)
     structure = overlaps.describe(job)
-    check_compatible(structure, overlaps.model)
     compute = None if job.file is None else lambda piece: overlaps.compute(job, piece)
     cost = estimate(overlaps.model, structure, compute, overlaps.cutoff)
     sys.stdout.write(f"{job.given} -> {job.out}{' (there already)' if done else ''}\n{cost.to_text()}\n")
