@@ -142,6 +142,21 @@ def test_any_order_of_the_arguments(model, basis, vasp, tmp_path, order):
     assert (tmp_path / "out" / "tbg" / "hamiltonian_pred.h5").is_file()
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("model", "STRUCTURE is missing"),
+        ("model tbg.vasp", "no output folder: expected deeph-infer MODEL STRUCTURE... OUT --basis FILE..."),
+        ("model tbg.vasp --chek out", "there is no option --chek, did you mean --check?"),
+        ("model tbg.vasp out --threads 0", "--threads 0"),
+        ("model tbg.vasp out --cutoff -1", "expected positive numbers"),
+    ],
+)
+def test_mistakes_on_the_command_line(capsys, words, message):
+    assert run(infer.main, *words.split()) == 2
+    assert message in capsys.readouterr().err
+
+
 def snapshot(folder: Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
