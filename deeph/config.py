@@ -9,6 +9,7 @@ Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
 
 
 class Section(BaseModel):
@@ -20,8 +21,8 @@ class Section(BaseModel):
 class ModelConfig(Section):
     """Size of the network."""
 
-    l_max: Literal["auto"] | Annotated[int, Field(ge=0, le=12)] = "auto"
-    """Largest angular momentum of the features; "auto" takes l1 + l2 of the two highest shells in the
+    l_max: Literal["auto"] | Annotated[int, Field(ge=2, le=12)] = "auto"
+    """Largest angular momentum of the features, 2 to 12; "auto" takes l1 + l2 of the two highest shells in the
     data, and at least 4: below l = 3 nothing at a threefold site has a direction in the plane."""
 
     node_channels: Count = 64
@@ -39,8 +40,8 @@ class ModelConfig(Section):
     n_layers: Count = 3
     """Message-passing layers; each widens what an atom sees by one orbital cutoff."""
 
-    n_radial: Count = 32
-    """Radial basis functions of the bond length."""
+    n_radial: Annotated[int, Field(ge=2)] = 32
+    """Radial basis functions of the bond length, at least 2."""
 
     radial_hidden: Count = 64
     """Width of the small network from bond length to radial weights."""
@@ -51,7 +52,7 @@ class ModelConfig(Section):
     chunk_bonds: Count | None = 512
     """Bonds processed at a time; bounds the memory and suits the cache, changes no result. "none": all at once."""
 
-    baseline_degree: Annotated[int, Field(ge=0)] = 12
+    baseline_degree: Annotated[int, Field(ge=0, le=100)] = 12
     """Degree in the bond length of the Slater-Koster baseline that is fitted first; the network learns the rest."""
 
 
@@ -68,7 +69,7 @@ class DataConfig(Section):
     fractions: tuple[NotNegative, NotNegative, NotNegative] | None = None
     """Random split instead of a file, or "none": fractions for train, validate and test, adding up to 1."""
 
-    seed: int = 0
+    seed: Seed = 0
     """Seed of the random split."""
 
     @model_validator(mode="after")
@@ -133,7 +134,7 @@ class TrainConfig(Section):
     ema_decay: Fraction = 0.999
     """Decay of the running average of the weights, ramped as min(decay, (1 + n)/(10 + n)). The average is what is validated and kept."""
 
-    seed: int = 0
+    seed: Seed = 0
     """Seed of the first weights and of the order of the structures."""
 
     precision: Literal["float32", "float64"] = "float32"
@@ -142,7 +143,7 @@ class TrainConfig(Section):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to compute; "auto" takes a GPU if there is one."""
 
-    threads: Count | None = None
+    threads: Annotated[int, Field(ge=1, le=1024)] | None = None
     """CPU threads of each process. "none": torch decides."""
 
     graph_memory_gib: NotNegative = 4.0

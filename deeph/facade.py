@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from postprocess.bands.bands import Bands as Bands  # noqa: PLC0414 - offered for annotations
     from postprocess.density.dos import DOS as DOS  # noqa: PLC0414 - offered for annotations
     from postprocess.lattice.kpath import KPath as KPath  # noqa: PLC0414 - offered for annotations
-    from preprocess.structure_files import Structure
+    from preprocess.structure_files import Structure, StructureFile
 
 Source = Any
 """Whatever :func:`read` takes."""
@@ -65,7 +65,9 @@ def read(x: Source) -> Hamiltonian | System:
     return _structure(x).system
 
 
-def overlap(x: Source, basis: BasisFiles, *, spin: Spin = "none", cutoff: float | None = None, threads: int = 1) -> Hamiltonian:
+def overlap(
+    x: Source, basis: BasisFiles, *, spin: Spin = "none", cutoff: float | None = None, threads: int = 1, unused: bool = False
+) -> Hamiltonian:
     """The overlap matrix of a structure from basis files alone, without a DFT run.
 
     Parameters
@@ -81,6 +83,8 @@ def overlap(x: Source, basis: BasisFiles, *, spin: Spin = "none", cutoff: float 
         Blocks of all pairs up to this distance in Angstrom, instead of those that overlap.
     threads : int
         Threads that share the blocks.
+    unused : bool
+        Leave out orbitals of elements that x lacks, instead of refusing them.
 
     Returns
     -------
@@ -96,12 +100,28 @@ def overlap(x: Source, basis: BasisFiles, *, spin: Spin = "none", cutoff: float 
     from preprocess.overlap.compute import compute_overlap
 
     structure = _structure(x)
-    if isinstance(basis, Mapping):
-        files: tuple[str, ...] | dict[str, str] = {element: str(Path(file).expanduser()) for element, file in basis.items()}
-    else:
-        files = tuple(str(Path(file).expanduser()) for file in ([basis] if isinstance(basis, str | Path) else basis))
     with telling(f"still at the overlap of {structure.system}"):
-        return compute_overlap(structure, files, spin=spin, cutoff=cutoff, n_threads=threads)
+        return compute_overlap(structure, _files(basis), spin=spin, cutoff=cutoff, n_threads=threads, unused=unused)
+
+
+def describe_overlap(x: Source, basis: BasisFiles) -> Hamiltonian:
+    """What :func:`overlap` would give, without any block of S: system, shells, electrons, orbital radii; in no time."""
+    from preprocess.overlap.compute import describe_overlap
+
+    return describe_overlap(_structure(x), _files(basis))
+
+
+def find_structures(paths: Sequence[Path]) -> "list[StructureFile]":
+    """All structures in files and folders, with a name for each; ``read()`` of one is something that :func:`overlap` takes."""
+    from preprocess.structure_files import find_structures
+
+    return find_structures(paths)
+
+
+def _files(basis: BasisFiles) -> tuple[str, ...] | dict[str, str]:
+    if isinstance(basis, Mapping):
+        return {element: str(Path(file).expanduser()) for element, file in basis.items()}
+    return tuple(str(Path(file).expanduser()) for file in ([basis] if isinstance(basis, str | Path) else basis))
 
 
 def predict(
@@ -319,6 +339,8 @@ def _structure(x: Source) -> "Structure":
             return read_structure_file(path)
         except DataError as error:
             raise DataError(f"{error}; a DFT run is read by its folder, {path.parent}") from error
+    if isinstance(x, Structure):
+        return x
     if isinstance(x, Hamiltonian):
         return Structure(x.system, n_electrons=x.n_electrons)
     if isinstance(x, System):

@@ -4,7 +4,7 @@ Memory is that of the bond features (8 kB a bond for the default model); frames 
 and finished blocks go straight to the file. The predicted H is exactly Hermitian.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,14 +16,22 @@ from deeph.files.folders import new_folder
 from deeph.files.matrix_file import MatrixWriter
 from deeph.files.store import PREDICTED, element_order, write_overlap_part
 from deeph.nn.frames import bond_matrices
-from deeph.nn.graph import check_compatible, make_graph, select_bonds
+from deeph.nn.graph import check_compatible, check_reach, make_graph, select_bonds
 from deeph.nn.model import HamiltonianModel
+from deeph.nn.precision import output_dtype
 from deeph.physics.blocks import PairBlocks, block_shapes
 from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.pairs import is_onsite
 from deeph.physics.system import IntArray
 from deeph.runtime.errors import DataError
-from deeph.runtime.log import logger
+from deeph.runtime.version import VERSION
+
+CODE = "deeph"
+"""What ``source`` calls the code that made a prediction."""
+MOVED = ("code", "version", "format", "settings", "structure_sha256")
+"""What the source of an overlap says of the overlap alone; a prediction keeps it under ``overlap``."""
+DFT_ONLY = ("scf", "H0", "moments", "largest_dropped_H_eV")
+"""What it says of another H than the predicted one."""
 
 
 def predict(model: HamiltonianModel, structure: Hamiltonian) -> Hamiltonian:
@@ -39,36 +47,90 @@ def predict(model: HamiltonianModel, structure: Hamiltonian) -> Hamiltonian:
     Returns
     -------
     Hamiltonian
-        With H in eV, float32, on the pattern of S. Its Fermi level is unknown (None): the energy zero of H is the model's.
+        With H in eV on the pattern of S, float32 unless that is too coarse (:func:`deeph.nn.precision.output_dtype`). Its Fermi level is
+        unknown (None): the energy zero of H is the model's, and ``fermi_guess`` is where that of the training data was. ``source`` names
+        the model.
 
     Raises
     ------
     ModelError
-        If the model does not know an element, the basis or the kind of spin.
+        If the model does not know an element, the basis, the kind of spin, or neighbours of some elements or at some distance.
     DataError
-        If a pair of the overlap has no partner, or an atom has no on-site block.
+        If a pair of the overlap has no partner, an atom has no on-site block, or two atoms lie at one place.
     """
-    pairs = structure.S.pairs
-    H = PairBlocks.zeros(pairs, block_shapes(structure.basis, structure.system.numbers, pairs, spin=True), dtype=np.float32)
+    check_reach(structure, model)
+    return predict_anyway(model, structure)
+
+
+def predict_anyway(model: HamiltonianModel, structure: Hamiltonian) -> Hamiltonian:
+    """The same without a look at what the model was trained on: for errors against DFT, which tell more."""
+    check_compatible(structure, model)
+    pairs, dtype = structure.S.pairs, output_dtype(model, structure.system.numbers)
+    H = PairBlocks.zeros(pairs, block_shapes(structure.basis, structure.system.numbers, pairs, spin=True), dtype=dtype)
     fill(model, structure, H)
-    return replace(structure, H=H, fermi_energy=None, moments=None, extra={}, predicted=True)
+    return replace(_described(model, structure), H=H, r=structure.r)
 
 
-def predict_folder(model: HamiltonianModel, structure: Hamiltonian, folder: Path, *, overwrite: bool = False) -> None:
-    """Predict H and write it as a structure folder with ``hamiltonian_pred.h5``; blocks go to the file as they are made."""
-    check_compatible(structure, model)  # before anything is written
+def predict_folder(
+    model: HamiltonianModel, structure: Hamiltonian, folder: Path, *, overwrite: bool = False, done: Callable[[float], object] = float
+) -> int:
+    """Predict H and write it as a structure folder with ``hamiltonian_pred.h5``; blocks go to the file as they are made.
+
+    Parameters
+    ----------
+    model, structure : HamiltonianModel, Hamiltonian
+        As for :func:`predict`. The numbers in S are let go once they are in their file: do not keep a name for a large structure.
+    folder : path
+        Must not exist unless ``overwrite``; it appears complete or not at all.
+    done : callable
+        Hears what share of the work each finished piece was, 1 in all.
+
+    Returns
+    -------
+    int
+        Number of blocks.
+
+    Raises
+    ------
+    ModelError, DataError
+        As for :func:`predict`, and a FolderExistsError if there is something at ``folder``.
+    """
+    check_reach(structure, model)  # before anything is written
     order = element_order(structure.system)
-    structure = replace(structure, H=None, r=None, fermi_energy=None, moments=None, extra={}).permuted(order)
+    structure = _described(model, structure).permuted(order)
     pairs = structure.S.pairs
     shapes = block_shapes(structure.basis, structure.system.numbers, pairs, spin=True)
     with new_folder(folder, overwrite=overwrite) as temporary:
         write_overlap_part(temporary, structure, order)
-        with MatrixWriter(temporary / PREDICTED, pairs, shapes, 1, np.float32) as writer:
-            fill(model, structure, writer.blocks)
+        structure = replace(structure, S=replace(structure.S, entries=np.broadcast_to(np.float64(0), structure.S.entries.shape)))
+        dtype = output_dtype(model, structure.system.numbers)
+        with MatrixWriter(temporary / PREDICTED, pairs, shapes, 1, dtype) as writer:
+            fill(model, structure, writer.blocks, done)
+    return len(pairs)
 
 
-def fill(model: HamiltonianModel, structure: Hamiltonian, H: PairBlocks) -> None:
-    """Put all predicted blocks, both directions of each pair, into H."""
+def _described(model: HamiltonianModel, structure: Hamiltonian) -> Hamiltonian:
+    """The overlap with all that info.json says of the prediction, without what belongs to a DFT run."""
+    source = structure.source
+    of_overlap = source.get("overlap") or {key: source[key] for key in MOVED if key in source}
+    kept = {key: value for key, value in source.items() if key not in (*MOVED, *DFT_ONLY)}
+    n = structure.n_electrons
+    return replace(
+        structure,
+        H=None,
+        r=None,
+        extra={},
+        moments=None,
+        fermi_energy=None,
+        fermi_guess=model.filling.fermi,
+        n_electrons=model.filling.n_electrons(structure.system.numbers) if n is None else n,
+        source={**kept, "code": CODE, "version": VERSION, "model": dict(model.origin), "overlap": of_overlap},
+        predicted=True,
+    )
+
+
+def fill(model: HamiltonianModel, structure: Hamiltonian, H: PairBlocks, done: Callable[[float], object] = float) -> None:
+    """Put all predicted blocks, both directions of each pair, into H; of S only the pattern is looked at."""
     check_compatible(structure, model)
     missing = H.partners < 0
     if missing.any():
@@ -79,11 +141,9 @@ def fill(model: HamiltonianModel, structure: Hamiltonian, H: PairBlocks) -> None
         raise DataError(f"the overlap holds {len(own)} on-site blocks for {structure.system.n_atoms} atoms; compute it anew")
     own = own[np.argsort(H.pairs[own, 3])]
     bonds = select_bonds(structure, model.cutoffs)
-    beyond = (H.n_pairs - len(own)) // 2 - len(bonds)
-    if beyond:
-        logger.warning("%d pairs lie beyond the cutoffs of the model; their blocks are zero", beyond)
+    work = max(model.work(len(bonds)), 1)
     with torch.inference_mode():
-        for kind, index, blocks in _blocks(model, structure, bonds, own):
+        for kind, index, blocks in _blocks(model, structure, bonds, own, lambda n: done(n / work)):
             values = blocks.astype(H.entries.dtype)
             if kind == "onsite":
                 H.put(index, (values + values.swapaxes(-1, -2)) / 2)
@@ -93,11 +153,11 @@ def fill(model: HamiltonianModel, structure: Hamiltonian, H: PairBlocks) -> None
 
 
 def _blocks(
-    model: HamiltonianModel, structure: Hamiltonian, bonds: IntArray, own: IntArray
+    model: HamiltonianModel, structure: Hamiltonian, bonds: IntArray, own: IntArray, done: Callable[[int], object]
 ) -> Iterator[tuple[str, IntArray, npt.NDArray[np.float64]]]:
     """Yield (kind, positions in the pattern, blocks in eV) of equally shaped blocks."""
     graph = make_graph(structure, model, targets=False).to(model.device)
-    x, features = model.features(graph)
+    x, features = model.features(graph, done)
     for z, atoms, h in model.onsite(graph.numbers, x):
         rows = own[atoms if isinstance(atoms, slice) else atoms.cpu().numpy()]
         coefficients = model.baseline.atom_mean(z) + model.baseline.atom_scale(z) * h.double()
@@ -113,3 +173,4 @@ def _blocks(
             blocks = model.blocks_from_coefficients(kind, coefficients, [d[members] for d in D])
             index = bonds[part][members if isinstance(members, slice) else members.cpu().numpy()]
             yield "offsite", index, blocks.cpu().numpy()
+        done(part.stop - part.start)

@@ -85,7 +85,7 @@ def kpm(data: Hamiltonian) -> Axes:
 
 def side_by_side(data: Hamiltonian) -> Axes:
     dos = dos_of(data, "element", mesh=(48, 48, 1))
-    return bands_of(data, "GMKG").plot_fat(dos=dos, window=NEAR, zero="vbm")[0]
+    return bands_of(data, "GMKG").plot(dos=dos, window=NEAR, zero="vbm")
 
 
 KINDS: dict[str, tuple[str, Callable[[Hamiltonian], Axes]]] = {
@@ -101,13 +101,13 @@ KINDS: dict[str, tuple[str, Callable[[Hamiltonian], Axes]]] = {
     "dos_spin": ("fe_bcc_spin", lambda d: dos_of(d, "shell", low=-6, high=6).plot()),
     "dos_kpm": ("tbg28", kpm),
     "side_by_side": ("mos2", side_by_side),
-    "fat": ("mos2", lambda d: bands_of(d, "GMKG", "element").plot_fat(window=NEAR)[0]),
-    "fat_spin_orbit": ("mos2_soc", lambda d: bands_of(d, "GMKG", "spin").plot_fat(window=NEAR)[0]),
+    "fat": ("mos2", lambda d: bands_of(d, "GMKG", "element").plot(window=NEAR)),
+    "fat_spin_orbit": ("mos2_soc", lambda d: bands_of(d, "GMKG", "spin").plot(window=NEAR)),
     "unfolded": ("tbg28", unfolded),
     "flat": ("tbg28", flat),
-    "fat_shells": ("mos2", lambda d: bands_of(d, "GMKG", "shell").plot_fat(dos=dos_of(d, "element", "shell"), window=NEAR)[0]),
-    "fat_collinear": ("fe_bcc_spin", lambda d: bands_of(d, None, "shell").plot_fat(window=NEAR)[0]),
-    "fat_atoms": ("bilayer_ab", lambda d: bands_of(d, "GMKG", "atom", "layer").plot_fat(window=NEAR)[0]),
+    "fat_shells": ("mos2", lambda d: bands_of(d, "GMKG", "shell").plot(dos=dos_of(d, "element", "shell"), window=NEAR)),
+    "fat_collinear": ("fe_bcc_spin", lambda d: bands_of(d, None, "shell").plot(window=NEAR)),
+    "fat_atoms": ("bilayer_ab", lambda d: bands_of(d, "GMKG", "atom", "layer").plot(window=NEAR)),
 }
 """Name of the figure: the run, and what is drawn of it."""
 SMALL = {"bands", "dos", "fat"}

@@ -66,6 +66,25 @@ def test_messages(tmp_path: Path, text: str, message: str) -> None:
     assert message in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("model.n_radial=1", "got 1, expected greater than or equal to 2"),
+        ("model.l_max=0", "got 0, expected 'auto' or greater than or equal to 2"),
+        ("model.l_max=1", "got 1, expected 'auto' or greater than or equal to 2"),
+        ("model.baseline_degree=101", "got 101, expected less than or equal to 100"),
+        ("data.seed=-1", "got -1, expected greater than or equal to 0"),
+        ("train.seed=-1", "got -1, expected greater than or equal to 0"),
+        ("train.threads=100000", "got 100000, expected less than or equal to 1024"),
+    ],
+)
+def test_values_that_crash_later_are_refused(tmp_path: Path, setting: str, message: str) -> None:
+    (tmp_path / "c.toml").write_text("[data]\npath='x'\n")
+    with pytest.raises(UsageError) as caught:
+        load_config(tmp_path / "c.toml", [setting])
+    assert f"{setting.partition('=')[0]}: {message}" in str(caught.value)
+
+
 def test_missing_file_and_missing_argument(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot be read"):
         load_config(tmp_path / "none.toml")

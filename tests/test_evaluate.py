@@ -8,13 +8,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from torch_geometric.data import Batch
 from training_case import BASIS, make_case, make_structure
 
 from deeph.config import LossConfig
 from deeph.files.config_file import load_config
 from deeph.files.dataset import open_dataset, split_of
-from deeph.files.store import read_folder
+from deeph.files.store import read_folder, write_folder
 from deeph.inference import predict, predict_folder
+from deeph.nn.fit import fit_model
 from deeph.nn.graph import make_graph
 from deeph.physics.basis import Basis
 from deeph.physics.difference import TABLES, ErrorSums, sum_errors
@@ -58,6 +60,36 @@ def test_the_numbers_are_those_of_deeph_compare(run, tmp_path):
         for label, errors in expected.items():
             assert_close(found.sums.table(table)[label], errors)
     assert len(found.sums.table("by_shells")) == len(compared.by_shells) == 6
+
+
+def test_pairs_beyond_the_cutoffs_count_the_same_everywhere(tmp_path):
+    """Zero is predicted for them, and their H is an error: in the metrics of training, in evaluation.json and in deeph-compare."""
+    structures = [replace(make_structure(seed), source={"orbital_radii": {"C": 1.2, "H": 1.0}}) for seed in range(2)]
+    for number, structure in enumerate(structures):
+        write_folder(tmp_path / "data" / str(number), structure)
+    dataset = open_dataset(tmp_path / "data")
+    torch.manual_seed(0)
+    model = fit_model(load_config(make_case(tmp_path / "case")).model, structures).double().eval()
+    graphs = [make_graph(dataset.read(name), model, targets=True) for name in dataset.names]
+    with torch.no_grad():
+        _, sums = compute_loss(model, Batch.from_data_list(graphs), LossConfig())
+        model.train()
+        _, training = compute_loss(model, Batch.from_data_list(graphs), LossConfig())
+        model.eval()
+    metrics = summarize({name: float(value) for name, value in sums.items()})
+    found = evaluate(model, dataset, dataset.names)
+    count = sum(s.hamiltonian.entries.size for s in structures)
+    assert found.total["raw"].n == float(sums["offsite_count"] + sums["onsite_count"]) == count
+    assert float(training["offsite_count"]) == float(sums["offsite_count"])
+    assert found.total["raw"].mae == pytest.approx(metrics["mae_meV"], rel=1e-5)
+    assert found.total["raw"].rmse == pytest.approx(metrics["rmse_meV"], rel=1e-5)
+    assert found.total["projected"].mae == pytest.approx(metrics["projected_mae_meV"], rel=1e-5)
+    near = sum(int(2 * graph.offsite_target.numel() + graph.onsite_target.numel()) for graph in graphs)
+    assert near < 0.8 * count  # a third of the elements lie beyond
+    predict_folder(model, dataset.read("0"), tmp_path / "0")
+    compared = compare_hamiltonians(read_folder(dataset.path / "0"), read_folder(tmp_path / "0"))
+    assert compared.raw.mae == pytest.approx(found.structures["0"].raw_mae, rel=1e-5)
+    assert compared.projected.mae == pytest.approx(found.structures["0"].projected_mae, rel=1e-5)
 
 
 def test_sums_of_several_structures_count_entries_not_structures(run):

@@ -27,7 +27,8 @@ class Parser(argparse.ArgumentParser):
             if word.startswith("--") and word.partition("=")[0] not in self._option_string_actions:
                 self._refuse([word])
         found, rest = super().parse_known_args(words, namespace)
-        if rest:
+        intermixed = any(action.nargs == argparse.SUPPRESS for action in self._get_positional_actions())  # the rest is looked at afterwards
+        if rest and not intermixed:
             self._refuse(rest)
         return found, rest
 

@@ -1,76 +1,187 @@
-"""``deeph-infer``: predict Hamiltonians of structures whose overlap is known."""
+"""``deeph-infer``: predict Hamiltonians of structures; overlaps that are not there are computed from basis files."""
 
 import argparse
+import sys
 import time
+from contextlib import suppress
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from deeph.cli.common import make_parser, run_command
-from deeph.runtime.errors import DeephError, UsageError
+from deeph.runtime.errors import DataError, DeephError, ModelError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from deeph.inference_cost import Cost
+    from deeph.inference_jobs import Job, Overlaps
+    from deeph.nn.model import HamiltonianModel
 
 EPILOG = """examples:
-  deeph-infer runs/bilayer/model.safetensors overlaps/twisted predictions
-  deeph-infer runs/bilayer data/test/* predictions
-"""
+  deeph-infer model twisted.vasp predicted/ --basis C6.0.pao:s2p2d1      S and H of a structure
+  deeph-infer model twisted.vasp predicted/ --basis C6.0.pao:s2p2d1 --check      only what it would take
+  deeph-infer model data/test/* predicted/                               H of structure folders, which hold S
+  deeph-infer model MoS2.cif predicted/ --basis Mo.orb S.orb             one file for each element
+
+The basis is that of the training data; without --basis the error says which orbitals the model wants. What is predicted already is skipped.
+Next: deeph-bands predicted/twisted"""
+WORK = 1e4
+"""Parts that the work is counted in."""
+MEASURED = 10
+"""Structures that --check looks at, of many."""
 
 
 def parser() -> argparse.ArgumentParser:
     """The options of the command."""
-    p = make_parser("deeph-infer", "Predict H for structure folders that hold the overlap (of an overlap-only or a full DFT run).", EPILOG)
-    p.add_argument("model", type=Path, help="model.safetensors, or the folder of a training run")
-    p.add_argument("folders", type=Path, nargs="+", metavar="FOLDER", help="structure folders, or folders of them")
-    p.add_argument("out", type=Path, metavar="OUT", help="gets one folder for each structure, with hamiltonian_pred.h5")
+    p = make_parser("deeph-infer", "Predict H of structures; S is read from structure folders, or computed with --basis.", EPILOG)
+    p.usage = "deeph-infer MODEL STRUCTURE [STRUCTURE ...] OUT [--basis FILE ...] [options]"
+    p.add_argument("model", type=Path, metavar="MODEL", help="model.safetensors, or the folder of a training run")
+    p.add_argument(
+        "paths", type=Path, nargs="+", metavar="STRUCTURE",
+        help="POSCAR, cif, xyz, input of OpenMX, ABACUS (STRU) or SIESTA; a structure folder with S; or a folder of these. The last one is "
+        "OUT: it gets one folder for each structure, with overlap.h5 and hamiltonian_pred.h5",
+    )  # fmt: skip
+    p.add_argument(
+        "--basis", nargs="+", default=[], metavar="FILE",
+        help="one file an element: FILE.pao:s2p2d1 (OpenMX), FILE.orb (ABACUS), FILE.ion, .ion.xml, .ion.nc (SIESTA); gto:NAME (PySCF)",
+    )  # fmt: skip
+    p.add_argument("--cutoff", type=float, metavar="ANGSTROM", help="blocks of all pairs up to this distance; default: those that overlap")
+    p.add_argument("--check", action="store_true", help="say what would be done, with the time and memory it will take, and stop")
     p.add_argument("--overwrite", action="store_true", help="replace predictions that exist; without it they are skipped")
-    p.add_argument("--device", default="cpu", help="torch device, e.g. cuda (default: cpu)")
-    p.add_argument("--threads", type=int, help="CPU threads (default: torch decides)")
+    p.add_argument("--device", default="auto", help="auto (a GPU if there is one), cpu, cuda, cuda:1 (default auto)")
+    p.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: torch decides)")
+    p.parse_args = p.parse_intermixed_args  # type: ignore[method-assign] # options may stand between STRUCTURE and OUT
     return p
-
-
-def _body(args: argparse.Namespace) -> int:
-    from deeph.files.store import find_folders
-
-    found = {folder: args.out / folder.resolve().name for given in args.folders for folder in find_folders(given)}
-    if len(set(found.values())) < len(found):
-        raise UsageError("two of the structure folders have the same name; predict them into different OUT folders")
-    import torch
-    from tqdm import tqdm
-
-    from deeph.files.folders import FolderExistsError, remove_leftovers
-    from deeph.files.store import read_overlap
-    from deeph.inference import predict_folder
-    from deeph.runtime.log import logger
-    from deeph.training.checkpoint import load_model
-
-    if args.threads:
-        torch.set_num_threads(args.threads)
-    if args.device.startswith("cuda") and not torch.cuda.is_available():
-        raise UsageError(f"--device {args.device}, but torch sees no GPU")
-    model = load_model(args.model, args.device)
-    args.out.mkdir(parents=True, exist_ok=True)
-    remove_leftovers(args.out)
-    failed = 0
-    for folder, target in tqdm(found.items(), unit="structure", disable=None):
-        if target.exists() and not args.overwrite:
-            logger.info("%s: exists, skipped", target)
-            continue
-        start = time.monotonic()
-        try:
-            structure = read_overlap(folder)
-            predict_folder(model, structure, target, overwrite=args.overwrite)
-        except FolderExistsError as error:
-            logger.info("%s, skipped", error)
-            continue
-        except DeephError as error:
-            logger.error("%s: %s", folder, error)
-            failed += 1
-            continue
-        logger.info("%s: %d atoms, %.1f s", target, structure.system.n_atoms, time.monotonic() - start)
-    return int(failed > 0)
 
 
 def main(argv: list[str] | None = None) -> NoReturn:
     """Entry point."""
     run_command(parser(), _body, argv)
+
+
+def _body(args: argparse.Namespace) -> int:
+    start = time.monotonic()
+    given, out = _paths(args)
+    if (args.threads is not None and args.threads < 1) or (args.cutoff is not None and not args.cutoff > 0):
+        raise UsageError(f"--threads {args.threads}, --cutoff {args.cutoff}: expected positive numbers")
+    from deeph.runtime.log import logger, telling
+
+    logger.info("reading %s", args.model)  # torch takes some seconds
+    with telling(f"still reading {args.model}"):
+        from deeph.files.folders import remove_leftovers
+        from deeph.inference_jobs import Overlaps, find_jobs
+
+        jobs = find_jobs(given, out)
+        overlaps = Overlaps(_load(args), args.basis, args.cutoff, args.threads or 1)
+        bare = [job for job in jobs if job.file is not None]
+        if args.basis and not bare:
+            logger.warning("--basis is not used: the structure folders hold S")
+        for job in bare:  # a wrong basis is said before any work; a wrong structure, when it is its turn
+            with suppress(DataError, ModelError):
+                overlaps.describe(job)
+    if args.check:
+        return _check_all(jobs, overlaps, time.monotonic() - start, overwrite=args.overwrite)
+    out.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(out)
+    return _each(jobs, lambda job: _predict(job, overlaps, overwrite=args.overwrite))
+
+
+def _paths(args: argparse.Namespace) -> tuple[list[Path], Path]:
+    """The structures, and OUT, which may have been taken for the last basis file."""
+    paths = list(args.paths)
+    if len(args.basis) > 1 and (len(paths) == 1 or paths[-1].is_file()):
+        paths.append(Path(args.basis.pop()))
+    if len(paths) < 2:
+        raise UsageError("no output folder: expected deeph-infer MODEL STRUCTURE... OUT --basis FILE...")
+    return paths[:-1], paths[-1]
+
+
+def _load(args: argparse.Namespace) -> "HamiltonianModel":
+    import torch
+
+    from deeph.training.checkpoint import load_model
+
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    return load_model(args.model, _device(args.device))
+
+
+def _device(name: str) -> str:
+    """The device as torch calls it: a GPU if there is one, or that which was asked for."""
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise UsageError(f"--device {name}, but torch sees no GPU")
+    try:
+        torch.empty(1, device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise UsageError(f"--device {name}: expected auto, cpu, cuda, or cuda:N for a GPU that is there ({error})") from error
+    return name
+
+
+def _each(jobs: "list[Job]", work: "Callable[[Job], None]") -> int:
+    """Do the structures one after the other; an error of one is said, and the others are done."""
+    from deeph.runtime.log import logger
+
+    failed = 0
+    for job in jobs:
+        try:
+            work(job)
+        except UsageError:
+            raise
+        except DeephError as error:
+            logger.error("%s: %s", job.given, error)
+            failed += 1
+    if failed and len(jobs) > 1:
+        logger.error("%d of %d structures failed", failed, len(jobs))
+    return int(failed > 0)
+
+
+def _predict(job: "Job", overlaps: "Overlaps", *, overwrite: bool) -> None:
+    from deeph.files.folders import FolderExistsError
+    from deeph.inference import predict_folder
+    from deeph.inference_jobs import is_done
+    from deeph.runtime.log import logger, telling
+
+    start, model = time.monotonic(), overlaps.model
+    if is_done(job, model, overwrite=overwrite):
+        logger.info("%s: predicted already, skipped", job.out)
+        return
+    try:
+        with telling(job.out.name, WORK, "work") as told:
+            n_blocks = predict_folder(model, overlaps.get(job), job.out, overwrite=overwrite, done=lambda share: told.advance(WORK * share))
+    except FolderExistsError as error:
+        logger.info("%s, skipped", error)
+        return
+    logger.info("%s: %s, %d blocks, %.1f s", job.out, job.system(), n_blocks, time.monotonic() - start)
+
+
+def _check_all(jobs: "list[Job]", overlaps: "Overlaps", begun: float, *, overwrite: bool) -> int:
+    """Say what the structures will take, of many of them what some take; ``begun``: seconds that it took to begin."""
+    from deeph.runtime.log import duration
+
+    chosen = jobs[:: -(-len(jobs) // MEASURED)]
+    costs: list[Cost] = []
+    code = _each(chosen, lambda job: costs.append(_check(job, overlaps, overwrite=overwrite)))
+    seconds = sum(sum(cost.seconds.values()) for cost in costs) * len(jobs) / max(len(chosen), 1)
+    measured = f", from {len(chosen)} of them" if len(chosen) < len(jobs) else ""
+    every = f"all {len(jobs)} structures{measured}: {duration(seconds)}, and" if len(jobs) > 1 else "and once"
+    sys.stdout.write(f"{every} {duration(begun)} to start\n")
+    return code
+
+
+def _check(job: "Job", overlaps: "Overlaps", *, overwrite: bool) -> "Cost":
+    from deeph.inference_cost import estimate
+    from deeph.inference_jobs import is_done
+
+    done = is_done(job, overlaps.model, overwrite=overwrite)
+    structure = overlaps.describe(job)
+    compute = None if job.file is None else lambda piece: overlaps.compute(job, piece)
+    cost = estimate(overlaps.model, structure, compute, overlaps.cutoff)
+    sys.stdout.write(f"{job.given} -> {job.out}{' (there already)' if done else ''}\n{cost.to_text()}\n")
+    return cost
 
 
 if __name__ == "__main__":

@@ -67,7 +67,7 @@ class AtomNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(n_atoms, K, C) -> the same shape."""
-        parts = x.split(self.sizes, -1)
+        parts = [part for part in x.split(self.sizes, -1) if part.shape[-1]]  # there may be no pseudo channels, of which no mean exists
         powers = [self.mean.to(x) @ part.square().mean(-1, keepdim=True) for part in parts]  # (n_atoms, l_max + 1, 1)
         common = 0.1 * powers[0].mean(1, keepdim=True) + 1e-5
         scaled = [part * torch.rsqrt(power + common)[:, self.l] for part, power in zip(parts, powers, strict=True)]

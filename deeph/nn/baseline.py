@@ -4,8 +4,9 @@
     H_ii = mean + sigma h_ii                   on-site, coefficients of (shells, L)
 
 B is the two-centre part: for every pair of elements and shells and every |m| a Chebyshev series in the bond length, fitted by
-ridge least squares (J. C. Slater and G. F. Koster, Phys. Rev. 94, 1498 (1954), with the integrals as free functions). sigma is the
-root mean square of the rest, a smooth function of r. Both vanish at the cutoff with two continuous derivatives.
+smoothed least squares (J. C. Slater and G. F. Koster, Phys. Rev. 94, 1498 (1954), with the integrals as free functions). sigma is the
+root mean square of the rest, a smooth function of r. Both vanish at the cutoff with two continuous derivatives. Below the shortest bond
+of the data B goes on along its tangent, and sigma goes over into its value there.
 """
 
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from deeph.nn.tables import AtomTable, PairTable
 EDGE = 1.0  # Angstrom before the cutoff over which everything is taken to zero
 FLOOR = 1e-5  # eV: scales below this are noise of the DFT grid
 KNOTS = 32  # of the scale as a function of r
+NOTHING = -1e4  # logarithm of a scale that is zero
 Coefficients = tuple[dict[tuple[int, int], tuple[Tensor, Tensor]], dict[int, Tensor]]
 """Off-site: per pair of elements (bond lengths, coefficients); on-site: per element coefficients. All float64."""
 
@@ -35,6 +37,8 @@ class PairBaseline(nn.Module):
         Angstrom.
     degree : int
         Of the Chebyshev series.
+    flat : bool
+        Constant below the shortest bond, as in the first version of model files, whose series have no reliable tangent there.
     """
 
     series: Tensor
@@ -42,9 +46,9 @@ class PairBaseline(nn.Module):
     shortest: Tensor
     cutoff: Tensor
 
-    def __init__(self, table: PairTable, cutoff: float, degree: int) -> None:
+    def __init__(self, table: PairTable, cutoff: float, degree: int, *, flat: bool = False) -> None:
         super().__init__()
-        self.degree = degree
+        self.degree, self.flat = degree, flat
         self.sigma_plus = np.flatnonzero(table.sector == 0)  # the coefficients with a two-centre part
         self.key = torch.as_tensor(table.key)
         self.size = table.size
@@ -54,20 +58,23 @@ class PairBaseline(nn.Module):
         self.register_buffer("cutoff", torch.tensor(cutoff, dtype=torch.float64))
 
     def _reduced(self, r: Tensor) -> Tensor:
-        """Bond length mapped to [-1, 1] between the shortest bond of the data and the cutoff."""
+        """Bond length mapped to [-1, 1] between the shortest bond of the data and the cutoff; shorter ones lie below -1."""
         s, c = self.shortest, self.cutoff
-        return 2 * (torch.minimum(torch.maximum(r.double(), s), c) - s) / (c - s) - 1
+        r = torch.maximum(r.double(), s) if self.flat else r.double()
+        return 2 * (torch.minimum(r, c) - s) / (c - s) - 1
 
     def functions(self, r: Tensor) -> Tensor:
-        """(n, degree + 1) Chebyshev polynomials times the cutoff."""
-        x = self._reduced(r)
-        T = torch.cos(torch.arange(self.degree + 1, device=x.device) * torch.arccos(x.clamp(-1, 1))[:, None])
+        """(n, degree + 1) Chebyshev polynomials, below -1 their tangents, times the cutoff."""
+        x = self._reduced(r)[:, None]
+        n, inside = torch.arange(self.degree + 1, device=x.device), x.clamp(min=-1)
+        tangent = (-1.0) ** (n + 1) * n**2
+        T = torch.cos(n * torch.arccos(inside.clamp(max=1))) + (x - inside) * tangent
         return T * smooth_cutoff(r.double(), self.cutoff, EDGE)[:, None]
 
     def kernel(self, r: Tensor, width: float) -> Tensor:
-        """(n, KNOTS) Gaussians around even knots, ``width`` in units of their distance."""
+        """(n, KNOTS) logarithms of Gaussians around even knots, ``width`` in units of their distance."""
         knots = torch.linspace(-1, 1, KNOTS, dtype=torch.float64, device=r.device)
-        return torch.exp(-0.5 * ((self._reduced(r)[:, None] - knots) * (KNOTS - 1) / (2 * width)) ** 2)
+        return -0.5 * ((self._reduced(r)[:, None] - knots) * (KNOTS - 1) / (2 * width)) ** 2
 
     def two_centre(self, r: Tensor) -> Tensor:
         """(n,) bond lengths -> (n, size) Slater-Koster coefficients, float64."""
@@ -77,8 +84,7 @@ class PairBaseline(nn.Module):
 
     def scale(self, r: Tensor) -> Tensor:
         """(n,) bond lengths -> (n, size) sigma in eV, float64: a smooth mean of log sigma at the knots, times the cutoff."""
-        w = self.kernel(r, 1.0)
-        log = (w / w.sum(1, keepdim=True)) @ self.log_scale
+        log = torch.softmax(self.kernel(r, 1.0), 1) @ self.log_scale
         return log.exp()[:, self.key.to(r.device)] * smooth_cutoff(r.double(), self.cutoff, EDGE)[:, None]
 
 
@@ -93,6 +99,8 @@ class Baseline(nn.Module):
         Angstrom.
     degree : int
         Of the Chebyshev series.
+    flat : bool
+        See :class:`PairBaseline`.
     """
 
     def __init__(
@@ -101,10 +109,12 @@ class Baseline(nn.Module):
         atom_tables: dict[int, AtomTable],
         cutoffs: dict[tuple[int, int], float],
         degree: int,
+        *,
+        flat: bool = False,
     ) -> None:
         super().__init__()
         self.pair_tables, self.atom_tables = pair_tables, atom_tables
-        self.pairs = nn.ModuleDict({f"{i}_{j}": PairBaseline(t, cutoffs[i, j], degree) for (i, j), t in pair_tables.items()})
+        self.pairs = nn.ModuleDict({f"{i}_{j}": PairBaseline(t, cutoffs[i, j], degree, flat=flat) for (i, j), t in pair_tables.items()})
         for z, table in atom_tables.items():
             self.register_buffer(f"mean_{z}", torch.zeros(table.size, dtype=torch.float64))
             self.register_buffer(f"scale_{z}", torch.ones(table.size, dtype=torch.float64))

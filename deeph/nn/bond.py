@@ -98,7 +98,7 @@ def _join(sectors: BondFeatures, l_max: int) -> list[tuple[Tensor, Tensor]]:
                 if pseudo and component:
                     first[:, run].neg_()
                     second[:, run].neg_()
-        ends.append((first.unflatten(1, (-1, c)), second.unflatten(1, (-1, c))))
+        ends.append((first.unflatten(1, ((l_max + 1) ** 2, c)), second.unflatten(1, ((l_max + 1) ** 2, c))))
     return ends
 
 

@@ -9,8 +9,10 @@ import torch
 from deeph.config import ModelConfig
 from deeph.nn.baseline import EDGE, Coefficients
 from deeph.nn.baseline_fit import fit_baseline
+from deeph.nn.filling import Filled, Filling
 from deeph.nn.graph import frame_coefficients, select_bonds, take_rows
 from deeph.nn.kinds import atom_kinds, bond_kinds
+from deeph.nn.known import LengthSurvey, TrainedLengths, check_distances
 from deeph.nn.model import HamiltonianModel
 from deeph.nn.radial import smooth_cutoff
 from deeph.physics.basis import Basis, Spin
@@ -44,9 +46,13 @@ def fit_model(config: ModelConfig, structures: Structures) -> HamiltonianModel:
     ------
     ModelError
         If there is no structure, the structures use different bases, or have spin.
+    DataError
+        If two atoms lie at one place.
     """
-    basis, cutoffs, kinds = _survey(structures)
-    model = HamiltonianModel(config, basis, cutoffs, _mean_degree(structures, cutoffs))
+    basis, cutoffs, kinds, filling = _survey(structures)
+    degree, trained = _neighbours(structures, cutoffs)
+    model = HamiltonianModel(config, basis, cutoffs, degree, trained)
+    model.filling = filling
     fit_baseline(model.baseline, Samples(structures, _sample(kinds), model))
     return model
 
@@ -107,18 +113,22 @@ def _coefficients(structure: Hamiltonian, model: HamiltonianModel) -> Coefficien
     return by_pair, by_atom
 
 
-def _survey(structures: Structures) -> tuple[Basis, dict[tuple[int, int], float], list[set[object]]]:
-    """Common basis, cutoff of each pair of elements, and the elements and pairs of elements of each structure.
+def _survey(structures: Structures) -> tuple[Basis, dict[tuple[int, int], float], list[set[object]], Filling]:
+    """Common basis, cutoff of each pair of elements, the elements and pairs of elements of each structure, and how far levels are filled.
 
-    A cutoff is the sum of the orbital radii where the source gives them; else so far beyond the longest bond seen that H may still be
-    anything there.
+    A cutoff is the sum of the orbital radii where the source gives them, also of elements that never meet; else so far beyond the longest
+    bond seen that H may still be anything there.
     """
     shells: dict[int, tuple[int, ...]] = {}
     spins = set[Spin]()
     cutoffs: dict[tuple[int, int], float] = {}
+    radius: dict[int, float] = {}
     kinds: list[set[object]] = []
+    filled: list[Filled] = []
     for number in range(len(structures)):
         s = structures[number]
+        check_distances(s)
+        filled.append(Filled(s.system.numbers, s.fermi_energy, s.n_electrons))
         spins.add(s.basis.spin)
         if len(spins) > 1:
             raise ModelError(f"the structures mix spin {' and '.join(sorted(spins))}; train on one kind at a time")
@@ -127,15 +137,20 @@ def _survey(structures: Structures) -> tuple[Basis, dict[tuple[int, int], float]
                 raise ModelError(f"{SYMBOLS[z]} has the shells {list(shells[z])} in one structure and {list(ls)} in another")
         bonds = _longest_bonds(s)
         kinds.append({*s.basis.shells, *bonds})
+        given = s.source.get("orbital_radii") or {}
+        radii = {z: float(given[SYMBOLS[z]]) for z in s.basis.shells if SYMBOLS[z] in given}
+        radius |= {z: max(r, radius.get(z, 0.0)) for z, r in radii.items()}
         for kind, longest in bonds.items():
-            radii = s.source.get("orbital_radii") or {}
-            known = [float(radii[SYMBOLS[z]]) for z in kind if SYMBOLS[z] in radii]
+            known = [radii[z] for z in kind if z in radii]
             cutoffs[kind] = max(cutoffs.get(kind, 0.0), sum(known) if len(known) == 2 else longest + EDGE)
     if not spins:
         raise ModelError("no structure to fit the baseline to: the training set is empty")
     widest = max(cutoffs.values(), default=1.0)
     pairs = [(a, b) for a in sorted(shells) for b in sorted(shells) if a <= b]
-    return Basis(dict(sorted(shells.items())), spins.pop()), {kind: cutoffs.get(kind, widest) for kind in pairs}, kinds
+    for a, b in pairs:
+        cutoffs.setdefault((a, b), radius[a] + radius[b] if a in radius and b in radius else widest)
+    found = {kind: cutoffs[kind] for kind in pairs}
+    return Basis(dict(sorted(shells.items())), spins.pop()), found, kinds, Filling.of(filled)
 
 
 def _longest_bonds(structure: Hamiltonian) -> dict[tuple[int, int], float]:
@@ -147,14 +162,16 @@ def _longest_bonds(structure: Hamiltonian) -> dict[tuple[int, int], float]:
     return {(int(i), int(j)): float(r[which.reshape(-1) == n].max()) for n, (i, j) in enumerate(kinds.T)}
 
 
-def _mean_degree(structures: Structures, cutoffs: dict[tuple[int, int], float]) -> float:
-    """Mean over atoms of the sum of squared envelopes of their bonds."""
-    total, atoms = 0.0, 0
+def _neighbours(structures: Structures, cutoffs: dict[tuple[int, int], float]) -> tuple[float, TrainedLengths]:
+    """Mean over atoms of the sum of squared envelopes of their bonds; and the lengths of all bonds."""
+    total, atoms, survey = 0.0, 0, LengthSurvey()
     for number in range(len(structures)):
         s = structures[number]
-        pairs, z = s.S.pairs[select_bonds(s, cutoffs)], s.system.numbers
+        bonds = select_bonds(s, cutoffs)
+        survey.add(s, bonds)
+        pairs, z = s.S.pairs[bonds], s.system.numbers
         r = torch.as_tensor(np.linalg.norm(pair_vectors(s.system, pairs), axis=1))
         limit = [cutoffs[a, b] for a, b in zip(z[pairs[:, 3]].tolist(), z[pairs[:, 4]].tolist(), strict=True)]
         total += 2 * float(smooth_cutoff(r, torch.tensor(limit, dtype=r.dtype)).square().sum())
         atoms += s.system.n_atoms
-    return max(total / max(atoms, 1), 1e-3)
+    return max(total / max(atoms, 1), 1e-3), survey.lengths()

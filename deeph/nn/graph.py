@@ -7,11 +7,13 @@ from torch_geometric.data import Data
 
 from deeph.nn.frames import bond_matrices, into_frame
 from deeph.nn.kinds import atom_kinds, bond_kinds
+from deeph.nn.known import check_distances, check_known, unfamiliar
 from deeph.nn.model import HamiltonianModel
 from deeph.physics.hamiltonian import Hamiltonian
-from deeph.physics.pairs import is_onsite, pair_vectors, reversed_pairs
+from deeph.physics.pairs import half_pairs, is_onsite, pair_vectors, reversed_pairs
 from deeph.physics.system import SYMBOLS, IntArray
 from deeph.runtime.errors import ModelError
+from deeph.runtime.log import logger
 
 
 def select_bonds(structure: Hamiltonian, cutoffs: dict[tuple[int, int], float]) -> IntArray:
@@ -52,12 +54,15 @@ def make_graph(structure: Hamiltonian, model: HamiltonianModel, *, targets: bool
     torch_geometric.data.Data
         ``numbers`` (n_atoms,), ``bond_index`` (2, n_bonds), ``bond_vector`` (n_bonds, 3) float64; with targets also ``frame``, and
         flat arrays, bond by bond and atom by atom: ``offsite_target``, ``offsite_scale``, ``offsite_overlap``, ``onsite_target``,
-        ``onsite_overlap``. Targets are what the baseline leaves, in eV.
+        ``onsite_overlap``. Targets are what the baseline leaves, in eV. ``beyond_target`` and ``beyond_overlap`` are the ``beyond_size``
+        elements of H and S, one of each two partners, that lie beyond the cutoffs, where zero is predicted.
 
     Raises
     ------
     ModelError
         If the structure has an element, a basis or a kind of spin the model does not know.
+    DataError
+        If two atoms lie at one place.
     """
     check_compatible(structure, model)
     bonds = select_bonds(structure, model.cutoffs)
@@ -76,7 +81,8 @@ def make_graph(structure: Hamiltonian, model: HamiltonianModel, *, targets: bool
 
 
 def check_compatible(structure: Hamiltonian, model: HamiltonianModel) -> None:
-    """Raise a ModelError that names the first thing the model does not know."""
+    """Raise a ModelError that names the first thing the model does not know, or a DataError if two atoms lie at one place."""
+    check_distances(structure)
     if structure.basis.spin != "none":
         raise ModelError(f"this model predicts spin-free Hamiltonians; the structure has spin '{structure.basis.spin}'")
     for z in np.unique(structure.system.numbers).tolist():
@@ -89,6 +95,25 @@ def check_compatible(structure: Hamiltonian, model: HamiltonianModel) -> None:
                 f"{SYMBOLS[z]} has the shells {list(structure.basis.shells[z])} in this structure, but the model was trained with "
                 f"{list(known)}; run the DFT or overlap calculation with the basis of the training set"
             )
+
+
+def check_reach(structure: Hamiltonian, model: HamiltonianModel) -> None:
+    """Refuse a structure whose bonds are nothing like those of the training set; warn of single ones that are not.
+
+    Raises
+    ------
+    ModelError, DataError
+        See :func:`check_compatible` and :func:`deeph.nn.known.check_known`.
+    """
+    check_compatible(structure, model)
+    bonds = select_bonds(structure, model.cutoffs)
+    check_known(structure, bonds, model.trained)
+    beyond = int((~is_onsite(structure.S.pairs)).sum()) // 2 - len(bonds)
+    if beyond:
+        logger.warning("%d pairs lie beyond the cutoffs of the model; their blocks are zero", beyond)
+    doubt = unfamiliar(structure, bonds, model.trained, model.cutoffs)
+    if doubt:
+        logger.warning("%s", doubt)
 
 
 def take_rows(flat: Tensor, sizes: Tensor, rows: Tensor | slice) -> Tensor:
@@ -144,5 +169,18 @@ def _add_targets(graph: Data, structure: Hamiltonian, model: HamiltonianModel, b
     for z, rows in atom_kinds(graph.numbers):
         put_rows(onsite, atom_sizes, rows, take_rows(onsite, atom_sizes, rows) - model.baseline.atom_mean(z))
     graph.offsite_target, graph.offsite_scale, graph.onsite_target = offsite, scale, onsite
-    for name in ("offsite_target", "offsite_scale", "offsite_overlap", "onsite_target", "onsite_overlap"):
+    half = half_pairs(structure.S.pairs)
+    beyond = half[~np.isin(half, np.concatenate([bonds, structure.S.partners[bonds]]))]
+    for name, matrix in (("beyond_target", structure.hamiltonian), ("beyond_overlap", structure.S)):
+        graph[name] = torch.as_tensor(matrix.selected(beyond).entries[0])
+    graph.beyond_size = torch.tensor([len(graph.beyond_target)])
+    for name in (
+        "offsite_target",
+        "offsite_scale",
+        "offsite_overlap",
+        "onsite_target",
+        "onsite_overlap",
+        "beyond_target",
+        "beyond_overlap",
+    ):
         graph[name] = graph[name].to(model.dtype)

@@ -1,6 +1,6 @@
 """The network from top to bottom: embed, interact, read out."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -13,11 +13,13 @@ from deeph.config import ModelConfig
 from deeph.nn.atom import AtomLinear, AtomNorm
 from deeph.nn.baseline import Baseline
 from deeph.nn.bond import BondFeatures, Frame, PartialFeatures
+from deeph.nn.filling import Filling
 from deeph.nn.frames import bond_matrices, frame_matrix, out_of_frame
 from deeph.nn.heads import OffsiteHead, OnsiteHead
 from deeph.nn.interaction import BondGeometry, Interaction
 from deeph.nn.irreps import couplings_fingerprint, sector_sizes
 from deeph.nn.kinds import atom_kinds, bond_kinds
+from deeph.nn.known import TrainedLengths
 from deeph.nn.radial import RadialBasis, smooth_cutoff
 from deeph.nn.so2 import bond_norm
 from deeph.nn.tables import AtomTable, PairTable
@@ -28,6 +30,8 @@ from deeph.runtime.errors import ModelError
 
 WIDTH = 32  # length of the element embedding
 MIN_L = 4  # a threefold site needs l = 3 to know a direction in its plane
+WIDE = 20_000  # bonds at a time without gradients on a GPU, which idles with as few as suit a processor's cache
+LAYER = 3  # times as much work as the embedding of the same bonds, or the heads
 KEEP = 50_000  # bonds whose geometry (12 kB each) is kept from layer to layer when no gradients need it
 
 
@@ -60,15 +64,32 @@ class HamiltonianModel(nn.Module):
         Where blocks vanish, Angstrom, zi <= zj.
     degree : float
         Mean over atoms of the summed squared envelopes; normalizes messages.
+    trained : TrainedLengths, optional
+        Bond lengths of the training set; None in model files of the first version.
+
+    Attributes
+    ----------
+    filling : Filling
+        Fermi levels and electrons of the training data; no weight depends on them.
+    origin : mapping
+        What to call the model in what it predicts: file, hash, errors; empty for one that was not read from a file.
     """
 
-    def __init__(self, config: ModelConfig, basis: Basis, cutoffs: dict[tuple[int, int], float], degree: float) -> None:
+    def __init__(
+        self,
+        config: ModelConfig,
+        basis: Basis,
+        cutoffs: dict[tuple[int, int], float],
+        degree: float,
+        trained: TrainedLengths | None = None,
+    ) -> None:
         super().__init__()
         if basis.spin != "none":
             raise ModelError(
                 f"spin '{basis.spin}': this version learns spin-free Hamiltonians; collinear, spin-orbit and magnetic ones come later"
             )
         self.config, self.basis, self.cutoffs, self.degree = config, basis, cutoffs, degree
+        self.filling, self.origin = Filling(), dict[str, Any]()
         self.angular = sorted({l for shells in basis.shells.values() for l in shells})
         needed = 2 * max(self.angular)
         self.l_max = max(needed, MIN_L) if config.l_max == "auto" else config.l_max
@@ -76,7 +97,8 @@ class HamiltonianModel(nn.Module):
             raise ModelError(f"l_max = {self.l_max}, but blocks between shells of l = {max(self.angular)} need l_max >= {needed}")
         self.pair_tables = {(a, b): PairTable(basis.shells[a], basis.shells[b]) for a in basis.shells for b in basis.shells if a <= b}
         self.atom_tables = {z: AtomTable(shells) for z, shells in basis.shells.items()}
-        self.baseline = Baseline(self.pair_tables, self.atom_tables, cutoffs, config.baseline_degree)
+        self._trained = trained
+        self.baseline = Baseline(self.pair_tables, self.atom_tables, cutoffs, config.baseline_degree, flat=trained is None)
 
         self.register_buffer("n_orbitals", torch.as_tensor(_orbital_counts(basis)), persistent=False)
 
@@ -145,6 +167,14 @@ class HamiltonianModel(nn.Module):
         """Where the weights are."""
         return self.atom_scalars.weight.device
 
+    @property
+    def trained(self) -> TrainedLengths:
+        """Bond lengths of the training set; in old model files all between the shortest one and the cutoff."""
+        if self._trained is not None:
+            return self._trained
+        met = {kind: self.baseline.pair(kind) for kind in self.pair_tables if self.baseline.pair(kind).series.any()}
+        return {kind: [(float(functions.shortest), self.cutoffs[kind])] for kind, functions in met.items()}
+
     def row_sizes(self, numbers: Tensor, bonds: Tensor) -> tuple[Tensor, Tensor]:
         """Coefficients of each bond and of each atom."""
         n = self.get_buffer("n_orbitals")[numbers]
@@ -176,11 +206,22 @@ class HamiltonianModel(nn.Module):
     def chunks(self, n_bonds: int) -> list[slice]:
         """Runs of bonds that are processed together; their length changes no result."""
         step = self.config.chunk_bonds or max(n_bonds, 1)
+        if self.device.type == "cuda" and not torch.is_grad_enabled():
+            step = max(step, WIDE)
         return [slice(s, min(s + step, n_bonds)) for s in range(0, n_bonds, step)]
+
+    def work(self, n_bonds: int) -> int:
+        """How much there is to do for a prediction: one for the embedding of each bond, one for its heads, :data:`LAYER` for each layer."""
+        return n_bonds * (2 + LAYER * self.config.n_layers)
 
     def geometry(self, graph: Data, part: slice) -> BondGeometry:
         """Frames and radial functions of a run of bonds."""
         bonds, vectors = graph.bond_index[:, part], graph.bond_vector[part]
+        if vectors.requires_grad:
+            raise ModelError(
+                "derivatives of H with respect to the positions: the network keeps the frames of the bonds fixed in its gradient, which "
+                "would be wrong; use differences of predictions at displaced positions"
+            )
         r = vectors.norm(dim=1)
         zi, zj = self.element(graph.numbers[bonds[0]]), self.element(graph.numbers[bonds[1]])
         cutoff = torch.empty_like(r)
@@ -200,8 +241,8 @@ class HamiltonianModel(nn.Module):
             total = total.index_add(0, end, message) if torch.is_grad_enabled() else total.index_add_(0, end, message)
         return [e] + [None] * (len(self.sectors) - 1), total
 
-    def features(self, graph: Data) -> tuple[Tensor, list[BondFeatures]]:
-        """Final atom features (n_atoms, K, C), and bond features chunk by chunk."""
+    def features(self, graph: Data, done: Callable[[int], object] = int) -> tuple[Tensor, list[BondFeatures]]:
+        """Final atom features (n_atoms, K, C), and bond features chunk by chunk; ``done`` hears of each piece of :meth:`work`."""
         parts = self.chunks(graph.bond_index.shape[1])
         # the geometry of a large graph is made anew in each layer and costs no memory
         small = graph.bond_index.shape[1] <= KEEP or torch.is_grad_enabled()
@@ -217,6 +258,7 @@ class HamiltonianModel(nn.Module):
         for _, geometry in geometries():
             bond, first = self._embed(graph, geometry, first)
             e.append(bond)
+            done(len(geometry.radial))
         x = self.first_atoms(nn.functional.pad(first * self.degree**-0.5, (0, self.bond_sizes[1])))
         scalars = torch.zeros_like(x)
         scalars[:, 0, : self.config.node_channels] = self.atom_scalars(atoms)
@@ -226,6 +268,7 @@ class HamiltonianModel(nn.Module):
             total = (torch.zeros_like(h[0]), torch.zeros_like(h[1]))
             for c, geometry in geometries():
                 e[c], total = layer.bond_step(h, e[c], geometry, total)
+                done(LAYER * (parts[c].stop - parts[c].start))
             x = layer.atom_step(x, torch.cat(total, -1))
         return x, cast("list[BondFeatures]", e)
 
@@ -270,6 +313,8 @@ class HamiltonianModel(nn.Module):
             "spin": self.basis.spin,
             "cutoffs": [[i, j, c] for (i, j), c in self.cutoffs.items()],
             "degree": self.degree,
+            "filling": self.filling.to_plain(),
+            **({} if self._trained is None else {"trained_lengths": [[i, j, lengths] for (i, j), lengths in self._trained.items()]}),
             "couplings": couplings_fingerprint(),
         }
 
@@ -288,7 +333,12 @@ class HamiltonianModel(nn.Module):
             )
         basis = Basis.from_symbols(description["shells"], description["spin"])
         cutoffs = {(int(i), int(j)): float(c) for i, j, c in description["cutoffs"]}
-        return cls(ModelConfig.model_validate(description["config"]), basis, cutoffs, float(description["degree"]))
+        lengths = description.get("trained_lengths")
+        trained = None if lengths is None else {(int(i), int(j)): [(float(a), float(b)) for a, b in own] for i, j, own in lengths}
+        model = cls(ModelConfig.model_validate(description["config"]), basis, cutoffs, float(description["degree"]), trained)
+        if "filling" in description:  # files of earlier versions do not tell
+            model.filling = Filling.from_plain(description["filling"])
+        return model
 
 
 def _orbital_counts(basis: Basis) -> IntArray:

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from deeph.physics.lapack import NotConvergedError, generalized_eigh
 from deeph.physics.system import FloatArray
 from deeph.runtime.errors import DataError
 from deeph.runtime.threads import blas_threads
@@ -32,7 +33,7 @@ def solve_at_k(h: Array, s: Array, k: FloatArray) -> FloatArray:
     DataError
         If S(k) is not positive definite, or LAPACK does not converge.
     """
-    return np.asarray(_eigh(h, s, k, vectors=False))
+    return _eigh(h, s, k, vectors=False)[0]
 
 
 def solve_states_at_k(h: Array, s: Array, k: FloatArray) -> tuple[FloatArray, Array]:
@@ -49,17 +50,15 @@ def solve_states_at_k(h: Array, s: Array, k: FloatArray) -> tuple[FloatArray, Ar
     return energies, conjugate.conj()
 
 
-def _eigh(h: Array, s: Array, k: FloatArray, *, vectors: bool) -> Any:
+def _eigh(h: Array, s: Array, k: FloatArray, *, vectors: bool) -> tuple[FloatArray, Array]:
     """Eigenvalues, and eigenvectors of the complex conjugate problem if asked for."""
-    from scipy.linalg import LinAlgError, eigh
-
     if not h.imag.any() and not s.imag.any():  # time-reversal invariant k without spin-orbit: four times faster
         h, s = h.real, s.real
     try:
         # the transposes are the complex conjugates: the same eigenvalues, in the memory order that LAPACK wants
         with blas_threads(len(h)):
-            return eigh(h.T, s.T, lower=False, eigvals_only=not vectors, check_finite=False)
-    except LinAlgError as error:
+            return generalized_eigh(h.T, s.T, vectors=vectors)
+    except NotConvergedError as error:
         smallest = float(np.linalg.eigvalsh(s)[0])
         at = f"k = ({', '.join(f'{x:.6g}' for x in k)})"
         if smallest <= 1e-12:

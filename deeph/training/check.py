@@ -2,6 +2,7 @@
 
 from deeph.config import Config
 from deeph.files.dataset import open_dataset, split_of
+from deeph.nn.known import lying_together
 from deeph.physics.basis import Basis
 from deeph.physics.system import SYMBOLS
 from deeph.runtime.errors import DataError
@@ -33,6 +34,9 @@ def check_data(config: Config) -> str:
             unknown = sorted(set(structure.basis.to_symbols()) - {SYMBOLS[z] for z in trained})
             if unknown:
                 problems.append(f"{name}: {', '.join(unknown)} occurs in no structure that is trained on")
+            together = lying_together(structure)
+            if together:
+                problems.append(f"{name}: {together}")
             n_atoms += structure.system.n_atoms
         except DataError as error:
             problems.append(str(error))

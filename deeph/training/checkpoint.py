@@ -1,5 +1,6 @@
 """Model files: weights and tables in safetensors, everything else as JSON in its header. No pickle, nothing is executed."""
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,7 +17,7 @@ from deeph.runtime.errors import DataError, ModelError
 from deeph.runtime.version import VERSION as CODE_VERSION
 
 MODEL_FORMAT, STATE_FORMAT = "deeph-model", "deeph-training-state"
-VERSION = 1
+VERSION = 2  # 1: no trained lengths, and a baseline that is constant below the shortest bond; such files predict what they did
 BEST, LAST, STATE = "model.safetensors", "last.safetensors", "resume.safetensors"
 
 
@@ -46,6 +47,11 @@ def load_model(path: str | Path, device: str = "cpu") -> HamiltonianModel:
     device : str
         Where to put it.
 
+    Returns
+    -------
+    HamiltonianModel
+        Its ``origin`` tells the file, its hash and its errors, for what it predicts.
+
     Raises
     ------
     DataError
@@ -57,7 +63,16 @@ def load_model(path: str | Path, device: str = "cpu") -> HamiltonianModel:
     path = path / BEST if path.is_dir() else path
     tensors, header = read_tensors(path, MODEL_FORMAT)
     model = restore_model(path, header["description"], tensors)
+    model.origin = _origin(path, header)
     return model.to(device).eval()
+
+
+def _origin(path: Path, header: Mapping[str, Any]) -> dict[str, Any]:
+    """What a prediction says of its model: the file, without where it lies on this machine, and how good it was in the validation."""
+    place, metrics = path.resolve(), header["metadata"].get("metrics") or {}
+    errors = {name: metrics[name] for name in ("validate_mae_meV", "validate_projected_mae_meV") if name in metrics}
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    return {"file": f"{place.parent.name}/{place.name}", "sha256": digest, "code": header["code"], **errors}
 
 
 def read_metadata(path: str | Path) -> dict[str, Any]:

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple, Self
 import torch
 
 from deeph.files.dataset import PARTS, Dataset, Split
-from deeph.inference import predict
+from deeph.inference import predict_anyway
+from deeph.nn.baseline import NOTHING
 from deeph.nn.model import HamiltonianModel
 from deeph.physics.blocks import PairBlocks
 from deeph.physics.difference import TABLES, ErrorSums, Table, sum_errors
@@ -84,7 +85,7 @@ def evaluate(model: HamiltonianModel, dataset: Dataset, names: Sequence[str]) ->
     for name in names:
         reference = dataset.read(name)
         H = reference.hamiltonian
-        difference = PairBlocks(H.pairs, H.shapes, 1e3 * (predict(model, reference).hamiltonian.entries - H.entries))
+        difference = PairBlocks(H.pairs, H.shapes, 1e3 * (predict_anyway(model, reference).hamiltonian.entries - H.entries))
         sums, mu = sum_errors(reference.system, model.basis, difference, reference.S)
         total = sums.table("total")
         out.merge(Evaluation({name: StructureErrors(total["raw"].mae, total["projected"].mae, mu)}, sums))
@@ -96,7 +97,7 @@ def baseline_alone(model: HamiltonianModel) -> HamiltonianModel:
     alone = copy.deepcopy(model)
     alone.layers = alone.layers[:1]  # what the network computes is multiplied by zero
     for kind in alone.pair_tables:
-        alone.baseline.pair(kind).log_scale.fill_(-1e4)  # exp of it is zero
+        alone.baseline.pair(kind).log_scale.fill_(NOTHING)
     for z in alone.atom_tables:
         alone.baseline.atom_scale(z).zero_()
     return alone

@@ -17,6 +17,9 @@ OnsiteErrors = list[tuple[int, Tensor | slice, Tensor]]
 def error_sums(model: HamiltonianModel, batch: Data, offsite: OffsiteErrors, onsite: OnsiteErrors) -> dict[str, Tensor]:
     """Sums of errors over all matrix elements of a batch, both directions of each bond counted.
 
+    Pairs beyond the cutoffs of the model, where zero is predicted, count with the H that they have: as in evaluation.json and in
+    deeph-compare the mean is over all of H.
+
     Parameters
     ----------
     model : HamiltonianModel
@@ -32,30 +35,36 @@ def error_sums(model: HamiltonianModel, batch: Data, offsite: OffsiteErrors, ons
     dict of scalar tensors
         Sums and counts, see :func:`summarize`.
     """
+    beyond = -batch.beyond_target
     sums = {
-        "offsite_abs_sum": 2 * _total(e.abs() for *_, e in offsite),
-        "offsite_square_sum": 2 * _total(e.square() for *_, e in offsite),
-        "offsite_count": torch.tensor(2.0 * sum(e.numel() for *_, e in offsite)),
+        "offsite_abs_sum": 2 * _total(e.abs() for e in [*(e for *_, e in offsite), beyond]),
+        "offsite_square_sum": 2 * _total(e.square() for e in [*(e for *_, e in offsite), beyond]),
+        "offsite_count": torch.tensor(2.0 * (sum(e.numel() for *_, e in offsite) + beyond.numel())),
         "onsite_abs_sum": _total(e.abs() for *_, e in onsite),
         "onsite_square_sum": _total(e.square() for *_, e in onsite),
         "onsite_count": torch.tensor(float(sum(e.numel() for *_, e in onsite))),
     }
     if model.training:
         return sums
-    sums["offsite_abs_sum"] = 2 * _elements(model, batch, offsite)
+    sums["offsite_abs_sum"] = 2 * (_elements(model, batch, offsite) + _total([beyond.abs()]))
     sums["onsite_abs_sum"] = _onsite_elements(model, onsite)
-    offsite, onsite = project_energy_zero(model, batch, offsite, onsite)
-    sums["projected_abs_sum"] = 2 * _elements(model, batch, offsite) + _onsite_elements(model, onsite)
+    offsite, onsite, beyond = project_energy_zero(model, batch, offsite, onsite)
+    sums["projected_abs_sum"] = 2 * (_elements(model, batch, offsite) + _total([beyond.abs()])) + _onsite_elements(model, onsite)
     return sums
 
 
 def project_energy_zero(
     model: HamiltonianModel, batch: Data, offsite: OffsiteErrors, onsite: OnsiteErrors
-) -> tuple[OffsiteErrors, OnsiteErrors]:
-    """Subtract mu S with mu = <dH, S>/<S, S> of each structure; coefficients are orthonormal, so no rotation is needed."""
+) -> tuple[OffsiteErrors, OnsiteErrors, Tensor]:
+    """Subtract mu S with mu = <dH, S>/<S, S> of each structure; coefficients are orthonormal, so no rotation is needed.
+
+    The third of the results are the errors of the elements beyond the cutoffs.
+    """
     bond_sizes, atom_sizes = model.row_sizes(batch.numbers, batch.bond_index)
     atom_graph = batch.batch if "batch" in batch else torch.zeros_like(batch.numbers)
     bond_graph = atom_graph[batch.bond_index[0]]
+    beyond, S_beyond = -batch.beyond_target[:, None], batch.beyond_overlap[:, None]
+    beyond_graph = torch.arange(len(batch.beyond_size), device=beyond.device).repeat_interleave(batch.beyond_size)
     product, norm = (torch.zeros(int(atom_graph.max()) + 1, dtype=model.dtype, device=model.device) for _ in range(2))
     terms = []
     for errors, sizes, flat, graph, weight in (
@@ -67,9 +76,12 @@ def project_energy_zero(
             terms.append((graph[rows], S))
             product.index_add_(0, graph[rows], weight * (error * S).sum(1))
             norm.index_add_(0, graph[rows], weight * S.square().sum(1))
+    product.index_add_(0, beyond_graph, 2 * (beyond * S_beyond)[:, 0])
+    norm.index_add_(0, beyond_graph, 2 * S_beyond.square()[:, 0])
     mu = product / norm
     shifted = iter([mu[graph][:, None] * S for graph, S in terms])
-    return [(k, r, e - next(shifted)) for k, r, e in offsite], [(z, r, e - next(shifted)) for z, r, e in onsite]
+    projected = [(k, r, e - next(shifted)) for k, r, e in offsite], [(z, r, e - next(shifted)) for z, r, e in onsite]
+    return *projected, (beyond - mu[beyond_graph][:, None] * S_beyond)[:, 0]
 
 
 def _total(parts: Iterable[Tensor]) -> Tensor:

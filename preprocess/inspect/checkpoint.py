@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from deeph.physics.conventions import CONVENTIONS
+from deeph.physics.system import SYMBOLS
 from deeph.runtime.errors import DataError
 from preprocess.inspect.report import Check, Report
 
@@ -55,7 +56,9 @@ def checkpoint_report(path: Path) -> Report:
         "written by": own.get("code"),
         "elements": ", ".join(f"{symbol} {' '.join(map(str, ls))}" for symbol, ls in description.get("shells", {}).items()) or None,
         "spin": description.get("spin"),
+        **_filling(description.get("filling") or {}),
         "cutoffs (Angstrom)": f"{min(c[2] for c in cutoffs):.2f} to {max(c[2] for c in cutoffs):.2f}" if cutoffs else None,
+        "bonds trained on (Angstrom)": _bonds(description.get("trained_lengths", [])),
         "numbers": f"{sum(prod(entry['shape']) for entry in tensors.values())} in {len(tensors)} tensors",
         "network": description.get("config"),
         "settings": _listed(description.get("config")),
@@ -64,6 +67,22 @@ def checkpoint_report(path: Path) -> Report:
     }
     kind = f"{own.get('format')}, version {own.get('version')}"
     return Report(str(path), kind, facts, [_weights(path, tensors, start), _conventions(own)])
+
+
+def _filling(filling: dict[str, Any]) -> dict[str, str]:
+    """Fermi levels and electrons of the training data."""
+    out = {}
+    if fermi := filling.get("fermi_eV"):
+        out["Fermi level of the data (eV)"] = "{:.4f} within {:.4f}".format(*fermi)
+    if electrons := filling.get("electrons"):
+        units = [("".join(f"{symbol}{n if n > 1 else ''}" for symbol, n in composition.items()), n) for composition, n in electrons]
+        out["electrons"] = ", ".join(f"{unit} {n:g}" for unit, n in units)
+    return out
+
+
+def _bonds(trained: list[Any]) -> str | None:
+    """Pairs of elements that were neighbours in the training set, with their shortest and longest distance."""
+    return ", ".join(f"{SYMBOLS[i]}-{SYMBOLS[j]} {lengths[0][0]:.2f} to {lengths[-1][1]:.2f}" for i, j, lengths in trained) or None
 
 
 def _listed(value: Any) -> str | None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from deeph.physics.basis import shells_text
 from deeph.physics.hamiltonian import Hamiltonian
 from preprocess.inspect.checks import (
     check_density,
@@ -82,21 +83,27 @@ def structure_facts(data: Hamiltonian) -> dict[str, Any]:
     matrices = ["S", *(["H"] if data.H is not None else []), *(["r"] if data.r is not None else []), *data.extra]
     out: dict[str, Any] = {
         "formula": str(system),
-        "basis": "; ".join(f"{symbol} {_shells(ls)}" for symbol, ls in data.basis.to_symbols().items()),
+        "basis": "; ".join(f"{symbol} {shells_text(ls)}" for symbol, ls in data.basis.to_symbols().items()),
         "orbitals": f"{int(data.basis.n_orbitals(system.numbers).sum())}, m = -l..l, real harmonics without Condon-Shortley sign",
         "spin": {"none": "none", "collinear": "collinear (up, down)", "spinor": "spinor [[uu, ud], [du, dd]]"}[data.basis.spin],
         "cell": f"{', '.join(f'{x:.4f}' for x in lengths)} Angstrom; {', '.join(f'{x:.2f}' for x in angles)} degrees",
         "matrices": ", ".join(matrices),
         "source": ", ".join(str(source[key]) for key in ("code", "version", "format") if key in source) or "not recorded",
-        "SCF": None if data.H is None else str(Convergence.of(source)).removeprefix("SCF "),
+        "SCF": None if data.H is None or data.predicted else str(Convergence.of(source)).removeprefix("SCF "),
         "electrons": data.n_electrons,
     }
+    if isinstance(model := source.get("model"), dict):
+        out["model"] = f"{_model(model)}, overlap of {source.get('overlap', {}).get('code', 'unknown origin')}"
+    if data.fermi_guess is not None:
+        out["Fermi level expected (eV)"] = "{:.4f} within {:.4f}".format(*data.fermi_guess)
     if data.moments is not None:
         total = ", ".join(f"{x:.4f}" for x in data.moments.sum(axis=0))
         out["moments"] = f"up to {np.linalg.norm(data.moments, axis=1).max():.4f}, total ({total}) Bohr magneton"
     return out
 
 
-def _shells(ls: list[int]) -> str:
-    """Such as ``s2p2d1``."""
-    return "".join(f"{'spdfghi'[l] if l < 7 else f'(l={l})'}{ls.count(l)}" for l in sorted(set(ls)))
+def _model(model: dict[str, Any]) -> str:
+    """File and errors of the model a prediction was made with."""
+    file, mae, projected = (model.get(key) for key in ("file", "validate_mae_meV", "validate_projected_mae_meV"))
+    errors = "" if mae is None else f", validation MAE {mae:.3g} meV"
+    return f"{file or 'not from a file'}{errors}{'' if projected is None else f' ({projected:.3g} without the energy zero)'}"

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from deeph.physics.basis import Spin
+from deeph.physics.blocks import PairBlocks
 from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.system import NUMBERS, SYMBOLS
 from deeph.runtime.errors import DataError, UsageError
@@ -23,6 +24,7 @@ def compute_overlap(
     spin: Spin = "none",
     cutoff: float | None = None,
     n_threads: int = 1,
+    unused: bool = False,
 ) -> Hamiltonian:
     """The overlap of one structure, atoms in the order given.
 
@@ -36,6 +38,8 @@ def compute_overlap(
         As in :class:`preprocess.overlap.write.Matrices`.
     n_threads : int
         Threads that share the blocks.
+    unused : bool
+        Leave out orbitals of other elements instead of refusing them.
 
     Raises
     ------
@@ -46,18 +50,25 @@ def compute_overlap(
     """
     if cutoff is not None and not cutoff > 0:
         raise UsageError(f"cutoff {cutoff:g} Angstrom: expected a positive number")
-    engine = _engine(structure, basis)
+    engine = _engine(structure, basis, unused=unused)
     pairs = pairs_of(structure.system, engine, cutoff)
     with blas_threads(1):  # the blocks are shared among threads of our own
         S = engine.compute(structure.system, "overlap", pairs, n_threads=n_threads)
     return describe(structure, engine, spin, S)
 
 
-def _engine(structure: Structure, basis: Sequence[str] | Mapping[str, str]) -> TwoCentre:
+def describe_overlap(structure: Structure, basis: Sequence[str] | Mapping[str, str]) -> Hamiltonian:
+    """What :func:`compute_overlap` would give, without any block: basis, electrons, orbital radii."""
+    nothing = PairBlocks.zeros(np.zeros((0, 5), np.int64), np.zeros((0, 2), np.int64))
+    return describe(structure, _engine(structure, basis, unused=True), "none", nothing)
+
+
+def _engine(structure: Structure, basis: Sequence[str] | Mapping[str, str], *, unused: bool) -> TwoCentre:
     """The tables of the elements of a structure, kept for the next one with the same."""
     elements = tuple(np.unique(structure.system.numbers).tolist())
     if not isinstance(basis, Mapping):
-        read_basis(elements, basis, structure.basis_names)  # refuses what the structure does not need
+        if not unused:
+            read_basis(elements, basis, structure.basis_names)  # refuses what the structure does not need
         return engine_of(tuple(basis), tuple(sorted(structure.basis_names.items())), elements)
     if unknown := [name for name in basis if name not in NUMBERS]:
         raise UsageError(f"basis of {unknown[0]!r}: expected chemical symbols such as {SYMBOLS[elements[0]]}")

@@ -5,8 +5,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from deeph.files.store import is_structure_folder
+from deeph.files.store import HAMILTONIAN, PREDICTED, is_structure_folder
 from deeph.physics.system import SYMBOLS
+from deeph.runtime.errors import DataError
 from deeph.runtime.threads import blas_threads
 from preprocess.discover import Job
 from preprocess.orbitals.basis_files import read_basis
@@ -73,6 +74,7 @@ class OverlapJob:
             read_basis(structure.system.numbers.tolist(), self.basis, structure.basis_names)  # refuses what the structure does not need
         engine = engine_of(self.basis, names, elements)
         settings = self._settings(structure, engine)
+        _keep_others(job)
         if job.out.exists() and not (self.overwrite and is_structure_folder(job.out)):
             refuse_others(job.out, settings)
             return Outcome(job, "skipped", f"{job.out} is there already (--overwrite computes again)", 0.0)
@@ -94,6 +96,14 @@ class OverlapJob:
         basis = {SYMBOLS[z]: orbitals.source for z, orbitals in engine.orbitals.items()}
         own = {"basis": basis, **self.wanted._asdict(), "operators": list(self.wanted.operators)}
         return {"overlap": own, "structure_sha256": structure_hash(structure.system)}
+
+
+def _keep_others(job: Job) -> None:
+    """A folder with H, and that of the structure itself, are nothing that an overlap replaces, even if it is asked to."""
+    if job.out.resolve() == job.run.resolve().parent:
+        raise DataError(f"{job.out} holds the structure itself; choose another output folder")
+    if found := [name for name in (HAMILTONIAN, PREDICTED) if (job.out / name).is_file()]:
+        raise DataError(f"{job.out} holds {found[0]}, which an overlap alone does not replace; choose another output folder")
 
 
 @lru_cache(maxsize=8)

@@ -1,0 +1,197 @@
+"""What ``deeph-infer`` does with each structure: where its overlap comes from, where its prediction goes, and what is refused."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from deeph.files.store import HAMILTONIAN, PREDICTED, element_order, find_folders, is_structure_folder, read_info, read_overlap, read_poscar
+from deeph.nn.graph import check_compatible
+from deeph.nn.model import HamiltonianModel
+from deeph.physics.basis import shells_text
+from deeph.physics.hamiltonian import Hamiltonian
+from deeph.physics.system import SYMBOLS, System
+from deeph.runtime.errors import DataError, UsageError
+
+BASIS_FILES = "C6.0.pao:s2p2d1 (OpenMX), C_gga_8au_100Ry_2s2p1d.orb (ABACUS), C.ion.xml (SIESTA) or gto:NAME (PySCF)"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One structure and its prediction.
+
+    Attributes
+    ----------
+    given : Path
+        Structure folder, or the file of a structure whose overlap is to be computed.
+    out : Path
+        Folder of the prediction.
+    file : object with ``read``, or None
+        The structure in the file, as :func:`deeph.facade.find_structures` finds it.
+    """
+
+    given: Path
+    out: Path
+    file: Any = None
+
+    def system(self) -> System:
+        """The atoms, in the order of the file."""
+        return read_poscar(self.given / "POSCAR") if self.file is None else cast("System", self.file.read().system)
+
+
+def find_jobs(given: Sequence[Path], out: Path) -> list[Job]:
+    """All structures in files and folders: structure folders where a folder has any, else structure files.
+
+    Raises
+    ------
+    UsageError
+        If predictions would be mixed with what is given, or two structures would get the same folder.
+    DataError
+        If a path is missing, or holds no structure.
+    """
+    _check_place(given, out)
+    jobs, files = [], []
+    for path in given:
+        folders = _structure_folders(path)
+        jobs += [Job(folder, out / folder.resolve().name) for folder in folders]
+        files += [] if folders else [path]
+    if files:
+        from deeph.facade import find_structures
+
+        jobs += [Job(one.path, out / one.name, one) for one in find_structures(files)]
+    taken: dict[Path, Job] = {}
+    for job in jobs:
+        if taken.setdefault(job.out, job) is not job:
+            raise UsageError(f"{taken[job.out].given} and {job.given} would both become {job.out}; predict them into different OUT folders")
+        if job.out.resolve() in (job.given.resolve(), job.given.resolve().parent):
+            raise UsageError(f"the prediction of {job.given} would take its place; choose another OUT than {out}")
+    return jobs
+
+
+def _structure_folders(path: Path) -> list[Path]:
+    """The structure folders at or below a folder, none for a file."""
+    if not path.exists():
+        raise DataError(f"{path} is missing; expected a structure file, a structure folder, or a folder of these")
+    try:
+        return find_folders(path)
+    except DataError:  # a file, or a folder of structure files
+        return []
+
+
+def _check_place(given: Sequence[Path], out: Path) -> None:
+    """Predictions get a place of their own, where nothing later takes them for structures that were given."""
+    place = out.resolve()
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"OUT, the last argument, is the file {out}; expected a folder for the predictions")
+    if is_structure_folder(out):
+        raise UsageError(f"{out} is a structure folder; OUT gets one folder for each structure, so choose one above or beside it")
+    for path in given:
+        if path.is_dir() and place.is_relative_to(path.resolve()):
+            where = "is" if place == path.resolve() else "lies in"
+            raise UsageError(f"OUT {out} {where} the folder of structures {path}; choose a place outside, where they are not mixed")
+
+
+def is_done(job: Job, model: HamiltonianModel, *, overwrite: bool) -> bool:
+    """Whether the folder of the prediction holds it already.
+
+    Raises
+    ------
+    DataError
+        If it holds anything else: a DFT run, another structure, the prediction of another model (which ``overwrite`` replaces).
+    """
+    if not job.out.exists() and not job.out.is_symlink():
+        return False
+    if not is_structure_folder(job.out) or not (job.out / PREDICTED).is_file() or (job.out / HAMILTONIAN).is_file():
+        raise DataError(f"{job.out} exists already, is no prediction and is kept; choose another OUT")
+    if overwrite:
+        return False
+    there, own = read_info(job.out).get("source", {}).get("model", {}).get("sha256"), model.origin.get("sha256")
+    if there != own:
+        raise DataError(f"{job.out} was predicted by another model; choose another OUT, or replace it with --overwrite")
+    system, known = job.system(), read_poscar(job.out / "POSCAR")
+    system = system.permuted(element_order(system))
+    if not np.array_equal(system.numbers, known.numbers) or max(_distance(system, known)) > 1e-6:
+        raise DataError(f"{job.out} is the prediction of another structure; choose another OUT, or replace it with --overwrite")
+    return True
+
+
+def _distance(a: System, b: System) -> Iterator[float]:
+    yield float(np.abs(a.cell - b.cell).max())
+    yield float(np.abs(a.positions - b.positions).max())
+
+
+@dataclass(frozen=True)
+class Overlaps:
+    """Where the overlap of a structure comes from.
+
+    Attributes
+    ----------
+    model : HamiltonianModel
+        Its shells are those the basis has to have.
+    basis : sequence of str
+        Basis files as the command line gives them; empty where all structures have their overlap.
+    cutoff : float or None
+        As in :func:`deeph.facade.overlap`.
+    threads : int
+        Threads that share the blocks.
+    """
+
+    model: HamiltonianModel
+    basis: Sequence[str] = ()
+    cutoff: float | None = None
+    threads: int = 1
+
+    def describe(self, job: Job) -> Hamiltonian:
+        """Structure and basis of a job, checked against the model; without any block where S is to be computed.
+
+        Raises
+        ------
+        UsageError
+            If the basis is missing, or is not that of the model.
+        DataError, ModelError
+            If the structure cannot be read, or the model does not know an element.
+        """
+        if job.file is None:
+            return read_overlap(job.given)
+        from deeph.facade import describe_overlap
+
+        structure = job.file.read()
+        elements = np.unique(structure.system.numbers).tolist()
+        if unknown := [SYMBOLS[z] for z in elements if z not in self.model.basis.shells]:
+            raise DataError(f"the model does not know {', '.join(unknown)}; it was trained on {', '.join(self.model.basis.to_symbols())}")
+        if not self.basis:
+            raise UsageError(
+                f"{job.given} holds no overlap: give the orbitals of the training data with --basis, one file for each element, so that S "
+                f"can be computed; the model wants {wanted(self.model, elements)}. FILE is one of {BASIS_FILES}"
+            )
+        out = describe_overlap(structure, self.basis)
+        for z, shells in out.basis.shells.items():
+            if shells != self.model.basis.shells[z]:
+                source = out.source["basis"][SYMBOLS[z]]
+                raise UsageError(
+                    f"--basis {source} gives {SYMBOLS[z]} the shells {shells_text(shells)}, but the model was trained with "
+                    f"{wanted(self.model, [z])}; give the basis of the training data"
+                )
+        return out
+
+    def get(self, job: Job) -> Hamiltonian:
+        """The structure with S, read or computed."""
+        description = self.describe(job)
+        check_compatible(description, self.model)
+        if job.file is None:
+            return description
+        return self.compute(job, description.system)
+
+    def compute(self, job: Job, system: System) -> Hamiltonian:
+        """The overlap of a system with the basis of a job: its own, or a piece of it."""
+        from deeph.facade import overlap
+
+        structure = job.file.read()._replace(system=system)
+        return overlap(structure, self.basis, cutoff=self.cutoff, threads=self.threads, unused=True)
+
+
+def wanted(model: HamiltonianModel, elements: Sequence[int]) -> str:
+    """The shells of some elements, such as ``Mo s3p2d2, S s2p2d1``."""
+    return ", ".join(f"{SYMBOLS[z]} {shells_text(model.basis.shells[z])}" for z in elements)

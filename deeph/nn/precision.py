@@ -1,0 +1,24 @@
+"""How many digits a predicted matrix needs."""
+
+import numpy as np
+import numpy.typing as npt
+
+from deeph.nn.model import HamiltonianModel
+from deeph.physics.system import IntArray
+
+ROUNDING = 1e-4  # eV; what writing H may change
+
+
+def output_dtype(model: HamiltonianModel, numbers: IntArray) -> npt.DTypeLike:
+    """Single precision, or double where its rounding would exceed 0.1 meV: from 1.7 keV on, the core levels of all-electron codes.
+
+    Parameters
+    ----------
+    model : HamiltonianModel
+        The mean on-site blocks of its training set tell how large H is.
+    numbers : (n_atoms,) int array
+        Atomic numbers of the structure.
+    """
+    tables, means = model.atom_tables, model.baseline.atom_mean
+    largest = max(float(tables[z].to_blocks(means(z)[None]).abs().max()) for z in np.unique(numbers).tolist())
+    return np.float64 if largest * np.finfo(np.float32).eps / 2 > ROUNDING else np.float32
