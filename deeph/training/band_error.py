@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from deeph.config import Config
 from deeph.files.dataset import Dataset, Split
-from deeph.inference import predict_anyway
+from deeph.inference import predict_anyway as predict
 from deeph.nn.model import HamiltonianModel
 from deeph.physics.eigenvalues import solve_at_k
 from deeph.physics.hamiltonian import Hamiltonian
@@ -49,7 +49,7 @@ class BandReference:
 
     def error(self, model: HamiltonianModel) -> float:
         """Mean absolute error of the levels that count, meV."""
-        difference = levels(predict_anyway(model, self.structure), self.k) - self.energies
+        difference = levels(predict(model, self.structure), self.k) - self.energies
         return 1e3 * float(np.abs(difference[self.counted]).mean())
 
 

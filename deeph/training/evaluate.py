@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Self
 import torch
 
 from deeph.files.dataset import PARTS, Dataset, Split
-from deeph.inference import predict_anyway
+from deeph.inference import predict_anyway as predict
 from deeph.nn.baseline import NOTHING
 from deeph.nn.model import HamiltonianModel
 from deeph.physics.blocks import PairBlocks
@@ -85,7 +85,7 @@ def evaluate(model: HamiltonianModel, dataset: Dataset, names: Sequence[str]) ->
     for name in names:
         reference = dataset.read(name)
         H = reference.hamiltonian
-        difference = PairBlocks(H.pairs, H.shapes, 1e3 * (predict_anyway(model, reference).hamiltonian.entries - H.entries))
+        difference = PairBlocks(H.pairs, H.shapes, 1e3 * (predict(model, reference).hamiltonian.entries - H.entries))
         sums, mu = sum_errors(reference.system, model.basis, difference, reference.S)
         total = sums.table("total")
         out.merge(Evaluation({name: StructureErrors(total["raw"].mae, total["projected"].mae, mu)}, sums))

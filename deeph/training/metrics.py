@@ -48,40 +48,59 @@ def error_sums(model: HamiltonianModel, batch: Data, offsite: OffsiteErrors, ons
         return sums
     sums["offsite_abs_sum"] = 2 * (_elements(model, batch, offsite) + _total([beyond.abs()]))
     sums["onsite_abs_sum"] = _onsite_elements(model, onsite)
-    offsite, onsite, beyond = project_energy_zero(model, batch, offsite, onsite)
+    mu = energy_zeros(model, batch, offsite, onsite)
+    offsite, onsite = _shifted(model, batch, offsite, onsite, mu)
+    beyond = beyond - mu[_beyond_graph(batch)] * batch.beyond_overlap
     sums["projected_abs_sum"] = 2 * (_elements(model, batch, offsite) + _total([beyond.abs()])) + _onsite_elements(model, onsite)
     return sums
 
 
 def project_energy_zero(
     model: HamiltonianModel, batch: Data, offsite: OffsiteErrors, onsite: OnsiteErrors
-) -> tuple[OffsiteErrors, OnsiteErrors, Tensor]:
-    """Subtract mu S with mu = <dH, S>/<S, S> of each structure; coefficients are orthonormal, so no rotation is needed.
+) -> tuple[OffsiteErrors, OnsiteErrors]:
+    """Subtract mu S with mu = <dH, S>/<S, S> of each structure; coefficients are orthonormal, so no rotation is needed."""
+    return _shifted(model, batch, offsite, onsite, energy_zeros(model, batch, offsite, onsite))
 
-    The third of the results are the errors of the elements beyond the cutoffs.
-    """
+
+def energy_zeros(model: HamiltonianModel, batch: Data, offsite: OffsiteErrors, onsite: OnsiteErrors) -> Tensor:
+    """(n_structures,) mu = <dH, S>/<S, S> over all of H, eV; beyond the cutoffs dH is -H."""
+    beyond, graph = batch.beyond_overlap, _beyond_graph(batch)
+    product, norm = (torch.zeros(len(batch.beyond_size), dtype=model.dtype, device=model.device) for _ in range(2))
+    product.index_add_(0, graph, -2 * batch.beyond_target * beyond)
+    norm.index_add_(0, graph, 2 * beyond.square())
+    errors = [e for *_, e in offsite], [e for *_, e in onsite]
+    for weight, parts, members in zip((2.0, 1.0), errors, _overlaps(model, batch, offsite, onsite), strict=True):
+        for error, (graph, S) in zip(parts, members, strict=True):
+            product.index_add_(0, graph, weight * (error * S).sum(1))
+            norm.index_add_(0, graph, weight * S.square().sum(1))
+    return product / norm
+
+
+def _shifted(
+    model: HamiltonianModel, batch: Data, offsite: OffsiteErrors, onsite: OnsiteErrors, mu: Tensor
+) -> tuple[OffsiteErrors, OnsiteErrors]:
+    """Errors less mu S."""
+    of_bonds, of_atoms = _overlaps(model, batch, offsite, onsite)
+    return (
+        [(k, r, e - mu[graph][:, None] * S) for (k, r, e), (graph, S) in zip(offsite, of_bonds, strict=True)],
+        [(z, r, e - mu[graph][:, None] * S) for (z, r, e), (graph, S) in zip(onsite, of_atoms, strict=True)],
+    )
+
+
+def _overlaps(model: HamiltonianModel, batch: Data, offsite: OffsiteErrors, onsite: OnsiteErrors) -> list[list[tuple[Tensor, Tensor]]]:
+    """Structure and coefficients of S of the bonds and of the atoms, in the order of the errors."""
     bond_sizes, atom_sizes = model.row_sizes(batch.numbers, batch.bond_index)
     atom_graph = batch.batch if "batch" in batch else torch.zeros_like(batch.numbers)
     bond_graph = atom_graph[batch.bond_index[0]]
-    beyond, S_beyond = -batch.beyond_target[:, None], batch.beyond_overlap[:, None]
-    beyond_graph = torch.arange(len(batch.beyond_size), device=beyond.device).repeat_interleave(batch.beyond_size)
-    product, norm = (torch.zeros(int(atom_graph.max()) + 1, dtype=model.dtype, device=model.device) for _ in range(2))
-    terms = []
-    for errors, sizes, flat, graph, weight in (
-        (offsite, bond_sizes, batch.offsite_overlap, bond_graph, 2.0),
-        (onsite, atom_sizes, batch.onsite_overlap, atom_graph, 1.0),
-    ):
-        for _, rows, error in errors:
-            S = take_rows(flat, sizes, rows)
-            terms.append((graph[rows], S))
-            product.index_add_(0, graph[rows], weight * (error * S).sum(1))
-            norm.index_add_(0, graph[rows], weight * S.square().sum(1))
-    product.index_add_(0, beyond_graph, 2 * (beyond * S_beyond)[:, 0])
-    norm.index_add_(0, beyond_graph, 2 * S_beyond.square()[:, 0])
-    mu = product / norm
-    shifted = iter([mu[graph][:, None] * S for graph, S in terms])
-    projected = [(k, r, e - next(shifted)) for k, r, e in offsite], [(z, r, e - next(shifted)) for z, r, e in onsite]
-    return *projected, (beyond - mu[beyond_graph][:, None] * S_beyond)[:, 0]
+    return [
+        [(bond_graph[rows], take_rows(batch.offsite_overlap, bond_sizes, rows)) for _, rows, _ in offsite],
+        [(atom_graph[rows], take_rows(batch.onsite_overlap, atom_sizes, rows)) for _, rows, _ in onsite],
+    ]
+
+
+def _beyond_graph(batch: Data) -> Tensor:
+    """Structure of each element beyond the cutoffs."""
+    return torch.arange(len(batch.beyond_size), device=batch.beyond_size.device).repeat_interleave(batch.beyond_size)
 
 
 def _total(parts: Iterable[Tensor]) -> Tensor:
