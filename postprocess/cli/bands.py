@@ -209,7 +209,7 @@ def _report(args: argparse.Namespace, data: "list[Hamiltonian]", bands: "list[Ba
 
     molecule = [is_molecule(d) for d in data]
     results = compare_all(args, bands, molecule=molecule[0]) if args.compare else []
-    with telling("still following band edges and crossings"):
+    with telling("following band edges and crossings"):
         reports = {n: make_report(d, b) for n, (d, b) in enumerate(zip(data, bands, strict=True)) if args.report and _own_states(args, n)}
     if args.json:
         structures = [_record(d, b) for d, b in zip(data, bands, strict=True)]

@@ -49,10 +49,12 @@ def load(folder: Path, *, predicted: bool | None = None) -> "tuple[Hamiltonian, 
     """
     from deeph.files.store import HAMILTONIAN, read_folder
     from deeph.runtime.errors import DataError
+    from deeph.runtime.log import telling
 
     if not folder.is_dir():
         raise DataError(f"{folder}: there is no such folder" + ", but a file" * folder.is_file())
-    data = read_folder(folder, predicted=predicted)
+    with telling(f"reading {folder}"):
+        data = read_folder(folder, predicted=predicted)
     if data.H is None:
         raise DataError(f"{folder} holds only the overlap; run deeph-infer on it, or point to a folder with hamiltonian.h5")
     return data, bool(predicted) or not (folder / HAMILTONIAN).is_file()

@@ -7,6 +7,7 @@ import numpy as np
 from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.system import FloatArray
 from deeph.runtime.errors import DataError
+from deeph.runtime.log import logger
 from postprocess.eigen.band_symmetries import make_mesh
 from postprocess.eigen.options import SolverOptions
 from postprocess.eigen.selection import DENSE_LIMIT
@@ -24,6 +25,8 @@ SHARPNESS = 1e-11
 """Electrons per electron that may be missing: where fewer change, there is a gap."""
 RESOLUTION = 1e-7
 """eV, to which the edges of a gap are located."""
+FAR, FAR_SPREADS = 0.5, 5.0
+"""eV, and spreads of the training data: a counted level farther from theirs is no Fermi level of the material."""
 DEGENERATE = 1e-6
 """eV; levels so close are one level."""
 
@@ -78,7 +81,7 @@ def find_fermi_level(
     mesh : KMesh, optional
         Where levels are counted; by default that of ``deeph-dos``, and Gamma for cells too large for dense matrices.
     guess : float, optional
-        eV, where the counts of a large cell begin.
+        eV, where the counts of a large cell begin; by default where the Hamiltonian says.
     options : SolverOptions, optional
         How levels are found.
     jobs : Jobs, optional
@@ -100,7 +103,22 @@ def find_fermi_level(
     if hamiltonian.n_orbitals <= DENSE_LIMIT:
         return fermi_on_mesh(hamiltonian, make_mesh(hamiltonian) if mesh is None else mesh, options=options, jobs=jobs)
     found = fermi_by_inertia(hamiltonian, guess=guess, options=options)
+    warn_if_far(hamiltonian, found.energy)
     return replace(found, origin=f"{n_electrons:g} electrons counted at Gamma, {1000 * found.gap:.3g} meV between the levels there")
+
+
+def warn_if_far(hamiltonian: Hamiltonian, energy: float) -> None:
+    """Warn of a counted level that lies where no training structure had it: the prediction has too many or too few levels below."""
+    if hamiltonian.fermi_guess is None:
+        return
+    level, spread = hamiltonian.fermi_guess
+    if abs(energy - level) > max(FAR, FAR_SPREADS * spread):
+        logger.warning(
+            "the electrons fill the levels up to %.3f eV, but the Fermi level of the training data is %.3f +- %.3f eV: this H has too %s "
+            "levels below. Errors of a prediction bring ghost levels of nearly dependent orbitals (try --project 1e-3), or the model is "
+            "not good enough; --fermi %.3f takes the level of the training data",
+            energy, level, spread, "many" if energy < level else "few", level,
+        )  # fmt: skip
 
 
 def given_or_stored(hamiltonian: Hamiltonian, fermi: float | str | None) -> FermiLevel | None:
