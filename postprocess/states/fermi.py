@@ -12,6 +12,7 @@ from postprocess.eigen.band_symmetries import make_mesh
 from postprocess.eigen.options import SolverOptions
 from postprocess.eigen.selection import DENSE_LIMIT
 from postprocess.lattice.mesh import KMesh
+from postprocess.lattice.periodic import periodic_directions
 from postprocess.states.frontier_levels import frontier_levels, levels_below
 from postprocess.states.kjobs import Jobs
 from postprocess.states.mesh_levels import MeshLevels, compute_mesh_levels
@@ -75,7 +76,7 @@ def find_fermi_level(
         With H.
     fermi : float, "count", "inertia" or "unknown", optional
         The level in eV; "count" to fill levels even if a level is stored; "inertia" to count the levels at all points of ``mesh``, for
-        insulators; :data:`UNKNOWN` not to look for it. By default the stored level, else it is counted.
+        insulators; :data:`UNKNOWN` not to look for it. By default the stored level, else it is counted; that of a molecule is counted.
     needed : bool
         Whether an unknown level is an error; else None is returned for it.
     mesh : KMesh, optional
@@ -92,16 +93,18 @@ def find_fermi_level(
     DataError
         If the level cannot be known although it is needed, or an insulator's count was asked for and it is none.
     """
+    molecule = not any(periodic_directions(hamiltonian))
     known = given_or_stored(hamiltonian, fermi)
-    if known is not None:
-        return known
+    if known is not None and not (molecule and fermi is None and hamiltonian.n_electrons is not None):
+        return known  # what codes store for a molecule is any number between HOMO and LUMO, or none of its levels
     if fermi == UNKNOWN or (hamiltonian.n_electrons is None and fermi is None and not needed):
         return None
     n_electrons, options = known_electrons(hamiltonian), options or SolverOptions()
     if fermi == "inertia":
         return _counted_insulator(hamiltonian, make_mesh(hamiltonian) if mesh is None else mesh, options)
     if hamiltonian.n_orbitals <= DENSE_LIMIT:
-        return fermi_on_mesh(hamiltonian, make_mesh(hamiltonian) if mesh is None else mesh, options=options, jobs=jobs)
+        found = fermi_on_mesh(hamiltonian, make_mesh(hamiltonian) if mesh is None else mesh, options=options, jobs=jobs)
+        return replace(found, origin=f"half way between HOMO and LUMO of {n_electrons:g} electrons") if molecule else found
     found = fermi_by_inertia(hamiltonian, guess=guess, options=options)
     warn_if_far(hamiltonian, found.energy)
     return replace(found, origin=f"{n_electrons:g} electrons counted at Gamma, {1000 * found.gap:.3g} meV between the levels there")
