@@ -80,6 +80,7 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def _body(args: argparse.Namespace) -> int:
+    from deeph.runtime.log import telling
     from postprocess.bands.bands import share_fermi_energy
 
     _check_options(args)
@@ -92,7 +93,10 @@ def _body(args: argparse.Namespace) -> int:
     if args.compare:
         bands = _compute_with_reference(args, folders, jobs, titles[-1])
     else:
-        bands = [(data, _compute(args, data, job, title)) for (title, data), job in zip(folders, jobs, strict=True)]
+        bands = []
+        for (title, data), job in zip(folders, jobs, strict=True):
+            with telling(f"at work on {title}"):
+                bands.append((data, _compute(args, data, job, title)))
     if group.rank > 0:
         return 0
     structures, results = [data for data, _ in bands], [b for _, b in bands]
