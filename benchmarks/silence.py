@@ -1,6 +1,6 @@
 """How long a command says nothing: every piece of its output is stamped, and the longest silences are named.
 
-    python benchmarks/silence.py [--terminal] [--limit 5] [--worst 5] -- deeph-bands moire --path GMK --points 6 --n-bands 20
+    python benchmarks/silence.py [--terminal] [--limit 5] [--worst 3] -- deeph-bands moire --path GMK --points 6 --n-bands 20
 
 The output passes through, each piece with the seconds since the start. With --terminal the command believes that it writes to a terminal,
 and draws bars. The exit code is that of the command, or 3 if it was silent for longer than the limit.

@@ -387,10 +387,51 @@ def test_the_other_commands_and_options_with_a_molecule(folders, molecule):
     states = run("molecule", "--n-bands", 3, "--fermi", 0, "--center", homo, command="states", cwd=folders).stdout
     assert f"{homo:+.6f}" in states
     assert f"in a gap of {lumo - homo:.6f} eV" in run("molecule", command="dos", cwd=folders).stdout
-    for option in (["--report"], ["--connect"], ["--out", "m.Band"]):
+    report = run("molecule", "--report", cwd=folders).stdout
+    assert f"level 3     {homo:+12.6f} eV  HOMO\n" in report
+    assert f"level 4     {lumo:+12.6f} eV  LUMO\n" in report
+    levels = json.loads(run("molecule", "--report", "--json", cwd=folders).stdout)["structures"][0]["report"]["levels"]
+    assert [[level[0], level[3]] for level in levels[:3]] == [[1, "HOMO-2"], [2, "HOMO-1"], [3, "HOMO"]]
+    for option in (["--connect"], ["--out", "m.Band"]):
         refused = run("molecule", *option, cwd=folders)
         assert refused.returncode == 2
         assert f"is a molecule, whose levels form no bands: leave out {' '.join(option)}" in refused.stderr
+
+
+def test_levels_nearest_the_gap_of_a_molecule_whose_stored_level_means_nothing(folders, molecule):
+    homo, lumo = compute_energies(molecule[0], np.zeros((1, 3)))[0, 0, 2:4]
+    write_folder(folders / "dummy", replace(molecule[0], fermi_energy=50.0))
+    for arguments in (["--n-bands", 2], []):
+        text = run("dummy", *arguments, cwd=folders).stdout
+        assert f"HOMO       {homo:+.6f} eV  level 3" in text
+        assert f"LUMO       {lumo:+.6f} eV  level 4" in text
+
+
+def test_a_folder_of_folders_is_listed(folders):
+    for command in (["bands"], ["dos"], ["states"], ["compare", "dft"]):
+        listed = run(folders, *command[1:], command=command[0], cwd=folders)
+        assert listed.returncode == 2
+        assert f"{folders} holds " in listed.stderr
+        assert f"  {folders / 'dft'}  C2N, 3 atoms, spin none: H, S" in listed.stderr
+        assert f"  {folders / 'pred'}  C2N, 3 atoms, spin none: H predicted, S" in listed.stderr
+    (folders / "run").mkdir()
+    (folders / "run" / "mos2.scfout").write_bytes(b"")
+    told = run(folders / "run", cwd=folders)
+    assert told.returncode == 2
+    assert f"(it holds mos2.scfout), not a structure folder. Convert it first, 'deeph-preprocess {folders / 'run'} data'" in told.stderr
+
+
+def test_edges_of_unfolded_bands_are_in_the_primitive_cell(tmp_path):
+    """The zone of the supercell is half as wide; the same k of the primitive cell has the edge."""
+    data = replace(random_model(3), fermi_energy=0.0)
+    write_folder(tmp_path / "small", data)
+    write_folder(tmp_path / "large", replace(supercell(data, (2, 1, 1)), fermi_energy=0.0))
+    path = ["--path", "G M=1/2,0,0", "--points", "9", "--json"]
+    plain = json.loads(run("small", *path, cwd=tmp_path).stdout)["structures"][0]["gap"]["direct"]["k"]
+    unfolded = json.loads(run("large", "--unfold", "2,0,0,0,1,0,0,0,1", *path, cwd=tmp_path).stdout)["structures"][0]["gap"]
+    assert max(abs(x) for x in unfolded["vbm"]["k"] + unfolded["cbm"]["k"] + plain) <= 0.5
+    from_supercell = compute_energies(supercell(data, (2, 1, 1)), np.array([unfolded["vbm"]["k"]]) * [2, 1, 1])
+    assert np.abs(from_supercell - unfolded["vbm"]["energy"]).min() < 1e-8
 
 
 @pytest.mark.parametrize("case", ["h2o", "o2_nc"])

@@ -45,8 +45,8 @@ def generalized_eigh(h: Array, s: Array, *, vectors: bool) -> tuple[Array, Array
     a, b = (np.array(M, np.complex128 if is_complex else np.float64, order="F") for M in (h, s))
     energies = np.empty(n)
     sizes = _workspace(n, is_complex=is_complex, vectors=vectors)
-    work, real, whole = np.empty(sizes[0], a.dtype), np.empty(sizes[1]), np.empty(sizes[2], np.int32)
-    info = _call(is_complex, vectors, n, a, b, energies, work, real if is_complex else None, whole)
+    space = np.empty(sizes[0], a.dtype), np.empty(sizes[1]), np.empty(sizes[2], np.int32)
+    info = _call(n, a, b, energies, space, vectors=vectors)
     if info:
         raise NotConvergedError(f"LAPACK returned {info} for a matrix of size {n}")
     return energies, a if vectors else a[:, :0]
@@ -55,16 +55,13 @@ def generalized_eigh(h: Array, s: Array, *, vectors: bool) -> tuple[Array, Array
 def _workspace(n: int, *, is_complex: bool, vectors: bool) -> tuple[int, int, int]:
     """Numbers of its own type, of reals and of integers that LAPACK asks for."""
     kind = np.complex128 if is_complex else np.float64
-    one, real, whole = np.zeros(1, kind), np.zeros(1), np.zeros(1, np.int32)
+    own, real, whole = np.zeros(1, kind), np.zeros(1), np.zeros(1, np.int32)
     none = np.zeros(1, kind)
-    _call(is_complex, vectors, n, none, none, np.zeros(1), one, real if is_complex else None, whole, asked=True)
-    return int(one[0].real), int(real[0]), int(whole[0])
+    _call(n, none, none, real, (own, real, whole), vectors=vectors, asked=True)
+    return int(own[0].real), int(real[0]), int(whole[0])
 
 
-def _call(
-    is_complex: bool, vectors: bool, n: int, a: Array, b: Array, energies: Array, work: Array, real: Array | None, whole: Array, *,
-    asked: bool = False,
-) -> int:  # fmt: skip
+def _call(n: int, a: Array, b: Array, energies: Array, space: tuple[Array, Array, Array], *, vectors: bool, asked: bool = False) -> int:
     """One call; ``asked`` for the sizes of the workspace only."""
 
     def size(array: Array) -> Any:
@@ -73,10 +70,12 @@ def _call(
     def at(array: Array) -> Any:
         return ctypes.c_void_p(array.ctypes.data)
 
+    work, real, whole = space
     info, rows = ctypes.c_int(0), ctypes.byref(ctypes.c_int(max(n, 1)))
     job = b"V" if vectors else b"N"
     head = (ctypes.byref(ctypes.c_int(1)), job, b"U", rows, at(a), rows, at(b), rows, at(energies), at(work), size(work))
-    middle = () if real is None else (at(real), size(real))
+    is_complex = np.iscomplexobj(a)
+    middle = (at(real), size(real)) if is_complex else ()
     _routine("zhegvd" if is_complex else "dsygvd")(*head, *middle, at(whole), size(whole), ctypes.byref(info))
     return info.value
 

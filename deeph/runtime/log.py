@@ -74,18 +74,25 @@ class Progress:
 
     @property
     def share(self) -> float | None:
-        """The part that is done; None where nobody counts."""
-        return None if not self._total else min(1.0, self.done / self._total)
+        """The part that is done; None where nobody counts, or where there is but one thing to do."""
+        return min(1.0, self.done / self._total) if self._total and self._total > 1 else None
 
     def describe(self) -> str:
         """What is done, how far it is, and how long it will take."""
         text, passed, share = self._text if isinstance(self._text, str) else self._text(), time.monotonic() - self.start, self.share
         if share is None:
-            return text + (f", {passed:.0f} s of {duration(self._expected)}" if self._expected is not None else "")
+            return (text or "at work") + ("" if self._expected is None else _of_expected(passed, self._expected))
         counted = f"{self.done:.0f} of {self._total:.0f} {self._unit} are done" if (self._total or 0) < 1000 else ""
         counted = counted or f"{share:.0%} of the {self._unit}"
         left = f", {duration(passed * (1 / share - 1))} left" if share else ""
         return f"{text}: {counted}{left}" if text else counted + left
+
+
+def _of_expected(passed: float, expected: float) -> str:
+    late = passed > 1.5 * max(expected, 1.0)
+    return (
+        f", {passed:.0f} s so far, {duration(expected)} of processor time expected" if late else f", {passed:.0f} s of {duration(expected)}"
+    )
 
 
 def duration(seconds: float) -> str:

@@ -8,7 +8,7 @@ number of orbitals of the primitive cell.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
@@ -203,6 +203,11 @@ def primitive_system(system: System, unfolding: Unfolding) -> System:
     positions = np.array([home[unfolding.site == n].mean(axis=0) for n in sites])
     numbers = np.array([system.numbers[np.argmax(unfolding.site == n)] for n in sites])
     return System(vectors, positions, numbers, system.pbc)
+
+
+def primitive_path(path: KPath, matrix: IntArray) -> KPath:
+    """A folded path with the fractional k of the primitive cell again, for what the user reads (supercell = matrix @ primitive)."""
+    return replace(path, k=np.linalg.solve(matrix.astype(float), path.k.T).T, reciprocal=None)
 
 
 def folded_path(path: KPath, unfolding: Unfolding, system: System) -> KPath:

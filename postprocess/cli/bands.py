@@ -30,12 +30,13 @@ from postprocess.cli.comparison import (
 )
 from postprocess.cli.figures import add_figure_options, figure_look, is_figure
 from postprocess.cli.jobs import add_job_options, make_jobs, start_group
-from postprocess.cli.projectors import add_projection_options, choose_projectors, choose_unfolding
+from postprocess.cli.projectors import add_projection_options, choose_projectors, choose_unfolding, unfolding_matrix
 from postprocess.cli.solver import add_solver_options, check_solver_options, choose_solver
 
 if TYPE_CHECKING:
     from deeph.physics.hamiltonian import Hamiltonian
     from postprocess.bands.bands import Bands
+    from postprocess.bands.filling import Filling
     from postprocess.density.dos import DOS
     from postprocess.states.kjobs import Jobs
     from postprocess.states.projectors import Projector
@@ -81,6 +82,7 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def _body(args: argparse.Namespace) -> int:
+    from deeph.runtime.log import telling
     from postprocess.bands.bands import share_fermi_energy
 
     _check_options(args)
@@ -93,7 +95,10 @@ def _body(args: argparse.Namespace) -> int:
     if args.compare:
         bands = _compute_with_reference(args, folders, jobs, titles[-1])
     else:
-        bands = [(data, _compute(args, data, job, title)) for (title, data), job in zip(folders, jobs, strict=True)]
+        bands = []
+        for (title, data), job in zip(folders, jobs, strict=True):
+            with telling(f"at work on {title}"):
+                bands.append((data, _compute(args, data, job, title)))
     if group.rank > 0:
         return 0
     structures, results = [data for data, _ in bands], [b for _, b in bands]
@@ -197,7 +202,7 @@ def _check_molecules(args: argparse.Namespace, folders: "list[tuple[str, Hamilto
     """What only bands have: UsageError if it is asked of a molecule."""
     from deeph.runtime.errors import UsageError
 
-    asked = ["--report"] * args.report + ["--connect"] * args.connect + ["--unfold"] * bool(args.unfold)
+    asked = ["--connect"] * args.connect + ["--unfold"] * bool(args.unfold)
     asked += [f"--out {file}" for file in args.out if file.suffix == ".Band"]
     molecules = [title for title, data in folders if is_molecule(data)] if asked else []
     if molecules:
@@ -214,16 +219,26 @@ def _read_dos(path: Path | None) -> "DOS | None":
 
 def _report(args: argparse.Namespace, data: "list[Hamiltonian]", bands: "list[Bands]") -> None:
     from deeph.runtime.log import telling
+    from postprocess.bands.molecule import describe_levels, frontier_orbitals
     from postprocess.bands.report import make_report
+    from postprocess.bands.unfold import primitive_path
 
     molecule = [is_molecule(d) for d in data]
     results = compare_all(args, bands, molecule=molecule[0]) if args.compare else []
-    with telling("still following band edges and crossings"):
-        reports = {n: make_report(d, b) for n, (d, b) in enumerate(zip(data, bands, strict=True)) if args.report and _own_states(args, n)}
+    with telling("following band edges and crossings"):
+        wanted = [n for n, d in enumerate(data) if args.report and _own_states(args, n) and not molecule[n]]
+        reports = {n: make_report(data[n], bands[n]) for n in wanted}
+    if (matrix := unfolding_matrix(args, data[0])) is not None:  # of the one folder
+        bands = [replace(bands[0], path=primitive_path(bands[0].path, matrix))]
+    fillings = [_filling(d, b) for d, b in zip(data, bands, strict=True)]
     if args.json:
         structures = [_record(d, b) for d, b in zip(data, bands, strict=True)]
         for n, report in reports.items():
             structures[n]["report"] = to_plain(report)
+        for n in (n for n, is_one in enumerate(molecule) if is_one and args.report):
+            structures[n]["report"] = {"levels": to_plain(frontier_orbitals(bands[n]))}
+        for structure, filling in zip(structures, fillings, strict=True):
+            structure["filled"] = None if filling is None else filling.record()
         comparisons = [
             {"reference": bands[0].title, "other": b.title} | to_plain(r) for b, r in zip(bands[1:], results, strict=False)
         ]  # fmt: skip
@@ -235,12 +250,25 @@ def _report(args: argparse.Namespace, data: "list[Hamiltonian]", bands: "list[Ba
         lines += [_head(d, b), f"path         {describe_path(b, molecule=molecule[n])}"]
         lines += [
             *describe_bands(b, d.n_orbitals, molecule=molecule[n]),
+            *([filling.describe()] if (filling := fillings[n]) is not None and not molecule[n] else []),
             *(reports[n].describe(b.fermi_energy) if n in reports else []),
+            *(describe_levels(frontier_orbitals(b), collinear=d.basis.n_spin > 1) if args.report and molecule[n] else []),
             "",
         ]
     for other, result in zip(bands[1:], results, strict=False):
         lines += [f"{other.title} against {bands[0].title}", *describe_band_comparison(result, molecule=molecule[0]), ""]
     sys.stdout.write("\n".join(lines[:-1]) + "\n")
+
+
+def _filling(data: "Hamiltonian", bands: "Bands") -> "Filling | None":
+    """How many bands are filled, with a warning where the Fermi level cannot be that of the electrons."""
+    from deeph.runtime.log import logger
+    from postprocess.bands.filling import find_filling
+
+    found = find_filling(bands, data)
+    if found is not None and (text := found.warning(bands.fermi_energy or 0.0, bands.fermi_origin)):
+        logger.warning("%s: %s", bands.title, text)
+    return found
 
 
 def _own_states(args: argparse.Namespace, number: int) -> bool:

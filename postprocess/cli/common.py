@@ -46,13 +46,20 @@ def load(folder: Path, *, predicted: bool | None = None) -> "tuple[Hamiltonian, 
     ------
     DataError
         If the folder is missing, damaged, or holds only the overlap.
+    UsageError
+        If it holds structure folders, which are listed, or the run of a DFT code.
     """
     from deeph.files.store import HAMILTONIAN, read_folder
     from deeph.runtime.errors import DataError
+    from deeph.runtime.log import telling
+    from postprocess.cli.folders import what_instead
 
     if not folder.is_dir():
         raise DataError(f"{folder}: there is no such folder" + ", but a file" * folder.is_file())
-    data = read_folder(folder, predicted=predicted)
+    if (error := what_instead(folder)) is not None:
+        raise error
+    with telling(f"reading {folder}"):
+        data = read_folder(folder, predicted=predicted)
     if data.H is None:
         raise DataError(f"{folder} holds only the overlap; run deeph-infer on it, or point to a folder with hamiltonian.h5")
     return data, bool(predicted) or not (folder / HAMILTONIAN).is_file()

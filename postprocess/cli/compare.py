@@ -60,6 +60,7 @@ def main(argv: list[str] | None = None) -> None:
 
 def _body(args: argparse.Namespace) -> int:
     from deeph.files.band_files import BandFile
+    from deeph.runtime.log import telling
     from postprocess.compare.matrices import compare_hamiltonians
 
     _check_options(args)
@@ -72,7 +73,8 @@ def _body(args: argparse.Namespace) -> int:
     wanted = bool(from_file or molecule or args.path or args.window or args.n_bands)
     if wanted:
         check_reference(reference, titles[0], [(titles[1], other)])
-    matrices = None if isinstance(reference, BandFile) else compare_hamiltonians(reference, other)
+    with telling("comparing the entries of both matrices"):
+        matrices = None if isinstance(reference, BandFile) else compare_hamiltonians(reference, other)
     bands = None
     if wanted:
         jobs = [make_jobs(args, group, []) for _ in range(2)]

@@ -109,6 +109,7 @@ def compute_compared(
         The reference first.
     """
     from deeph.files.band_files import BandFile
+    from deeph.runtime.log import telling
     from postprocess.bands.bands import compute_bands
     from postprocess.compare.like import OverlapWeight, bands_from_file, compute_bands_like
 
@@ -122,13 +123,15 @@ def compute_compared(
     else:
         solver, fermi = choose_solver(args, data, window_selects=window_selects)
         path = choose_path(args.path, data, args.points)
-        first = compute_bands(data, path, fermi=fermi, solver=solver, projectors=weight, jobs=jobs[0], title=title, connect=connect)
+        with telling(f"at work on {title}"):
+            first = compute_bands(data, path, fermi=fermi, solver=solver, projectors=weight, jobs=jobs[0], title=title, connect=connect)
         _check_numbers(first, jobs)
         weight = ()
     bands = [first]
     for (name, other), job in zip(others, jobs[1:], strict=True):
         like: dict[str, Any] = {"projectors": weight, "jobs": job, "title": name, "connect": connect}
-        bands.append(compute_bands_like(first, other, fermi=args.fermi, solver=solver, **like))
+        with telling(f"at work on {name}"):
+            bands.append(compute_bands_like(first, other, fermi=args.fermi, solver=solver, **like))
         _check_numbers(bands[-1], jobs)
     return bands
 

@@ -69,6 +69,7 @@ def _fermi(text: str) -> float | str:
 
 def _body(args: argparse.Namespace) -> int:
     from deeph.runtime.errors import UsageError
+    from deeph.runtime.log import telling
     from postprocess.eigen.band_symmetries import make_mesh
     from postprocess.eigen.selection import DENSE_LARGEST
     from postprocess.lattice.mesh import mesh_divisions
@@ -82,10 +83,12 @@ def _body(args: argparse.Namespace) -> int:
     projections = _projections(args, data)
     symmetry = "none" if args.no_symmetry else usable_symmetry(data, projections)
     divisions = tuple(args.mesh) if args.mesh else mesh_divisions(data, args.k_density)
-    mesh = make_mesh(data, divisions, shift=tuple(args.shift), symmetry=symmetry)
+    with telling("looking for k-points of the mesh with equal levels"):
+        mesh = make_mesh(data, divisions, shift=tuple(args.shift), symmetry=symmetry)
     jobs = make_jobs(args, group, [*args.out, *([args.map] if args.map else [])])
-    dos = _compute(args, data, mesh, projections, jobs)
     name = args.folder.resolve().name
+    with telling(f"at work on {name}"):
+        dos = _compute(args, data, mesh, projections, jobs)
     dos = replace(dos, title=f"{name} (predicted)" if predicted else name)
     if group.rank == 0:
         _report(args, data, mesh, dos)

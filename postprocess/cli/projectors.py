@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from deeph.physics.hamiltonian import Hamiltonian
+    from deeph.physics.system import IntArray
     from postprocess.bands.unfold import Unfolding
     from postprocess.states.projectors import Projector
 
@@ -37,6 +38,12 @@ def add_projection_options(parser: argparse.ArgumentParser) -> None:
         help="bands of a supercell on the path of its primitive cell: a structure file, or 9 integers M, supercell = M primitive",
     )
     group.add_argument("--unfold-atoms", metavar="ATOMS", help="unfold only these, such as one layer: 1,3,5-8")
+
+
+def unfolding_matrix(args: argparse.Namespace, data: "Hamiltonian") -> "IntArray | None":
+    """M with supercell = M primitive, if it is unfolded."""
+    unfolding = choose_unfolding(args, data)
+    return None if unfolding is None else unfolding.matrix
 
 
 def choose_unfolding(args: argparse.Namespace, data: "Hamiltonian") -> "Unfolding | None":

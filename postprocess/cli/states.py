@@ -59,6 +59,7 @@ def main(argv: list[str] | None = None) -> None:
 
 def _body(args: argparse.Namespace) -> int:
     from deeph.runtime.errors import UsageError
+    from deeph.runtime.log import telling
 
     check_solver_options(args)
     _check_options(args)
@@ -66,7 +67,8 @@ def _body(args: argparse.Namespace) -> int:
         raise UsageError(f"--out {args.out}: expected a name ending in .h5 in an existing folder")
     group = start_group(args)
     data, _ = load(args.folder, predicted=args.predicted or None)
-    return _charges(args, data, group) if args.charges else _states(args, data, group)
+    with telling(f"at work on {args.folder}"):
+        return _charges(args, data, group) if args.charges else _states(args, data, group)
 
 
 def _check_options(args: argparse.Namespace) -> None:
@@ -246,7 +248,7 @@ def _write_cubes(args: argparse.Namespace, every: "Iterable[States]", orbitals: 
         for first in range(0, len(states.energies), together):
             which = np.arange(first, min(first + together, len(states.energies)))
             part = replace(states, levels=states.levels.chosen(which, None, None))
-            with telling(f"still at |psi|^2 of state {number + 1} and the next ones on {grid.n_points} grid points"):
+            with telling(f"|psi|^2 of states {number + 1} to {number + len(which)} on {grid.n_points} grid points"):
                 densities = compute_density(part, orbitals, grid)
             for energy, density in zip(part.energies, densities, strict=True):
                 number += 1

@@ -1,12 +1,8 @@
 """The kernel polynomial method at one k: what it will cost is said before it starts, and how far it is while it runs."""
 
 import logging
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from multiprocessing import parent_process
 from time import perf_counter
 from typing import NamedTuple
 
@@ -14,11 +10,11 @@ import numpy as np
 
 from deeph.physics.hamiltonian import Hamiltonian
 from deeph.runtime.errors import DataError
-from deeph.runtime.log import SILENCE, logger, telling
+from deeph.runtime.log import SILENCE, duration, logger, telling
 from postprocess.density.kpm import KPMOperator
-from postprocess.density.kpm_moments import BLOCK, Advance, Groups, exact_moments, moments_for, random_moments
-from postprocess.eigen.pardiso import available_memory
+from postprocess.density.kpm_moments import BLOCK, Groups, exact_moments, moments_for, random_moments
 from postprocess.eigen.pencil import BlochPencils
+from postprocess.eigen.work import available_memory
 from postprocess.states.kjobs import KTask, Result
 
 VECTORS = 10
@@ -76,17 +72,17 @@ class KPMWork:
     def __call__(self, task: KTask) -> Result:
         """Moments of the total and of the groups, with the scale of energies."""
         name = f"k = ({', '.join(f'{x:.6g}' for x in task.k)}), spin {task.spin + 1}"
-        with telling(f"{name}: still factoring the overlap of {self.groups.shape[1]} orbitals and looking for the ends of the spectrum"):
+        with telling(f"{name}: preparing H, S and the ends of the spectrum"):
             operator = KPMOperator(self._pencils.at(np.array(task.k), task.spin), single=self.settings.single)
         n_moments, n_vectors = moments_for(operator, self.settings.width), self.settings.n_vectors
         steps = count_steps(self.settings, self.groups, n_moments)
         self._announce(operator, task, name, n_moments, steps)
-        with progress(name, steps) as advance:
+        with telling(name, steps) as progress:
             sampled = None if self.settings.exact else self.groups
-            moments = random_moments(operator, n_moments, n_vectors, self.random(task), sampled, advance=advance).values
+            moments = random_moments(operator, n_moments, n_vectors, self.random(task), sampled, advance=progress.advance).values
             total, local = moments[:, :1], moments[:, 1:]
             if self.settings.exact:
-                local = exact_moments(operator, n_moments, self.groups, advance=advance).values
+                local = exact_moments(operator, n_moments, self.groups, advance=progress.advance).values
         return {"total": total, "local": local, "center": np.array(operator.center), "half_width": np.array(operator.half_width)}
 
     def random(self, task: KTask) -> np.random.Generator:
@@ -143,36 +139,3 @@ def seconds_per_step(operator: KPMOperator, block: int) -> float:
     next(recursion)
     next(recursion)
     return (perf_counter() - start) / 2
-
-
-def duration(seconds: float) -> str:
-    """A rough time in words."""
-    for unit, length in (("hours", 3600.0), ("minutes", 60.0)):
-        if seconds >= 2 * length:
-            return f"about {seconds / length:.0f} {unit}"
-    return f"about {max(seconds, 1.0):.0f} s"
-
-
-@contextmanager
-def progress(name: str, n_steps: int) -> Iterator[Advance]:
-    """Show how many steps are done: a bar on a terminal, else a line every ten seconds; nothing in worker processes."""
-    from tqdm import tqdm
-
-    if parent_process() is not None:
-        yield int
-    elif sys.stderr.isatty():
-        with tqdm(total=n_steps, desc=name, unit="step", leave=False) as bar:
-            yield bar.update
-    else:
-        done, start = 0, perf_counter()
-
-        def count(n: int) -> None:
-            nonlocal done
-            done += n
-
-        def left() -> str:
-            part = done / n_steps
-            return f"{name}: {part:.0%} of the steps" + (f", {duration((perf_counter() - start) * (1 / part - 1))} left" if part else "")
-
-        with telling(left):
-            yield count

@@ -9,6 +9,7 @@ from deeph.physics.eigenvalues import solve_at_k, solve_states_at_k
 from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.system import FloatArray
 from deeph.runtime.errors import DataError
+from deeph.runtime.log import telling
 from deeph.runtime.threads import blas_threads
 from postprocess.eigen.dense_torch import check_device, solve_states_on
 from postprocess.eigen.levels import Levels
@@ -43,7 +44,7 @@ class DenseSolver:
             If S(k) is not positive definite, LAPACK does not converge, or the memory does not suffice.
         """
         n = self._hamiltonian.H_bloch.n_orbitals
-        with blas_threads(n):
+        with blas_threads(n), telling(f"diagonalizing the dense matrices of {n} orbitals"):
             return self._levels(k, spin, n, vectors=vectors)
 
     def _levels(self, k: FloatArray, spin: int, n: int, *, vectors: bool) -> Levels:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from deeph.physics.system import FloatArray
 from deeph.runtime.errors import DataError
-from deeph.runtime.log import logger
+from deeph.runtime.log import logger, telling
 from postprocess.eigen.factorization import SingularError
 
 Array = npt.NDArray[Any]
@@ -104,12 +104,20 @@ def nearest_pairs(
         basis.append(known, operator.apply_S(known))
         basis.expand()
     basis.append_random(block)
+    with telling(lambda: f"{basis.n_done} of {n_wanted} levels near {sigma:.4f} eV have converged after {basis.n_solves} solutions"):
+        return _converged(basis, sigma, n_wanted, block, tolerance, max_restarts)
+
+
+def _converged(basis: "_Basis", sigma: float, n_wanted: int, block: int, tolerance: float, max_restarts: int) -> Pairs:
+    """Steps and restarts until the levels wanted have converged."""
+    n, capacity = basis.operator.n_levels, basis.V.shape[1]
     for _ in range(max_restarts):
         while True:
             remainder = basis.expand()
             theta, Y = basis.ritz()
             errors = np.linalg.norm(remainder.coupling @ Y[basis.last], axis=0)
             done = errors <= tolerance * np.abs(theta)
+            basis.n_done = int(done[:n_wanted].sum())
             if np.abs(theta[0]) > LARGEST_THETA:
                 raise SingularError(f"a level lies within {1 / abs(theta[0]):.1e} eV of the shift {sigma:.6f} eV")
             finished = len(theta) >= n_wanted and bool(done[:n_wanted].all())
@@ -119,11 +127,11 @@ def nearest_pairs(
             if basis.size + remainder.X.shape[1] > capacity:
                 break
             basis.append(remainder.X, remainder.SX, at_least=block)
-        logger.debug("restart: %d of %d levels near %.4f eV, %d solves", done[:n_wanted].sum(), n_wanted, sigma, basis.n_solves)
+        logger.debug("restart: %d of %d levels near %.4f eV, %d solves", basis.n_done, n_wanted, sigma, basis.n_solves)
         basis.compress(theta, Y, n_wanted + 2 * block)
         basis.append(remainder.X, remainder.SX, at_least=block)
     raise DataError(
-        f"{int(done[:n_wanted].sum())} of {n_wanted} levels near {sigma:.4f} eV converged after {basis.n_solves} solves; "
+        f"{basis.n_done} of {n_wanted} levels near {sigma:.4f} eV converged after {basis.n_solves} solves; "
         "ask for fewer levels, or for another centre"
     )
 
@@ -145,7 +153,7 @@ class _Basis:
         self.V = np.empty((operator.n, capacity), operator.dtype, order="F")
         self.SV = np.empty_like(self.V)
         self.T = np.zeros((capacity, capacity), operator.dtype)
-        self.size = self.n_solves = 0
+        self.size = self.n_solves = self.n_done = 0
         self.last = slice(0, 0)
 
     def append(self, X: Array, SX: Array, *, at_least: int = 0) -> None:

@@ -6,6 +6,7 @@ Parameters are numbered as in the oneMKL reference, https://www.intel.com/conten
 
 import ctypes
 import sys
+import time
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -15,8 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from deeph.runtime.errors import DataError, UsageError
-from deeph.runtime.log import logger
+from deeph.runtime.log import telling
 from postprocess.eigen.factorization import SingularError, backward_error
+from postprocess.eigen.work import announce, available_memory, multiplication_rate
 
 Array = npt.NDArray[Any]
 SYMMETRIC, HERMITIAN = -2, -4
@@ -50,14 +52,6 @@ def is_installed() -> bool:
     return _library() is not None
 
 
-def available_memory() -> float:
-    """Bytes that can be used without swapping; infinite where the system does not tell."""
-    with suppress(OSError, ValueError, StopIteration):
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        return 1024.0 * int(next(line for line in lines if line.startswith("MemAvailable")).split()[1])
-    return float("inf")
-
-
 class Pardiso:
     """One pattern: the symbolic analysis is done once, then matrix after matrix is factored.
 
@@ -81,7 +75,9 @@ class Pardiso:
     -----
     Two-by-two pivots (Bunch and Kaufman) are used throughout; without them the factors of large indefinite matrices are worthless. For
     Hermitian matrices oneMKL then reports no inertia, so in double precision they are factored as real ones of twice the size, see
-    :class:`postprocess.eigen.wrapped_factors.Doubled`.
+    :class:`postprocess.eigen.wrapped_factors.Doubled`. Memory and time are announced after the analysis, which knows the size of
+    the factor. Its elements to the power 1.5 give the operations of sheets and of bulk alike, up to a factor of two; the time of later
+    factorizations is that of the last one.
     """
 
     ERRORS: ClassVar[dict[int, str]] = {
@@ -115,6 +111,7 @@ class Pardiso:
             self._iparm[place - 1] = value
         self._values = np.zeros(0, self._dtype)
         self._analysed = False
+        self._seconds = 0.0
 
     def _run(self, phase: int, right: Array | None = None, solution: Array | None = None) -> None:
         def address(value: Array | int | None) -> Any:
@@ -165,12 +162,22 @@ class Pardiso:
         """See :class:`postprocess.eigen.factorization.Factorization`."""
         self._values = np.ascontiguousarray(values, self._dtype)  # kept, because a solution may be refined with them
         if not self._analysed:
+            self._analyse()
+        with telling(f"factoring the matrix of {self._n} orbitals", expected=self._seconds):
+            start = time.perf_counter()
+            self._run(FACTOR)
+            self._seconds = time.perf_counter() - start
+
+    def _analyse(self) -> None:
+        """Find the order of elimination; memory and time follow from it, and are announced."""
+        with telling(f"looking for an order in which the {self._n} orbitals are eliminated"):
             self._run(ANALYSE)
-            self._analysed = True
-            logger.debug("PARDISO: %d orbitals, %s, %.2f GiB", self._n, self._dtype, self.memory / 2**30)
-            if self.memory > available_memory():
-                raise DataError(f"PARDISO, {self._n} orbitals, {self._dtype}: {self.ERRORS[-2]}{self._memory_advice(-2)}")
-        self._run(FACTOR)
+        self._analysed = True
+        operations = 0.5 * (1024 * float(self._iparm[16]) / self._dtype.itemsize) ** 1.5 * (4 if self._dtype.kind == "c" else 1)
+        self._seconds = operations / multiplication_rate(self._dtype.name)
+        if self.memory > available_memory():
+            raise DataError(f"PARDISO, {self._n} orbitals, {self._dtype}: {self.ERRORS[-2]}{self._memory_advice(-2)}")
+        announce(self.name, self._n, self._dtype, self.memory, self._seconds)
 
     def solve(self, right: Array) -> Array:
         """See :class:`postprocess.eigen.factorization.Factorization`."""

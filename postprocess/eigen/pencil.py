@@ -48,6 +48,7 @@ class Pencil:
         self.n = self.n_rows = int(H.shape[0])
         self.dtype = np.result_type(H.dtype, S.dtype)
         self.n_factored = 0
+        self._factored: float | None = None
 
     @classmethod
     def from_matrices(cls, H: Any, S: Any, *, backend: str | None = None, single: bool = False) -> "Pencil":
@@ -99,9 +100,13 @@ class Pencil:
         return upper_product(self.S, X)
 
     def factor(self, sigma: float) -> None:
-        """Prepare :meth:`solve` for the shift sigma in eV."""
+        """Prepare :meth:`solve` for the shift sigma in eV; the factor of a count there serves as well."""
+        if sigma == self._factored:
+            return
         self.n_factored += 1
+        self._factored = None
         self.factorization.factor(self._shift(sigma))
+        self._factored = sigma
 
     def solve(self, right: Array) -> Array:
         """(n, m) (H - sigma S)^-1 right for the sigma factored last."""
@@ -122,10 +127,13 @@ class Pencil:
             How far the next level is known or hoped to be, eV.
         """
         self.n_factored += 1
+        self._factored = None
         try:
-            return self.factorization.count_negative(self._shift(sigma), distance)
+            count = self.factorization.count_negative(self._shift(sigma), distance)
         except SingularError:
             return None
+        self._factored = None if count is None else sigma
+        return count
 
     def count_factored(self, distance: float) -> int | None:
         """Number of levels below the sigma factored last, if its factor tells; see :meth:`count_below`."""
@@ -144,7 +152,8 @@ class Pencil:
         return levels
 
     def overlap(self) -> "Pencil":
-        """The pencil of S and the unit matrix: its levels are the eigenvalues of S. It shares the factorization."""
+        """The pencil of S and the unit matrix: its levels are the eigenvalues of S. It takes the factorization over."""
+        self._factored = None
         unit = self.S.copy()
         unit.data = (self.S.indices == np.repeat(np.arange(self.n), np.diff(self.S.indptr))).astype(self.dtype)
         return Pencil(self.S.copy(), unit, self.factorization)

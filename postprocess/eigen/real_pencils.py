@@ -11,7 +11,7 @@ from deeph.physics.blocks import PairBlocks
 from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.pairs import reversed_pairs
 from deeph.physics.system import FloatArray, IntArray
-from deeph.runtime.log import logger
+from deeph.runtime.log import logger, telling
 from postprocess.eigen.antiunitary import Antiunitary, find_antiunitary
 from postprocess.eigen.backends import best_backend, make_factorization
 from postprocess.eigen.levels import Levels
@@ -68,6 +68,7 @@ class RealPencil(Pencil):
         C = self._form.orbitals(levels.vectors, self._k)
         if self._deviation is None or not len(levels.energies):
             return replace(levels, vectors=C)
+        self._factored = None
         self.factorization.forget()  # room for the matrices that follow, which can be as large
         HC, SC = (self._form.orbitals(X, self._k) for X in (self.apply_H(levels.vectors), self.apply_S(levels.vectors)))
         HC += self._deviation.H.csr(self._k, component=self._spin) @ C
@@ -116,7 +117,10 @@ def make_pencils(
         eV; the symmetry is used if no element of H, or ten times one of S, differs from its image by more. Differences above the default
         are taken into account in the end, see :meth:`RealPencil.as_given`.
     """
-    pencils = _real_pencils(hamiltonian, backend, symmetrize, single=single) or BlochPencils(hamiltonian, backend=backend, single=single)
+    with telling(f"arranging H and S of {hamiltonian.n_orbitals} orbitals"):
+        pencils = _real_pencils(hamiltonian, backend, symmetrize, single=single) or BlochPencils(
+            hamiltonian, backend=backend, single=single
+        )
     for blocks in (hamiltonian.hamiltonian, hamiltonian.S):
         drop_pages(blocks)  # the pencils have the numbers in an order of their own
     return pencils

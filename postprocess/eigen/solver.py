@@ -91,6 +91,11 @@ def compute_energies(hamiltonian: Hamiltonian, k: FloatArray, *, solver: SolverF
     hamiltonian = hermitian(hamiltonian)
     distinct, where = np.unique(np.asarray(k, float).reshape(-1, 3), axis=0, return_inverse=True)
     solve = (solver or Eigensolver())(hamiltonian)
-    with telling(f"still at the levels of {len(distinct)} k-points, {hamiltonian.n_orbitals} orbitals"):
-        energies = [[solve(q, spin, vectors=False).energies for q in distinct] for spin in range(hamiltonian.basis.n_spin)]
-    return np.array(energies)[:, where.ravel()]
+    n_spin = hamiltonian.basis.n_spin
+    with telling(f"levels of {hamiltonian.n_orbitals} orbitals", n_spin * len(distinct), "k-points") as progress:
+        energies = []
+        for spin in range(n_spin):
+            for q in distinct:
+                energies.append(solve(q, spin, vectors=False).energies)
+                progress.advance()
+    return np.array(energies).reshape(n_spin, len(distinct), -1)[:, where.ravel()]

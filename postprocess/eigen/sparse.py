@@ -5,7 +5,7 @@ import numpy as np
 from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.system import FloatArray
 from deeph.runtime.errors import DataError
-from deeph.runtime.log import logger
+from deeph.runtime.log import logger, telling
 from postprocess.eigen.levels import Levels
 from postprocess.eigen.overlap_spectrum import Projected, nearly_dependent, report_overlap, smallest_overlap
 from postprocess.eigen.real_pencils import make_pencils
@@ -53,7 +53,8 @@ class SparseSolver:
         return levels
 
     def _solved(self, k: FloatArray, spin: int) -> Levels:
-        plain, wanted = self._pencils.at(k, spin), self._wanted
+        with telling(f"making H(k) and S(k) of {self._n} orbitals"):
+            plain, wanted = self._pencils.at(k, spin), self._wanted
         threshold = wanted.options.project
         if not self._checked:
             report_overlap(smallest_overlap(plain), k, projected=bool(threshold))

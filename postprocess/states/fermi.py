@@ -7,10 +7,12 @@ import numpy as np
 from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.system import FloatArray
 from deeph.runtime.errors import DataError
+from deeph.runtime.log import logger
 from postprocess.eigen.band_symmetries import make_mesh
 from postprocess.eigen.options import SolverOptions
 from postprocess.eigen.selection import DENSE_LIMIT
 from postprocess.lattice.mesh import KMesh
+from postprocess.lattice.periodic import periodic_directions
 from postprocess.states.frontier_levels import frontier_levels, levels_below
 from postprocess.states.kjobs import Jobs
 from postprocess.states.mesh_levels import MeshLevels, compute_mesh_levels
@@ -24,6 +26,8 @@ SHARPNESS = 1e-11
 """Electrons per electron that may be missing: where fewer change, there is a gap."""
 RESOLUTION = 1e-7
 """eV, to which the edges of a gap are located."""
+FAR, FAR_SPREADS = 0.5, 5.0
+"""eV, and spreads of the training data: a counted level farther from theirs is no Fermi level of the material."""
 DEGENERATE = 1e-6
 """eV; levels so close are one level."""
 
@@ -72,13 +76,13 @@ def find_fermi_level(
         With H.
     fermi : float, "count", "inertia" or "unknown", optional
         The level in eV; "count" to fill levels even if a level is stored; "inertia" to count the levels at all points of ``mesh``, for
-        insulators; :data:`UNKNOWN` not to look for it. By default the stored level, else it is counted.
+        insulators; :data:`UNKNOWN` not to look for it. By default the stored level, else it is counted; that of a molecule is counted.
     needed : bool
         Whether an unknown level is an error; else None is returned for it.
     mesh : KMesh, optional
         Where levels are counted; by default that of ``deeph-dos``, and Gamma for cells too large for dense matrices.
     guess : float, optional
-        eV, where the counts of a large cell begin.
+        eV, where the counts of a large cell begin; by default where the Hamiltonian says.
     options : SolverOptions, optional
         How levels are found.
     jobs : Jobs, optional
@@ -89,18 +93,35 @@ def find_fermi_level(
     DataError
         If the level cannot be known although it is needed, or an insulator's count was asked for and it is none.
     """
+    molecule = not any(periodic_directions(hamiltonian))
     known = given_or_stored(hamiltonian, fermi)
-    if known is not None:
-        return known
+    if known is not None and not (molecule and fermi is None and hamiltonian.n_electrons is not None):
+        return known  # what codes store for a molecule is any number between HOMO and LUMO, or none of its levels
     if fermi == UNKNOWN or (hamiltonian.n_electrons is None and fermi is None and not needed):
         return None
     n_electrons, options = known_electrons(hamiltonian), options or SolverOptions()
     if fermi == "inertia":
         return _counted_insulator(hamiltonian, make_mesh(hamiltonian) if mesh is None else mesh, options)
     if hamiltonian.n_orbitals <= DENSE_LIMIT:
-        return fermi_on_mesh(hamiltonian, make_mesh(hamiltonian) if mesh is None else mesh, options=options, jobs=jobs)
+        found = fermi_on_mesh(hamiltonian, make_mesh(hamiltonian) if mesh is None else mesh, options=options, jobs=jobs)
+        return replace(found, origin=f"half way between HOMO and LUMO of {n_electrons:g} electrons") if molecule else found
     found = fermi_by_inertia(hamiltonian, guess=guess, options=options)
+    warn_if_far(hamiltonian, found.energy)
     return replace(found, origin=f"{n_electrons:g} electrons counted at Gamma, {1000 * found.gap:.3g} meV between the levels there")
+
+
+def warn_if_far(hamiltonian: Hamiltonian, energy: float) -> None:
+    """Warn of a counted level that lies where no training structure had it: the prediction has too many or too few levels below."""
+    if hamiltonian.fermi_guess is None:
+        return
+    level, spread = hamiltonian.fermi_guess
+    if abs(energy - level) > max(FAR, FAR_SPREADS * spread):
+        logger.warning(
+            "the electrons fill the levels up to %.3f eV, but the Fermi level of the training data is %.3f +- %.3f eV: this H has too %s "
+            "levels below. Errors of a prediction bring ghost levels of nearly dependent orbitals (try --project 1e-3), or the model is "
+            "not good enough; --fermi %.3f takes the level of the training data",
+            energy, level, spread, "many" if energy < level else "few", level,
+        )  # fmt: skip
 
 
 def given_or_stored(hamiltonian: Hamiltonian, fermi: float | str | None) -> FermiLevel | None:

@@ -5,17 +5,21 @@ import numpy as np
 from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.system import FloatArray, IntArray
 from deeph.runtime.errors import DataError
-from deeph.runtime.log import logger
+from deeph.runtime.log import logger, telling
 from postprocess.eigen.backends import BACKENDS
 from postprocess.eigen.hermitian import hermitian
 from postprocess.eigen.options import SolverOptions
 from postprocess.eigen.overlap_spectrum import Projected, nearly_dependent
-from postprocess.eigen.pencil import BlochPencils
+from postprocess.eigen.pencil import BlochPencils, Pencil
 from postprocess.eigen.real_pencils import RealPencils, make_pencils
 from postprocess.eigen.search import SearchablePencil, levels_near
 
-CLOSE = 12
-"""Levels per k between the shift and the Fermi level from which on they are computed instead of counted."""
+CLOSE = 30
+"""Levels per k between the shift and the Fermi level from which on they are computed: as much work as two counts that come nearer."""
+MAX_COUNTS = 60
+"""Counts until the search is given up."""
+GUESSED, UNGUESSED = 0.2, 4.0
+"""eV; the first step of the search beside a guess, and without one."""
 
 
 def frontier_levels(
@@ -32,7 +36,7 @@ def frontier_levels(
     n_filled : int
         Filled levels of all these k-points and of all spin channels together.
     guess : float, optional
-        eV; every count costs a factorization, and a good guess saves most of them.
+        eV; every count costs a factorization, and a good guess saves most of them. By default :attr:`Hamiltonian.fermi_guess`.
     options : SolverOptions, optional
         How H - E S is factored.
 
@@ -47,7 +51,22 @@ def frontier_levels(
             f"{hamiltonian.n_electrons:g} electrons fill {n_filled} of {counter.n_levels} levels; check 'occupation' in info.json "
             "(valence electrons per cell, both spins)"
         )
-    return counter.edges(n_filled, counter.typical_energy() if guess is None else guess)
+    start, step, why = _start(hamiltonian, counter, guess)
+    logger.info("Fermi level: %d of %d levels are filled; counting begins at %.3f eV, %s", n_filled, counter.n_levels, start, why)
+    edges = counter.edges(n_filled, start, step)
+    logger.info("Fermi level: between %.6f and %.6f eV, after %d factorizations", *edges, counter.n_factored)
+    return edges
+
+
+def _start(hamiltonian: Hamiltonian, counter: "_Counter", guess: float | None) -> tuple[float, float, str]:
+    """Where counting begins, the first step from there, and why there."""
+    if guess is not None:
+        return guess, GUESSED, "as asked for"
+    if hamiltonian.fermi_guess is not None:
+        level, spread = hamiltonian.fermi_guess
+        return level, max(4 * spread, GUESSED), f"that of the training data (+- {spread:.3f} eV)"
+    hint = "nothing tells where it is: five to ten factorizations (--fermi EV, or --center EV as a guess, save them)"
+    return counter.typical_energy(), UNGUESSED, f"in the middle of the orbital energies, for {hint}"
 
 
 def levels_below(hamiltonian: Hamiltonian, k: FloatArray, energy: float, *, options: SolverOptions | None = None) -> IntArray:
@@ -72,9 +91,28 @@ class _Counter:
     def __init__(self, pencils: BlochPencils | RealPencils, points: list[tuple[FloatArray, int]], project: float) -> None:
         self.pencils, self.points, self.threshold = pencils, points, project
         self.n_levels = len(points) * pencils.n
+        self._last: Pencil | None = None
+        self._before = 0
+        self._only: SearchablePencil | None = None
+
+    @property
+    def n_factored(self) -> int:
+        """Factorizations so far, without those of S."""
+        return self._before + (0 if self._last is None else self._last.n_factored)
 
     def _pencil(self, k: FloatArray, spin: int) -> SearchablePencil:
-        plain = self.pencils.at(k, spin)
+        """That of one of the points; where there is but one, it is kept with its factor."""
+        if self._only is not None:
+            return self._only
+        found = self._new_pencil(k, spin)
+        if len(self.points) == 1:
+            self._only = found
+        return found
+
+    def _new_pencil(self, k: FloatArray, spin: int) -> SearchablePencil:
+        self._before, self._last = self.n_factored, None
+        with telling(f"making H(k) and S(k) of {self.pencils.n} orbitals"):
+            self._last = plain = self.pencils.at(k, spin)
         return Projected(plain, nearly_dependent(plain, self.threshold)) if self.threshold else plain
 
     def typical_energy(self) -> float:
@@ -84,18 +122,26 @@ class _Counter:
 
     def counts(self, energy: float) -> IntArray:
         """Levels below an energy at each of the points."""
-        found = [self._pencil(k, spin).count_below(energy) for k, spin in self.points]
+        found = []
+        with telling(f"counting the levels below {energy:.4f} eV", len(self.points), "k-points") as progress:
+            for k, spin in self.points:
+                found.append(self._pencil(k, spin).count_below(energy))
+                progress.advance()
         if None in found:
             raise DataError(f"the levels below {energy:.6f} eV could not be counted; use PARDISO in double precision")
         return np.array(found, np.int64)
 
-    def edges(self, n_filled: int, energy: float) -> tuple[float, float]:
-        """Close in on the energy by counts, then compute the levels around it."""
-        ends, step = {0: -np.inf, self.n_levels: np.inf}, 4.0
-        for _ in range(60):
+    def edges(self, n_filled: int, energy: float, step: float) -> tuple[float, float]:
+        """Close in on the energy by counts, in steps that double until the level is enclosed, then compute the levels around it."""
+        ends = {0: -np.inf, self.n_levels: np.inf}
+        for number in range(1, MAX_COUNTS + 1):
             n = int(self.counts(energy).sum())
-            logger.info("%d levels lie below %.4f eV, %d are filled", n, energy, n_filled)
-            if abs(n - n_filled) <= CLOSE * len(self.points):
+            close = abs(n - n_filled) <= CLOSE * len(self.points)
+            logger.info(
+                "count %d: %d levels lie below %.4f eV, %d are filled; %s",
+                number, n, energy, n_filled, "the levels there follow, with two more counts" if close else "counting on",
+            )  # fmt: skip
+            if close:
                 return self._edges(n_filled, energy, n)
             ends[n] = energy
             n_low, n_high = max(m for m in ends if m < n_filled), min(m for m in ends if m > n_filled)

@@ -6,12 +6,11 @@ Every k-point is computed alone and by the same code, so that the result depends
 import hashlib
 import json
 import shutil
-import time
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
@@ -204,23 +203,13 @@ def _is_whole(path: Path) -> bool:
 
 def _computed(work: Work, tasks: Sequence[KTask], own: list[int], jobs: Jobs) -> Iterator[tuple[int, Result]]:
     """Numbers and results as they are done; kept results are not returned but written."""
-    from tqdm import tqdm
-
-    progress = tqdm(total=len(own), desc="k-points", unit="k", disable=True if jobs.group.rank else None, leave=False)
-    start, done = time.perf_counter(), 0
-
-    def told() -> str:
-        rest = f", about {(time.perf_counter() - start) / done * (len(own) - done):.0f} s left" if done else ""
-        return f"{done} of {len(own)} k-points are done{rest}"
-
-    with progress, telling(told) if progress.disable else nullcontext():
+    with telling("", len(own), "k-points") as progress:
         if jobs.n_workers <= 1 or len(own) <= 1:
             for number in own:
                 result = work(tasks[number])
                 if not jobs.together or jobs.group.rank == 0:
                     yield number, _keep(result, number, jobs.scratch)
-                progress.update()
-                done += 1
+                progress.advance()
             return
         share_cores(jobs.n_workers)
         n_workers = min(jobs.n_workers, len(own))
@@ -229,8 +218,7 @@ def _computed(work: Work, tasks: Sequence[KTask], own: list[int], jobs: Jobs) ->
             running: dict[Future[Result], int] = {pool.submit(_work_at, n, tasks[n], jobs.scratch): n for n in own}
             for future in as_completed(running):
                 yield running[future], future.result()
-                progress.update()
-                done += 1
+                progress.advance()
         except BrokenProcessPool as error:
             raise DataError(
                 "a process that worked on a k-point died, perhaps for want of memory; try it with a smaller -j"

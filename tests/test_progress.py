@@ -1,0 +1,137 @@
+"""Nobody waits five seconds for a sign of life: lines, bars, and eigensolvers that do not silence them."""
+
+import importlib.util
+import logging
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+import scipy.linalg
+from band_cases import random_model, supercell
+from conftest import ROOT
+
+from deeph.files.store import write_folder
+from deeph.physics.lapack import NotConvergedError, generalized_eigh
+from deeph.runtime.log import Progress, telling
+
+spec = importlib.util.spec_from_file_location("silence", ROOT / "benchmarks" / "silence.py")
+silence = importlib.util.module_from_spec(spec)
+sys.modules["silence"] = silence
+spec.loader.exec_module(silence)
+
+
+def test_pieces_of_work_hold_others(monkeypatch, caplog):
+    caplog.set_level(logging.INFO, logger="deeph")
+    monkeypatch.setattr("deeph.runtime.log.SILENCE", 0.05)
+    with telling("", 3, "k-points") as points:
+        points.advance()
+        with telling("factoring", expected=100.0):
+            time.sleep(0.3)
+    assert any(
+        line.startswith("1 of 3 k-points are done, about 1 s left; factoring, ") and line.endswith(" s of about 100 s")
+        for line in caplog.messages
+    ), caplog.messages
+    caplog.clear()
+    time.sleep(0.2)
+    assert not caplog.messages  # the thread has ended
+
+
+def test_worker_processes_and_other_ranks_say_nothing(monkeypatch, caplog):
+    monkeypatch.setattr("deeph.runtime.log.SILENCE", 0.02)
+    caplog.set_level(logging.CRITICAL, logger="deeph")
+    with telling("working"):
+        time.sleep(0.1)
+    assert not caplog.messages
+
+
+def test_how_far_large_numbers_are():
+    progress = Progress("moments", 20000, "steps", None)
+    progress.start -= 10
+    progress.advance(5000)
+    assert progress.describe() == "moments: 25% of the steps, about 30 s left"
+
+
+PROGRAM = """
+import sys, time
+from deeph.runtime import log
+log.SILENCE, log.REDRAWN = 0.4, 0.1
+log.setup_logging(0)
+with log.telling("", 4, "k-points") as points:
+    for n in range(4):
+        time.sleep(0.5)
+        points.advance()
+        log.logger.info("line %d", n)
+"""
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_a_bar_on_a_terminal_and_lines_elsewhere(monkeypatch, terminal):
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    code, pieces = silence.stamped([sys.executable, "-c", PROGRAM], terminal=terminal, echo=False)
+    text = "".join(piece.text for piece in pieces)
+    assert code == 0
+    assert [line.split("\r")[-1] for line in text.splitlines() if "line" in line][-1].strip() == "line 3"
+    assert ("|##########----------| 2 of 4 k-points are done" in text) == terminal
+    assert terminal == ("\r" in text.replace("\r\n", "\n"))
+    if terminal:
+        assert "k-points" not in text.split("\r")[-1]  # the bar goes away
+
+
+def test_the_longest_silence_is_found():
+    pieces = [silence.Piece(1.0, "a\n"), silence.Piece(4.5, "b\rc\n"), silence.Piece(5.0, "")]
+    assert silence.silences(pieces)[0] == (3.5, 1.0, "a")
+
+
+@pytest.mark.parametrize("n", [1, 2, 60])
+@pytest.mark.parametrize("is_complex", [False, True])
+def test_lapack_gives_the_digits_of_scipy(n, is_complex):
+    rng = np.random.default_rng(n)
+    a, b = (rng.normal(size=(n, n)) + 1j * is_complex * rng.normal(size=(n, n)) for _ in range(2))
+    h, s = a + a.conj().T, b @ b.conj().T + np.eye(n)
+    h, s = (h, s) if is_complex else (h.real, s.real)
+    expected = scipy.linalg.eigh(h, s, lower=False)[0]
+    energies, C = generalized_eigh(h, s, vectors=True)
+    assert (energies == expected).all()
+    assert np.abs(h @ C - s @ C * energies).max() < 1e-10 * max(1, np.abs(energies).max())
+    assert (generalized_eigh(h, s, vectors=False)[0] == scipy.linalg.eigh(h, s, lower=False, eigvals_only=True)).all()
+    with pytest.raises(NotConvergedError):
+        generalized_eigh(h, -s, vectors=True)
+
+
+def test_other_threads_go_on_while_lapack_works():
+    """The function of scipy stops every thread until it is done."""
+    rng, n, ticks, ended = np.random.default_rng(0), 700, [], threading.Event()
+    a = rng.normal(size=(n, n)) + 1j * rng.normal(size=(n, n))
+    h, s = a + a.conj().T, np.eye(n) + 0j
+
+    def tick():
+        while not ended.wait(0.01):
+            ticks.append(time.monotonic())
+
+    thread = threading.Thread(target=tick)
+    thread.start()
+    start = time.monotonic()
+    generalized_eigh(h, s, vectors=True)
+    end = time.monotonic()
+    ended.set()
+    thread.join()
+    gaps = np.diff([start, *[t for t in ticks if start < t < end], end])
+    assert gaps.max() < 0.5 * (end - start)
+
+
+@pytest.mark.slow
+def test_a_dense_band_structure_is_not_silent(tmp_path, monkeypatch):
+    """Each k-point takes longer than the silence that is allowed, and LAPACK alone almost all of it."""
+    data = supercell(random_model(1), (9, 9, 1))
+    write_folder(tmp_path / "large", data)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    start = "import sys; from deeph.runtime import log; log.SILENCE = 0.4; from postprocess.cli.bands import main; main(sys.argv[1:])"
+    command = [sys.executable, "-c", start, str(tmp_path / "large"), "--path", "GK", "--points", "2", "--projections", "element"]
+    code, pieces = silence.stamped(command, echo=False)
+    assert code == 0
+    text = "".join(p.text for p in pieces)
+    assert "diagonalizing the dense matrices of" in text
+    work = [p for p in pieces if "diagonalizing" in p.text]
+    assert np.diff([p.seconds for p in work]).max() < 0.5 * (pieces[-1].seconds - work[0].seconds)
