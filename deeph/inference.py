@@ -57,6 +57,9 @@ def predict(model: HamiltonianModel, structure: Hamiltonian) -> Hamiltonian:
 def predict_folder(model: HamiltonianModel, structure: Hamiltonian, folder: Path, *, overwrite: bool = False) -> None:
     """Predict H and write it as a structure folder with ``hamiltonian_pred.h5``; blocks go to the file as they are made."""
     check_compatible(structure, model)  # before anything is written
+    if model.free_zero:
+        logger.warning("the energy zero of the prediction is arbitrary: the training data of the model had different ones")
+        structure = replace(structure, source={**structure.source, "energy_zero": "arbitrary"})
     order = element_order(structure.system)
     structure = replace(structure, H=None, r=None, fermi_energy=None, moments=None, extra={}).permuted(order)
     pairs = structure.S.pairs

@@ -68,6 +68,7 @@ class HamiltonianModel(nn.Module):
                 f"spin '{basis.spin}': this version learns spin-free Hamiltonians; collinear, spin-orbit and magnetic ones come later"
             )
         self.config, self.basis, self.cutoffs, self.degree = config, basis, cutoffs, degree
+        self.free_zero = False  # whether the training data had different energy zeros, so that those of predictions are arbitrary
         self.angular = sorted({l for shells in basis.shells.values() for l in shells})
         needed = 2 * max(self.angular)
         self.l_max = max(needed, MIN_L) if config.l_max == "auto" else config.l_max
@@ -233,6 +234,7 @@ class HamiltonianModel(nn.Module):
             "spin": self.basis.spin,
             "cutoffs": [[i, j, c] for (i, j), c in self.cutoffs.items()],
             "degree": self.degree,
+            "free_zero": self.free_zero,
             "couplings": couplings_fingerprint(),
         }
 
@@ -251,7 +253,9 @@ class HamiltonianModel(nn.Module):
             )
         basis = Basis.from_symbols(description["shells"], description["spin"])
         cutoffs = {(int(i), int(j)): float(c) for i, j, c in description["cutoffs"]}
-        return cls(ModelConfig.model_validate(description["config"]), basis, cutoffs, float(description["degree"]))
+        model = cls(ModelConfig.model_validate(description["config"]), basis, cutoffs, float(description["degree"]))
+        model.free_zero = bool(description.get("free_zero", False))
+        return model
 
 
 def _orbital_counts(basis: Basis) -> IntArray:

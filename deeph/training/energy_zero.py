@@ -1,0 +1,119 @@
+"""One energy zero or several? H and H + mu S are the same physics, and data from several sources may have a mu each.
+
+A network cannot know where a structure was given its zero. Where the zeros scatter, the error is measured without its part
+mu S, mu = <dH, S>/<S, S>, in training and in all metrics, and the baseline is fitted to H without it.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+
+from deeph.config import LossConfig
+from deeph.inference import predict
+from deeph.nn.fit import Structures
+from deeph.nn.model import HamiltonianModel
+from deeph.physics.blocks import PairBlocks, energy_zero
+from deeph.physics.hamiltonian import Hamiltonian
+from deeph.runtime.log import logger
+from deeph.training.evaluate import baseline_alone
+
+MAX_LOOKED_AT = 50
+"""Structures, evenly spread, whose zeros are compared."""
+MIN_SCATTER = 0.05
+"""Standard deviation of mu below which one zero is taken for granted, eV."""
+MIN_SHARE = 0.5
+"""Part of the squares left by the baseline that mu S has to explain: less is what a network learns from the surroundings of atoms."""
+
+
+class Scatter(NamedTuple):
+    """Standard deviation of mu over the structures (eV), and the part of all that the baseline leaves which mu S explains."""
+
+    deviation: float
+    share: float
+
+    @property
+    def mixed(self) -> bool:
+        """Whether the structures have different energy zeros."""
+        return self.deviation > MIN_SCATTER and self.share > MIN_SHARE
+
+
+def rest_of(structure: Hamiltonian, baseline: HamiltonianModel) -> tuple[PairBlocks, float]:
+    """What the baseline leaves of H, eV, and the mu in it."""
+    H = structure.hamiltonian
+    rest = PairBlocks(H.pairs, H.shapes, H.entries - predict(baseline, structure).hamiltonian.entries)
+    return rest, energy_zero(rest, structure.S)
+
+
+def scatter_of_zeros(structures: Structures, baseline: HamiltonianModel) -> Scatter:
+    """Compare the energy zeros of some structures.
+
+    Parameters
+    ----------
+    structures : sequence of Hamiltonian
+        Not all are looked at if they are many.
+    baseline : HamiltonianModel
+        Fitted to them; see :func:`deeph.training.evaluate.baseline_alone`.
+    """
+    n = len(structures)
+    mus, explained, total = [], 0.0, 0.0
+    for number in np.unique(np.linspace(0, n - 1, min(n, MAX_LOOKED_AT)).astype(int)).tolist():
+        structure = structures[number]
+        rest, mu = rest_of(structure, baseline)
+        mus.append(mu)
+        explained += mu**2 * float(np.square(structure.S.entries).sum())
+        total += float(np.square(rest.entries).sum())
+    return Scatter(float(np.std(mus)), explained / total if total else 0.0)
+
+
+class OneZero:
+    """Structures whose H got the energy zero of a baseline: H - mu S, with the mu of what the baseline leaves."""
+
+    def __init__(self, structures: Structures, baseline: HamiltonianModel) -> None:
+        self.structures, self.baseline = structures, baseline
+
+    def __len__(self) -> int:
+        return len(self.structures)
+
+    def __getitem__(self, number: int, /) -> Hamiltonian:
+        structure = self.structures[number]
+        H, (_, mu) = structure.hamiltonian, rest_of(structure, self.baseline)
+        return replace(structure, H=replace(H, entries=H.entries - mu * structure.S.entries))
+
+
+def fit_with_zero(fit: Callable[[Structures], HamiltonianModel], structures: Structures, config: LossConfig) -> HamiltonianModel:
+    """Fit a model, and once more without the energy zeros where the structures have different ones.
+
+    Parameters
+    ----------
+    fit : callable
+        Makes a model from structures; the weights are to be the same in each call.
+    structures : sequence of Hamiltonian
+        The training set.
+    config : LossConfig
+        ``energy_zero`` decides, or leaves it to the data.
+
+    Returns
+    -------
+    HamiltonianModel
+        With ``free_zero`` set where the zero is not learned.
+    """
+    model = fit(structures)
+    if config.energy_zero == "learned":
+        return model
+    baseline = baseline_alone(model)
+    scatter = scatter_of_zeros(structures, baseline)
+    if scatter.mixed and config.energy_zero == "auto":
+        logger.warning(
+            "the structures have different energy zeros: mu = <dH, S>/<S, S> of what the baseline leaves scatters by %.3g eV and is %.0f "
+            "%% of it. The zero is left free: errors do not count it, and that of a prediction is arbitrary "
+            '(loss.energy_zero = "learned" trains on H as it is)',
+            scatter.deviation, 100 * scatter.share,
+        )  # fmt: skip
+    elif config.energy_zero == "auto":
+        logger.info("energy zeros agree: mu scatters by %.2g meV", 1e3 * scatter.deviation)
+        return model
+    model = fit(OneZero(structures, baseline))
+    model.free_zero = True
+    return model
