@@ -80,8 +80,19 @@ def test_a_run_leaves_its_files(case: Path, tmp_path: Path) -> None:
     config = load_config(case, ["train.epochs=6"])
     best = loop.train(config, tmp_path / "run")
     assert sorted(p.name for p in (tmp_path / "run").iterdir()) == sorted(
-        [BEST, LAST, STATE, "config.toml", "curves.png", "errors.png", "evaluation.json"]
-        + ["metrics.csv", "parity.png", "train.log", "versions.json"]
+        [
+            BEST,
+            LAST,
+            STATE,
+            EVALUATION,
+            "config.toml",
+            "curves.png",
+            "errors.png",
+            "metrics.csv",
+            "parity.png",
+            "train.log",
+            "versions.json",
+        ]
     )
     assert load_config(tmp_path / "run" / "config.toml") == config
     table = rows(tmp_path / "run")

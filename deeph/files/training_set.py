@@ -54,9 +54,19 @@ class TrainingSet:
             If it cannot be learned, or does not belong to the others.
         """
         check_trainable(data)
-        self.basis = merge_bases(self.basis, data.basis)
-        self.trained |= set(data.basis.shells) if train else set()
-        unknown = sorted(SYMBOLS[z] for z in set(data.basis.shells) - self.trained)
+        self.add_basis(data.basis, train=train)
+
+    def add_basis(self, basis: Basis, *, train: bool) -> None:
+        """The same of a structure of which only the basis is left.
+
+        Raises
+        ------
+        DataError
+            If it does not belong to the others.
+        """
+        self.basis = merge_bases(self.basis, basis)
+        self.trained |= set(basis.shells) if train else set()
+        unknown = sorted(SYMBOLS[z] for z in set(basis.shells) - self.trained)
         if unknown:
             raise DataError(f"{', '.join(unknown)} occurs in no structure that is trained on")
 

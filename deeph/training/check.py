@@ -7,6 +7,8 @@ import torch
 from deeph.config import Config
 from deeph.files.dataset import Dataset, Split, open_dataset, split_of
 from deeph.files.training_set import TrainingSet
+from deeph.nn.model import HamiltonianModel
+from deeph.physics.basis import Basis
 from deeph.runtime.errors import DataError, UsageError
 from deeph.runtime.log import telling
 from deeph.runtime.torch_group import Launch
@@ -66,6 +68,7 @@ def check_data(config: Config) -> str:
     chosen = band_structures(dataset, split, config)
     found, n_atoms = _read_all(dataset, split)
     n_levels = [int(reference.counted.sum()) for reference in make_references(dataset, chosen)]
+    HamiltonianModel(config.model, found.basis, dict.fromkeys(_pairs(found.basis), 1.0), 1.0)  # refuses sizes that do not fit the basis
     names = [*split.train, *split.validate, *split.test]
     n_bonds, train = dataset.subset(names).n_bonds, config.train
     n_steps = len(plan_batches(split.train, n_bonds, train))
@@ -80,6 +83,11 @@ def check_data(config: Config) -> str:
         + (f", at most {train.max_minutes:g} minutes" if train.max_minutes else "")
         + f"; a validation every {f'{every} epochs' if every > 1 else 'epoch'}\n{bands}"
     )
+
+
+def _pairs(basis: Basis) -> list[tuple[int, int]]:
+    """Pairs of elements of a model."""
+    return [(a, b) for a in sorted(basis.shells) for b in sorted(basis.shells) if a <= b]
 
 
 def _read_all(dataset: Dataset, split: Split) -> tuple[TrainingSet, int]:
