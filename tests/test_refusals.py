@@ -94,7 +94,7 @@ def spinful(s: Hamiltonian) -> Hamiltonian:
 
 
 KINDS: dict[str, tuple[Callable[[Path], object], str]] = {
-    "NaN": (change(with_nan), "NaN or infinity in block"),
+    "NaN": (change(with_nan), "NaN or infinit"),
     "partner": (change(without_a_partner), "lack the partner"),
     "pairs": (change(without_pairs), "no pairs"),
     "site": (change(without_a_site), "no on-site block"),

@@ -1,7 +1,6 @@
 """A run can be watched: lines by time, a log of the screen, curves and figures of errors; mixed energy zeros are noticed."""
 
 import csv
-import logging
 import time
 import warnings
 from dataclasses import replace
@@ -28,7 +27,8 @@ from deeph.training.state import Position
 
 
 @pytest.fixture(autouse=True)
-def _screen() -> None:
+def _screen(capsys: pytest.CaptureFixture[str]) -> None:
+    """Messages go to what capsys reads, which has to be there first."""
     setup_logging(0)
 
 
@@ -38,27 +38,23 @@ def run(*arguments: object) -> int:
     return int(ended.value.code or 0)
 
 
-def lines_of(seconds_per_step: float, n_steps: int, steps_per_epoch: int, caplog: pytest.LogCaptureFixture) -> list[tuple[float, str]]:
+def lines_of(seconds_per_step: float, n_steps: int, steps_per_epoch: int, monkeypatch: pytest.MonkeyPatch) -> list[tuple[float, str]]:
     """Times and texts of the lines of a run, on a clock of its own."""
-    now, found = [0.0], []
+    now: list[float] = [0.0]
+    found: list[tuple[float, str]] = []
+    monkeypatch.setattr(logger, "info", lambda _form, text: found.append((now[0], text)))
     position = Position()
     told = Progress(TrainConfig(epochs=n_steps // steps_per_epoch), position, lambda: now[0])
     for step in range(1, n_steps + 1):
         now[0] += seconds_per_step
         position.epoch, position.step = step // steps_per_epoch, step
-        caplog.clear()
         told.step(step % steps_per_epoch / steps_per_epoch, step / n_steps, lambda: {"loss": 0.5, "mae_meV": 12.0})
-        found += [(now[0], record.getMessage()) for record in caplog.records]
     return found
 
 
 @pytest.mark.parametrize(("per_step", "n_steps", "per_epoch"), [(0.001, 60_000, 1), (0.1, 6000, 2), (2.0, 1800, 300)])
-def test_lines_come_by_time_whatever_an_epoch_is(
-    per_step: float, n_steps: int, per_epoch: int, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(logger, "propagate", True)
-    with caplog.at_level(logging.INFO):
-        found = lines_of(per_step, n_steps, per_epoch, caplog)
+def test_lines_come_by_time_whatever_an_epoch_is(per_step: float, n_steps: int, per_epoch: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = lines_of(per_step, n_steps, per_epoch, monkeypatch)
     times = [at for at, _ in found]
     assert times[0] < 10
     gaps = np.diff(times)
@@ -71,7 +67,7 @@ def test_lines_come_by_time_whatever_an_epoch_is(
     assert f"{duration(total - at)} left" in text
 
 
-def test_time_left_counts_the_budget(caplog: pytest.LogCaptureFixture) -> None:
+def test_time_left_counts_the_budget() -> None:
     now = [100.0]
     told = Progress(TrainConfig(epochs=1000, max_minutes=10), Position(epoch=10, step=100, seconds=300), lambda: now[0])
     now[0] += 60
@@ -102,13 +98,13 @@ def test_the_log_keeps_errors_and_warnings(tmp_path: Path) -> None:
         with RunLog() as log:
             logger.info("first")
             log.open(tmp_path)
-            warnings.warn("soon gone", DeprecationWarning, stacklevel=1)
+            warnings.warn("soon gone", UserWarning, stacklevel=1)
             raise DataError("no data")
 
     with pytest.raises(DataError):
         fail()
     text = (tmp_path / "train.log").read_text()
-    assert [part in text for part in ("first", "DeprecationWarning: soon gone", "no data")] == [True] * 3
+    assert [part in text for part in ("first", "UserWarning: soon gone", "no data")] == [True] * 3
 
 
 def test_curves_are_drawn_now_and_then_and_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -156,9 +152,8 @@ def best_error(run_folder: Path) -> float:
 def test_mixed_energy_zeros_are_noticed_and_do_not_matter(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The same data with and without a random mu S in each structure train to the same projected error."""
     config = load_config(make_case(tmp_path, 12), ["train.epochs=8", "loss.energy_zero=free"])
-    setup_logging(0)
     loop.train(config, tmp_path / "clean")
-    shifted(tmp_path / "data", 30.0)
+    shifted(tmp_path / "data", 5.0)
     loop.train(load_config(tmp_path / "small.toml", ["train.epochs=8"]), tmp_path / "mixed")
     assert "different energy zeros" in capsys.readouterr().err
     assert load_model(tmp_path / "mixed").free_zero

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from deeph.files.figures import COLOURS, GREY, TEXT, legend_above, new_figure, save_figure, styled
 from deeph.runtime.errors import DataError
+from deeph.training.log_axis import log_axis
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -117,7 +118,7 @@ def _lines(ax: "Axes", table: Table, x: str, curves: dict[str, tuple[str, str]],
         points = [(a, b) for a, b in zip(table[x], table.get(name, []), strict=False) if math.isfinite(b) and b > 0]
         if points:
             ax.plot(*zip(*points, strict=True), color=colour, label=label or None, marker="o" if len(points) < 3 else None, **style)
-    ax.set_yscale("log")
+    log_axis(ax, "y")
 
 
 def _best(table: Table) -> float | None:

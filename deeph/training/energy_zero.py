@@ -23,6 +23,8 @@ MAX_LOOKED_AT = 50
 """Structures, evenly spread, whose zeros are compared."""
 MIN_SCATTER = 0.05
 """Standard deviation of mu below which one zero is taken for granted, eV."""
+ROUNDS = 2
+"""Fits without the zeros, each with those that the one before it found; the first baseline was fitted to a mixture."""
 MIN_SHARE = 0.5
 """Part of the squares left by the baseline that mu S has to explain: less is what a network learns from the surroundings of atoms."""
 
@@ -102,8 +104,7 @@ def fit_with_zero(fit: Callable[[Structures], HamiltonianModel], structures: Str
     model = fit(structures)
     if config.energy_zero == "learned":
         return model
-    baseline = baseline_alone(model)
-    scatter = scatter_of_zeros(structures, baseline)
+    scatter = scatter_of_zeros(structures, baseline_alone(model))
     if scatter.mixed and config.energy_zero == "auto":
         logger.warning(
             "the structures have different energy zeros: mu = <dH, S>/<S, S> of what the baseline leaves scatters by %.3g eV and is %.0f "
@@ -114,6 +115,7 @@ def fit_with_zero(fit: Callable[[Structures], HamiltonianModel], structures: Str
     elif config.energy_zero == "auto":
         logger.info("energy zeros agree: mu scatters by %.2g meV", 1e3 * scatter.deviation)
         return model
-    model = fit(OneZero(structures, baseline))
+    for _ in range(ROUNDS):
+        model = fit(OneZero(structures, baseline_alone(model)))
     model.free_zero = True
     return model

@@ -8,6 +8,7 @@ import numpy as np
 
 from deeph.files.figures import COLOURS, GREY, LINE, legend_above, new_figure, save_figure, styled
 from deeph.physics.system import FloatArray
+from deeph.training.log_axis import log_axis
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -74,7 +75,7 @@ def _by_distance(ax: "Axes", model: Mapping[str, Any], baseline: Mapping[str, An
         ax.plot(middle, [row["mae"] for row in bins.values()], marker="o", color=colour, label=label)
         if "on-site" in found["by_site"]:
             ax.plot([0], [found["by_site"]["on-site"]["mae"]], marker="s", linestyle="", color=colour)
-    ax.set_yscale("log")
+    log_axis(ax, "y")
     ax.set_xlabel("distance (Å), squares: on-site")
 
 
@@ -83,7 +84,7 @@ def _by_shells(ax: "Axes", model: Mapping[str, Any], baseline: Mapping[str, Any]
     places = range(len(rows))
     ax.plot([row["mae"] for _, row in rows], places, linestyle="", marker="o", color=COLOURS[0])
     ax.plot([baseline["by_shells"][name]["mae"] for name, _ in rows], places, linestyle="", marker="o", color=GREY)
-    ax.set_xscale("log")
+    log_axis(ax, "x")
     ax.set_yticks(list(places), [name for name, _ in rows])
     ax.set_xlabel("MAE (meV) by shells" if len(rows) == len(model["by_shells"]) else f"MAE (meV), {MAX_SHELLS} worst pairs of shells")
 
@@ -93,6 +94,6 @@ def _by_structure(ax: "Axes", record: Mapping[str, Any]) -> None:
     for part, colour in zip(parts, COLOURS, strict=False):
         errors = sorted(row["projected_mae"] for row in record[part]["model"]["structures"].values())
         ax.plot(np.linspace(0, 1, len(errors)) if len(errors) > 1 else [0.5], errors, marker=".", color=colour, label=part)
-    ax.set_yscale("log")
+    log_axis(ax, "y")
     ax.set_xticks([0, 1], ["best", "worst"])
     ax.set_xlabel("structures")
