@@ -191,7 +191,7 @@ def test_bilayers_with_random_zeros_train_like_those_without(bilayer36: Path, tm
     assert not load_model(tmp_path / "auto").free_zero
     assert "energy zeros agree" in capsys.readouterr().err
     loop.train(load_config(tmp_path / "real.toml", ["loss.energy_zero=free"]), tmp_path / "clean")
-    shifted(tmp_path / "data", 2.0, ("000", "001", "002"))
+    shifted(tmp_path / "data", 5.0, ("000", "001", "002"))
     loop.train(load_config(tmp_path / "real.toml"), tmp_path / "mixed")
     assert load_model(tmp_path / "mixed").free_zero
     assert best_error(tmp_path / "mixed") == pytest.approx(best_error(tmp_path / "clean"), rel=0.02)

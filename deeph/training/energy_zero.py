@@ -23,7 +23,7 @@ MAX_LOOKED_AT = 50
 """Structures, evenly spread, whose zeros are compared."""
 MIN_SCATTER = 0.1
 """Standard deviation of mu below which one zero is taken for granted, eV."""
-MIN_SHARE = 0.1
+MIN_SHARE = 0.05
 """Part of the squares left by the baseline that mu S has to explain. Clean data have less: 0.001 bilayers, 0.01 molecules (mu scatters by
 0.6 eV there, but so does all the rest), 0.09 boron nitride (27 meV)."""
 

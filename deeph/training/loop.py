@@ -192,7 +192,7 @@ class Trainer:
                     sum(p.numel() for p in self.model.parameters()), len(self.job.split.train), len(self.job.split.validate),
                     self.job.device, self.group.size)  # fmt: skip
         job = self.job
-        if self.position.step:
+        if self.position.step and self.progress < 1:
             logger.info("%s", self._where())
         with self.group.together():
             recorder = Recorder(job.out, job.config, self.position.kept_rows, str(job.device)) if self.group.is_main else nullcontext()
@@ -205,8 +205,8 @@ class Trainer:
             finally:
                 if self.told is not None:
                     self.told.end()
-            if self.recorder is not None:
-                self.recorder.draw()
+                if self.recorder is not None:
+                    self.recorder.draw()
             evaluate_run(job.out / BEST, job.dataset, job.split, self.group, job.device)
 
     def _where(self) -> str:
