@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from deeph import Hamiltonian, PairBlocks, System, read_structure, write_folder
+from deeph import Hamiltonian, PairBlocks, System, write_folder
 from deeph.files.store import read_folder
 from deeph.nn.baseline import PairBaseline
 from deeph.nn.frames import bond_rotation, orbital_matrix, wigner_matrices
@@ -28,6 +28,7 @@ from deeph.nn.graph import frame_coefficients, select_bonds
 from deeph.nn.model import HamiltonianModel
 from deeph.physics.blocks import block_shapes
 from deeph.physics.pairs import find_pairs, is_onsite, neighbour_pairs, pair_vectors
+from deeph.physics.system import read_structure
 from deeph.training.checkpoint import load_model
 from preprocess.structures.monolayer import graphene
 from preprocess.structures.twist import twisted

@@ -1,4 +1,4 @@
-"""Deep-learning DFT Hamiltonians. See ``deeph.open_dataset``, ``deeph.load_model`` and the commands ``deeph-*``."""
+"""Deep-learning DFT Hamiltonians. See ``deeph.read``, ``deeph.overlap``, ``deeph.load_model`` and the commands ``deeph-*``."""
 
 import importlib
 from typing import TYPE_CHECKING, Any
@@ -8,6 +8,8 @@ from deeph.runtime.version import VERSION
 __version__ = VERSION
 
 if TYPE_CHECKING:
+    from deeph.facade import overlap as overlap
+    from deeph.facade import read as read
     from deeph.files.config_file import load_config as load_config
     from deeph.files.dataset import Dataset as Dataset
     from deeph.files.dataset import open_dataset as open_dataset
@@ -18,7 +20,6 @@ if TYPE_CHECKING:
     from deeph.physics.blocks import PairBlocks as PairBlocks
     from deeph.physics.hamiltonian import Hamiltonian as Hamiltonian
     from deeph.physics.system import System as System
-    from deeph.physics.system import read_structure as read_structure
     from deeph.runtime.errors import DeephError as DeephError
     from deeph.training.checkpoint import load_model as load_model
     from deeph.training.loop import train as train
@@ -34,8 +35,9 @@ _WHERE = {
     "load_config": "deeph.files.config_file",
     "load_model": "deeph.training.checkpoint",
     "open_dataset": "deeph.files.dataset",
+    "overlap": "deeph.facade",
+    "read": "deeph.facade",
     "read_folder": "deeph.files.store",
-    "read_structure": "deeph.physics.system",
     "train": "deeph.training.loop",
     "write_folder": "deeph.files.store",
 }

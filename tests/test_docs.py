@@ -7,8 +7,11 @@ import tomllib
 
 import pytest
 from conftest import ROOT
+from facade_case import carbon_file, carbon_model, extended_hueckel
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+TYPED = [ROOT / "README.md", ROOT / "docs" / "api.md"]
+"""Pages whose Python is run."""
 COMMANDS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
 
 
@@ -64,15 +67,31 @@ def test_examples_say_what_they_need(script, tmp_path):
     missing = subprocess.run([sys.executable, script, *arguments], capture_output=True, text=True, cwd=tmp_path, check=False)
     assert (usage.returncode, missing.returncode) == (1, 1)
     assert missing.stderr.count("\n") == 1
-    assert "is not a structure folder" in missing.stderr
+    assert "expected a structure folder" in missing.stderr
 
 
-def test_python_of_the_readme_runs(tmp_path, monkeypatch):
-    """On the structure the README talks about: read, H(k), a block."""
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory):
+    """A folder with what the pages talk about: a model, its basis file, graphene with H, and its structure file."""
+    import ase.build
+
     import deeph
-    from preprocess.readers import pyscf
 
-    deeph.write_folder(tmp_path / "data" / "000", pyscf.read(ROOT / "tests" / "data" / "pyscf_hbn"))
-    monkeypatch.chdir(tmp_path)
-    code = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
-    exec(compile(code.group(1), "README.md", "exec"), {})  # noqa: S102 - our own page
+    folder = tmp_path_factory.mktemp("desk")
+    basis = carbon_file(folder)
+    carbon_model(folder / "model", basis)
+    sheet = ase.build.graphene(vacuum=10)
+    extended_hueckel(deeph.overlap(sheet, basis=basis)).save(folder / "runs" / "graphene")
+    sheet.write(folder / "runs" / "graphene.vasp", format="vasp")
+    return folder
+
+
+@pytest.mark.parametrize("page", TYPED, ids=lambda p: p.name)
+def test_python_of_the_pages_runs(page, desk, monkeypatch):
+    """The blocks of a page one after the other, in one namespace."""
+    monkeypatch.chdir(desk)
+    blocks = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    assert blocks
+    names = {}
+    for n, code in enumerate(blocks, 1):
+        exec(compile(code, f"{page.name}, block {n}", "exec"), names)  # noqa: S102 - our own page

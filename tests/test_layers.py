@@ -57,10 +57,11 @@ def forbidden(package, names):
         ("preprocess", ["postprocess", "deeph.nn", "deeph.training", "torch"]),
         ("postprocess", ["preprocess", "deeph.nn", "deeph.training"]),
         ("deeph", ["preprocess", "postprocess"]),
-        ("deeph/runtime", ["deeph.physics", "deeph.files", "deeph.nn", "deeph.training", "deeph.cli"]),
-        ("deeph/physics", ["deeph.files", "deeph.nn", "deeph.training", "deeph.cli", "torch"]),
-        ("deeph/files", ["deeph.nn", "deeph.training", "deeph.cli", "torch"]),
-        ("deeph/nn", ["deeph.training", "deeph.cli"]),
+        ("deeph/runtime", ["deeph.facade", "deeph.physics", "deeph.files", "deeph.nn", "deeph.training", "deeph.cli"]),
+        ("deeph/physics", ["deeph.facade", "deeph.files", "deeph.nn", "deeph.training", "deeph.cli", "torch"]),
+        ("deeph/files", ["deeph.facade", "deeph.nn", "deeph.training", "deeph.cli", "torch"]),
+        ("deeph/nn", ["deeph.facade", "deeph.training", "deeph.cli"]),
+        ("deeph/training", ["deeph.facade", "deeph.cli"]),
         *((f"postprocess/{name}", above) for name, above in ABOVE.items()),
     ],
 )
@@ -68,12 +69,34 @@ def test_layers(package, names):
     assert not [line for line in forbidden(package, names) if not _is_thin_method(line)]
 
 
+DOORS = {
+    "deeph/facade.py": ("preprocess", "postprocess"),
+    "deeph/physics/hamiltonian.py": ("deeph.facade",),
+    "deeph/nn/model.py": ("deeph.facade",),
+}
+"""What a file may import inside calls, or for the type checker alone, though it lies above it."""
+
+
 def _is_thin_method(line):
-    """Results have plot() and save(), which import output inside the call."""
+    """Results have plot() and save(), which import output inside the call; the facade reaches everything so, and objects the facade."""
     place, _, module = line.partition(" imports ")
     name, _, number = place.partition(":")
-    inside = (ROOT / name).read_text(encoding="utf-8").splitlines()[int(number) - 1].startswith("        ")
-    return inside and module.startswith("postprocess.output") and name.split("/")[1] in ("bands", "density")
+    lines = (ROOT / name).read_text(encoding="utf-8").splitlines()
+    inside = lines[int(number) - 1].startswith("        ")
+    if inside and module.startswith("postprocess.output") and name.split("/")[1] in ("bands", "density"):
+        return True
+    return any(module.split(".")[: len(door.split("."))] == door.split(".") for door in DOORS.get(name, ())) and not _runs_at_import(
+        ROOT / name, int(number)
+    )
+
+
+def _runs_at_import(path, line):
+    """Whether a line of a file is executed when it is imported: neither inside a function nor for the type checker alone."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        hidden = isinstance(node, ast.FunctionDef) or (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING")
+        if hidden and node.lineno < line <= node.end_lineno:
+            return False
+    return True
 
 
 def circles(package):
@@ -123,6 +146,15 @@ def test_the_layer_test_sees_imports_inside_functions():
     assert forbidden("preprocess", ["tqdm"])
     assert forbidden("deeph", ["deeph.physics.system"])
     assert forbidden("preprocess/verify", ["deeph.physics"])
+
+
+def test_only_the_facade_reaches_up_and_only_inside_calls():
+    assert forbidden("deeph/facade", ["preprocess"])
+    assert all(_is_thin_method(line) for line in forbidden("deeph/facade", ["preprocess", "postprocess"]))
+    lines = (ROOT / "deeph" / "facade.py").read_text(encoding="utf-8").splitlines()
+    first = next(n for n, text in enumerate(lines, 1) if text.startswith("from deeph"))
+    assert not _is_thin_method(f"deeph/facade.py:{first} imports preprocess.discover")
+    assert not _is_thin_method("deeph/inference.py:1 imports deeph.facade")
 
 
 def test_the_core_loads_no_torch():

@@ -344,5 +344,5 @@ def test_structure_files_of_vasp_by_their_names(tmp_path, name):
     """Neither a suffix alone nor the beginning alone is needed; ASE does not know all of these names."""
     system = System(np.diag([3.0, 4, 5]), np.array([[0.1, 0.2, 0.3]]), np.array([6]))
     write_poscar(tmp_path / name, system)
-    found = deeph.read_structure(tmp_path / name)
+    found = deeph.read(tmp_path / name)
     assert np.allclose(found.positions, system.positions)

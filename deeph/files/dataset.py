@@ -39,6 +39,9 @@ class Dataset:
     path: Path
     names: tuple[str, ...]
 
+    def __repr__(self) -> str:
+        return f"Dataset {self.path}, {len(self)} structure{'' if len(self) == 1 else 's'}"
+
     def __len__(self) -> int:
         return len(self.names)
 

@@ -22,6 +22,7 @@ from deeph.nn.radial import RadialBasis, smooth_cutoff
 from deeph.nn.so2 import bond_norm
 from deeph.nn.tables import AtomTable, PairTable
 from deeph.physics.basis import Basis
+from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.system import IntArray
 from deeph.runtime.errors import ModelError
 
@@ -98,6 +99,42 @@ class HamiltonianModel(nn.Module):
         self.final_norm = AtomNorm(self.l_max, atom)
         self.offsite_head = OffsiteHead(self.angular, self.l_max, self.bond_sizes, config.rank)
         self.onsite_head = OnsiteHead(self.angular, atom, config.rank)
+
+    def __repr__(self) -> str:
+        n, reach = sum(p.numel() for p in self.parameters()), max(self.cutoffs.values())
+        return f"HamiltonianModel for {repr(self.basis).removeprefix('Basis ')}, {n} parameters, cutoffs up to {reach:.2f} Angstrom"
+
+    def predict(self, x: Any, overlap: Any = None, basis: Any = None, device: str | None = None) -> Hamiltonian:
+        """H of a structure.
+
+        Parameters
+        ----------
+        x : path, ase.Atoms, System or Hamiltonian
+            The structure, see :func:`deeph.read`; one that has an overlap needs nothing else.
+        overlap : path or Hamiltonian, optional
+            Where its overlap is; the atoms may be in another order there.
+        basis : str, path, sequence or mapping, optional
+            Basis files to compute the overlap from instead, see :func:`deeph.overlap`; the basis of the training data.
+        device : str, optional
+            Where to compute, such as ``"cuda"``; the model stays there.
+
+        Returns
+        -------
+        Hamiltonian
+            With H and S, atoms in the order of x.
+
+        Raises
+        ------
+        ModelError
+            If the model does not know an element or the basis.
+        DataError
+            If something is damaged, or the overlap is that of another structure.
+        UsageError
+            If the overlap is given twice or not at all, or the device is missing.
+        """
+        from deeph.facade import predict
+
+        return predict(self, x, overlap, basis, device)
 
     @property
     def dtype(self) -> torch.dtype:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from operator import index
 from typing import Literal
 
@@ -16,6 +17,8 @@ Spin = Literal["none", "collinear", "spinor"]
 """``none``: one real H. ``collinear``: two real H, up and down. ``spinor``: one complex H, blocks [[uu, ud], [du, dd]]."""
 
 
+LETTERS = "spdfghiklmnoqrtuvwxyz"
+"""Of angular momenta, from 0."""
 MAX_L = 20
 """Largest angular momentum; no basis comes near it, a damaged file does."""
 
@@ -45,6 +48,10 @@ class Basis:
         for z, ls in self.shells.items():
             if not ls or min(ls) < 0 or max(ls) > MAX_L:
                 raise DataError(f"{SYMBOLS[z]}: shells {ls}, expected at least one, and l from 0 to {MAX_L}")
+
+    def __repr__(self) -> str:
+        elements = (f"{SYMBOLS[z]} {shells_text(ls)}" for z, ls in self.shells.items())
+        return f"Basis {', '.join(elements)}, spin {self.spin}"
 
     @classmethod
     def from_symbols(cls, shells: Mapping[str, Sequence[int]], spin: Spin = "none") -> "Basis":
@@ -89,3 +96,8 @@ class Basis:
         """Only the elements that occur, in order of first appearance; an error if one of them has no shells."""
         self.n_orbitals(numbers)
         return Basis({z: self.shells[z] for z in dict.fromkeys(int(n) for n in numbers)}, self.spin)
+
+
+def shells_text(shells: Sequence[int]) -> str:
+    """``s2p2d1`` for the shells 0, 0, 1, 1, 2, in their order."""
+    return "".join(f"{LETTERS[l]}{len(list(same))}" for l, same in groupby(shells))

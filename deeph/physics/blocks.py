@@ -49,6 +49,10 @@ class PairBlocks:
                 f"together (the shapes ask for {expected} entries)"
             )
 
+    def __repr__(self) -> str:
+        matrices = f"{self.n_components} matrices of " if self.n_components > 1 else ""
+        return f"PairBlocks {matrices}{self.n_pairs} pairs, {self.entries.shape[1]} {self.entries.dtype} entries"
+
     @classmethod
     def zeros(cls, pairs: IntArray, shapes: IntArray, n_components: int = 1, dtype: npt.DTypeLike = np.float64) -> "PairBlocks":
         """All-zero blocks to be filled with :meth:`put`."""

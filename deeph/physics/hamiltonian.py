@@ -1,18 +1,24 @@
 """The central object: a structure with its basis and its matrices."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from deeph.physics.basis import Basis
 from deeph.physics.bloch import BlochMatrix, BlochPattern
 from deeph.physics.blocks import PairBlocks, block_shapes
+from deeph.physics.cut import Direction, cut_piece
 from deeph.physics.pairs import find_pairs
+from deeph.physics.potential import Field, add_field, add_potential, connecting_pairs, field_at_atoms, potential_at_atoms
 from deeph.physics.system import FloatArray, IntArray, System
-from deeph.runtime.errors import DataError
+from deeph.runtime.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from deeph.facade import DOS, Bands, KPath
 
 EXTRA = {"density_matrix": True, "H0": True, "kinetic": False}
 """Further matrices a structure may carry, and whether their blocks have the spin of H: the density matrix (of each spin: for spin "none"
@@ -92,6 +98,12 @@ class Hamiltonian:
             if blocks.n_components != components:
                 raise DataError(f"{name} holds {blocks.n_components} matrices; spin '{self.basis.spin}' asks for {components}")
 
+    def __repr__(self) -> str:
+        matrices = [name for name, blocks in (("S", self.S), ("H", self.H), ("r", self.r), *self.extra.items()) if blocks is not None]
+        predicted = ", predicted" if self.predicted and self.H is not None else ""
+        n = int(self.basis.n_orbitals(self.system.numbers).sum())
+        return f"Hamiltonian {self.system.formula}, {n} orbitals, spin {self.basis.spin}, {' + '.join(matrices)}{predicted}"
+
     @property
     def hamiltonian(self) -> PairBlocks:
         """H, or a clear error for an overlap-only structure."""
@@ -137,6 +149,243 @@ class Hamiltonian:
         spinor = {name: _complex(blocks.to_spinor()) for name, blocks in self.extra.items() if EXTRA[name]}
         H = None if self.H is None else _complex(self.H.to_spinor())
         return replace(self, basis=replace(self.basis, spin="spinor"), H=H, extra={**self.extra, **spinor})
+
+    def with_potential(self, potential: Field) -> "Hamiltonian":
+        """H with a scalar potential V(r) on top, as 1/2 (V_i + V_j) S_ij: displacement field, sublattice potential, gate.
+
+        Parameters
+        ----------
+        potential : callable, array or float
+            Energy of an electron in eV: a function of Cartesian positions (n, 3) in Angstrom that gives (n,) values, periodic like the
+            structure; or (n_atoms,) values; or one number.
+
+        Returns
+        -------
+        Hamiltonian
+            A new one. A uniform potential shifts its Fermi level; else that is not known any more, but counted where it is needed.
+
+        Raises
+        ------
+        DataError
+            If a function differs at two images of an atom that H or S connects.
+        UsageError
+            If it gives something else than a number for each atom.
+
+        Notes
+        -----
+        ``h.with_potential(lambda r: -0.01 * r[:, 2])`` is a displacement field of 10 mV/Angstrom across a layer. See
+        :mod:`deeph.physics.potential` for what is neglected.
+        """
+        H = self.hamiltonian
+        V = potential_at_atoms(potential, self.system, connecting_pairs(self.S, H))
+        uniform = not np.ptp(V) > 0
+        mean = float(V.mean())
+        fermi = None if self.fermi_energy is None or not uniform else self.fermi_energy + mean
+        guess = self._fermi_near_by(mean, float(np.abs(V - mean).max()))
+        words = f"scalar potential from {V.min():g} to {V.max():g} eV"
+        return replace(self._changed(words), H=add_potential(H, self.S, V), fermi_energy=fermi, fermi_guess=guess)
+
+    def with_zeeman(self, field: Field) -> "Hamiltonian":
+        """H with a magnetic field that acts on spins, as 1/2 (b_i + b_j) . sigma S_ij: Zeeman splitting, exchange field.
+
+        Parameters
+        ----------
+        field : array, float or callable
+            b in eV: one vector; (n_atoms, 3) vectors, such as the exchange field of a magnetic substrate; a number for one along z; or a
+            function of positions (n, 3) in Angstrom that gives (n, 3). Levels of spin-degenerate states split by 2 |b|. A field of B Tesla
+            has b = 1/2 g mu_B B = 5.788e-5 eV B (g = 2), and acts on spins alone.
+
+        Returns
+        -------
+        Hamiltonian
+            A new one, whose Fermi level is not known.
+
+        Raises
+        ------
+        UsageError
+            If H has no spin (``h.to_spinor().with_zeeman(b)``), or is collinear and the field not along z.
+        """
+        if self.basis.spin == "none":
+            raise UsageError("H has no spin for a magnetic field to act on: h.to_spinor().with_zeeman(...)")
+        H = self.hamiltonian
+        b = field_at_atoms(field, self.system, connecting_pairs(self.S, H))
+        most = float(np.linalg.norm(b, axis=1).max(initial=0.0))
+        changed = self._changed(f"magnetic field up to {most:g} eV on the spins")
+        return replace(changed, H=add_field(H, self.S, b), fermi_energy=None, fermi_guess=self._fermi_near_by(0.0, most))
+
+    def cut(self, direction: Direction, width: int, *, at: float | None = None) -> "Hamiltonian":
+        """A ribbon of a layer or a slab of a crystal: so many cells with open boundaries, by dropping what leads out of them.
+
+        Parameters
+        ----------
+        direction : int, str or (h, k, l)
+            The lattice vector across the piece (0 to 2, or "a", "b", "c"); the other two lie in the planes of the cut. Or the Miller
+            indices of these planes: ``(1, 1, 1)``, or ``(2, -1, 0)`` for a graphene ribbon with armchair edges.
+        width : int
+            Cells across.
+        at : float, optional
+            Where the first plane of the cut is, as a fractional coordinate; by default in the widest gap between planes of atoms, so that
+            few bonds are cut.
+
+        Returns
+        -------
+        Hamiltonian
+            Atoms cell by cell, empty space along the direction, edges as they are in the crystal. Its Fermi level is to be counted.
+
+        Raises
+        ------
+        UsageError
+            If the direction or the width is none.
+        DataError
+            If the structure is not periodic along the direction.
+        """
+        piece = cut_piece(self.system, self.S.pairs, direction, width, at)
+
+        def part(blocks: PairBlocks) -> PairBlocks:
+            return replace(blocks.selected(piece.source), pairs=piece.pairs)
+
+        S = part(self.S)
+        r = None if self.r is None else part(self.r)
+        if r is not None:
+            moved = np.repeat(piece.shifts[piece.pairs[:, 3]].T, S.shapes.prod(axis=1), axis=1)
+            r = replace(r, entries=r.entries + moved * S.entries)
+        return replace(
+            self._changed(f"cut to {int(width)} cells along {direction}"),
+            system=piece.system,
+            S=S,
+            H=None if self.H is None else part(self.H),
+            r=r,
+            fermi_energy=None,
+            fermi_guess=None,
+            n_electrons=None if self.n_electrons is None else self.n_electrons * int(width),
+            moments=None if self.moments is None else self.moments[piece.atoms],
+            extra={name: part(blocks) for name, blocks in self.extra.items() if name != "density_matrix"},
+        )
+
+    def bands(
+        self,
+        path: "str | Path | KPath | Any" = None,
+        n_bands: int | None = None,
+        around: float | str = "fermi",
+        *,
+        fermi: float | str | None = None,
+        points: int | None = None,
+        projections: str | Sequence[str] = (),
+    ) -> "Bands":
+        """Band structure along a path; of a molecule its levels.
+
+        Parameters
+        ----------
+        path : str, path, KPath or ase.dft.kpoints.BandPath, optional
+            Labels such as ``"GMKG"``, also with coordinates (``"G M=1/2,0,0"``), or a file that holds a path; by default the usual one of
+            the lattice.
+        n_bands : int, optional
+            Only so many levels nearest ``around`` at each k, by a sparse solver in large cells; by default all.
+        around : float or "fermi"
+            Energy in eV on the zero of H.
+        fermi : float or "count", optional
+            Fermi level in eV, or "count" to fill levels with the electrons; by default the one that is known, else counted.
+        points : int, optional
+            k-points of the whole path.
+        projections : str or sequence of str
+            What the states are made of, for fat bands: some of "element", "shell", "atom", "layer", "spin".
+
+        Returns
+        -------
+        postprocess.bands.bands.Bands
+            With ``energies``, ``fermi_energy``, ``gap``, ``plot()`` and ``save("bands.pdf")``.
+
+        Raises
+        ------
+        DataError
+            If there is no H, or the Fermi level is needed but not known.
+        UsageError
+            If a label is not one of this lattice, or the cell is too large for all bands.
+        """
+        from deeph.facade import bands
+
+        return bands(self, path, n_bands, around, fermi=fermi, points=points, projections=projections)
+
+    def dos(
+        self,
+        window: tuple[float, float] | None = None,
+        *,
+        width: float | None = None,
+        mesh: tuple[int, int, int] | None = None,
+        projections: str | Sequence[str] = (),
+        fermi: float | str | None = None,
+    ) -> "DOS":
+        """Density of states: by tetrahedra (triangles, intervals), of large cells by the kernel polynomial method.
+
+        Parameters
+        ----------
+        window : (low, high), optional
+            eV from the Fermi level, absolute if that is not known; by default -10 to 10 eV around it, else all levels.
+        width : float, optional
+            Standard deviation in eV of Gaussians instead of tetrahedra; in large cells that of the kernel (0.1).
+        mesh : (n1, n2, n3), optional
+            k-points; by default 10 per 1/Angstrom, and the special points among them.
+        projections : str or sequence of str
+            Some of "element", "shell", "atom", "layer", "spin".
+        fermi
+            As in :meth:`bands`.
+
+        Returns
+        -------
+        postprocess.density.dos.DOS
+            With ``energies``, ``density``, ``plot()`` and ``save("dos.csv")``.
+        """
+        from deeph.facade import dos
+
+        return dos(self, window, width=width, mesh=mesh, projections=projections, fermi=fermi)
+
+    def eigenvalues(self, k: Any) -> FloatArray:
+        """All levels at any k, by dense matrices.
+
+        Parameters
+        ----------
+        k : str or (..., 3) array
+            Fractional, or the name of a special point such as ``"K"``.
+
+        Returns
+        -------
+        (..., n_orbitals) array
+            eV, ascending, on the energy zero of H; for collinear spin (2, ..., n_orbitals), up and down.
+
+        Raises
+        ------
+        DataError
+            If there is no H, or S(k) is not positive definite.
+        UsageError
+            If k is something else, or the cell is too large for dense matrices.
+        """
+        from deeph.facade import eigenvalues
+
+        return eigenvalues(self, k)
+
+    def save(self, folder: str | Path, *, overwrite: bool = False) -> None:
+        """Write a structure folder, which every command reads; atoms are put in the order of the elements.
+
+        Parameters
+        ----------
+        folder : path
+            Must not exist unless ``overwrite``; it appears complete or not at all.
+        overwrite : bool
+            Whether to replace what is there.
+        """
+        from deeph.facade import save
+
+        save(self, folder, overwrite=overwrite)
+
+    def _changed(self, words: str) -> "Hamiltonian":
+        """The same, with a note on what was done to it, and without what belongs to the density of the H it was."""
+        source = {**self.source, "changes": [*self.source.get("changes", []), words]}
+        extra = {name: blocks for name, blocks in self.extra.items() if name == "kinetic"}
+        return replace(self, source=source, moments=None, extra=extra)
+
+    def _fermi_near_by(self, shift: float, spread: float) -> tuple[float, float] | None:
+        """Where the search for the Fermi level of a prediction begins after H was changed."""
+        return None if self.fermi_guess is None else (self.fermi_guess[0] + shift, self.fermi_guess[1] + spread)
 
 
 def _complex(blocks: PairBlocks) -> PairBlocks:

@@ -78,6 +78,9 @@ class System:
         """Such as ``MoS2, 3 atoms``."""
         return f"{self.formula}, {self.n_atoms} atom{'' if self.n_atoms == 1 else 's'}"
 
+    def __repr__(self) -> str:
+        return f"System {self}"
+
     @property
     def symbols(self) -> list[str]:
         """Chemical symbol of each atom."""

@@ -9,6 +9,7 @@ import numpy as np
 
 from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.system import FloatArray
+from deeph.runtime.errors import UsageError
 from postprocess.bands.connect import compute_connected
 from postprocess.bands.gap import Gap, find_gap
 from postprocess.eigen.hermitian import hermitian
@@ -62,6 +63,13 @@ class Bands:
     counted: bool = True
     solver: str = ""
 
+    def __repr__(self) -> str:
+        fermi = "E_F not known" if self.fermi_energy is None else f"E_F {self.fermi_energy:.3f} eV"
+        where = "-".join(self.path.labels) or "list"
+        gap = "" if self.gap is None else ", metal" if self.gap.is_metal else f", gap {self.gap.width:.3f} eV"
+        name = f"{self.title}, " if self.title else ""
+        return f"Bands {name}{where}, {len(self.path.k)} k-point{'s' * (len(self.path.k) > 1)}, {self.n_bands} bands, {fermi}{gap}"
+
     @property
     def n_bands(self) -> int:
         """Number of bands per spin channel."""
@@ -82,17 +90,35 @@ class Bands:
             return None
         return find_gap(self.levels, self.path.k, self.fermi_energy, self.first_band)
 
-    def save(self, path: str | Path) -> None:
-        """Write a table: ``.csv``, ``.json`` or ``.h5``; see :mod:`postprocess.output.tables`."""
+    def save(self, path: str | Path, *others: "Bands", **options: Any) -> None:
+        """Write a figure (``.pdf``, ``.png``, ``.svg``; as :meth:`plot`) or a table (:mod:`postprocess.output.tables`)."""
+        from postprocess.output.plot import SUFFIXES, save_figure
         from postprocess.output.tables import write_bands
 
-        write_bands(Path(path), self)
+        if Path(path).suffix in SUFFIXES:
+            save_figure(self.plot(*others, **options), Path(path))
+        elif others or options:
+            raise UsageError(f"{path}: options of a figure, or other bands, do not go into a table; expected {', '.join(SUFFIXES)}")
+        else:
+            write_bands(Path(path), self)
 
-    def plot(self, **options: Any) -> "Axes":
-        """Draw the bands; options of :func:`postprocess.output.plot.plot_bands`."""
+    def plot(self, *others: "Bands", **options: Any) -> "Axes":
+        """Draw the bands, fat ones if their weights are known.
+
+        Parameters
+        ----------
+        *others : Bands
+            Drawn with them: of the same path.
+        **options
+            ``window``, ``dots``, ``ax``, see :func:`postprocess.output.plot.plot_bands`; of fat bands ``window``, ``dos``, see
+            :func:`postprocess.output.plot_fat.plot_fat_bands`.
+        """
         from postprocess.output.plot import plot_bands
+        from postprocess.output.plot_fat import plot_fat_bands
 
-        return plot_bands([self], **options)
+        if (self.weights or "dos" in options) and not others:
+            return plot_fat_bands(self, **options)[0]
+        return plot_bands([self, *others], **options)
 
 
 def compute_bands(

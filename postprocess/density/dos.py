@@ -78,11 +78,23 @@ class DOS:
     errors: FloatArray | None = None
     title: str = ""
 
-    def save(self, path: str | Path) -> None:
-        """Write a table: ``.csv``, ``.json`` or ``.h5``; see :mod:`postprocess.output.dos_tables`."""
-        from postprocess.output.dos_tables import write_dos
+    def __repr__(self) -> str:
+        fermi = "E_F not known" if self.fermi_energy is None else f"E_F {self.fermi_energy:.3f} eV"
+        name = f"{self.title}, " if self.title else ""
+        low, high = self.energies[[0, -1]]
+        return f"DOS {name}{len(self.energies)} energies from {low:.3f} to {high:.3f} eV, {fermi}, {self.method}"
 
-        write_dos(Path(path), self)
+    def save(self, path: str | Path, **options: Any) -> None:
+        """Write a figure (``.pdf``, ``.png``, ``.svg``; options as of :meth:`plot`) or a table (:mod:`postprocess.output.dos_tables`)."""
+        from postprocess.output.dos_tables import write_dos
+        from postprocess.output.plot import SUFFIXES, save_figure
+
+        if Path(path).suffix in SUFFIXES:
+            save_figure(self.plot(**options), Path(path))
+        elif options:
+            raise UsageError(f"{path}: options of a figure do not go into a table; expected {', '.join(SUFFIXES)}")
+        else:
+            write_dos(Path(path), self)
 
     def plot(self, **options: Any) -> "Axes":
         """Draw the density of states; options of :func:`postprocess.output.dos_plot.plot_dos`."""

@@ -35,6 +35,12 @@ class States:
     spin: int
     levels: Levels
 
+    def __repr__(self) -> str:
+        k = ", ".join(f"{x:.4g}" for x in np.asarray(self.k) + 0.0)
+        spin = f", spin {('up', 'down')[self.spin]}" if self.hamiltonian.basis.spin == "collinear" else ""
+        ends = f" from {self.energies[0]:.3f} to {self.energies[-1]:.3f} eV" if len(self.energies) else ""
+        return f"States {self.hamiltonian.system.formula}, k = ({k}){spin}, {len(self.energies)} levels{ends}"
+
     @property
     def energies(self) -> FloatArray:
         """(m,) eV."""

@@ -1,6 +1,7 @@
 """Overlap-only structure folders, filled block by block."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +16,7 @@ from deeph.physics.basis import Spin
 from deeph.physics.blocks import PairBlocks, block_shapes
 from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.pairs import neighbour_pairs
-from deeph.physics.system import SYMBOLS
+from deeph.physics.system import SYMBOLS, IntArray, System
 from preprocess.overlap.two_centre import COMPONENTS, Operator, TwoCentre
 from preprocess.structure_files import Structure
 
@@ -86,29 +87,56 @@ def write_overlap(
     """
     order = element_order(structure.system)
     system = structure.system.permuted(order)
-    basis = engine.basis.restricted(system.numbers)
-    radii = {z: engine.orbitals[z].radius for z in basis.shells}
-    pairs = neighbour_pairs(system, radii if wanted.cutoff is None else dict.fromkeys(radii, wanted.cutoff / 2))
-    shapes = block_shapes(basis, system.numbers, pairs, spin=False)
-    atoms = [engine.orbitals[z].n_electrons for z in system.numbers.tolist()]
-    neutral = None if None in atoms else float(sum(n for n in atoms if n is not None))
-    description = Hamiltonian(
-        system,
-        type(basis)(basis.shells, wanted.spin),
-        PairBlocks.zeros(np.zeros((0, 5), np.int64), np.zeros((0, 2), np.int64)),
-        n_electrons=neutral if structure.n_electrons is None else structure.n_electrons,
-        source={
-            "code": "two-centre integrals",
-            "basis": {SYMBOLS[z]: engine.orbitals[z].source for z in basis.shells},
-            "orbital_radii": {SYMBOLS[z]: radius for z, radius in radii.items()},
-            **({} if settings is None else {"settings": settings}),
-        },
-    )
+    pairs = pairs_of(system, engine, wanted.cutoff)
+    shapes = block_shapes(engine.basis, system.numbers, pairs, spin=False)
+    nothing = PairBlocks.zeros(np.zeros((0, 5), np.int64), np.zeros((0, 2), np.int64))
+    description = describe(structure._replace(system=system), engine, wanted.spin, nothing, settings)
     with new_folder(folder, overwrite=overwrite) as temporary:
         write_poscar(temporary / "POSCAR", system)
         write_info(temporary, description, order)
-        write_orbitals(temporary / ORBITALS, {z: engine.orbitals[z] for z in basis.shells})
+        write_orbitals(temporary / ORBITALS, {z: engine.orbitals[z] for z in description.basis.shells})
         for operator in wanted.operators:
             with MatrixWriter(temporary / FILES[operator], pairs, shapes, COMPONENTS[operator], np.float64) as writer:
                 engine.fill(system, operator, writer.blocks, n_threads)
     return len(pairs)
+
+
+def pairs_of(system: System, engine: TwoCentre, cutoff: float | None = None) -> IntArray:
+    """(n_pairs, 5) the pairs whose orbitals overlap, or all up to a distance in Angstrom."""
+    return engine.pairs(system) if cutoff is None else neighbour_pairs(system, dict.fromkeys(engine.orbitals, cutoff / 2))
+
+
+def describe(
+    structure: Structure,
+    engine: TwoCentre,
+    spin: Spin,
+    S: PairBlocks,
+    settings: Mapping[str, Any] | None = None,
+) -> Hamiltonian:
+    """The overlap of a structure with what is known besides: electrons, orbital radii, where the orbitals come from.
+
+    Parameters
+    ----------
+    structure : Structure
+        The atoms, in the order of the matrices.
+    engine : TwoCentre
+        Their orbitals.
+    spin : {"none", "collinear", "spinor"}
+        Of the H that is to be predicted.
+    S : PairBlocks
+        The overlap.
+    settings : mapping, optional
+        Recorded in ``source``.
+    """
+    system = structure.system
+    basis = engine.basis.restricted(system.numbers)
+    atoms = [engine.orbitals[z].n_electrons for z in system.numbers.tolist()]
+    neutral = None if None in atoms else float(sum(n for n in atoms if n is not None))
+    source = {
+        "code": "two-centre integrals",
+        "basis": {SYMBOLS[z]: engine.orbitals[z].source for z in basis.shells},
+        "orbital_radii": {SYMBOLS[z]: engine.orbitals[z].radius for z in basis.shells},
+        **({} if settings is None else {"settings": settings}),
+    }
+    electrons = neutral if structure.n_electrons is None else structure.n_electrons
+    return Hamiltonian(system, replace(basis, spin=spin), S, n_electrons=electrons, source=source)
