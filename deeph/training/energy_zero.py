@@ -107,8 +107,9 @@ def fit_with_zero(fit: Callable[[Structures], HamiltonianModel], structures: Str
     scatter = scatter_of_zeros(structures, baseline_alone(model))
     if scatter.mixed and config.energy_zero == "auto":
         logger.warning(
-            "the structures have different energy zeros: mu = <dH, S>/<S, S> of what the baseline leaves scatters by %.3g eV. The zero is left "
-            'free: errors do not count it, and that of a prediction is arbitrary (loss.energy_zero = "learned" trains on H as it is)',
+            "the structures have different energy zeros: mu = <dH, S>/<S, S> of what the baseline leaves scatters by %.3g eV. The zero is "
+            "left free: errors do not count it, and that of a prediction is arbitrary "
+            '(loss.energy_zero = "learned" trains on H as it is)',
             scatter.deviation,
         )
     elif config.energy_zero == "auto":
