@@ -84,6 +84,10 @@ class DataConfig(Section):
 class LossConfig(Section):
     """What is minimized: errors of the standardized matrix elements, per structure, averaged over structures."""
 
+    energy_zero: Literal["auto", "learned", "free"] = "auto"
+    """Whether the energy zero of H is learned, or left free: errors mu S, one mu a structure, do not count then. "auto" leaves it free
+    where the structures of the training set have different ones, as when each was shifted to its own Fermi level."""
+
     onsite_weight: NotNegative = 1.0
     """Weight of the on-site blocks relative to the off-site blocks (each group is averaged on its own)."""
 
@@ -107,11 +111,15 @@ class TrainConfig(Section):
     """Passes over the training structures; the learning rate falls along a cosine over all of them."""
 
     max_minutes: Positive | None = None
-    """Time budget, or "none". The schedule is stretched over it: progress = max(epochs done / epochs, minutes / max_minutes).
+    """Time budget of the whole run, restarts included, or "none". The schedule is stretched over it: progress = max(epochs done / epochs,
+    minutes / max_minutes).
     Such a run is not reproducible bit for bit, because its learning rates depend on the speed of the machine."""
 
     batch_bonds: Count = 3000
-    """Bonds (each pair of atoms once) in a batch, over all processes; a larger structure is a batch of its own."""
+    """Largest number of bonds (each pair of atoms once) in a batch, over all processes; a larger structure is a batch of its own."""
+
+    batch_structures: Count = 4
+    """Largest number of structures in a batch, over all processes: small ones, such as molecules, fill no batch of bonds."""
 
     learning_rate: Positive = 5e-3
     """Peak learning rate of AdamW."""
@@ -150,8 +158,8 @@ class TrainConfig(Section):
     """Main memory of each process for structures that are ready to be trained on, GiB (5 to 20 kB a bond). Those that do not fit are read
     and prepared anew in each epoch; it changes no result."""
 
-    validate_every: Count = 1
-    """Epochs between validations; each gives a row of metrics.csv."""
+    validate_every: Literal["auto"] | Count = "auto"
+    """Epochs between validations; each gives a row of metrics.csv. "auto": about 50 steps, and 20 validations or more in a run."""
 
     band_structures: tuple[str, ...] = ()
     """Folder names of a few small structures, none of the test set, whose band error enters metrics.csv (band_mae_meV) at every validation

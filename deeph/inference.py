@@ -24,6 +24,7 @@ from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.pairs import is_onsite
 from deeph.physics.system import IntArray
 from deeph.runtime.errors import DataError
+from deeph.runtime.log import logger
 from deeph.runtime.version import VERSION
 
 CODE = "deeph"
@@ -115,6 +116,9 @@ def _described(model: HamiltonianModel, structure: Hamiltonian) -> Hamiltonian:
     of_overlap = source.get("overlap") or {key: source[key] for key in MOVED if key in source}
     kept = {key: value for key, value in source.items() if key not in (*MOVED, *DFT_ONLY)}
     n = structure.n_electrons
+    zero = {"energy_zero": "arbitrary"} if model.free_zero else {}
+    if model.free_zero:
+        logger.warning("the energy zero of the prediction is arbitrary: the training data of the model had different ones")
     return replace(
         structure,
         H=None,
@@ -122,9 +126,9 @@ def _described(model: HamiltonianModel, structure: Hamiltonian) -> Hamiltonian:
         extra={},
         moments=None,
         fermi_energy=None,
-        fermi_guess=model.filling.fermi,
+        fermi_guess=None if model.free_zero else model.filling.fermi,
         n_electrons=model.filling.n_electrons(structure.system.numbers) if n is None else n,
-        source={**kept, "code": CODE, "version": VERSION, "model": dict(model.origin), "overlap": of_overlap},
+        source={**kept, **zero, "code": CODE, "version": VERSION, "model": dict(model.origin), "overlap": of_overlap},
         predicted=True,
     )
 

@@ -2,6 +2,7 @@
 
 import csv
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -48,20 +49,31 @@ def test_levels_are_those_of_the_postprocessing():
     assert not reference.counted.all()
 
 
+LEARNED, FREE = SimpleNamespace(free_zero=False), SimpleNamespace(free_zero=True)
+"""All that is asked of a model here; the predictions are made by the tests."""
+
+
+def test_a_free_energy_zero_is_no_error(predicted):
+    reference = make_reference(insulator())
+    predicted(lambda H, S: H + 0.7 * S)
+    assert band_mae(FREE, [reference]) == pytest.approx(0, abs=1e-6)
+    assert band_mae(LEARNED, [reference]) == pytest.approx(700, rel=1e-6)
+
+
 def test_a_shift_of_all_levels_is_the_error(predicted):
     reference = make_reference(insulator())
     predicted(lambda H, S: H + 0.007 * S)
-    assert band_mae(None, [reference]) == pytest.approx(7, rel=1e-6)
+    assert band_mae(LEARNED, [reference]) == pytest.approx(7, rel=1e-6)
     predicted(lambda H, _: 1.01 * H)
     expected = 10 * np.abs(reference.energies[reference.counted]).mean()
-    assert band_mae(None, [reference]) == pytest.approx(expected, rel=1e-6)
+    assert band_mae(LEARNED, [reference]) == pytest.approx(expected, rel=1e-6)
     assert 10 * np.abs(reference.energies).mean() != pytest.approx(expected, rel=0.01)  # levels above the window would be seen
 
 
 def test_structures_weigh_the_same(predicted):
     references = [make_reference(insulator(seed)) for seed in (0, 1)]
     predicted(lambda H, _: 1.01 * H)
-    assert band_mae(None, references) == pytest.approx(np.mean([r.error(None) for r in references]))
+    assert band_mae(LEARNED, references) == pytest.approx(np.mean([r.error(LEARNED) for r in references]))
 
 
 def test_without_a_fermi_level_the_electrons_fill_the_levels():

@@ -60,7 +60,7 @@ def chains() -> HamiltonianModel:
 def test_elements_that_never_met_are_refused_by_name(chains, tmp_path):
     """1 eV times an untrained head was predicted without a word."""
     mixed = atoms([6, 6, 14, 14], [[0, 0, 0], [1.4, 0, 0], [0, 2.0, 0], [0, 2.0, 2.2]])
-    with pytest.raises(ModelError, match=r"bonds C-Si, such as atoms 0 \(C\) and 2 \(Si\), 2\.00 Angstrom apart.*known: C-C, Si-Si"):
+    with pytest.raises(ModelError, match=r"bonds C-Si, such as atoms 1 \(C\) and 3 \(Si\), 2\.00 Angstrom apart.*known: C-C, Si-Si"):
         predicted(chains, mixed)
     with pytest.raises(ModelError, match="C-Si"):
         predict_folder(chains, mixed, tmp_path / "out")
@@ -97,14 +97,14 @@ def test_lengths_far_from_all_trained_ones_are_named_once(chains, caplog, monkey
     for text in (
         "C-C (1.25 to",
         "trained 1.40 to 1.50, 2.90",
-        "atoms 0 (C) and 1 (C), 1.25: 0.15 off",
-        "atoms 0 (C) and 2 (C), 2.10: 0.60 off",
+        "atoms 1 (C) and 2 (C), 1.25: 0.15 off",
+        "atoms 1 (C) and 3 (C), 2.10: 0.60 off",
     ):
         assert text in caplog.text
 
 
 def test_far_too_short_bonds_are_refused(chains):
-    with pytest.raises(ModelError, match=r"atoms 0 \(C\) and 1 \(C\) are 1\.00 Angstrom apart, those of the training set at least 1\.40"):
+    with pytest.raises(ModelError, match=r"atoms 1 \(C\) and 2 \(C\) are 1\.00 Angstrom apart, those of the training set at least 1\.40"):
         predicted(chains, atoms([6, 6], [[0, 0, 0], [1.0, 0, 0]]))
 
 

@@ -80,7 +80,19 @@ def test_a_run_leaves_its_files(case: Path, tmp_path: Path) -> None:
     config = load_config(case, ["train.epochs=6"])
     best = loop.train(config, tmp_path / "run")
     assert sorted(p.name for p in (tmp_path / "run").iterdir()) == sorted(
-        [BEST, LAST, STATE, "config.toml", "evaluation.json", "metrics.csv", "train.log", "versions.json"]
+        [
+            BEST,
+            LAST,
+            STATE,
+            EVALUATION,
+            "config.toml",
+            "curves.png",
+            "errors.png",
+            "metrics.csv",
+            "parity.png",
+            "train.log",
+            "versions.json",
+        ]
     )
     assert load_config(tmp_path / "run" / "config.toml") == config
     table = rows(tmp_path / "run")
@@ -132,7 +144,7 @@ def test_shares_of_a_batch_add_up_to_the_gradient_of_its_mean_loss(case: Path, t
     config = load_config(case)
     dataset = open_dataset(config.data.path)
     split = loop.split_of(dataset, config.data)
-    loop._begin(dataset, split, config, tmp_path / "run")
+    loop._begin(dataset, split, config, tmp_path / "run", loop.RunLog())
     job = loop.Job(config, dataset, split, tmp_path / "run", Group(), torch.device("cpu"))
     trainer = loop.Trainer(job, loop.load_state(tmp_path / "run" / STATE))
     names = list(split.train[:3])

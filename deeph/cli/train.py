@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from deeph.cli.common import make_parser, run_command
 from deeph.runtime.errors import UsageError
+from deeph.runtime.version import VERSION
 
 if TYPE_CHECKING:
     from deeph.config import Config
@@ -16,6 +17,7 @@ EPILOG = """examples:
   deeph-train train.toml --check
   deeph-train train.toml --out runs/bilayer --set train.max_minutes=60
   deeph-train train.toml --out runs/bilayer --resume
+  deeph-train --plot runs/bilayer runs/wider           learning curves of runs over each other: curves.png
   torchrun --nproc-per-node 4 -m deeph.cli.train train.toml
   srun deeph-train train.toml
 """
@@ -31,35 +33,59 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--out", type=Path, help="run folder (default: runs/NAME OF THE CONFIG)")
     p.add_argument("--resume", action="store_true", help="continue the run in --out")
     p.add_argument("--check", action="store_true", help="check the settings and read the data, do not train")
+    p.add_argument("--plot", type=Path, nargs="+", metavar="RUN", help="draw the curves of runs into --out (curves.png), do not train")
     p.add_argument("--print-config", action="store_true", help="print the settings as TOML, each explained (the defaults without CONFIG)")
     return p
 
 
 def _body(args: argparse.Namespace) -> int:
     from deeph.files.config_file import load_config, to_toml
+    from deeph.files.other_programs import refuse_ini
 
+    if args.plot:
+        return _plot(args)
     if args.config is None:
         if not args.print_config:
             raise UsageError("no configuration file given; deeph-train --print-config > train.toml makes one to start from")
         sys.stdout.write(to_toml())
         return 0
+    refuse_ini(args.config)
     config = load_config(args.config, args.overrides)
     if args.print_config:
         sys.stdout.write(to_toml(config))
         return 0
-    if args.check:
-        return _check(config)
-    from deeph.runtime.log import logger
-    from deeph.training.loop import train
+    out = args.out or Path("runs") / args.config.stem
+    return _check(config, out, resume=args.resume) if args.check else _train(config, out, args)
 
-    logger.info("best model: %s", train(config, args.out or Path("runs") / args.config.stem, resume=args.resume))
+
+def _plot(args: argparse.Namespace) -> int:
+    from deeph.runtime.log import logger
+    from deeph.training.curves import CURVES, draw_runs
+
+    out = args.out or Path(CURVES)
+    draw_runs([*args.plot, *([args.config] if args.config else [])], out)
+    logger.info("wrote %s", out)
     return 0
 
 
-def _check(config: "Config") -> int:
-    from deeph.training.check import check_data
+def _train(config: "Config", out: Path, args: argparse.Namespace) -> int:
+    from deeph.runtime.log import logger
+    from deeph.training.run_log import RunLog
 
-    sys.stdout.write(check_data(config))
+    with RunLog() as log:
+        logger.info("deeph-train %s: %s %s", VERSION, "continuing in" if args.resume else "into", out)
+        from deeph.training.loop import train
+
+        best = train(config, out, resume=args.resume, log=log)
+        logger.info("best model: %s", best)
+        logger.info("next: deeph-infer %s STRUCTURES OUT   (structure folders with overlap.h5, or structure files and --basis)", out)
+    return 0
+
+
+def _check(config: "Config", out: Path, *, resume: bool) -> int:
+    from deeph.training.check import check_run
+
+    sys.stdout.write(check_run(config, out, resume=resume))
     return 0
 
 

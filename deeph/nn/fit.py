@@ -12,12 +12,13 @@ from deeph.nn.baseline_fit import fit_baseline
 from deeph.nn.filling import Filled, Filling
 from deeph.nn.graph import frame_coefficients, select_bonds, take_rows
 from deeph.nn.kinds import atom_kinds, bond_kinds
-from deeph.nn.known import LengthSurvey, TrainedLengths, check_distances
+from deeph.nn.known import LengthSurvey, TrainedLengths
 from deeph.nn.model import HamiltonianModel
 from deeph.nn.radial import smooth_cutoff
 from deeph.physics.basis import Basis, Spin
 from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.pairs import is_onsite, pair_vectors
+from deeph.physics.soundness import check_apart
 from deeph.physics.system import SYMBOLS
 from deeph.runtime.errors import ModelError
 
@@ -127,7 +128,7 @@ def _survey(structures: Structures) -> tuple[Basis, dict[tuple[int, int], float]
     filled: list[Filled] = []
     for number in range(len(structures)):
         s = structures[number]
-        check_distances(s)
+        check_apart(s)
         filled.append(Filled(s.system.numbers, s.fermi_energy, s.n_electrons))
         spins.add(s.basis.spin)
         if len(spins) > 1:

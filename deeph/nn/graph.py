@@ -7,10 +7,11 @@ from torch_geometric.data import Data
 
 from deeph.nn.frames import bond_matrices, into_frame
 from deeph.nn.kinds import atom_kinds, bond_kinds
-from deeph.nn.known import check_distances, check_known, unfamiliar
+from deeph.nn.known import check_known, unfamiliar
 from deeph.nn.model import HamiltonianModel
 from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.pairs import half_pairs, is_onsite, pair_vectors, reversed_pairs
+from deeph.physics.soundness import check_apart
 from deeph.physics.system import SYMBOLS, IntArray
 from deeph.runtime.errors import ModelError
 from deeph.runtime.log import logger
@@ -82,7 +83,7 @@ def make_graph(structure: Hamiltonian, model: HamiltonianModel, *, targets: bool
 
 def check_compatible(structure: Hamiltonian, model: HamiltonianModel) -> None:
     """Raise a ModelError that names the first thing the model does not know, or a DataError if two atoms lie at one place."""
-    check_distances(structure)
+    check_apart(structure)
     if structure.basis.spin != "none":
         raise ModelError(f"this model predicts spin-free Hamiltonians; the structure has spin '{structure.basis.spin}'")
     for z in np.unique(structure.system.numbers).tolist():

@@ -11,9 +11,10 @@ import torch
 
 from deeph.nn.kinds import bond_kinds
 from deeph.physics.hamiltonian import Hamiltonian
-from deeph.physics.pairs import is_onsite, pair_vectors
+from deeph.physics.pairs import pair_vectors
+from deeph.physics.soundness import pair_name
 from deeph.physics.system import SYMBOLS, FloatArray, IntArray
-from deeph.runtime.errors import DataError, ModelError
+from deeph.runtime.errors import ModelError
 
 Kind = tuple[int, int]
 Intervals = list[tuple[float, float]]
@@ -24,7 +25,6 @@ STEP = 0.01  # Angstrom; resolution of what is kept
 GAP = 0.1  # Angstrom; lengths that are closer belong to one interval
 NEAR = 0.05  # Angstrom; what is at most as far from a trained length counts as trained
 LEAST = 0.75  # of the shortest trained bond: below nothing can be said
-SANE = 0.3  # Angstrom; no two atoms come closer
 SHOWN = 3  # bonds in a message
 
 
@@ -60,26 +60,6 @@ def _by_kind(structure: Hamiltonian, bonds: IntArray) -> Iterator[tuple[Kind, In
     for kind, rows in bond_kinds(torch.as_tensor(structure.system.numbers), ends):
         index = np.arange(len(pairs)) if isinstance(rows, slice) else rows.numpy()
         yield kind, bonds[index], r[index]
-
-
-def lying_together(structure: Hamiltonian) -> str | None:
-    """One sentence about the closest two atoms if they lie on each other, or one on an image of itself; None if they do not."""
-    offsite = np.flatnonzero(~is_onsite(structure.S.pairs))
-    r = np.linalg.norm(pair_vectors(structure.system, structure.S.pairs[offsite]), axis=1)
-    if not len(r) or r.min() >= SANE:
-        return None
-    closest = int(np.argmin(r))
-    return (
-        f"{_bond(structure, offsite[closest])} are {r[closest]:.3g} Angstrom apart; expected at least {SANE} Angstrom between any two "
-        "atoms, periodic images included: is an atom there twice, or the cell too small?"
-    )
-
-
-def check_distances(structure: Hamiltonian) -> None:
-    """DataError if two atoms lie on each other."""
-    problem = lying_together(structure)
-    if problem:
-        raise DataError(problem)
 
 
 def check_known(structure: Hamiltonian, bonds: IntArray, trained: TrainedLengths) -> None:
@@ -165,8 +145,4 @@ def _spelled(intervals: Intervals) -> str:
 
 
 def _bond(structure: Hamiltonian, member: int) -> str:
-    """Such as ``atoms 0 (Mo) and 2 (Se)``; images with their cell."""
-    *R, i, j = structure.S.pairs[member].tolist()
-    cell = f" in the cell {R[0]} {R[1]} {R[2]}" if any(R) else ""
-    symbols = structure.system.symbols
-    return f"atoms {i} ({symbols[i]}) and {j} ({symbols[j]}){cell}"
+    return pair_name(structure.system, structure.S.pairs[member])

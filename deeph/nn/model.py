@@ -90,6 +90,7 @@ class HamiltonianModel(nn.Module):
             )
         self.config, self.basis, self.cutoffs, self.degree = config, basis, cutoffs, degree
         self.filling, self.origin = Filling(), dict[str, Any]()
+        self.free_zero = False  # whether the training data had different energy zeros, so that those of predictions are arbitrary
         self.angular = sorted({l for shells in basis.shells.values() for l in shells})
         needed = 2 * max(self.angular)
         self.l_max = max(needed, MIN_L) if config.l_max == "auto" else config.l_max
@@ -315,6 +316,7 @@ class HamiltonianModel(nn.Module):
             "degree": self.degree,
             "filling": self.filling.to_plain(),
             **({} if self._trained is None else {"trained_lengths": [[i, j, lengths] for (i, j), lengths in self._trained.items()]}),
+            "free_zero": self.free_zero,
             "couplings": couplings_fingerprint(),
         }
 
@@ -338,6 +340,7 @@ class HamiltonianModel(nn.Module):
         model = cls(ModelConfig.model_validate(description["config"]), basis, cutoffs, float(description["degree"]), trained)
         if "filling" in description:  # files of earlier versions do not tell
             model.filling = Filling.from_plain(description["filling"])
+        model.free_zero = bool(description.get("free_zero", False))
         return model
 
 

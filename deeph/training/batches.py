@@ -6,25 +6,46 @@ import numpy as np
 import torch
 from torch_geometric.data import Batch, Data
 
+from deeph.config import TrainConfig
 from deeph.files.dataset import Dataset
 from deeph.nn.graph import make_graph
 from deeph.nn.model import HamiltonianModel
 
+STEPS_BETWEEN = 50
+"""Optimizer steps between validations that train.validate_every = "auto" aims at."""
+VALIDATIONS = 20
+"""It makes at least so many, if there are so many epochs."""
 
-def plan_batches(names: Sequence[str], n_bonds: Mapping[str, int], budget: int) -> list[list[str]]:
-    """Cut a list into batches of at most ``budget`` bonds; a larger structure is a batch of its own.
+
+def plan_batches(names: Sequence[str], n_bonds: Mapping[str, int], limits: TrainConfig) -> list[list[str]]:
+    """Cut a list into batches of at most ``batch_bonds`` bonds and ``batch_structures``; a larger structure is a batch of its own.
 
     The batches are those of all processes together, so that their number changes no result.
     """
     batches: list[list[str]] = []
     room = 0
     for name in names:
-        if not batches or n_bonds[name] > room:
+        if not batches or n_bonds[name] > room or len(batches[-1]) == limits.batch_structures:
             batches.append([])
-            room = budget
+            room = limits.batch_bonds
         batches[-1].append(name)
         room -= n_bonds[name]
     return batches
+
+
+def validation_interval(n_steps: int, config: TrainConfig) -> int:
+    """Epochs from one validation to the next.
+
+    Parameters
+    ----------
+    n_steps : int
+        Steps of an epoch.
+    config : TrainConfig
+        With ``validate_every``; "auto" counts steps, never time, so that a result does not depend on the speed of the machine.
+    """
+    if config.validate_every != "auto":
+        return config.validate_every
+    return max(1, min(-(-STEPS_BETWEEN // n_steps), config.epochs // VALIDATIONS))
 
 
 def shuffled(names: Sequence[str], seed: int, epoch: int) -> list[str]:

@@ -1,13 +1,58 @@
-"""Look at settings and data before training: ``deeph-train --check``."""
+"""Look at settings and data before training: all that training would refuse is refused here, also by ``deeph-train --check``."""
+
+from pathlib import Path
+
+import torch
 
 from deeph.config import Config
-from deeph.files.dataset import open_dataset, split_of
-from deeph.nn.known import lying_together
+from deeph.files.dataset import Dataset, Split, open_dataset, split_of
+from deeph.files.training_set import TrainingSet
+from deeph.nn.model import HamiltonianModel
 from deeph.physics.basis import Basis
-from deeph.physics.system import SYMBOLS
-from deeph.runtime.errors import DataError
+from deeph.runtime.errors import DataError, UsageError
+from deeph.runtime.log import telling
+from deeph.runtime.torch_group import Launch
 from deeph.training.band_error import band_structures, make_references
-from deeph.training.batches import plan_batches
+from deeph.training.batches import plan_batches, validation_interval
+from deeph.training.checkpoint import STATE
+
+MAX_LISTED = 20
+"""Structures that cannot be used and are named; of a thousand equal mistakes these say enough."""
+
+
+def check_run(config: Config, out: Path, *, resume: bool) -> str:
+    """All that training would refuse, and what it would do; nothing is written.
+
+    Raises
+    ------
+    UsageError
+        If the run folder does not fit, or a GPU is asked for and there is none.
+    DataError
+        If the data cannot be trained on.
+    """
+    check_folder(out, resume=resume)
+    choose_device(config.train.device, Launch())
+    return check_data(config)
+
+
+def check_folder(out: Path, *, resume: bool) -> None:
+    """The run folder is free, or holds the run that is to be resumed."""
+    if resume and not (out / STATE).is_file():
+        raise DataError(f"{out} holds no saved state ({STATE}); start without --resume")
+    if not resume and (out / STATE).is_file():
+        raise UsageError(f"{out} holds a run already; continue it with --resume, or choose another --out")
+    if any(place.exists() and not place.is_dir() for place in (out, *out.parents)):
+        raise UsageError(f"{out} cannot be a run folder: it, or what it would be in, is a file; choose another --out")
+
+
+def choose_device(name: str, launch: Launch) -> torch.device:
+    """The device of this process; each process of a node gets its own GPU."""
+    available = torch.cuda.is_available()
+    if name == "cuda" and not available:
+        raise UsageError("train.device is 'cuda', but torch sees no GPU; set it to 'auto' or 'cpu'")
+    if name == "cpu" or not available:
+        return torch.device("cpu")
+    return torch.device("cuda", launch.local % torch.cuda.device_count())
 
 
 def check_data(config: Config) -> str:
@@ -20,54 +65,45 @@ def check_data(config: Config) -> str:
     """
     dataset = open_dataset(config.data.path)
     split = split_of(dataset, config.data)
-    names = [*split.train, *split.validate, *split.test]
     chosen = band_structures(dataset, split, config)
-    problems: list[str] = []
-    basis = Basis({}, "none")
-    trained: set[int] = set()  # elements; the names start with the structures to train on
-    n_atoms = 0
-    for number, name in enumerate(names):
-        try:
-            structure = dataset.read(name)
-            basis = merge_bases(basis if basis.shells else structure.basis, structure.basis, name)
-            trained |= set(structure.basis.shells) if number < len(split.train) else set()
-            unknown = sorted(set(structure.basis.to_symbols()) - {SYMBOLS[z] for z in trained})
-            if unknown:
-                problems.append(f"{name}: {', '.join(unknown)} occurs in no structure that is trained on")
-            together = lying_together(structure)
-            if together:
-                problems.append(f"{name}: {together}")
-            n_atoms += structure.system.n_atoms
-        except DataError as error:
-            problems.append(str(error))
-    if problems:
-        raise DataError("\n  ".join([f"{len(problems)} of {len(names)} structures cannot be used:", *problems]))
+    found, n_atoms = _read_all(dataset, split)
     n_levels = [int(reference.counted.sum()) for reference in make_references(dataset, chosen)]
-    n_bonds = dataset.subset(names).n_bonds
-    n_batches = len(plan_batches(split.train, n_bonds, config.train.batch_bonds))
+    HamiltonianModel(config.model, found.basis, dict.fromkeys(_pairs(found.basis), 1.0), 1.0)  # refuses sizes that do not fit the basis
+    names = [*split.train, *split.validate, *split.test]
+    n_bonds, train = dataset.subset(names).n_bonds, config.train
+    n_steps = len(plan_batches(split.train, n_bonds, train))
+    every = validation_interval(n_steps, train)
     bands = f"bands       {sum(n_levels)} DFT levels of {', '.join(chosen)} are compared at validations\n" if chosen else ""
     return (
         f"data        {dataset.path}\n"
         f"structures  {len(split.train)} to train on, {len(split.validate)} to validate with, {len(split.test)} kept for tests\n"
-        f"basis       {basis.to_symbols()}, spin: {basis.spin}\n"
+        f"basis       {found.basis.to_symbols()}, spin: {found.basis.spin}\n"
         f"size        {n_atoms / len(names):.0f} atoms and {sum(n_bonds[n] for n in names) / len(names):.0f} bonds on average\n"
-        f"training    about {n_batches} steps an epoch, {config.train.epochs} epochs"
-        + (f", at most {config.train.max_minutes:g} minutes" if config.train.max_minutes else "")
-        + f"\n{bands}"
+        f"training    about {n_steps} steps an epoch, {train.epochs} epochs"
+        + (f", at most {train.max_minutes:g} minutes" if train.max_minutes else "")
+        + f"; a validation every {f'{every} epochs' if every > 1 else 'epoch'}\n{bands}"
     )
 
 
-def merge_bases(first: Basis, second: Basis, name: str) -> Basis:
-    """One basis for both.
+def _pairs(basis: Basis) -> list[tuple[int, int]]:
+    """Pairs of elements of a model."""
+    return [(a, b) for a in sorted(basis.shells) for b in sorted(basis.shells) if a <= b]
 
-    Raises
-    ------
-    DataError
-        If an element has other shells, or the spin differs.
-    """
-    if second.spin != first.spin:
-        raise DataError(f"{name}: spin {second.spin!r}, the structures before it have {first.spin!r}; train one model for each")
-    for z, shells in second.shells.items():
-        if first.shells.get(z, shells) != shells:
-            raise DataError(f"{name}: shells {second.to_symbols()}, the structures before it have {first.to_symbols()}")
-    return Basis({**first.shells, **second.shells}, first.spin)
+
+def _read_all(dataset: Dataset, split: Split) -> tuple[TrainingSet, int]:
+    """Add all structures to a training set; returns it, and the number of atoms."""
+    names = [*split.train, *split.validate, *split.test]
+    found, problems, n_atoms, at = TrainingSet(), [], 0, 0
+    with telling(lambda: f"reading structure {at + 1} of {len(names)}"):
+        for at, name in enumerate(names):
+            try:
+                data = dataset.read(name)
+                n_atoms += data.system.n_atoms
+                found.add(data, train=at < len(split.train))
+            except DataError as error:
+                problems.append(str(error) if str(dataset.path / name) in str(error) else f"{name}: {error}")
+    if problems:
+        more = [f"and {len(problems) - MAX_LISTED} more"] if len(problems) > MAX_LISTED else []
+        head = f"{len(problems)} of {len(names)} structures cannot be used:"
+        raise DataError("\n  ".join([head, *problems[:MAX_LISTED], *more]))
+    return found, n_atoms

@@ -2,11 +2,12 @@
 
 import copy
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
+import numpy as np
 import torch
 
 from deeph.files.dataset import PARTS, Dataset, Split
@@ -15,12 +16,16 @@ from deeph.nn.baseline import NOTHING
 from deeph.nn.model import HamiltonianModel
 from deeph.physics.blocks import PairBlocks
 from deeph.physics.difference import TABLES, ErrorSums, Table, sum_errors
-from deeph.runtime.log import logger
+from deeph.physics.system import FloatArray
+from deeph.runtime.log import logger, telling
 from deeph.runtime.processes import Group
 from deeph.training.checkpoint import load_model, read_metadata
+from deeph.training.error_figures import ERRORS, PARITY, draw_errors, draw_parity
 from deeph.training.recorder import write_text
 
 EVALUATION = "evaluation.json"
+MAX_SAMPLES = 4000
+"""Matrix elements of each part of the data in the parity figure."""
 
 
 class StructureErrors(NamedTuple):
@@ -41,10 +46,14 @@ class Evaluation:
         One by one.
     sums : ErrorSums
         Of all of them; see :class:`deeph.physics.difference.ErrorSums` for the tables.
+    samples : (2, n) array
+        Elements of H of DFT and predicted, eV, evenly spread over the structures; for figures. The common energy zero of a structure's
+        error is taken out.
     """
 
     structures: dict[str, StructureErrors] = field(default_factory=dict)
     sums: ErrorSums = field(default_factory=ErrorSums)
+    samples: FloatArray = field(default_factory=lambda: np.zeros((2, 0)))
 
     @property
     def total(self) -> Table:
@@ -55,6 +64,7 @@ class Evaluation:
         """Add other structures."""
         self.structures |= other.structures
         self.sums.merge(other.sums)
+        self.samples = np.concatenate([self.samples, other.samples], axis=1)
 
     def to_plain(self) -> dict[str, Any]:
         """What is written to evaluation.json."""
@@ -88,8 +98,16 @@ def evaluate(model: HamiltonianModel, dataset: Dataset, names: Sequence[str]) ->
         difference = PairBlocks(H.pairs, H.shapes, 1e3 * (predict(model, reference).hamiltonian.entries - H.entries))
         sums, mu = sum_errors(reference.system, model.basis, difference, reference.S)
         total = sums.table("total")
-        out.merge(Evaluation({name: StructureErrors(total["raw"].mae, total["projected"].mae, mu)}, sums))
+        errors = {name: StructureErrors(total["raw"].mae, total["projected"].mae, mu)}
+        out.merge(Evaluation(errors, sums, _samples(H, difference, mu, reference.S, -(-MAX_SAMPLES // len(names)))))
     return out
+
+
+def _samples(H: PairBlocks, difference: PairBlocks, mu: float, S: PairBlocks, number: int) -> FloatArray:
+    """(2, n) about so many elements of H of DFT and predicted."""
+    step = max(1, H.entries.shape[1] // number)
+    reference = H.entries[0, ::step].real
+    return np.array([reference, reference + 1e-3 * (difference.entries[0, ::step].real - mu * S.entries[0, ::step])])
 
 
 def baseline_alone(model: HamiltonianModel) -> HamiltonianModel:
@@ -104,7 +122,7 @@ def baseline_alone(model: HamiltonianModel) -> HamiltonianModel:
 
 
 def evaluate_run(best: Path, dataset: Dataset, split: Split, group: Group, device: torch.device) -> None:
-    """Evaluate the best model of a run, and its baseline, on all parts of the split; write evaluation.json beside it.
+    """Evaluate the best model of a run, and its baseline, on all parts of the split; write evaluation.json and figures beside it.
 
     Parameters
     ----------
@@ -122,6 +140,7 @@ def evaluate_run(best: Path, dataset: Dataset, split: Split, group: Group, devic
         models["baseline"] = baseline_alone(models["model"])
         metadata = read_metadata(best)
     record: dict[str, Any] = {"unit": "meV", "model": {"file": best.name, "epoch": metadata["epoch"], "step": metadata["step"]}}
+    samples: dict[str, FloatArray] = {}
     for part in PARTS:
         names = getattr(split, part)
         if not names:
@@ -129,11 +148,35 @@ def evaluate_run(best: Path, dataset: Dataset, split: Split, group: Group, devic
         errors = {}
         for kind, model in models.items():
             errors[kind] = Evaluation()
-            with group.together():
+            with group.together(), telling(f"predicting the {len(names)} structures of {part}, {kind}"):
                 own = evaluate(model, dataset, names[group.rank :: group.size])
             for share in group.gathered([own]):
                 errors[kind].merge(share)
         record[part] = {kind: found.to_plain() for kind, found in errors.items()}
-        mae = [f"{found.total[how].mae:.4g}" for found in errors.values() for how in ("raw", "projected")]
-        logger.info("%s: %d structures, MAE %s meV (%s without the energy zero); the baseline alone %s (%s)", part, len(names), *mae)
-    group.by_first(lambda: write_text(best.with_name(EVALUATION), json.dumps(record, indent=1) + "\n"))
+        samples[part] = errors["model"].samples
+    group.by_first(lambda: _write(best.parent, record, samples))
+
+
+def _write(folder: Path, record: dict[str, Any], samples: dict[str, FloatArray]) -> None:
+    """The table on the screen, the file, and the figures."""
+    logger.info("%s", as_table(record))
+    write_text(folder / EVALUATION, json.dumps(record, indent=1) + "\n")
+    draw_parity(samples, folder / PARITY)
+    draw_errors(record, folder / ERRORS)
+    logger.info("more in %s, %s, %s", *(folder / name for name in (EVALUATION, PARITY, ERRORS)))
+
+
+def as_table(record: Mapping[str, Any]) -> str:
+    """The totals of evaluation.json for a reader."""
+    rows = [
+        f"errors of H (meV) of the best model, epoch {record['model']['epoch']}; projected: without the energy zero of each structure",
+        f"{'':<10}{'structures':>10}{'MAE':>10}{'projected':>11}{'RMSE':>10}{'largest':>10}{'baseline alone: MAE':>22}{'projected':>11}",
+    ]
+    for part in PARTS:
+        if part in record:
+            model, baseline = record[part]["model"], record[part]["baseline"]
+            numbers = (model["raw"]["mae"], model["projected"]["mae"], model["raw"]["rmse"], model["raw"]["max"])
+            cells = [f"{number:>{width}.4g}" for number, width in zip(numbers, (10, 11, 10, 10), strict=True)]
+            cells += [f"{baseline['raw']['mae']:>22.4g}", f"{baseline['projected']['mae']:>11.4g}"]
+            rows.append(f"{part:<10}{len(model['structures']):>10}" + "".join(cells))
+    return "\n".join(rows)

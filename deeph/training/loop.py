@@ -18,28 +18,29 @@ import torch
 from deeph.config import Config
 from deeph.files.dataset import Dataset, Split, open_dataset, split_of
 from deeph.files.folders import remove_leftovers
-from deeph.nn.fit import fit_model
+from deeph.nn.fit import Structures, fit_model
+from deeph.nn.model import HamiltonianModel
 from deeph.runtime.errors import DeephError, UsageError
-from deeph.runtime.log import logger
+from deeph.runtime.log import logger, telling
 from deeph.runtime.processes import Group
-from deeph.runtime.torch_group import Launch, find_launch, joined, sum_gradients, use_device
+from deeph.runtime.torch_group import find_launch, joined, sum_gradients, use_device
 from deeph.training.band_error import band_mae, band_structures, make_references
-from deeph.training.batches import Graphs, plan_batches, share, shuffled
-from deeph.training.check import check_data
+from deeph.training.batches import Graphs, plan_batches, share, shuffled, validation_interval
+from deeph.training.check import check_data, check_folder, choose_device
 from deeph.training.checkpoint import BEST, LAST, STATE, save_model
+from deeph.training.energy_zero import fit_with_zero
 from deeph.training.evaluate import evaluate_run
 from deeph.training.loss import compute_loss
 from deeph.training.metrics import summarize
 from deeph.training.optim import RunningAverage, learning_rate, make_optimizer
+from deeph.training.progress import Progress
 from deeph.training.recorder import Recorder
+from deeph.training.run_log import RunLog
 from deeph.training.signals import SignalWatch, StoppedError
 from deeph.training.state import Position, State, load_state, save_state
 
-# the rest is in metrics.csv
-SHOWN = ("train_loss", "validate_loss", "train_mae_meV", "validate_mae_meV", "validate_projected_mae_meV", "band_mae_meV")
 
-
-def train(config: Config, out: str | Path, *, resume: bool = False) -> Path:
+def train(config: Config, out: str | Path, *, resume: bool = False, log: RunLog | None = None) -> Path:
     """Train a model.
 
     Parameters
@@ -48,10 +49,12 @@ def train(config: Config, out: str | Path, *, resume: bool = False) -> Path:
         All settings.
     out : path
         The run folder; gets ``model.safetensors`` (best validation), ``last.safetensors``, ``resume.safetensors``, ``metrics.csv``,
-        ``config.toml``, ``versions.json``, ``train.log`` and, when training has ended, ``evaluation.json`` (see
-        :mod:`deeph.training.evaluate`; this takes a few minutes beyond ``max_minutes`` if the data set is large).
+        ``curves.png``, ``config.toml``, ``versions.json``, ``train.log`` and, when training has ended, ``evaluation.json``, ``parity.png``
+        and ``errors.png`` (see :mod:`deeph.training.evaluate`; this takes a few minutes beyond ``max_minutes`` if the data set is large).
     resume : bool
         Continue the run in ``out``; settings of [train] may have changed, those of the model and the data may not.
+    log : RunLog, optional
+        Has what was said before, for ``train.log``; entered by the caller.
 
     Returns
     -------
@@ -67,35 +70,29 @@ def train(config: Config, out: str | Path, *, resume: bool = False) -> Path:
     DeephError
         If the loss is no longer a number, or the run was asked to stop.
     """
+    if log is None:
+        with RunLog() as own:
+            return train(config, out, resume=resume, log=own)
     out, launch = Path(out), find_launch()
     if config.train.threads is not None:
         torch.set_num_threads(config.train.threads)
     with joined(launch) as group:
         with group.together():
-            if (out / STATE).is_file() and not resume:
-                raise UsageError(f"{out} holds a run already; continue it with --resume, or choose another --out")
+            check_folder(out, resume=resume)
             device = choose_device(config.train.device, launch)
             dataset = open_dataset(config.data.path)
             split = split_of(dataset, config.data)
         use_device(group, device)
         group.by_first(lambda: remove_leftovers(out))
-        if not resume:
-            group.by_first(lambda: _begin(dataset, split, config, out))
+        if resume:
+            group.by_first(lambda: log.open(out))
+        else:
+            group.by_first(lambda: _begin(dataset, split, config, out, log))
         with group.together():
             state = load_state(out / STATE)
             trainer = Trainer(Job(config, dataset, split, out, group, device), state)
         trainer.run()
     return out / BEST
-
-
-def choose_device(name: str, launch: Launch) -> torch.device:
-    """The device of this process; each process of a node gets its own GPU."""
-    available = torch.cuda.is_available()
-    if name == "cuda" and not available:
-        raise UsageError("train.device is 'cuda', but torch sees no GPU; set it to 'auto' or 'cpu'")
-    if name == "cpu" or not available:
-        return torch.device("cpu")
-    return torch.device("cuda", launch.local % torch.cuda.device_count())
 
 
 def identity(dataset: Dataset, split: Split, config: Config) -> dict[str, Any]:
@@ -110,13 +107,19 @@ def identity(dataset: Dataset, split: Split, config: Config) -> dict[str, Any]:
     }
 
 
-def _begin(dataset: Dataset, split: Split, config: Config, out: Path) -> None:
+def _begin(dataset: Dataset, split: Split, config: Config, out: Path, log: RunLog) -> None:
     """Look at all the data, fit the baseline, draw the weights, and save them as the state of step 0."""
     logger.info("%s", check_data(config).rstrip())
     out.mkdir(parents=True, exist_ok=True)
-    torch.manual_seed(config.train.seed)
+    log.open(out)
+
+    def fit(structures: Structures) -> HamiltonianModel:
+        torch.manual_seed(config.train.seed)
+        return fit_model(config.model, structures)
+
     logger.info("fitting the baseline to %d structures", len(split.train))
-    model = fit_model(config.model, dataset.subset(split.train)).to(getattr(torch, config.train.precision))
+    with telling("fitting the baseline"):
+        model = fit_with_zero(fit, dataset.subset(split.train), config.loss).to(getattr(torch, config.train.precision))
     save_state(out / STATE, model, Position(), {"identity": identity(dataset, split, config)})
 
 
@@ -161,6 +164,9 @@ class Trainer:
         self.sums: dict[str, float] = self.position.sums if self.group.is_main else {}
         self.watch = SignalWatch()
         self.recorder: Recorder | None = None
+        self.told: Progress | None = None
+        n_steps = len(plan_batches(job.split.train, self.n_bonds, self.settings))
+        self.validate_every = validation_interval(n_steps, self.settings)
         chosen = band_structures(job.dataset, job.split, job.config)
         self.references = make_references(job.dataset, chosen) if self.group.is_main else []
         self._started = time.monotonic() - self.position.seconds
@@ -186,12 +192,28 @@ class Trainer:
                     sum(p.numel() for p in self.model.parameters()), len(self.job.split.train), len(self.job.split.validate),
                     self.job.device, self.group.size)  # fmt: skip
         job = self.job
+        if self.position.step and self.progress < 1:
+            logger.info("%s", self._where())
         with self.group.together():
             recorder = Recorder(job.out, job.config, self.position.kept_rows, str(job.device)) if self.group.is_main else nullcontext()
         with recorder as self.recorder:
-            with self.watch:
-                self._run()
+            if self.group.is_main:
+                self.told = Progress(self.settings, self.position)
+            try:
+                with self.watch:
+                    self._run()
+            finally:
+                if self.told is not None:
+                    self.told.end()
+                if self.recorder is not None:
+                    self.recorder.draw()
             evaluate_run(job.out / BEST, job.dataset, job.split, self.group, job.device)
+
+    def _where(self) -> str:
+        """Where a resumed run goes on."""
+        budget, spent = self.settings.max_minutes, self.position.seconds / 60
+        text = f"continuing at epoch {self.position.epoch + 1} of {self.settings.epochs}, step {self.position.step}, after {spent:.3g} min"
+        return f"{text}; train.max_minutes {budget:g} counts the whole run: {max(0.0, budget - spent):.3g} min left" if budget else text
 
     def _run(self) -> None:
         if self.progress >= 1 and not self.position.batch:
@@ -202,33 +224,32 @@ class Trainer:
 
     def _epoch(self) -> None:
         names = shuffled(self.job.split.train, self.settings.seed, self.position.epoch)
-        batches = plan_batches(names, self.n_bonds, self.settings.batch_bonds)
+        batches = plan_batches(names, self.n_bonds, self.settings)
         self._fraction = self.position.batch / len(batches)
         for batch in batches[self.position.batch :]:
             if self.progress >= 1:
                 break
             self._fraction = (self.position.batch + 1) / len(batches)
-            loss = self._step(batch)
+            self._step(batch)
             self.position.batch += 1
             self.position.step += 1
-            if self.recorder is not None:
-                self.recorder.advance(self.position.epoch, self.position.batch, len(batches), loss)
             self._attend()
+            if self.told is not None:
+                self.told.step(self._fraction, self.progress, lambda: summary(self.sums))
         self.position.epoch += 1
         self.position.batch, self._fraction = 0, 0.0
-        if self.recorder is not None:
-            self.recorder.end_epoch()
-        if self.position.epoch % self.settings.validate_every == 0 or self.progress >= 1:
+        if self.position.epoch % self.validate_every == 0 or self.progress >= 1:
             self._validate()
 
-    def _step(self, batch: list[str]) -> float:
-        """One optimizer step on a batch shared by all processes; returns this process's loss."""
+    def _step(self, batch: list[str]) -> None:
+        """One optimizer step on a batch shared by all processes."""
         mine = share(batch, self.n_bonds, self.group.rank, self.group.size)
         self.model.train()
         self.optimizer.zero_grad()
-        value, error = 0.0, None
+        error = None
         try:
-            value = self._backward(mine, len(batch)) if mine else 0.0
+            if mine:
+                self._backward(mine, len(batch))
         except Exception as raised:  # noqa: BLE001 - the other processes wait for the gradients
             error = raised
         if sum_gradients(self.group, self.model.parameters(), failed=error is not None):
@@ -243,7 +264,6 @@ class Trainer:
             group["lr"] = learning_rate(self.settings, self.progress)
         self.optimizer.step()
         self.average.update()
-        return value
 
     def _backward(self, names: list[str], n_batch: int) -> float:
         """Add the gradients of some structures, as a share of the mean over a batch of ``n_batch``; returns their loss."""
@@ -262,7 +282,10 @@ class Trainer:
             self.watch.save = False
             self.save()
         if stop:
-            raise StoppedError(f"asked to stop in epoch {self.position.epoch + 1}; the state is saved, continue with --resume", int(stop))
+            again = f"deeph-train {self.job.out / 'config.toml'} --out {self.job.out} --resume"
+            raise StoppedError(
+                f"asked to stop in epoch {self.position.epoch + 1}; the state is saved, continue with --resume:\n  {again}", int(stop)
+            )
 
     def save(self) -> None:
         """Save the state to resume from, and the averaged model of this moment."""
@@ -290,7 +313,7 @@ class Trainer:
         sums: dict[str, float] = {}
         self.model.eval()
         with self.group.together(), self.average.applied():
-            for batch in plan_batches(names, self.n_bonds, self.settings.batch_bonds):
+            for batch in plan_batches(names, self.n_bonds, self.settings):
                 mine = share(batch, self.n_bonds, self.group.rank, self.group.size)
                 if mine:
                     loss, parts = compute_loss(self.model, self.graphs.batch(mine), self.job.config.loss)
@@ -322,9 +345,10 @@ class Trainer:
         position = {"epoch": self.position.epoch, "step": self.position.step, "time_min": self.position.seconds / 60, "learning_rate": rate}
         if self.recorder is not None:
             self.recorder.row({**position, **metrics})
-        shown = "  ".join(f"{name} {metrics[name]:.4g}" for name in SHOWN if name in metrics)
-        best = "  (best)" if better else ""
-        logger.info("epoch %d  %.1f min  lr %.2e  %s%s", self.position.epoch, self.position.seconds / 60, rate, shown, best)
+        if self.told is not None:
+            self.told.validated(trained, validated or trained, better=better)
+            if self.progress >= 1:
+                self.told.line(0.0, self.progress)
 
 
 def add(sums: dict[str, float], more: dict[str, Any]) -> None:
@@ -334,7 +358,9 @@ def add(sums: dict[str, float], more: dict[str, Any]) -> None:
 
 
 def summary(sums: dict[str, float]) -> dict[str, float]:
-    """The mean loss per structure and the metrics of :func:`deeph.training.metrics.summarize`."""
+    """The mean loss per structure and the metrics of :func:`deeph.training.metrics.summarize`; nothing of no structures."""
+    if not sums.get("structures"):
+        return {}
     sums = dict(sums)
     loss, structures = sums.pop("loss"), sums.pop("structures")
     return {"loss": loss / structures, **summarize(sums)}

@@ -11,7 +11,7 @@ from torch_geometric.data import Data
 from deeph.config import LossConfig
 from deeph.nn.graph import take_rows
 from deeph.nn.model import HamiltonianModel, Prediction
-from deeph.training.metrics import error_sums
+from deeph.training.metrics import error_sums, project_energy_zero
 
 
 def compute_loss(model: HamiltonianModel, batch: Data, config: LossConfig) -> tuple[Tensor, dict[str, Tensor]]:
@@ -30,7 +30,7 @@ def compute_loss(model: HamiltonianModel, batch: Data, config: LossConfig) -> tu
     -------
     loss : scalar tensor
         Mean over the structures of mae_weight MAE + rmse_weight RMSE, off-site plus onsite_weight on-site, each in units of the root
-        mean square that the baseline leaves in the training set.
+        mean square that the baseline leaves in the training set; without their part mu S if the energy zero of the model is free.
     sums : dict of scalar tensors
         What :func:`deeph.training.metrics.summarize` needs, to be added over batches and processes.
     """
@@ -48,6 +48,8 @@ def compute_loss(model: HamiltonianModel, batch: Data, config: LossConfig) -> tu
     for z, rows, h in prediction.onsite:
         error = h * model.baseline.atom_scale(z).to(h.dtype) - take_rows(batch.onsite_target, atom_sizes, rows)
         onsite.append((z, rows, error))
+    if model.free_zero:
+        offsite, onsite = project_energy_zero(model, batch, offsite, onsite)
 
     loss = _mean_errors([e for *_, e in offsite], [bond_graph[r] for _, r, _ in offsite], n_graphs, model.baseline.unit_offsite, config)
     loss = loss + config.onsite_weight * _mean_errors(

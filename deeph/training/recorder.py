@@ -1,9 +1,8 @@
-"""What a run leaves behind besides the model: config.toml, versions.json, train.log, metrics.csv, and a progress bar."""
+"""What a run leaves behind besides the model: config.toml, versions.json, metrics.csv and its curves."""
 
 import csv
 import io
 import json
-import logging
 import os
 import platform
 from collections.abc import Mapping
@@ -12,16 +11,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from tqdm import tqdm
-
 from deeph.config import Config
 from deeph.files.config_file import to_toml
 from deeph.files.folders import new_file, room_on_disk
 from deeph.runtime.errors import UsageError
-from deeph.runtime.log import logger
 from deeph.runtime.version import VERSION
+from deeph.training.curves import METRICS, Curves
 
-METRICS, LIBRARIES = "metrics.csv", ("torch", "torch_geometric", "e3nn", "numpy", "safetensors")
+LIBRARIES = ("torch", "torch_geometric", "e3nn", "numpy", "safetensors")
 
 
 class Recorder:
@@ -45,36 +42,15 @@ class Recorder:
         versions = {"deeph": VERSION, "python": platform.python_version(), **{name: version(name) for name in LIBRARIES}}
         write_text(folder / "versions.json", json.dumps({**versions, "platform": platform.platform(), "device": device}, indent=1) + "\n")
         self._columns = keep_rows(folder / METRICS, step)
-        self._log = logging.FileHandler(folder / "train.log", encoding="utf-8")
-        self._log.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
         self._board = _tensorboard(folder) if config.train.tensorboard else None
-        self._bar: Any = None
+        self._curves = Curves(folder)
 
     def __enter__(self) -> Self:
-        logger.addHandler(self._log)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
-        self.end_epoch()
-        if value is not None:
-            logger.debug("stopped by %s: %s", type(value).__name__, value)
-        logger.removeHandler(self._log)
-        self._log.close()
         if self._board is not None:
             self._board.close()
-
-    def advance(self, epoch: int, batch: int, n_batches: int, loss: float) -> None:
-        """Move the progress bar; there is none if the output is not a terminal."""
-        if self._bar is None:
-            self._bar = tqdm(total=n_batches, initial=batch - 1, desc=f"epoch {epoch + 1}", unit="batch", leave=False, disable=None)
-        self._bar.update()
-        self._bar.set_postfix_str(f"loss {loss:.3g}", refresh=False)
-
-    def end_epoch(self) -> None:
-        """Remove the progress bar."""
-        if self._bar is not None:
-            self._bar.close()
-            self._bar = None
 
     def row(self, values: Mapping[str, float]) -> None:
         """Append a line to ``metrics.csv`` in one write; the columns are those of the first row."""
@@ -94,6 +70,12 @@ class Recorder:
         if self._board is not None:
             for name, value in values.items():
                 self._board.add_scalar(name, value, int(values["step"]))
+        self._curves.update()
+
+    def draw(self) -> None:
+        """The curves as they are now."""
+        if (self.folder / METRICS).is_file():
+            self._curves.update(now=True)
 
 
 def _number(value: float | None) -> str:

@@ -21,6 +21,7 @@ from preprocess.inspect.checks import (
 )
 from preprocess.inspect.report import Check, Report
 from preprocess.inspect.rotation_checks import check_bonds, check_symmetry, check_time_reversal
+from preprocess.inspect.training import check_training
 from preprocess.readers.base import Convergence
 
 
@@ -55,6 +56,7 @@ def structure_checks(data: Hamiltonian, *, thorough: bool = True) -> Iterator[Ch
     yield check_energy_zero(data)
     if "density_matrix" in data.extra:
         yield check_density(data)
+    yield check_training(data)
     if "bad" in (normalization.verdict, hermitian.verdict):  # no eigenvalues without
         return
     overlap = check_overlap(data)

@@ -8,6 +8,7 @@ from scipy.linalg import eigvalsh
 from deeph.physics.covariance import bond_violations
 from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.pairs import is_onsite
+from deeph.physics.soundness import check_finite, check_hermitian
 from deeph.physics.system import SYMBOLS, FloatArray
 from deeph.runtime.errors import DataError
 from deeph.runtime.threads import blas_threads
@@ -15,8 +16,6 @@ from preprocess.readers.base import ReferenceBands
 from preprocess.verify.electrons import check_electrons, eigenvalues
 
 Level = Literal["off", "basic", "bands"]
-MAX_ASYMMETRY = 1e-6
-"""Accepted |M - M^dagger| of H (eV) and S."""
 MAX_ONSITE_DIFFERENCE = 1e-3
 """Accepted difference of on-site overlaps within an element; integrals on grids give up to 1e-4, other radial functions orders more."""
 MAX_BOND_VIOLATION = 1e-2
@@ -55,31 +54,6 @@ def verify(data: Hamiltonian, level: Level, reference: ReferenceBands | None = N
         elif level == "bands":
             found.append(f"not compared with bands ({'no H' if data.H is None else 'none were printed'})")
     return ", ".join(text for text in found if text)
-
-
-def check_finite(data: Hamiltonian) -> None:
-    """No NaN and no infinity in any matrix."""
-    for name, blocks in (("S", data.S), ("H", data.H), ("r", data.r), *data.extra.items()):
-        if blocks is not None and not np.isfinite(blocks.entries).all():
-            entry = int(np.argmin(np.isfinite(blocks.entries).all(axis=0)))
-            R1, R2, R3, i, j = blocks.pairs[np.searchsorted(blocks.offsets, entry, side="right") - 1].tolist()
-            raise DataError(f"{name} holds NaN or infinity in block R = {R1} {R2} {R3}, i = {i}, j = {j} (atoms counted from 0)")
-
-
-def check_hermitian(data: Hamiltonian) -> None:
-    """Every pair has its partner (-R, j, i), and the blocks are each other's adjoint."""
-    for name, blocks in (("S", data.S), ("H", data.H)):
-        if blocks is None:
-            continue
-        lonely = np.flatnonzero(blocks.partners < 0)
-        if len(lonely):
-            R1, R2, R3, i, j = blocks.pairs[lonely[0]].tolist()
-            raise DataError(
-                f"{len(lonely)} of {blocks.n_pairs} blocks lack the partner (-R, j, i), e.g. R = {R1} {R2} {R3}, i = {i}, j = {j}"
-            )
-        error = blocks.hermiticity_error()
-        if not error <= MAX_ASYMMETRY:
-            raise DataError(f"{name} differs from its Hermitian conjugate by {error:.1e}; expected below {MAX_ASYMMETRY:g}")
 
 
 def check_one_basis(data: Hamiltonian) -> None:

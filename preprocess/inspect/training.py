@@ -1,0 +1,50 @@
+"""Can a model be trained on this? Asked in the same place as ``deeph-train --check`` does, so that both refuse the same."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from deeph.files.dataset import SPLIT_FILES, open_dataset, read_split
+from deeph.files.training_set import TrainingSet, check_trainable
+from deeph.physics.basis import Basis
+from deeph.physics.hamiltonian import Hamiltonian
+from deeph.runtime.errors import DataError
+from preprocess.inspect.report import Check
+
+
+def check_training(data: Hamiltonian) -> Check:
+    """The network can learn this structure; spin, and an overlap without H, are no faults of the data."""
+    try:
+        check_trainable(data)
+    except DataError as error:
+        sound = data.H is None or data.basis.spin != "none"
+        return Check("training", "note" if sound else "bad", f"cannot be trained on: {error}")
+    return Check("training", "ok", "can be trained on")
+
+
+def check_split(path: Path, bases: Mapping[str, Basis]) -> list[Check]:
+    """The split that lies in a folder, if there is one, can be trained with; without one, the structures have one basis.
+
+    Parameters
+    ----------
+    path : Path
+        The folder.
+    bases : mapping of str to Basis
+        Of the structures that can be read, by their names relative to it.
+    """
+    has_split = any((path / name).is_file() for name in SPLIT_FILES)
+    found = TrainingSet()
+    try:
+        split = read_split(open_dataset(path)) if has_split else None
+        train, others = (tuple(bases), ()) if split is None else (split.train, (*split.validate, *split.test))
+        for name in (*train, *others):
+            if name in bases:
+                try:
+                    found.add_basis(bases[name], train=name in train)
+                except DataError as error:
+                    raise DataError(f"{name}: {error}") from error
+    except DataError as error:
+        return [Check("training set", "bad", str(error))]
+    if split is None:
+        return []
+    parts = f"{len(split.train)} to train on, {len(split.validate)} to validate with, {len(split.test)} kept for tests"
+    return [Check("training set", "ok", parts)]
