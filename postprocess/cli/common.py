@@ -45,9 +45,8 @@ def load(folder: Path, *, predicted: bool | None = None) -> "tuple[Hamiltonian, 
     Raises
     ------
     DataError
-        If the folder is missing, damaged, or holds only the overlap.
-    UsageError
-        If it holds structure folders, which are listed, or the run of a DFT code.
+        If the folder is missing, damaged, or holds only the overlap; if it holds structure folders, which are listed, or the run of a DFT
+        code.
     """
     from deeph.files.store import HAMILTONIAN, read_folder
     from deeph.runtime.errors import DataError

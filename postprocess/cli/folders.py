@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from deeph.runtime.errors import DataError, DeephError, UsageError
+from deeph.runtime.errors import DataError
 
 LISTED = 20
 """Structure folders named in a message."""
@@ -10,7 +10,7 @@ RUNS = ("*.scfout", "*.HSX", "*.TSHS", "*.ORB_INDX", "OUT.*/running_*.log", "rs_
 """What OpenMX, SIESTA, ABACUS and FHI-aims leave behind, and older DeepH programs."""
 
 
-def what_instead(folder: Path) -> DeephError | None:
+def what_instead(folder: Path) -> DataError | None:
     """The error for a folder that holds structure folders, or a run of a DFT code; None if it is a structure folder, or neither."""
     from deeph.files.store import is_structure_folder
 
@@ -19,13 +19,13 @@ def what_instead(folder: Path) -> DeephError | None:
     heads = (path for pattern in ("*/info.json", "*/*/info.json") for path in folder.glob(pattern))  # not the whole home of a user
     found = sorted(head.parent for head in heads if is_structure_folder(head.parent))
     if found:
-        lines = [f"{folder} holds {len(found)} structure folder{'s; name one of them' if len(found) > 1 else '; name it'}:"]
+        lines = [f"{folder} is not a structure folder, but holds {len(found)}; name {'one of them' if len(found) > 1 else 'it'}:"]
         lines += [f"  {_describe(one)}" for one in found[:LISTED]]
-        return UsageError("\n".join(lines + [f"  and {len(found) - LISTED} more"] * (len(found) > LISTED)))
+        return DataError("\n".join(lines + [f"  and {len(found) - LISTED} more"] * (len(found) > LISTED)))
     run = next((file.relative_to(folder) for pattern in RUNS for file in sorted(folder.glob(pattern))), None)
     if run is None:
         return None
-    return UsageError(
+    return DataError(
         f"{folder} is a run of a DFT code (it holds {run}), not a structure folder. Convert it first, 'deeph-preprocess {folder} data', "
         f"and name data/{folder.resolve().name}"
     )
