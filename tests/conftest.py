@@ -53,3 +53,9 @@ def mini_graphene(tmp_path_factory: pytest.TempPathFactory):
     packed = ROOT / "tests" / "data" / "openmx" / "mini_graphene" / "mini_graphene.scfout.gz"
     (folder / "mini_graphene.scfout").write_bytes(gzip.decompress(packed.read_bytes()))
     return openmx.read(folder)
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    """What a command prints must not depend on the speed of the machine: signs of life are asked for by the tests of them."""
+    monkeypatch.setattr("deeph.runtime.log.SILENCE", 3600.0)

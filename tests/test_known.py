@@ -121,7 +121,7 @@ def test_two_atoms_at_one_place_are_refused_everywhere(chains, image, tmp_path):
     """NaN was written; an atom on a periodic image is no better."""
     line = [[0, 0, 0], [1.4, 0, 0], [1.4, 30.0 * image, 0.1]]
     twice = with_h(atoms([6] * 3, line))
-    message = r"atoms 1 \(C\) and 2 \(C\)" + (r" in the cell 0 -1 0" if image else "") + " are 0.1 Angstrom apart"
+    message = r"atoms 2 \(C\) and 3 \(C\)" + (r" in the cell 0 -1 0" if image else "") + " are 0.1 Angstrom apart"
     for call in (
         lambda: predicted(chains, twice),
         lambda: predict_folder(chains, twice, tmp_path / "out"),
@@ -138,7 +138,7 @@ def test_check_names_structures_with_two_atoms_at_one_place(tmp_path):
     system = (good := make_structure(3)).system
     twice = System(system.cell, system.positions[[0, 1, 1]], system.numbers)
     deeph.write_folder(tmp_path / "data" / "003", replace(good, system=twice), overwrite=True)
-    with pytest.raises(DataError, match=r"1 of 8(.|\n)*003: atoms 1 \(C\) and 2 \(H\) are 0 Angstrom apart"):
+    with pytest.raises(DataError, match=r"1 of 8(.|\n)*003: atoms 2 \(C\) and 3 \(H\) are 0 Angstrom apart"):
         check_data(load_config(case))
 
 
