@@ -81,7 +81,7 @@ class Progress:
         """What is done, how far it is, and how long it will take."""
         text, passed, share = self._text if isinstance(self._text, str) else self._text(), time.monotonic() - self.start, self.share
         if share is None:
-            return (text or "at work") + ("" if self._expected is None else _of_expected(passed, self._expected))
+            return text + ("" if self._expected is None else _of_expected(passed, self._expected))
         counted = f"{self.done:.0f} of {self._total:.0f} {self._unit} are done" if (self._total or 0) < 1000 else ""
         counted = counted or f"{share:.0%} of the {self._unit}"
         left = f", {duration(passed * (1 / share - 1))} left" if share else ""
@@ -181,7 +181,7 @@ class _Told:
 
 
 def _line(pieces: list[Progress]) -> str:
-    return "; ".join(piece.describe() for piece in pieces)
+    return "; ".join(text for piece in pieces if (text := piece.describe())) or "at work"
 
 
 def _bar(piece: Progress) -> str:
