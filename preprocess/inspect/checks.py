@@ -7,11 +7,12 @@ import numpy as np
 from deeph.physics.blocks import PairBlocks, energy_zero
 from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.pairs import is_onsite, pair_vectors
+from deeph.physics.soundness import check_finite, check_hermitian
 from deeph.physics.system import SYMBOLS, FloatArray
 from deeph.runtime.errors import DataError
 from deeph.runtime.threads import blas_threads
 from preprocess.inspect.report import Check, Verdict
-from preprocess.verify import check_finite, check_hermitian, check_one_basis, count_electrons
+from preprocess.verify import check_one_basis, count_electrons
 
 MAX_DENSE = 3000
 """Largest dimension for which the smallest eigenvalue of S is computed exactly."""

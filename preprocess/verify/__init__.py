@@ -2,8 +2,6 @@
 
 from preprocess.verify.checks import Level as Level
 from preprocess.verify.checks import check_bands as check_bands
-from preprocess.verify.checks import check_finite as check_finite
-from preprocess.verify.checks import check_hermitian as check_hermitian
 from preprocess.verify.checks import check_one_basis as check_one_basis
 from preprocess.verify.checks import check_orbitals as check_orbitals
 from preprocess.verify.checks import check_overlap as check_overlap
