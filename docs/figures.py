@@ -3,7 +3,8 @@
 python docs/figures.py FOLDER RUNS
 
 FOLDER gets a png of each kind, and page.png with all of them at the size of print; RUNS are OpenMX runs: graphene, mos2, mos2_soc,
-fe_bcc_spin, h2o, bilayer_ab, tbg28. With docs/images as FOLDER, the pictures of these pages are made (bands.png, dos.png, fat.png, gate.png).
+fe_bcc_spin, h2o, bilayer_ab, tbg28. With docs/images as FOLDER, the pictures of these pages are made (bands.png, dos.png, fat.png,
+gate.png).
 """
 
 import sys
