@@ -64,6 +64,16 @@ def test_other_atom_order_and_other_cells_are_the_same_hamiltonian(seed, spin, o
     assert result.only_reference[0] == result.only_other[0] == 0
 
 
+def test_molecules_are_the_same_in_any_box():
+    data = random_model(3, cell=20 * np.eye(3))
+    other = replace(data, system=replace(data.system, cell=np.diag([21.0, 22.0, 25.0])))
+    assert not data.S.pairs[:, :3].any()
+    assert compare_hamiltonians(data, other).raw.max == 0
+    moved = replace(other, system=replace(other.system, positions=other.system.positions + 0.1))
+    with pytest.raises(DataError, match="no counterpart"):
+        compare_hamiltonians(data, moved)
+
+
 def test_wrong_atom_order_would_be_seen():
     """With the labels exchanged but the positions kept, the same comparison is not zero."""
     data = random_model(1, numbers=(6, 6, 6))

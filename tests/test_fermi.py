@@ -10,9 +10,11 @@ from lattice_models import graphene, hypercubic
 from deeph import read_folder
 from deeph.physics.units import KELVIN
 from deeph.runtime.errors import DataError
+from postprocess.bands.bands import compute_bands
 from postprocess.density.dos import compute_dos
 from postprocess.eigen.band_symmetries import make_mesh
-from postprocess.states.fermi import fermi_by_inertia, fermi_from_count, fermi_on_mesh, find_fermi_level, gap_around
+from postprocess.lattice.kpath import make_kpath
+from postprocess.states.fermi import FermiLevel, fermi_by_inertia, fermi_from_count, fermi_on_mesh, find_fermi_level, gap_around
 from postprocess.states.mesh_levels import compute_mesh_levels
 from postprocess.states.smearing import SmearedCount
 from postprocess.states.tetrahedra import TetrahedronCount
@@ -22,6 +24,29 @@ METALS = {"fe_bcc_spin": 0.01, "fe_nc_soc": 0.001, "mini_te_chain_soc": 0.001, "
 """OpenMX cases whose level is sharp, and the largest deviation that is found, meV."""
 INSULATORS = ["graphene", "graphene_f", "mos2", "mos2_soc", "bilayer_ab", "si2", "si2_frac_wrap", "h2o", "o2_nc"]
 """Also semimetals whose mesh misses the touching point: any level between the bands of the mesh is right."""
+
+
+def test_a_level_counted_at_gamma_is_refined_where_bands_touch():
+    """Cones at K: the level half way between those at Gamma, here far from symmetric ones, is off."""
+    data = graphene()
+    at_gamma = FermiLevel(2.0, -3.0, 7.0, "counted at Gamma", sampled=True)
+    path = make_kpath(data, "GMKG", n_points=60)
+    found = compute_bands(replace(data, n_electrons=2.0), path, fermi=at_gamma)
+    assert found.fermi_energy == pytest.approx(0, abs=1e-9)  # the energy of an atom
+    assert "at Gamma and at these k-points, " in found.fermi_origin
+    given = replace(at_gamma, sampled=False)
+    assert compute_bands(replace(data, n_electrons=2.0), path, fermi=given).fermi_energy == 2.0
+    # a metal, whose bands leave more open than the levels at Gamma
+    assert FermiLevel(0.0, -0.1, 0.1, sampled=True).refined(np.array([[-0.1, 0.1], [0.3, 0.5], [-2.0, -1.0]]), 1).energy == 0.0
+
+
+def test_the_level_of_a_molecule_is_counted_in_densities_too(shared_data):
+    """OpenMX stores 0 for it; half way between HOMO and LUMO is what the bands say."""
+    data = openmx.read(shared_data / "openmx" / "h2o")
+    assert data.fermi_energy == 0
+    dos, level = compute_dos(data, make_mesh(data)), find_fermi_level(data)
+    assert dos.fermi_energy == pytest.approx(level.energy, abs=1e-3)
+    assert dos.fermi_energy == pytest.approx((-7.11925 + 1.03191) / 2, abs=1e-3)  # of its output
 
 
 def as_the_code(data):

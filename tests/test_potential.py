@@ -95,6 +95,7 @@ def test_a_function_that_is_no_potential_of_the_crystal_is_refused():
         ([1j, 0], "complex"),
         (lambda _: 1.0, "a value for each position"),
         (lambda r: r, "expected one number"),
+        (lambda r: r[0, 5], "all positions at once"),
     ],
 )
 def test_what_is_no_potential_says_so(potential, words):

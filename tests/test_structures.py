@@ -216,6 +216,7 @@ def test_distances_count_images_and_each_pair_of_elements():
     [
         ({"displacement": (0.2, 0.1)}, "displacement 0.2 0.1: expected a range"),
         ({"displacement": (-0.1, 0.1)}, "displacement"),
+        ({"displacement": (3.0, 6.0)}, "displacement 6: expected Angstrom"),  # picometres
         ({"spacing": (3.5, 3.2)}, "spacing 3.5 3.2"),
         ({"strain": 2.0}, "such as 0.01 for 1 %"),
     ],

@@ -66,6 +66,8 @@ def _body(args: argparse.Namespace) -> int:
         raise UsageError(f"--threads {args.threads}, --cutoff {args.cutoff}: expected positive numbers")
     from deeph.runtime.log import logger, telling
 
+    if not args.model.exists():
+        raise DataError(f"{args.model} is missing; expected model.safetensors, or the folder of a training run")
     logger.info("reading %s", args.model)  # torch takes some seconds
     with telling(f"still reading {args.model}"):
         from deeph.files.folders import remove_leftovers

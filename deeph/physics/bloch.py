@@ -189,7 +189,7 @@ class BlochMatrix:
         return sparse.csr_array((data, self.pattern.indices, self.pattern.indptr), shape=(self.n_orbitals, self.n_orbitals))
 
     def dense(self, k: FloatArray, *, component: int = 0, gauge: Gauge = "lattice") -> npt.NDArray[np.complex128]:
-        """(..., n_orbitals, n_orbitals) dense M(k) for k of shape (..., 3)."""
+        """(..., n_orbitals, n_orbitals) dense M(k) for k of shape (..., 3); ``component=1`` is spin down of collinear spins."""
         k = np.asarray(k, float)
         phase = self.phases(k.reshape(-1, 3), gauge)
         n, p = self.n_orbitals, self.pattern

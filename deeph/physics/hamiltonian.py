@@ -339,13 +339,13 @@ class Hamiltonian:
 
         return dos(self, window, width=width, mesh=mesh, projections=projections, fermi=fermi)
 
-    def eigenvalues(self, k: Any) -> FloatArray:
+    def eigenvalues(self, k: Any = (0.0, 0.0, 0.0)) -> FloatArray:
         """All levels at any k, by dense matrices.
 
         Parameters
         ----------
         k : str or (..., 3) array
-            Fractional, or the name of a special point such as ``"K"``.
+            Fractional, or the name of a special point such as ``"K"``; Gamma by default.
 
         Returns
         -------

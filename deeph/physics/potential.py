@@ -53,8 +53,11 @@ def _sample(field: Field, system: System) -> FloatArray:
     try:
         given = np.asarray(field(system.positions.copy()) if callable(field) else field)
         values = given.real.astype(float)
-    except (TypeError, ValueError) as error:
-        raise UsageError(f"the potential or field is no array of real numbers (eV): {error}") from error
+    except (TypeError, ValueError, IndexError) as error:
+        raise UsageError(
+            f"the potential or field is no array of real numbers (eV): {error}. A function gets all positions at once, (n, 3) in Angstrom: "
+            "lambda r: 0.1 * r[:, 2]"
+        ) from error
     if np.iscomplexobj(given) or not np.isfinite(values).all():
         raise UsageError("the potential or field holds complex, NaN or infinite numbers")
     if callable(field) and values.shape[:1] != (system.n_atoms,):

@@ -114,13 +114,15 @@ def draw_runs(runs: Sequence[Path], path: Path) -> None:
 
 def _lines(ax: "Axes", table: Table, x: str, curves: dict[str, tuple[str, str]], **style: Any) -> None:
     """Some columns of a table on a logarithmic axis; single rows are dots."""
+    from matplotlib.ticker import MaxNLocator
+
     for name, (label, colour) in curves.items():
         points = [(a, b) for a, b in zip(table[x], table.get(name, []), strict=False) if math.isfinite(b) and b > 0]
         if points:
             ax.plot(*zip(*points, strict=True), color=colour, label=label or None, marker="o" if len(points) < 3 else None, **style)
     log_axis(ax, "y")
     if x == "epoch":
-        ax.xaxis.get_major_locator().set_params(integer=True)
+        ax.xaxis.set_major_locator(MaxNLocator("auto", integer=True, steps=[1, 2, 5, 10]))
 
 
 def _best(table: Table) -> float | None:

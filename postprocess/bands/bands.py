@@ -182,6 +182,9 @@ def compute_bands(
         spectrum = compute_spectrum(hamiltonian, path.k, **options)
     solver = solver or Eigensolver()
     level = fermi if isinstance(fermi, FermiLevel) else find_fermi_level(hamiltonian, fermi, options=getattr(solver, "options", None))
+    filled = (hamiltonian.n_electrons or 0.0) / (2 if hamiltonian.basis.spin == "none" else 1)
+    if level is not None and level.sampled and spectrum.counted and len(spectrum.energies) == 1 and filled == int(filled):
+        level = level.refined(spectrum.energies[0], int(filled) - spectrum.first_band)
     energy, origin = (None, "not known") if level is None else (level.energy, level.origin)
     found = Bands(spectrum.energies, path, energy, origin, title, spectrum.first_band, spectrum.weights, spectrum.signed, spectrum.counted)
     if order is not None and not connect:

@@ -64,6 +64,8 @@ def aligned(reference: Hamiltonian, other: Hamiltonian) -> Hamiltonian:
     DataError
         If structure, shells or spin differ.
     """
+    if not (reference.S.pairs[:, :3].any() or other.S.pairs[:, :3].any()):  # molecules, each in a box of its own
+        other = replace(other, system=replace(other.system, cell=reference.system.cell))
     order, cells = match_atoms(reference.system, other.system)
     shells = {z: (reference.basis.shells[z], other.basis.shells[z]) for z in set(reference.system.numbers.tolist())}
     if reference.basis.spin != other.basis.spin or any(a != b for a, b in shells.values()):

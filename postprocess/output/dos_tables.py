@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from deeph.files.figures import SUFFIXES as FIGURES
 from deeph.files.folders import new_file
 from deeph.physics.system import System
 from deeph.runtime.errors import DataError, UsageError
@@ -33,7 +34,8 @@ def write_dos(path: Path, dos: DOS) -> None:
         If the suffix is another one.
     """
     if path.suffix not in SUFFIXES:
-        raise UsageError(f"{path}: cannot write a table as {path.suffix or 'a file without suffix'}; expected {', '.join(SUFFIXES)}")
+        expected = f"{', '.join(SUFFIXES)}, or {', '.join(FIGURES)} for a figure"
+        raise UsageError(f"{path}: cannot write a table as {path.suffix or 'a file without suffix'}; expected {expected}")
     with new_file(path) as temporary:
         if path.suffix == ".csv":
             _write_csv(temporary, dos)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from deeph.files.figures import SUFFIXES as FIGURES
 from deeph.files.folders import new_file
 from deeph.runtime.errors import DataError, UsageError
 from postprocess.bands.bands import Bands
@@ -36,7 +37,8 @@ def write_bands(path: Path, bands: Bands) -> None:
     from postprocess.output.band_files import write_gnuplot, write_openmx
 
     if path.suffix not in SUFFIXES:
-        raise UsageError(f"{path}: cannot write bands as {path.suffix or 'a file without suffix'}; expected {', '.join(SUFFIXES)}")
+        expected = f"{', '.join(SUFFIXES)}, or {', '.join(FIGURES)} for a figure"
+        raise UsageError(f"{path}: cannot write bands as {path.suffix or 'a file without suffix'}; expected {expected}")
     with new_file(path) as temporary:
         if path.suffix in records.SUFFIXES:
             write_record(temporary, _record(bands))

@@ -45,17 +45,39 @@ class FermiLevel:
         an uncertain count, what it leaves open.
     origin : str
         Where the level comes from.
+    sampled : bool
+        Whether it was counted at a k-point or a few of a large cell, so that levels at others tell more, see :meth:`refined`.
     """
 
     energy: float
     low: float
     high: float
     origin: str = ""
+    sampled: bool = False
 
     @property
     def gap(self) -> float:
         """Distance of the ends, eV."""
         return self.high - self.low
+
+    def refined(self, levels: FloatArray, n_filled: int) -> "FermiLevel":
+        """The same from the levels at more k-points, where these leave less open: the level of bands that touch elsewhere, as at K.
+
+        Parameters
+        ----------
+        levels : (n_k, n_bands) array
+            eV, ascending.
+        n_filled : int
+            How many of them are filled in an insulator.
+        """
+        if not 0 < n_filled < levels.shape[1]:
+            return self
+        # the edges of an insulator; those of a semimetal, with the level between them, lie in the other order
+        edges = np.array([max(self.low, levels[:, n_filled - 1].max()), min(self.high, levels[:, n_filled].min())])
+        if not abs(edges[1] - edges[0]) < self.gap:
+            return self
+        where = f"at Gamma and at these k-points, {1000 * abs(edges[1] - edges[0]):.3g} meV between the levels there"
+        return FermiLevel(float(edges.mean()), float(edges.min()), float(edges.max()), f"electrons counted {where}")
 
 
 def find_fermi_level(
@@ -95,8 +117,8 @@ def find_fermi_level(
     """
     molecule = not any(periodic_directions(hamiltonian))
     known = given_or_stored(hamiltonian, fermi)
-    if known is not None and not (molecule and fermi is None and hamiltonian.n_electrons is not None):
-        return known  # what codes store for a molecule is any number between HOMO and LUMO, or none of its levels
+    if known is not None:
+        return known
     if fermi == UNKNOWN or (hamiltonian.n_electrons is None and fermi is None and not needed):
         return None
     n_electrons, options = known_electrons(hamiltonian), options or SolverOptions()
@@ -107,7 +129,8 @@ def find_fermi_level(
         return replace(found, origin=f"half way between HOMO and LUMO of {n_electrons:g} electrons") if molecule else found
     found = fermi_by_inertia(hamiltonian, guess=guess, options=options)
     warn_if_far(hamiltonian, found.energy)
-    return replace(found, origin=f"{n_electrons:g} electrons counted at Gamma, {1000 * found.gap:.3g} meV between the levels there")
+    origin = f"{n_electrons:g} electrons counted at Gamma, {1000 * found.gap:.3g} meV between the levels there"
+    return replace(found, origin=origin, sampled=True)
 
 
 def warn_if_far(hamiltonian: Hamiltonian, energy: float) -> None:
@@ -125,10 +148,14 @@ def warn_if_far(hamiltonian: Hamiltonian, energy: float) -> None:
 
 
 def given_or_stored(hamiltonian: Hamiltonian, fermi: float | str | None) -> FermiLevel | None:
-    """The level that was given, or by default the one that came with the data; None if it is to be counted."""
+    """The level that was given, or by default the one that came with the data; None if it is to be counted.
+
+    What codes store for a molecule is any number between HOMO and LUMO, or none of its levels: it is counted wherever it can be.
+    """
     if isinstance(fermi, int | float):
         return FermiLevel(float(fermi), float(fermi), float(fermi), "given")
-    if fermi is None and hamiltonian.fermi_energy is not None:
+    countable = hamiltonian.n_electrons is not None and not any(periodic_directions(hamiltonian))
+    if fermi is None and hamiltonian.fermi_energy is not None and not countable:
         return FermiLevel(*3 * (hamiltonian.fermi_energy,), STORED)
     return None
 

@@ -17,6 +17,8 @@ from preprocess.structures.supercell import deformed
 
 ATTEMPTS = 100
 """How often a structure with atoms too close is drawn again."""
+FAR = 1.0
+"""Angstrom; larger displacements are another unit."""
 
 
 def perturbed(system: System, rng: np.random.Generator, *, displacement: float, strain: float) -> System:
@@ -77,6 +79,8 @@ class Perturbation:
         for name, values in (("displacement", self.displacement), ("spacing", self.spacing or (0.0, 0.0))):
             if not 0 <= values[0] <= values[1]:
                 raise UsageError(f"{name} {values[0]:g} {values[1]:g}: expected a range of two lengths, the smaller one first")
+        if self.displacement[1] > FAR:
+            raise UsageError(f"displacement {self.displacement[1]:g}: expected Angstrom, such as 0.05, at most {FAR:g}")
         if not 0 <= self.strain < 0.5:
             raise UsageError(f"strain {self.strain:g}: expected a number such as 0.01 for 1 %")
 
