@@ -138,9 +138,9 @@ def test_the_search_may_hit_a_level(backend):
     for data in (supercell(random_model(2), (3, 2, 1)), supercell(random_model(1), (2, 2, 1)).to_spinor().with_zeeman([0.1, 0.2, 0.05])):
         levels = np.sort(compute_energies(data, k).ravel())
         for n_filled in (4, len(levels) // 2):
-            data = replace(data, n_electrons=n_filled * (2.0 if data.basis.spin == "none" else 1.0))
+            filled = replace(data, n_electrons=n_filled * (2.0 if data.basis.spin == "none" else 1.0))
             for guess in levels[[0, 1, 4, 5, n_filled - 1, n_filled, -1]]:
-                found = fermi_by_inertia(data, k, guess=float(guess), options=SolverOptions(name=backend or "auto"))
+                found = fermi_by_inertia(filled, k, guess=float(guess), options=SolverOptions(name=backend or "auto"))
                 assert [found.low, found.high] == pytest.approx(levels[n_filled - 1 : n_filled + 1].tolist(), abs=1e-8)
 
 

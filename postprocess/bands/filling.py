@@ -78,8 +78,7 @@ def find_filling(bands: Bands, hamiltonian: Hamiltonian) -> Filling | None:
     low = np.where(below, numbers + 1, 0).max(axis=-1).sum(axis=0)
     high = np.where(above, numbers, hamiltonian.n_orbitals).min(axis=-1).sum(axis=0)
     gap = bands.gap
-    in_gap = (
-        gap is not None and not gap.is_metal and not gap.is_bound and gap.width > WIDE and (low == low[0]).all() and (low == high).all()
-    )
+    same = (low == low[0]).all() and (low == high).all()
+    in_gap = gap is not None and not gap.is_metal and not gap.is_bound and gap.width > WIDE and same
     expected = hamiltonian.n_electrons / (2 if hamiltonian.basis.spin == "none" else 1)
     return Filling(low, high, expected, hamiltonian.n_electrons, bool(in_gap))
