@@ -9,6 +9,7 @@ import pytest
 from band_cases import random_model, supercell
 from lattice_models import graphene, hypercubic
 
+import deeph
 from deeph.files.store import write_folder
 from postprocess.bands.bands import compute_bands
 from postprocess.bands.filling import find_filling
@@ -128,3 +129,39 @@ def test_missing_pardiso_is_said_once_with_the_way_to_install_it(monkeypatch, ca
     assert len(caplog.messages) == 1
     assert "pip install mkl" in caplog.messages[0]
     assert Selection(n_bands=3).choose(100) == "dense"
+
+
+@pytest.mark.parametrize("backend", ["superlu", None])
+def test_the_search_may_hit_a_level(backend):
+    """Every level of two models as guess, degenerate ones and the ends of the spectrum among them."""
+    k = np.zeros((1, 3))
+    for data in (supercell(random_model(2), (3, 2, 1)), supercell(random_model(1), (2, 2, 1)).to_spinor().with_zeeman([0.1, 0.2, 0.05])):
+        levels = np.sort(compute_energies(data, k).ravel())
+        for n_filled in (4, len(levels) // 2):
+            filled = replace(data, n_electrons=n_filled * (2.0 if data.basis.spin == "none" else 1.0))
+            for guess in levels[[0, 1, 4, 5, n_filled - 1, n_filled, -1]]:
+                found = fermi_by_inertia(filled, k, guess=float(guess), options=SolverOptions(name=backend or "auto"))
+                assert [found.low, found.high] == pytest.approx(levels[n_filled - 1 : n_filled + 1].tolist(), abs=1e-8)
+
+
+@pytest.mark.parametrize("n_electrons", [7.0, 9.0, 8.5])
+def test_an_odd_electron_of_a_large_cell_fills_half_a_level(n_electrons):
+    data = replace(supercell(random_model(1), (2, 2, 1)), n_electrons=n_electrons)
+    found = fermi_by_inertia(data, options=SolverOptions(name="superlu"))
+    level = np.sort(compute_energies(data, np.zeros((1, 3))).ravel())[int(np.ceil(n_electrons / 2)) - 1]
+    assert [found.low, found.energy, found.high] == pytest.approx([level] * 3, abs=1e-8)
+
+
+@pytest.mark.parametrize("spinor", [False, True])
+@pytest.mark.parametrize("n_electrons", [7.0, 9.0, 7.5])
+def test_the_half_filled_level_of_a_radical_is_its_homo_and_no_reason_to_warn(shared_data, n_electrons, spinor):
+    data = replace(deeph.read(shared_data / "openmx" / "h2o"), n_electrons=n_electrons)
+    data = data.to_spinor() if spinor else data
+    bands = data.bands()
+    levels = data.eigenvalues("G")
+    homo = levels[int(np.ceil(n_electrons)) - 1 if spinor else int(np.ceil(n_electrons / 2)) - 1]
+    assert bands.gap.vbm.energy == pytest.approx(homo, abs=1e-8)
+    assert bands.fermi_origin == f"HOMO, which {n_electrons:g} electrons fill in part"
+    found = find_filling(bands, data)
+    assert not found.excess
+    assert found.low[0] < found.expected < found.high[0]

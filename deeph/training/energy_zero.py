@@ -16,18 +16,23 @@ from deeph.nn.fit import Structures
 from deeph.nn.model import HamiltonianModel
 from deeph.physics.blocks import PairBlocks, energy_zero
 from deeph.physics.hamiltonian import Hamiltonian
+from deeph.physics.system import FloatArray
 from deeph.runtime.log import logger
 from deeph.training.evaluate import baseline_alone
 
 MAX_LOOKED_AT = 50
 """Structures, evenly spread, whose zeros are compared."""
-MAX_SCATTER, MAX_SCATTER_OF_FORMULAS = 0.2, 0.5
-"""Standard deviations of mu up to which one zero is taken for granted, eV: of one formula, and of several, after a linear function of the
-composition was taken out. Clean data have 0.02 to 0.03 (displaced bilayers of graphene, boron nitride) and 0.24 (molecules)."""
+MAX_SCATTER, MAX_ATOMS = 0.2, 3.0
+"""Standard deviations of mu up to which one zero is taken for granted, after a linear function of the composition was taken out: in eV,
+and in units of what the differences between the atoms of a structure lead to. Clean data have 0.02 to 0.03 eV and 0.4 units (displaced
+bilayers of graphene), and 0.10 to 0.24 eV and 0.6 to 1.6 units (molecules of one formula or of many)."""
 
 
 class Scatter(NamedTuple):
-    """Mean of mu over the structures, its standard deviation beyond what the composition explains, and what is accepted, eV."""
+    """Mean of mu over the structures, its standard deviation beyond what the composition explains, and what is accepted, eV.
+
+    The deviation is NaN if there are not more structures than compositions that are linearly independent.
+    """
 
     mean: float
     deviation: float
@@ -49,6 +54,9 @@ def rest_of(structure: Hamiltonian, baseline: HamiltonianModel) -> tuple[PairBlo
 def scatter_of_zeros(structures: Structures, baseline: HamiltonianModel) -> Scatter:
     """Compare the energy zeros of some structures.
 
+    mu of a structure is about the mean of what its atoms have, which differs between the atoms of one structure as well, by their
+    surroundings: where these scatter by s, mu of N independent atoms scatters by s / sqrt(N) although there is one zero.
+
     Parameters
     ----------
     structures : sequence of Hamiltonian
@@ -57,15 +65,32 @@ def scatter_of_zeros(structures: Structures, baseline: HamiltonianModel) -> Scat
         Fitted to them; see :func:`deeph.training.evaluate.baseline_alone`.
     """
     n = len(structures)
-    mus, fractions = [], []
+    mus, fractions, atoms = [], [], []
     for number in np.unique(np.linspace(0, n - 1, min(n, MAX_LOOKED_AT)).astype(int)).tolist():
         structure = structures[number]
-        mus.append(rest_of(structure, baseline)[1])
-        fractions.append([float((structure.system.numbers == z).mean()) for z in baseline.basis.shells])
-    mu, composition = np.array(mus), np.array(fractions)
-    left = mu - composition @ np.linalg.lstsq(composition, mu, rcond=None)[0]
-    one = bool(np.ptp(composition, axis=0).max() < 1e-9)
-    return Scatter(float(mu.mean()), float(left.std()), MAX_SCATTER if one else MAX_SCATTER_OF_FORMULAS)
+        rest, mu = rest_of(structure, baseline)
+        element = np.equal.outer(structure.system.numbers, list(baseline.basis.shells)).astype(float)
+        mus.append(mu)
+        fractions.append(element.mean(axis=0))
+        atoms.append((_of_atoms(rest, structure), element))
+    within = _deviation(*(np.concatenate([x - x.mean(axis=0) for x in parts]) for parts in zip(*atoms, strict=True)))
+    deviation = _deviation(np.array(mus), np.array(fractions))
+    n_atoms = sum(len(own) for own, _ in atoms) / len(mus)
+    return Scatter(float(np.mean(mus)), deviation, max(MAX_SCATTER, MAX_ATOMS * within / n_atoms**0.5))
+
+
+def _of_atoms(rest: PairBlocks, structure: Hamiltonian) -> FloatArray:
+    """(n_atoms,) <dH, S>/<S, S> of the blocks of each atom, eV."""
+    S = structure.S
+    product, square = (np.add.reduceat((blocks.entries.real * S.entries).sum(axis=0), S.offsets[:-1]) for blocks in (rest, S))
+    return np.asarray(np.bincount(S.pairs[:, 3], product) / np.bincount(S.pairs[:, 3], square))
+
+
+def _deviation(values: FloatArray, functions: FloatArray) -> float:
+    """Standard deviation of (n,) values beyond the best combination of (n, m) functions; NaN if these explain any values."""
+    coefficients, _, rank, _ = np.linalg.lstsq(functions, values, rcond=None)
+    free = len(values) - int(rank)
+    return float(np.sqrt(((values - functions @ coefficients) ** 2).sum() / free)) if free else float("nan")
 
 
 class OneZero:
@@ -113,7 +138,10 @@ def fit_with_zero(fit: Callable[[Structures], HamiltonianModel], structures: Str
             scatter.deviation,
         )
     elif config.energy_zero == "auto":
-        logger.info("energy zeros agree: mu scatters by %.2g meV", 1e3 * scatter.deviation)
+        if np.isnan(scatter.deviation):
+            logger.info("energy zeros are taken for one: no two structures are alike enough in composition to compare theirs")
+        else:
+            logger.info("energy zeros agree: mu scatters by %.2g meV", 1e3 * scatter.deviation)
         return model
     model = fit(OneZero(structures, baseline_alone(model)))
     model.free_zero = True

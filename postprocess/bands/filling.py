@@ -7,6 +7,7 @@ import numpy as np
 from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.system import IntArray
 from postprocess.bands.bands import Bands
+from postprocess.states.fermi import DEGENERATE
 
 METAL = 1.0, 0.003
 """Bands, and share of all filled ones, by which the number at some k-points of a metal may differ from the mean over the zone."""
@@ -21,7 +22,7 @@ class Filling:
     Attributes
     ----------
     low, high : (n_k,) int arrays
-        So many at least and at most; equal where levels on both sides of the Fermi level are known.
+        So many at least and at most; equal where levels on both sides of the Fermi level are known and none lies at it.
     expected : float
         Mean over the zone that the electrons ask for.
     n_electrons : float
@@ -72,10 +73,12 @@ def find_filling(bands: Bands, hamiltonian: Hamiltonian) -> Filling | None:
     if bands.fermi_energy is None or hamiltonian.n_electrons is None or not bands.counted:
         return None
     levels, numbers = bands.levels, bands.first_band + np.arange(bands.n_bands)
-    below, above = levels <= bands.fermi_energy, levels > bands.fermi_energy  # NaN is neither
+    # a level at the Fermi level itself may be filled in part; NaN is neither
+    below, above = levels <= bands.fermi_energy - DEGENERATE, levels > bands.fermi_energy + DEGENERATE
     low = np.where(below, numbers + 1, 0).max(axis=-1).sum(axis=0)
     high = np.where(above, numbers, hamiltonian.n_orbitals).min(axis=-1).sum(axis=0)
     gap = bands.gap
-    in_gap = gap is not None and not gap.is_metal and not gap.is_bound and gap.width > WIDE and (low == low[0]).all()
+    same = (low == low[0]).all() and (low == high).all()
+    in_gap = gap is not None and not gap.is_metal and not gap.is_bound and gap.width > WIDE and same
     expected = hamiltonian.n_electrons / (2 if hamiltonian.basis.spin == "none" else 1)
     return Filling(low, high, expected, hamiltonian.n_electrons, bool(in_gap))

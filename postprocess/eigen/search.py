@@ -75,8 +75,7 @@ def levels_near(pencil: SearchablePencil, center: float, n: int, *, verify: bool
         if len(found.energies) <= n and not everything:
             wanted, known = wanted + max(4, wanted // 2), found.vectors
             continue
-        chosen = np.argsort(np.abs(found.energies - center))[:n]
-        below_chosen = int((found.energies < found.energies[chosen].min()).sum())
+        chosen, below_chosen = _nearest(found.energies, center, n)
         if everything:
             return found.chosen(chosen, below_chosen, True)
         if not verify:
@@ -93,8 +92,7 @@ def levels_near(pencil: SearchablePencil, center: float, n: int, *, verify: bool
         if low is None or high is None:
             return _confirmed(pencil, center, n, found)
         if inner == high - low:
-            below_chosen = int((found.energies[:inner] < found.energies[chosen].min()).sum())
-            return found.chosen(chosen, low + below_chosen, True)
+            return found.chosen(chosen, low + below_chosen - int((found.energies[inner:] < sigma).sum()), True)
         if inner > high - low:
             raise DataError(f"{inner} levels found within {radius:.6f} eV of {sigma:.6f} eV, but {high - low} counted")
         logger.info("%d of %d levels within %.4f eV of %.4f eV found, searching on", inner, high - low, radius, sigma)
@@ -102,11 +100,19 @@ def levels_near(pencil: SearchablePencil, center: float, n: int, *, verify: bool
     raise DataError(f"the levels near {center:.4f} eV could not be proved complete; ask for another number of them or another centre")
 
 
+def _nearest(energies: Array, center: float, n: int) -> tuple[npt.NDArray[np.int64], int]:
+    """Which n levels are nearest an energy, and how many lie below them; without a hole, whatever rounding makes of degenerate ones."""
+    order = np.argsort(energies)
+    distance = np.abs(energies[order] - center)
+    first = int(np.argmin(np.maximum(distance[: len(order) - n + 1], distance[n - 1 :])))
+    return order[first : first + n], first
+
+
 def _confirmed(pencil: SearchablePencil, center: float, n: int, found: Levels) -> Levels:
     """The n nearest levels where they cannot be counted: searched for outside those found until nothing new appears."""
     before = np.full(n, np.inf)
     while True:
-        chosen = np.argsort(np.abs(found.energies - center))[:n]
+        chosen, _ = _nearest(found.energies, center, n)
         energies = np.sort(found.energies[chosen])
         if np.abs(energies - before).max() < RESOLUTION:
             return found.chosen(chosen, None, None)

@@ -1,6 +1,7 @@
 """The Fermi level: given, stored with the data, or from the number of electrons."""
 
 from dataclasses import dataclass, replace
+from math import ceil
 
 import numpy as np
 
@@ -30,6 +31,8 @@ FAR, FAR_SPREADS = 0.5, 5.0
 """eV, and spreads of the training data: a counted level farther from theirs is no Fermi level of the material."""
 DEGENERATE = 1e-6
 """eV; levels so close are one level."""
+PARTLY = 1e-6
+"""Of a level; one is filled in part if so much of it is filled, and so much is not."""
 
 
 @dataclass(frozen=True)
@@ -126,11 +129,19 @@ def find_fermi_level(
         return _counted_insulator(hamiltonian, make_mesh(hamiltonian) if mesh is None else mesh, options)
     if hamiltonian.n_orbitals <= DENSE_LIMIT:
         found = fermi_on_mesh(hamiltonian, make_mesh(hamiltonian) if mesh is None else mesh, options=options, jobs=jobs)
-        return replace(found, origin=f"half way between HOMO and LUMO of {n_electrons:g} electrons") if molecule else found
+        return _of_molecule(found, n_electrons) if molecule else found
     found = fermi_by_inertia(hamiltonian, guess=guess, options=options)
     warn_if_far(hamiltonian, found.energy)
     origin = f"{n_electrons:g} electrons counted at Gamma, {1000 * found.gap:.3g} meV between the levels there"
     return replace(found, origin=origin, sampled=True)
+
+
+def _of_molecule(found: FermiLevel, n_electrons: float) -> FermiLevel:
+    """The level of a molecule in words. One that is filled in part, as by an odd electron, counts as occupied: it is the HOMO."""
+    if found.gap > DEGENERATE:
+        return replace(found, origin=f"half way between HOMO and LUMO of {n_electrons:g} electrons")
+    energy = found.high + RESOLUTION
+    return FermiLevel(energy, energy, energy, f"HOMO, which {n_electrons:g} electrons fill in part")
 
 
 def warn_if_far(hamiltonian: Hamiltonian, energy: float) -> None:
@@ -274,7 +285,10 @@ def fermi_by_inertia(
     """
     k = np.zeros((1, 3)) if k is None else np.asarray(k, float).reshape(-1, 3)
     filled = known_electrons(hamiltonian) * len(k) / (2 if hamiltonian.basis.spin == "none" else 1)
-    low, high = frontier_levels(hamiltonian, k, round(filled), guess=guess, options=options)
+    n_filled = ceil(filled - PARTLY)
+    low, high = frontier_levels(hamiltonian, k, n_filled, guess=guess, options=options)
+    if filled < n_filled - PARTLY:  # an odd electron: the level that it fills by half
+        high = low
     return FermiLevel((low + high) / 2, low, high)
 
 

@@ -18,6 +18,8 @@ CLOSE = 30
 """Levels per k between the shift and the Fermi level from which on they are computed: as much work as two counts that come nearer."""
 MAX_COUNTS = 60
 """Counts until the search is given up."""
+BESIDE = 1.7e-3, -2.3e-3
+"""eV; so far from a level that was hit by chance the search counts instead."""
 GUESSED, UNGUESSED = 0.2, 4.0
 """eV; the first step of the search beside a guess, and without one."""
 
@@ -120,12 +122,14 @@ class _Counter:
         pencil = self.pencils.at(*self.points[0])
         return float(np.median(pencil.H.diagonal().real / pencil.S.diagonal().real))
 
-    def counts(self, energy: float) -> IntArray:
-        """Levels below an energy at each of the points."""
+    def counts(self, energy: float, *, beside: tuple[float, ...] = ()) -> IntArray:
+        """Levels below an energy at each of the points; so far ``beside`` it (eV) where it is a level itself and nothing can be counted."""
         found = []
         with telling(f"counting the levels below {energy:.4f} eV", len(self.points), "k-points") as progress:
             for k, spin in self.points:
-                found.append(self._pencil(k, spin).count_below(energy))
+                pencil = self._pencil(k, spin)
+                tried = (pencil.count_below(energy + step) for step in (0.0, *beside))
+                found.append(next((n for n in tried if n is not None), None))
                 progress.advance()
         if None in found:
             raise DataError(f"the levels below {energy:.6f} eV could not be counted; use PARDISO in double precision")
@@ -135,14 +139,14 @@ class _Counter:
         """Close in on the energy by counts, in steps that double until the level is enclosed, then compute the levels around it."""
         ends = {0: -np.inf, self.n_levels: np.inf}
         for number in range(1, MAX_COUNTS + 1):
-            n = int(self.counts(energy).sum())
+            n = int(self.counts(energy, beside=BESIDE).sum())
             close = abs(n - n_filled) <= CLOSE * len(self.points)
             logger.info(
                 "count %d: %d levels lie below %.4f eV, %d are filled; %s",
                 number, n, energy, n_filled, "the levels there follow, with two more counts" if close else "counting on",
             )  # fmt: skip
             if close:
-                return self._edges(n_filled, energy, n)
+                return self._edges(n_filled, energy, abs(n - n_filled))
             ends[n] = energy
             n_low, n_high = max(m for m in ends if m < n_filled), min(m for m in ends if m > n_filled)
             low, high = ends[n_low], ends[n_high]
@@ -152,15 +156,20 @@ class _Counter:
                 energy, step = (energy + step if n < n_filled else energy - step), 2 * step
         raise DataError(f"no energy was found below which {n_filled} levels lie; {n} lie below {energy:.4f} eV")
 
-    def _edges(self, n_filled: int, energy: float, n: int) -> tuple[float, float]:
-        wanted = 2 * abs(n_filled - n) // len(self.points) + 8
+    def _edges(self, n_filled: int, energy: float, off: int) -> tuple[float, float]:
+        """The levels around an energy from which the wanted ones are ``off`` away, numbered by counts in gaps: it may be one of them."""
+        wanted = 2 * off // len(self.points) + 8
         while True:
-            found = []
+            found, n_below = [], 0
             for k, spin in self.points:
                 pencil = self._pencil(k, spin)
-                found.append(levels_near(pencil, energy, min(wanted, pencil.n_levels), verify=wanted < pencil.n_levels).energies)
+                near = levels_near(pencil, energy, min(wanted, pencil.n_levels), verify=wanted < pencil.n_levels)
+                if near.first is None:
+                    raise DataError(f"the levels near {energy:.6f} eV could not be counted; use PARDISO in double precision")
+                found.append(near.energies)
+                n_below += near.first
             levels = np.sort(np.concatenate(found))
-            homo = n_filled - n + int((levels < energy).sum()) - 1
+            homo = n_filled - n_below - 1
             if 0 <= homo < len(levels) - 1:
                 edges = levels[homo : homo + 2]
                 reach = min(np.abs(e - energy).max() if len(e) < self.pencils.n else np.inf for e in found)
