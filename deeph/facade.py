@@ -223,8 +223,6 @@ def dos(
     from postprocess.density.kpm_work import KPMSettings
     from postprocess.eigen.band_symmetries import make_mesh
     from postprocess.eigen.selection import DENSE_LIMIT
-    from postprocess.lattice.mesh import DENSITY, IDENTITY, mesh_divisions, reduced_mesh
-    from postprocess.states.integrate import conjugate_at_minus_k
     from postprocess.states.orbital_groups import make_projections, usable_symmetry
 
     h.hamiltonian  # noqa: B018 - an overlap alone is an error
@@ -233,9 +231,7 @@ def dos(
     ends = window if window is not None else (-10.0, 10.0) if known else (None, None)
     options: dict[str, Any] = {"window": Window(*ends), "projections": groups, "fermi": fermi}
     if h.n_orbitals > DENSE_LIMIT:
-        operations = np.stack([IDENTITY, -IDENTITY] if conjugate_at_minus_k(h) else [IDENTITY])  # to try others costs too much
-        points = reduced_mesh(mesh or mesh_divisions(h, DENSITY), (0.0, 0.0, 0.0), operations)
-        found = compute_kpm_dos(h, points, KPMSettings() if width is None else KPMSettings(width), **options)
+        found = compute_kpm_dos(h, make_mesh(h, mesh), KPMSettings() if width is None else KPMSettings(width), **options)
     else:
         points = make_mesh(h, mesh, symmetry=usable_symmetry(h, groups))
         if width is not None:

@@ -23,6 +23,23 @@ from postprocess.states.smearing import SmearedCount
 from postprocess.states.tetrahedra import TetrahedronCount, below, occupations
 
 
+def test_no_symmetry_of_a_large_cell_is_tried(monkeypatch):
+    """It would take dense matrices of the whole cell, for hours."""
+
+    def never(*_):
+        raise AssertionError
+
+    monkeypatch.setattr("postprocess.eigen.band_symmetries.compute_energies", never)
+    monkeypatch.setattr("postprocess.eigen.band_symmetries.DENSE_LIMIT", 1)
+    data = random_model(0)
+    mesh = make_mesh(data)
+    n = int(np.prod(mesh.divisions))
+    assert n > 4
+    assert len(mesh.points) <= n // 2 + 2  # -k has the levels of k
+    H = replace(data.H, entries=data.H.entries + 0j)
+    assert len(make_mesh(replace(data, H=H)).points) == n
+
+
 def tetrahedra(data, divisions, **options):
     return TetrahedronCount(compute_mesh_levels(data, make_mesh(data, divisions, **options)))
 

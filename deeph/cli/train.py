@@ -69,12 +69,13 @@ def _plot(args: argparse.Namespace) -> int:
 
 
 def _train(config: "Config", out: Path, args: argparse.Namespace) -> int:
-    from deeph.runtime.log import logger
+    from deeph.runtime.log import logger, telling
     from deeph.training.run_log import RunLog
 
     with RunLog() as log:
         logger.info("deeph-train %s: %s %s", VERSION, "continuing in" if args.resume else "into", out)
-        from deeph.training.loop import train
+        with telling("loading torch"):
+            from deeph.training.loop import train
 
         best = train(config, out, resume=args.resume, log=log)
         logger.info("best model: %s", best)
@@ -83,7 +84,10 @@ def _train(config: "Config", out: Path, args: argparse.Namespace) -> int:
 
 
 def _check(config: "Config", out: Path, *, resume: bool) -> int:
-    from deeph.training.check import check_run
+    from deeph.runtime.log import telling
+
+    with telling("loading torch"):
+        from deeph.training.check import check_run
 
     sys.stdout.write(check_run(config, out, resume=resume))
     return 0

@@ -83,6 +83,8 @@ def draw_run(table: Table, path: Path) -> None:
             axes[1].annotate(
                 "best", (best, 1), xycoords=("data", "axes fraction"), ha="right", va="top", rotation=90, fontsize=TEXT, color="0.4"
             )
+        if axes[1].get_legend_handles_labels()[1]:
+            axes[0].plot([], [], color=COLOURS[3], label="bands")  # one legend for both
         legend_above(axes[0])
         save_figure(axes[0], path)
 

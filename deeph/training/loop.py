@@ -39,6 +39,9 @@ from deeph.training.run_log import RunLog
 from deeph.training.signals import SignalWatch, StoppedError
 from deeph.training.state import Position, State, load_state, save_state
 
+FEW_STEPS = 1000
+"""Steps below which a run is said to be a short one."""
+
 
 def train(config: Config, out: str | Path, *, resume: bool = False, log: RunLog | None = None) -> Path:
     """Train a model.
@@ -88,7 +91,7 @@ def train(config: Config, out: str | Path, *, resume: bool = False, log: RunLog 
             group.by_first(lambda: log.open(out))
         else:
             group.by_first(lambda: _begin(dataset, split, config, out, log))
-        with group.together():
+        with group.together(), telling("preparing the network and its optimizer"):
             state = load_state(out / STATE)
             trainer = Trainer(Job(config, dataset, split, out, group, device), state)
         trainer.run()
@@ -207,6 +210,9 @@ class Trainer:
                     self.told.end()
                 if self.recorder is not None:
                     self.recorder.draw()
+            if self.position.step < FEW_STEPS:
+                logger.info("%d steps were done; errors of some meV take thousands: more train.epochs or train.max_minutes, "
+                            "or a smaller network", self.position.step)  # fmt: skip
             evaluate_run(job.out / BEST, job.dataset, job.split, self.group, job.device)
 
     def _where(self) -> str:
@@ -346,7 +352,7 @@ class Trainer:
         if self.recorder is not None:
             self.recorder.row({**position, **metrics})
         if self.told is not None:
-            self.told.validated(trained, validated or trained, better=better)
+            self.told.validated(trained, validated or trained, better=better, bands=metrics.get("band_mae_meV"))
             if self.progress >= 1:
                 self.told.line(0.0, self.progress)
 

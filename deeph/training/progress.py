@@ -37,6 +37,7 @@ class Progress:
         self._trained: Mapping[str, float] = {}
         self._validated: Mapping[str, float] = {}
         self._best: tuple[float, int] | None = None
+        self._bands: float | None = None
         self._bar = tqdm(total=1000, leave=False, bar_format="{percentage:3.0f} % |{bar}| {postfix}", disable=not sys.stderr.isatty())
 
     def step(self, fraction: float, progress: float, trained: Callable[[], Mapping[str, float]]) -> None:
@@ -58,9 +59,10 @@ class Progress:
             self._bar.n = round(1000 * progress)
             self._bar.set_postfix_str(f"epoch {self.position.epoch + 1} of {self.settings.epochs}, {self.left(fraction)}")
 
-    def validated(self, trained: Mapping[str, float], metrics: Mapping[str, float], *, better: bool) -> None:
-        """Keep the metrics of a validation for the next line."""
+    def validated(self, trained: Mapping[str, float], metrics: Mapping[str, float], *, better: bool, bands: float | None = None) -> None:
+        """Keep the metrics of a validation, and the error of the bands (meV) of a better model, for the next line."""
         self._trained, self._validated = trained, metrics
+        self._bands = bands if better else self._bands
         if better and "mae_meV" in metrics:
             self._best = (metrics["mae_meV"], self.position.epoch)
 
@@ -80,6 +82,8 @@ class Progress:
         if self._validated:
             best = "" if self._best is None else f" (best {self._best[0]:.4g}, epoch {self._best[1]})"
             parts.append(f"validated {self._validated['mae_meV']:.4g}{best}")
+        if self._bands is not None:
+            parts.append(f"bands {self._bands:.4g} meV")
         return parts
 
     def left(self, fraction: float) -> str:

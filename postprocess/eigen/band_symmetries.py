@@ -5,8 +5,9 @@ import numpy as np
 from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.system import IntArray
 from deeph.runtime.errors import UsageError
+from postprocess.eigen.selection import DENSE_LIMIT
 from postprocess.eigen.solver import compute_energies
-from postprocess.lattice.mesh import IDENTITY, Divisions, KMesh, Symmetry, mesh_divisions, reduced_mesh
+from postprocess.lattice.mesh import DENSITY, IDENTITY, Divisions, KMesh, Symmetry, mesh_divisions, reduced_mesh
 from postprocess.lattice.periodic import in_plane_reciprocal
 from postprocess.lattice.point_group import lattice_symmetries
 
@@ -30,28 +31,37 @@ def make_mesh(
     hamiltonian : Hamiltonian
         With H.
     divisions : tuple of 3 int, optional
-        By default :func:`mesh_divisions`.
+        By default :func:`mesh_divisions`, of a large cell without more points for special ones.
     shift : tuple of 3 float
         In units of a step; 0 puts a point at Gamma, 0.5 half a step beside it.
     symmetry : {"all", "reversal", "none"}
-        Which points with the same levels are left out: all (see :func:`band_symmetries`), only -k beside k, or none.
+        Which points with the same levels are left out: all (see :func:`band_symmetries`), only -k beside k, or none; of a cell that is too
+        large for dense matrices only -k beside k where that is known without trying.
 
     Raises
     ------
     UsageError
         If the divisions are not three positive numbers.
     """
-    n = divisions or mesh_divisions(hamiltonian)
+    large = hamiltonian.n_orbitals > DENSE_LIMIT
+    n = divisions or mesh_divisions(hamiltonian, DENSITY if large else None)
     if len(n) != 3 or min(n) < 1 or not np.isfinite(shift).all():
         raise UsageError(f"k mesh {' '.join(map(str, n))}: expected three positive numbers, such as 12 12 1 for a slab in x and y")
     if symmetry == "none" or max(n) == 1:
         return reduced_mesh(n, shift, IDENTITY[None])
     candidates = np.stack([IDENTITY, -IDENTITY])
+    if large:  # to try a symmetry would take dense matrices of the whole cell
+        return reduced_mesh(n, shift, candidates if conjugate_at_minus_k(hamiltonian) else candidates[:1])
     if symmetry == "all":
         whole = lattice_symmetries(in_plane_reciprocal(hamiltonian))
         if np.prod(n) > 4 * len(whole):  # trying costs a diagonalization for each
             candidates = whole
     return reduced_mesh(n, shift, band_symmetries(hamiltonian, candidates))
+
+
+def conjugate_at_minus_k(hamiltonian: Hamiltonian) -> bool:
+    """Whether -k has the conjugate states of k: without spinors, unless H(R) is complex (a magnetic flux, Haldane's model)."""
+    return hamiltonian.basis.spin != "spinor" and not np.iscomplexobj(hamiltonian.hamiltonian.entries)
 
 
 def band_symmetries(hamiltonian: Hamiltonian, candidates: IntArray) -> IntArray:

@@ -12,12 +12,13 @@ from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.system import FloatArray
 from deeph.physics.units import KELVIN
 from deeph.runtime.errors import DataError, UsageError
+from postprocess.eigen.band_symmetries import conjugate_at_minus_k
 from postprocess.eigen.hermitian import hermitian
 from postprocess.eigen.options import SolverOptions
 from postprocess.eigen.solver import Eigensolver
 from postprocess.lattice.mesh import IDENTITY, Divisions, KMesh, reduced_mesh
 from postprocess.states.fermi import known_electrons
-from postprocess.states.integrate import SameAt, conjugate_at_minus_k, evaluate, integrate
+from postprocess.states.integrate import SameAt, evaluate, integrate
 from postprocess.states.kjobs import Jobs, Result
 from postprocess.states.spectrum import KeptStates, LevelsAndWeights
 from postprocess.states.states import States

@@ -152,7 +152,7 @@ def warn_if_far(hamiltonian: Hamiltonian, energy: float) -> None:
     if abs(energy - level) > max(FAR, FAR_SPREADS * spread):
         logger.warning(
             "the electrons fill the levels up to %.3f eV, but the Fermi level of the training data is %.3f +- %.3f eV: this H has too %s "
-            "levels below. Errors of a prediction bring ghost levels of nearly dependent orbitals (try --project 1e-3), or the model is "
+            "levels below. Errors of a prediction bring ghost levels of nearly dependent orbitals (try --project 0.01), or the model is "
             "not good enough; --fermi %.3f takes the level of the training data",
             energy, level, spread, "many" if energy < level else "few", level,
         )  # fmt: skip

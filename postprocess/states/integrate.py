@@ -12,6 +12,7 @@ import numpy as np
 
 from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.system import FloatArray, IntArray
+from postprocess.eigen.band_symmetries import conjugate_at_minus_k
 from postprocess.eigen.solver import Eigensolver, SolverFactory, StateSolver
 from postprocess.lattice.mesh import KMesh
 from postprocess.states.kjobs import Jobs, KTask, Result, Results, fingerprint, run_tasks
@@ -98,11 +99,6 @@ def evaluate(
     identity = fingerprint(hamiltonian, tasks, solver, quantity) if jobs.scratch else ""
     results = run_tasks(_Evaluation(hamiltonian, solver, quantity), tasks, jobs, identity=identity)
     return results, place + len(first) * np.arange(n_spin)[:, None]
-
-
-def conjugate_at_minus_k(hamiltonian: Hamiltonian) -> bool:
-    """Whether -k has the conjugate states of k: without spinors, unless H(R) is complex (a magnetic flux, Haldane's model)."""
-    return hamiltonian.basis.spin != "spinor" and not np.iscomplexobj(hamiltonian.hamiltonian.entries)
 
 
 def _same_at(hamiltonian: Hamiltonian, quantity: Quantity) -> SameAt:

@@ -10,8 +10,8 @@ import numpy.typing as npt
 from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.system import FloatArray
 from deeph.runtime.errors import UsageError
+from postprocess.eigen.band_symmetries import conjugate_at_minus_k
 from postprocess.lattice.mesh import Symmetry
-from postprocess.states.integrate import conjugate_at_minus_k
 from postprocess.states.layers import find_layers
 from postprocess.states.states import atom_of_orbital, spin_of_orbital
 
