@@ -134,3 +134,11 @@ def test_ions_leave_no_electrons_and_a_warning(caplog, monkeypatch):
 def test_nothing_known():
     filling = Filling.of([Filled(MOS2, None, None)])
     assert filling == Filling()
+
+
+def test_electrons_of_ions_that_fit_by_chance_are_not_kept(caplog):
+    """Water and hydroxide: H would have no electron and O eight."""
+    ions = [Filled(np.array([8, 1, 1]), None, 8.0), Filled(np.array([8, 1]), None, 8.0)]
+    found = Filling.of(ions)
+    assert found.n_electrons(np.array([8, 8])) is None
+    assert "not those of neutral atoms (H " in caplog.text
