@@ -11,7 +11,7 @@ from deeph.physics.system import read_structure as read_any
 from deeph.runtime.errors import DataError
 from preprocess.readers.abacus.stru import read_stru
 from preprocess.readers.openmx.input import read_structure as read_openmx
-from preprocess.readers.siesta.input import read_fdf
+from preprocess.readers.siesta.input import read_fdf, read_net_charge
 
 GENERIC = ("POSCAR", "CONTCAR", "STRU")
 """Names that say nothing: such a file is the structure of its folder, and the folder names it. The first one found is taken."""
@@ -35,11 +35,14 @@ class Structure(NamedTuple):
         OpenMX's names of the bases; empty for other files.
     n_electrons : float or None
         Valence electrons, where the file tells.
+    charge : float
+        Where it tells the charge instead: by how many electrons there are fewer than in the neutral atoms.
     """
 
     system: System
     basis_names: Mapping[int, str] = {}
     n_electrons: float | None = None
+    charge: float = 0.0
 
 
 class StructureFile(NamedTuple):
@@ -84,7 +87,7 @@ def read_structure_file(path: Path, frame: int | None = None) -> Structure:
     if _has_frames(path):
         return Structure(_one_frame(path, frame))
     if path.suffix.lower() == ".fdf":
-        return Structure(read_fdf(path))
+        return Structure(read_fdf(path), charge=read_net_charge(path))
     if path.name.startswith("STRU") or path.suffix.lower() == ".stru":
         return Structure(read_stru(path))
     if path.suffix.lower() == ".dat" or _holds(path, INPUTS[".dat"]):

@@ -298,3 +298,14 @@ def test_tables_whose_levels_do_not_fit_their_path_are_refused(tmp_path, change)
     replace(bands, energies=change(bands.energies)).save(tmp_path / "b.json")
     with pytest.raises(DataError, match=r"energies \(.*\) for 12 k-points; expected"):
         read_bands(tmp_path / "b.json")
+
+
+@pytest.mark.parametrize("name", ["H", "S"])
+@pytest.mark.parametrize("k", [(0, 0, 0), (0.1, 0.2, 0)])
+def test_nan_is_said_and_gives_no_levels(name, k):
+    data = random_model(1)
+    blocks = getattr(data, name)
+    entries = blocks.entries.copy()
+    entries[0, len(entries[0]) // 2] = np.nan
+    with pytest.raises(DataError, match=rf"{name}\(k\) holds NaN or infinite numbers at k"):
+        replace(data, **{name: replace(blocks, entries=entries)}).eigenvalues(k)

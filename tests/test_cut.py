@@ -188,3 +188,13 @@ def test_levels_of_a_real_ribbon_interlace_those_of_graphene(shared_data):
         near = levels[(levels > bulk.min() - 1) & (levels < 5)]
         inside = ((near[:, None] >= bulk.min(axis=0) - 1e-3) & (near[:, None] <= bulk.max(axis=0) + 1e-3)).any(axis=1)
         assert inside.mean() > 0.9
+
+
+@pytest.mark.parametrize("noise", [0.0, 1e-12, -1e-12])
+def test_an_atom_on_the_plane_of_the_cut_is_not_moved_by_rounding(noise):
+    """Rounding of a file must not turn a zigzag edge into another one."""
+    layer = graphene()
+    positions = layer.system.positions.copy()
+    positions[0] += noise * layer.system.cell[1]
+    ribbon = replace(layer, system=System(layer.system.cell, positions, layer.system.numbers)).cut("b", 4, at=0.0)
+    assert np.allclose(ribbon.eigenvalues([0.4, 0, 0]), graphene().cut("b", 4).eigenvalues([0.4, 0, 0]), rtol=0, atol=1e-9)

@@ -15,6 +15,10 @@ from deeph.files.dataset import open_dataset, read_split
 from deeph.files.duplicates import Signature, duplicates
 from deeph.files.partition import at_random, by_composition
 from deeph.files.store import read_poscar, write_folder
+from deeph.physics.basis import Basis
+from deeph.physics.blocks import PairBlocks
+from deeph.physics.hamiltonian import Hamiltonian
+from deeph.physics.pairs import neighbour_pairs, pair_vectors
 from deeph.physics.system import System
 from deeph.runtime.errors import DataError, UsageError
 from preprocess.cli import inspect
@@ -108,6 +112,63 @@ def test_duplicates_are_found_however_they_are_turned():
     twice, different = duplicates({name: Signature.of(one) for name, one in structures.items()})
     assert twice == {"again 1": "1", "again 2": "2"}
     assert different == [("3", "other H")]
+
+
+def found_equal(one, other):
+    first, second = Signature.of(one), Signature.of(other)
+    return first.same_geometry(second) and first.same_matrices(second)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_magnets_are_equal_if_their_moments_turn_with_the_crystal(seed):
+    """And not if they turn alone, or some of them: fixed moments on one geometry are how magnetic data are made."""
+    rng = np.random.default_rng(seed)
+    crystal = make_structure(seed)
+    fields = rng.normal(size=(crystal.system.n_atoms, 3))
+
+    def magnet(data, b):
+        return data.to_spinor().with_zeeman(b)
+
+    one, turn = magnet(crystal, fields), random_rotation(seed, proper=bool(seed % 2))
+    order = rng.permutation(crystal.system.n_atoms)
+    assert found_equal(one, magnet(rotated(crystal, turn), np.linalg.det(turn) * fields @ turn.T).permuted(order))
+    assert found_equal(one, magnet(crystal, -fields))
+    assert not found_equal(one, magnet(crystal, fields @ turn.T))
+    assert not found_equal(one, magnet(crystal, fields * np.where(np.arange(len(fields)) == 1, -1, 1)[:, None]))
+
+
+@pytest.mark.parametrize("spin", ["collinear", "spinor"])
+def test_a_ferromagnet_is_no_antiferromagnet(spin):
+    """Two layers 6 Angstrom apart, which H does not connect: all norms are equal."""
+    pairs = np.array([[*R, a, a] for a in (0, 1) for R in ((0, 0, 0), (1, 0, 0), (-1, 0, 0))])
+    system = System(np.diag([3.0, 30.0, 30.0]), np.array([[0, 0, 0], [0, 0, 6.0]]), np.array([26, 26]))
+    shapes = np.ones((6, 2), int)
+    S = PairBlocks(pairs, shapes, np.array([[1.0, 0, 0] * 2]))
+    H = PairBlocks(pairs, shapes, np.array([[0.0, -1, -1] * 2] * 2))
+    layers = Hamiltonian(system, Basis({26: (0,)}, "collinear"), S, H)
+    layers = layers.to_spinor() if spin == "spinor" else layers
+    z = np.array([[0, 0, 1.0], [0, 0, 1.0]])
+    alike, opposite = layers.with_zeeman(z), layers.with_zeeman(z * [[1], [-1]])
+    assert found_equal(alike, layers.with_zeeman(-z))
+    assert not found_equal(alike, opposite)
+
+
+def test_stackings_are_told_apart():
+    """Three layers ABA and ABC have the same distances up to 6.7 Angstrom, and H that reaches no farther is the same."""
+
+    def trilayer(*shifts):
+        a = 2.46
+        cell = np.array([[a, 0, 0], [-a / 2, a * 3**0.5 / 2, 0], [0, 0, 30]])
+        plane = np.array([[0, 0, 0], [1 / 3, 2 / 3, 0]])
+        fractional = np.concatenate([plane + np.array([n / 3, 2 * n / 3, 3.35 * layer / 30]) for layer, n in enumerate(shifts)])
+        system = System(cell, fractional @ cell, np.full(6, 6))
+        pairs = neighbour_pairs(system, {6: 3.1})
+        t = np.exp(-np.linalg.norm(pair_vectors(system, pairs), axis=1))
+        S = PairBlocks(pairs, np.ones((len(pairs), 2), int), t)
+        return Hamiltonian(system, Basis({6: (0,)}), S, replace(S, entries=-3 * S.entries))
+
+    assert found_equal(trilayer(0, 1, 0), trilayer(1, 2, 1))
+    assert not found_equal(trilayer(0, 1, 0), trilayer(0, 1, 2))
 
 
 def test_a_small_displacement_or_another_spin_is_another_structure():
@@ -246,3 +307,13 @@ def test_formulas_of_the_smallest_unit(tmp_path):
     assert (system.formula, system.reduced_formula) == ("Si2C2", "SiC")
     write_folder(tmp_path / "x", make_structure(0))
     assert read_poscar(tmp_path / "x" / "POSCAR").reduced_formula == "SiC"
+
+
+def test_rare_formulas_are_in_all_parts_in_the_same_proportion():
+    """Formulas of one structure each, beside one of many: a tenth of them is for the test, on the average."""
+    formulas = {f"many {n}": "MoS2" for n in range(200)} | {f"rare {n}": f"formula {n}" for n in range(20)}
+    parts = [at_random(formulas, (0.8, 0.1, 0.1), seed) for seed in range(40)]
+    shares = [np.mean([sum(name.startswith("rare") for name in split[p]) / 20 for split in parts]) for p in range(3)]
+    assert shares == pytest.approx([0.8, 0.1, 0.1], abs=0.04)
+    many = [sum(name.startswith("many") for name in split[2]) for split in parts]
+    assert 16 <= min(many) <= max(many) <= 24

@@ -134,3 +134,22 @@ def test_ions_leave_no_electrons_and_a_warning(caplog, monkeypatch):
 def test_nothing_known():
     filling = Filling.of([Filled(MOS2, None, None)])
     assert filling == Filling()
+
+
+def test_electrons_of_ions_that_fit_by_chance_are_not_kept(caplog):
+    """Water and hydroxide: H would have no electron and O eight."""
+    ions = [Filled(np.array([8, 1, 1]), None, 8.0), Filled(np.array([8, 1]), None, 8.0)]
+    found = Filling.of(ions)
+    assert found.n_electrons(np.array([8, 8])) is None
+    assert "not those of neutral atoms (H " in caplog.text
+
+
+def test_a_potential_on_the_given_hamiltonian_is_not_said_of_the_prediction(path):
+    """H is predicted anew, without it."""
+    model, given = load_model(path), structure(5)
+    found = predict(model, given.with_potential(1.0))
+    np.testing.assert_array_equal(found.H.entries, predict(model, given).H.entries)
+    assert "changes" not in found.source
+    again = predict(model, found.with_potential(1.0))
+    assert "changes" not in again.source
+    assert found.with_potential(1.0).source["changes"] == ["scalar potential from 1 to 1 eV"]

@@ -184,7 +184,7 @@ def test_outliers_duplicates_and_mixtures(dataset, mini_graphene):
 @pytest.mark.parametrize("place", [-1, 3])
 def test_an_outlier_may_show_in_its_blocks_alone(place):
     def summary(norm):
-        return Summary({"mu": 1.0}, {Kind(6, 1, 6, 1, place): (4 * norm**2, 4)}, np.zeros(1), {}, "C2", Signature((), {}, {}))
+        return Summary({"mu": 1.0}, {Kind(6, 1, 6, 1, place): (4 * norm**2, 4)}, np.zeros(1), {}, "C2", Signature((), {}, {}, {}))
 
     many = {str(n): summary(2.0 + 0.05 * n) for n in range(10)}
     assert find_outliers(many) == {}

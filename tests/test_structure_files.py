@@ -7,7 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pao_files import write_pao
 
+import deeph
 from deeph.files.store import read_folder
 from deeph.physics.system import System
 from deeph.runtime.errors import DataError
@@ -182,3 +184,27 @@ def test_molecules_of_a_benchmark(tmp_path, shared_data):
     assert [one.name for one in frames] == [f"qh9-{n:04d}" for n in range(40)]
     for one, frame in zip(files, frames, strict=True):
         np.testing.assert_array_equal(one.read().system.positions, frame.read().system.positions)
+
+
+@pytest.mark.parametrize(("line", "electrons"), [("", 8.0), ("NetCharge 1", 7.0), ("net_charge -0.5", 8.5)])
+def test_the_charge_of_an_fdf_input_counts(tmp_path, line, electrons):
+    (tmp_path / "water.fdf").write_text(
+        f"""{line}
+LatticeConstant 10.0 Ang
+%block ChemicalSpeciesLabel
+1 8 O
+2 1 H
+%endblock
+AtomicCoordinatesFormat Ang
+%block AtomicCoordinatesAndAtomicSpecies
+0.0 0.0 0.0 1
+0.76 0.59 0.0 2
+-0.76 0.59 0.0 2
+%endblock
+"""
+    )
+    basis = {"O": f"{write_pao(tmp_path / 'O5.0.pao', 'O', 6)}:s1p1", "H": f"{write_pao(tmp_path / 'H5.0.pao', 'H', 1)}:s1"}
+    assert deeph.overlap(tmp_path / "water.fdf", basis).n_electrons == electrons
+    (tmp_path / "wrong.fdf").write_text("NetCharge one\n" + (tmp_path / "water.fdf").read_text().replace(line, ""))
+    with pytest.raises(DataError, match="NetCharge one: expected a number"):
+        read_structure_file(tmp_path / "wrong.fdf")

@@ -1,9 +1,11 @@
 """Equal structures, however their atoms are ordered, shifted, turned or mirrored.
 
-Two structures are duplicates if they have the same elements, the same distances between these up to :data:`REACH`, and Hamiltonians of the
-same size at each atom: the norms of its on-site block and of all its blocks. All of these are invariant under permutations, translations,
-rotations and reflections, as the network is. Supercells are other structures, and so is another energy zero; equal lists of distances in
-different structures (which exist, but not by accident) are told apart only by H.
+Two structures are duplicates if they have the same elements, the same distances between these up to :data:`REACH`, the same magnetic order,
+and Hamiltonians of the same size at each atom: the norms of its on-site block and of all its blocks. Magnetic order is told by the exchange
+fields b_i = 1/2 tr(sigma H_ii): by b_i.b_j of all neighbours, and of spinors by |b_i.r_ij|, their direction in the lattice. All of these
+are invariant under permutations, translations, rotations and reflections, as the network is, and under time reversal. Supercells are other
+structures, and so is another energy zero; equal lists of distances in different structures, which exist but not by accident, are told apart
+only by H.
 """
 
 from collections.abc import Mapping
@@ -12,11 +14,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from deeph.physics.hamiltonian import Hamiltonian
+from deeph.physics.layers import across_vacuum, heights, spacing_of_planes
 from deeph.physics.pairs import is_onsite, neighbour_pairs, pair_vectors
-from deeph.physics.system import FloatArray
+from deeph.physics.potential import PAULI
+from deeph.physics.system import FloatArray, System
 
-REACH = 6.0
-"""Distances that are compared, Angstrom."""
+REACH = 12.0
+"""Distances that are compared, Angstrom: three layers stacked ABA or ABC have the same ones up to 6.7."""
+NEAR = 8.0
+"""Angstrom; up to where the exchange fields of neighbours are compared."""
+TINY = 1e-9
+"""eV; a smaller exchange field is none."""
 LENGTH = 2e-6
 """Accepted difference of two distances, Angstrom: structure files have six digits or more."""
 ENERGY = 0.05
@@ -35,28 +43,40 @@ class Signature:
         Sorted distances of each two elements, each pair twice; Angstrom.
     norms : dict of int to (2, n_atoms) array
         For the atoms of each element the sorted norms of their on-site blocks of H, and of all their blocks, eV; of S where there is no H.
+    order : dict of (int, int) to (2, n) array
+        Of the same pairs in any order: b_i.b_j over the largest b of all, and |b_i.r_ij| / r_ij (0 without spinors), eV; falling to 0 at
+        :data:`NEAR`.
     """
 
     kind: tuple[object, ...]
     lengths: Mapping[tuple[int, int], FloatArray]
     norms: Mapping[int, FloatArray]
+    order: Mapping[tuple[int, int], FloatArray]
 
     @classmethod
     def of(cls, data: Hamiltonian) -> "Signature":
         """The signature of a structure."""
-        system, blocks = data.system, data.S if data.H is None else data.H
+        system, blocks = cut_open(data.system), data.S if data.H is None else data.H
         z = system.numbers
         elements, counts = np.unique(z, return_counts=True)
         pairs = neighbour_pairs(system, dict.fromkeys(elements.tolist(), REACH / 2))
         pairs = pairs[~is_onsite(pairs)]
-        length, ends = np.linalg.norm(pair_vectors(system, pairs), axis=1), np.sort(z[pairs[:, 3:]], axis=1)
-        kinds = np.unique(ends, axis=0).tolist()
-        lengths = {(a, b): np.sort(length[(ends == (a, b)).all(axis=1)]) for a, b in kinds}
+        vectors, ends = pair_vectors(system, pairs), np.sort(z[pairs[:, 3:]], axis=1)
+        length = np.linalg.norm(vectors, axis=1)
+        members = {(a, b): np.flatnonzero((ends == (a, b)).all(axis=1)) for a, b in np.unique(ends, axis=0).tolist()}
+        lengths = {kind: np.sort(length[rows]) for kind, rows in members.items()}
         squares = np.add.reduceat((np.abs(blocks.entries) ** 2).sum(axis=0), blocks.offsets[:-1])
         atom, own = blocks.pairs[:, 3], is_onsite(blocks.pairs)
         sums = np.sqrt([np.bincount(atom[rows], squares[rows], system.n_atoms) for rows in (own, slice(None))])
         norms = {int(e): np.sort(sums[:, z == e], axis=1) for e in elements}
-        return cls((*zip(elements.tolist(), counts.tolist(), strict=True), data.basis.spin, data.H is None), lengths, norms)
+        field, order = exchange_fields(data), {}
+        largest = np.linalg.norm(field, axis=1).max(initial=TINY)
+        for kind, rows in members.items():
+            b, other, along = field[pairs[rows, 3]], field[pairs[rows, 4]], vectors[rows] / length[rows, None]
+            near = np.clip(1 - (length[rows] / NEAR) ** 2, 0, None)
+            towards = np.abs((b * along).sum(axis=1)) * (data.basis.spin == "spinor")
+            order[kind] = near * [(b * other).sum(axis=1) / largest, towards]
+        return cls((*zip(elements.tolist(), counts.tolist(), strict=True), data.basis.spin, data.H is None), lengths, norms, order)
 
     @property
     def shortest(self) -> float:
@@ -76,8 +96,40 @@ class Signature:
         return True
 
     def same_matrices(self, other: "Signature") -> bool:
-        """Whether the norms are those of the other, whose geometry is the same."""
-        return all(np.abs(mine - other.norms[z]).max() < ENERGY for z, mine in self.norms.items())
+        """Whether norms and magnetic order are those of the other, whose geometry is the same."""
+        if any(np.abs(mine - other.norms[z]).max() >= ENERGY for z, mine in self.norms.items()):
+            return False
+        for kind, mine in self.order.items():
+            both, n = (mine, other.order[kind]), max(mine.shape[1], other.order[kind].shape[1])
+            a, b = (np.sort(np.pad(x, ((0, 0), (0, n - x.shape[1]))), axis=1) for x in both)  # at the end of the reach they are 0
+            if np.abs(a - b).max() >= ENERGY:
+                return False
+        return True
+
+
+def cut_open(system: System) -> System:
+    """The same without images across empty space: a molecule has the same distances however it is turned in its box."""
+    positions, open_along = system.fractional.copy(), across_vacuum(system)
+    for axis in np.flatnonzero(open_along).tolist():
+        above, _ = heights(system, axis)
+        positions[:, axis] = above / spacing_of_planes(system, axis)
+    pbc = (np.array(system.pbc) & ~open_along).tolist()
+    return System(system.cell, positions @ system.cell, system.numbers, (pbc[0], pbc[1], pbc[2]))
+
+
+def exchange_fields(data: Hamiltonian) -> FloatArray:
+    """(n_atoms, 3) b_i = 1/2 tr(sigma H_ii) of the on-site block of each atom, eV; 0 without spin, along z if it is collinear."""
+    out = np.zeros((data.system.n_atoms, 3))
+    if data.H is None or data.basis.spin == "none":
+        return out
+    H = data.H if data.basis.spin == "spinor" else data.H.to_spinor()
+    own = H.selected(np.flatnonzero(is_onsite(H.pairs)))
+    for _, members in own.groups():
+        blocks = own.take(members)[0]
+        n = blocks.shape[-1] // 2
+        spin = np.einsum("asmtm->ast", blocks.reshape(-1, 2, n, 2, n))
+        out[own.pairs[members, 3]] = np.einsum("ast,cts->ac", spin, PAULI).real / 2
+    return out
 
 
 def equal_structures(signatures: Mapping[str, Signature]) -> list[list[str]]:

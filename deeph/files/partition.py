@@ -40,12 +40,14 @@ def at_random(formulas: Mapping[str, str], fractions: Sequence[float], seed: int
     seed : int
         Of the random numbers.
     """
-    sizes = part_sizes(len(formulas), fractions)
-    names = [list(formulas)[i] for i in np.random.default_rng(seed).permutation(len(formulas))]
+    sizes, random = part_sizes(len(formulas), fractions), np.random.default_rng(seed)
+    names = [list(formulas)[i] for i in random.permutation(len(formulas))]
     groups: dict[str, list[str]] = {}
     for name in names:
         groups.setdefault(formulas[name], []).append(name)
-    place = {name: (n + 0.5) / len(members) for members in groups.values() for n, name in enumerate(members)}
+    # where a group begins is random as well: a formula with few structures is not always one to train on
+    begin = dict(zip(groups, random.random(len(groups)), strict=True))
+    place = {name: (n + begin[formula]) / len(members) for formula, members in groups.items() for n, name in enumerate(members)}
     names.sort(key=place.__getitem__)  # stable, so that one formula alone stays in random order
     stops = np.cumsum(sizes).tolist()
     return [names[stop - size : stop] for size, stop in zip(sizes, stops, strict=True)]

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from deeph.physics.system import SYMBOLS, FloatArray, IntArray
+from deeph.physics.system import NUMBERS, SYMBOLS, FloatArray, IntArray
 from deeph.runtime.log import logger
 
 SAME = 1e-3
@@ -94,6 +94,10 @@ def _electrons(counts: list[tuple[dict[str, int], float]]) -> tuple[tuple[Mappin
     if abs(rows[wrong] @ each - electrons[wrong]) > SAME:
         logger.warning("the electrons of the training data are not those of neutral atoms (%g in %s): predictions will not state theirs",
                        electrons[wrong], counts[wrong][0])  # fmt: skip
+        return ()
+    if rank == len(symbols) and not all(SAME < n <= NUMBERS[symbol] + SAME for symbol, n in zip(symbols, each.tolist(), strict=True)):
+        found = ", ".join(f"{symbol} {n:g}" for symbol, n in zip(symbols, each.tolist(), strict=True))
+        logger.warning("the electrons of the training data are not those of neutral atoms (%s): predictions will not state theirs", found)
         return ()
     if rank == len(symbols):
         return tuple(({symbol: 1}, round(float(n), 6)) for symbol, n in zip(symbols, each, strict=True))

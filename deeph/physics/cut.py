@@ -15,6 +15,8 @@ from deeph.runtime.errors import DataError, UsageError
 
 EMPTY = 20.0
 """Angstrom between a piece and its images: more than orbitals reach."""
+ON_PLANE = 1e-6
+"""Of the distance of lattice planes; an atom so little below a plane of the cut lies on it, and belongs to the cell above."""
 Direction = int | str | tuple[int, int, int]
 """A lattice vector (0 to 2, or "a", "b", "c"), or the Miller indices of the planes of the cut."""
 
@@ -74,7 +76,7 @@ def cut_piece(system: System, pairs: IntArray, direction: Direction, width: int,
     turned = System(vectors @ system.cell, system.positions, system.numbers)
     R = np.rint(pairs[:, :3] @ np.linalg.inv(vectors)).astype(np.int64)
     i, j = pairs[:, 3], pairs[:, 4]
-    wrap = np.floor(turned.fractional[:, axis] - (_widest_gap(turned, axis) if at is None else at)).astype(np.int64)
+    wrap = np.floor(turned.fractional[:, axis] - (_widest_gap(turned, axis) if at is None else at) + ON_PLANE).astype(np.int64)
     R[:, axis] += wrap[j] - wrap[i]
     used = np.flatnonzero(vectors[axis])
     if not R[:, axis].any() or not np.array(system.pbc)[used].all():

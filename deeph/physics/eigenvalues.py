@@ -59,8 +59,11 @@ def _eigh(h: Array, s: Array, k: FloatArray, *, vectors: bool) -> tuple[FloatArr
         with blas_threads(len(h)):
             return generalized_eigh(h.T, s.T, vectors=vectors)
     except NotConvergedError as error:
-        smallest = float(np.linalg.eigvalsh(s)[0])
         at = f"k = ({', '.join(f'{x:.6g}' for x in k)})"
+        for name, matrix in (("H", h), ("S", s)):
+            if not np.isfinite(matrix).all():
+                raise DataError(f"{name}(k) holds NaN or infinite numbers at {at}") from error
+        smallest = float(np.linalg.eigvalsh(s)[0])
         if smallest <= 1e-12:
             raise DataError(
                 f"the overlap S(k) is not positive definite at {at}: smallest eigenvalue {smallest:.3e}. Overlap blocks are missing or "

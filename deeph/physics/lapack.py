@@ -39,7 +39,7 @@ def generalized_eigh(h: Array, s: Array, *, vectors: bool) -> tuple[Array, Array
     Raises
     ------
     NotConvergedError
-        If s is not positive definite, or the iteration does not converge.
+        If s is not positive definite, the iteration does not converge, or h or s hold NaN or infinite numbers.
     """
     n, is_complex = len(h), np.iscomplexobj(h) or np.iscomplexobj(s)
     a, b = (np.array(M, np.complex128 if is_complex else np.float64, order="F") for M in (h, s))
@@ -47,7 +47,7 @@ def generalized_eigh(h: Array, s: Array, *, vectors: bool) -> tuple[Array, Array
     sizes = _workspace(n, is_complex=is_complex, vectors=vectors)
     space = np.empty(sizes[0], a.dtype), np.empty(sizes[1]), np.empty(sizes[2], np.int32)
     info = _call(n, a, b, energies, space, vectors=vectors)
-    if info:
+    if info or not np.isfinite(energies).all():
         raise NotConvergedError(f"LAPACK returned {info} for a matrix of size {n}")
     return energies, a if vectors else a[:, :0]
 

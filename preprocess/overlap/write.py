@@ -131,12 +131,12 @@ def describe(
     system = structure.system
     basis = engine.basis.restricted(system.numbers)
     atoms = [engine.orbitals[z].n_electrons for z in system.numbers.tolist()]
-    neutral = None if None in atoms else float(sum(n for n in atoms if n is not None))
+    counted = None if None in atoms else float(sum(n for n in atoms if n is not None)) - structure.charge
     source = {
         "code": "two-centre integrals",
         "basis": {SYMBOLS[z]: engine.orbitals[z].source for z in basis.shells},
         "orbital_radii": {SYMBOLS[z]: engine.orbitals[z].radius for z in basis.shells},
         **({} if settings is None else {"settings": settings}),
     }
-    electrons = neutral if structure.n_electrons is None else structure.n_electrons
+    electrons = counted if structure.n_electrons is None else structure.n_electrons
     return Hamiltonian(system, replace(basis, spin=spin), S, n_electrons=electrons, source=source)

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from deeph.files.fdf import Fdf, fdf_key, read_fdf_file
+from deeph.files.text import number
 from deeph.physics.system import FloatArray, System
 from deeph.physics.units import SIESTA_5
 from deeph.runtime.errors import DataError
@@ -82,3 +83,18 @@ def _species(fdf: Fdf) -> dict[int, int]:
             f"{fdf.path}: block ChemicalSpeciesLabel is missing, or holds ghost atoms (negative numbers), which are not supported"
         )
     return species
+
+
+def read_net_charge(path: Path) -> float:
+    """``NetCharge`` of an fdf input: elementary charges per cell, positive where electrons are missing; 0 if it is not given.
+
+    Raises
+    ------
+    DataError
+        If it is not a number.
+    """
+    word = read_fdf_file(path).word("NetCharge", "0")
+    try:
+        return number(word)
+    except ValueError as error:
+        raise DataError(f"{path}: NetCharge {word}: expected a number") from error
