@@ -3,7 +3,8 @@
 python docs/figures.py FOLDER RUNS
 
 FOLDER gets a png of each kind, and page.png with all of them at the size of print; RUNS are OpenMX runs: graphene, mos2, mos2_soc,
-fe_bcc_spin, h2o, bilayer_ab, tbg28. With docs/images as FOLDER, the pictures of these pages are made (bands.png, dos.png, fat.png).
+fe_bcc_spin, h2o, bilayer_ab, tbg28. With docs/images as FOLDER, the pictures of these pages are made (bands.png, dos.png, fat.png,
+gate.png).
 """
 
 import sys
@@ -88,6 +89,13 @@ def side_by_side(data: Hamiltonian) -> Axes:
     return bands_of(data, "GMKG").plot(dos=dos, window=NEAR, zero="vbm")
 
 
+def gate(data: Hamiltonian) -> Axes:
+    z = data.system.positions[:, 2]
+    gated = data.with_potential(lambda r: 0.1 * (r[:, 2] - z.mean()))
+    path = "←M=0.4,0.2,0 K=1/3,1/3,0 Γ→=0.27,0.27,0"
+    return plot_bands([bands_of(h, path, n_points=200) for h in (data, gated)], label=["no field", "0.1 V/Å"], window=(-1, 1))
+
+
 KINDS: dict[str, tuple[str, Callable[[Hamiltonian], Axes]]] = {
     "bands": ("mos2", lambda d: bands_of(d, "GMKG").plot(window=NEAR)),
     "crossings": ("graphene", lambda d: bands_of(d, "GMKG", n_points=30).plot(window=(-20, 10))),
@@ -103,6 +111,7 @@ KINDS: dict[str, tuple[str, Callable[[Hamiltonian], Axes]]] = {
     "side_by_side": ("mos2", side_by_side),
     "fat": ("mos2", lambda d: bands_of(d, "GMKG", "element").plot(window=NEAR)),
     "fat_spin_orbit": ("mos2_soc", lambda d: bands_of(d, "GMKG", "spin").plot(window=NEAR)),
+    "gate": ("bilayer_ab", gate),
     "unfolded": ("tbg28", unfolded),
     "flat": ("tbg28", flat),
     "fat_shells": ("mos2", lambda d: bands_of(d, "GMKG", "shell").plot(dos=dos_of(d, "element", "shell"), window=NEAR)),
@@ -110,7 +119,7 @@ KINDS: dict[str, tuple[str, Callable[[Hamiltonian], Axes]]] = {
     "fat_atoms": ("bilayer_ab", lambda d: bands_of(d, "GMKG", "atom", "layer").plot(window=NEAR)),
 }
 """Name of the figure: the run, and what is drawn of it."""
-SMALL = {"bands", "dos", "fat"}
+SMALL = {"bands", "dos", "fat", "gate"}
 
 
 def main(folder: Path, runs: Path) -> None:

@@ -470,7 +470,7 @@ def test_path_from_a_file(folders):
 WRONG = [
     (["dft", "--path", "GXK"], 2, "'X' is not a k-point"),
     (["dft", "--points", "0"], 2, "0 k-points"),
-    (["dft", "--points", "many"], 2, "invalid int value"),
+    (["dft", "--points", "many"], 2, "expected a whole number"),
     (["dft", "--window", "3", "-3"], 2, "the lower one first"),
     (["dft", "--window", "-1", "inf"], 2, "the lower one first"),
     (["dft", "--path", "K_PATH"], 2, "there is no such file"),

@@ -92,7 +92,7 @@ def test_two_workers_give_the_same(folder):
     ("words", "code", "message"),
     [
         (["--mesh", 0, 4, 1], 2, "expected three positive numbers"),
-        (["--mesh", 4, "x", 1], 2, "invalid int value"),
+        (["--mesh", 4, "x", 1], 2, "expected a whole number"),
         (["--k-density", -3], 2, "k-density -3"),
         (["--window", 3, 1], 2, "the lower end first"),
         (["--window", 500, 600], 1, "the levels span"),

@@ -192,8 +192,8 @@ class Hamiltonian:
         ----------
         field : array, float or callable
             b in eV: one vector; (n_atoms, 3) vectors, such as the exchange field of a magnetic substrate; a number for one along z; or a
-            function of positions (n, 3) in Angstrom that gives (n, 3). Levels of spin-degenerate states split by 2 |b|. A field of B Tesla
-            has b = 1/2 g mu_B B = 5.788e-5 eV B (g = 2), and acts on spins alone.
+            function of positions (n, 3) in Angstrom that gives (n, 3). Levels of spin-degenerate states split by ``2 |b|``. A field of B
+            Tesla has b = 1/2 g mu_B B = 5.788e-5 eV B (g = 2), and acts on spins alone.
 
         Returns
         -------

@@ -1,4 +1,4 @@
-"""Potentials and magnetic fields on top of H, as <phi_i| V |phi_j> = 1/2 (V_i + V_j) S_ij with V at the atoms.
+"""Potentials and magnetic fields on top of H, as ``<phi_i| V |phi_j> = 1/2 (V_i + V_j) S_ij`` with V at the atoms.
 
 This is exact for a constant V, Hermitian, and right to first order in the change of V across two atoms, where the centre of the product of
 their orbitals lies half way between them; dipoles within an atom (s with p of one atom) are left out. It is how potentials enter

@@ -119,6 +119,8 @@ def _lines(ax: "Axes", table: Table, x: str, curves: dict[str, tuple[str, str]],
         if points:
             ax.plot(*zip(*points, strict=True), color=colour, label=label or None, marker="o" if len(points) < 3 else None, **style)
     log_axis(ax, "y")
+    if x == "epoch":
+        ax.xaxis.get_major_locator().set_params(integer=True)
 
 
 def _best(table: Table) -> float | None:
