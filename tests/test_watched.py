@@ -226,7 +226,7 @@ def test_scatter_measures_what_was_put_in(tmp_path: Path) -> None:
     assert [zeros.rest_of(s, baseline)[1] - start for s in moved] == pytest.approx(shifts, abs=1e-5)
     one = zeros.OneZero(moved, baseline)
     assert [energy_zero(one[n].H, one[n].S) for n in range(4)] == pytest.approx([energy_zero(one[0].H, one[0].S)] * 4, abs=1e-5)
-    assert zeros.scatter_of_zeros(moved, baseline).deviation == pytest.approx(np.std(shifts), abs=1e-5)
+    assert zeros.scatter_of_zeros(moved, baseline).deviation == pytest.approx(np.std(shifts, ddof=1), abs=1e-5)
     assert zeros.scatter_of_zeros(moved, baseline).mixed
     assert not zeros.scatter_of_zeros(structures, baseline).mixed
 
