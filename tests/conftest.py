@@ -56,6 +56,15 @@ def mini_graphene(tmp_path_factory: pytest.TempPathFactory):
 
 
 @pytest.fixture(autouse=True)
-def quick(monkeypatch):
-    """What a command prints must not depend on the speed of the machine: signs of life are asked for by the tests of them."""
+def log_as_imported(monkeypatch):
+    """What is logged must not depend on the commands that ran before, nor on the speed of the machine.
+
+    Signs of life are asked for by the tests of them.
+    """
+    from deeph.runtime.log import logger
+
     monkeypatch.setattr("deeph.runtime.log.SILENCE", 3600.0)
+    before = logger.handlers[:], logger.level, logger.propagate
+    yield
+    logger.handlers[:], logger.propagate = before[0], before[2]
+    logger.setLevel(before[1])
