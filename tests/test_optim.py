@@ -86,15 +86,21 @@ def test_average_is_undone_after_an_error() -> None:
     assert model.weight.item() == 7.0
 
 
-@given(bonds=st.lists(st.integers(1, 50), min_size=1, max_size=40), budget=st.integers(1, 120), size=st.integers(1, 5))
-def test_batches_hold_every_structure_once(bonds: list[int], budget: int, size: int) -> None:
+@given(
+    bonds=st.lists(st.integers(1, 50), min_size=1, max_size=40),
+    budget=st.integers(1, 120),
+    most=st.integers(1, 9),
+    size=st.integers(1, 5),
+)
+def test_batches_hold_every_structure_once(bonds: list[int], budget: int, most: int, size: int) -> None:
     n_bonds = {str(i): n for i, n in enumerate(bonds)}
     names = shuffled(list(n_bonds), 3, 1)
-    batches = plan_batches(names, n_bonds, budget)
+    batches = plan_batches(names, n_bonds, TrainConfig(batch_bonds=budget, batch_structures=most))
     assert [name for batch in batches for name in batch] == names
     for batch in batches:
         assert batch
         assert len(batch) == 1 or sum(n_bonds[name] for name in batch) <= budget
+        assert len(batch) <= most
         parts = [share(batch, n_bonds, rank, size) for rank in range(size)]
         assert sorted(name for part in parts for name in part) == sorted(batch)
 
