@@ -37,7 +37,7 @@ def test_parts_are_those_of_pauli_matrices(seed):
 @given(st.integers(0, 99))
 def test_time_reversal_and_adjoint(seed):
     blocks = random_blocks("spinor", seed)
-    n, rows, columns = blocks.shape[1:]
+    _, rows, columns = blocks.shape[1:]
     y = np.kron(PAULI[2], np.eye(rows // 2)), np.kron(PAULI[2], np.eye(columns // 2))
     parts = split_spin(blocks, "spinor")
     reversed_ = split_spin((y[0] @ blocks[0].conj() @ y[1])[None], "spinor")
