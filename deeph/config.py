@@ -37,6 +37,12 @@ class ModelConfig(Section):
     bond_pseudo_channels: Annotated[int, Field(ge=0)] = 8
     """Channels per l of a bond's features with the opposite parity; p-d and d-d blocks and spin-orbit need them."""
 
+    node_odd_channels: Count = 16
+    """Channels per l of an atom's features that change sign under time reversal; only models of magnetic data have them."""
+
+    bond_odd_channels: Count = 8
+    """The same of a bond's features."""
+
     n_layers: Count = 3
     """Message-passing layers; each widens what an atom sees by one orbital cutoff."""
 
@@ -90,6 +96,10 @@ class LossConfig(Section):
 
     onsite_weight: NotNegative = 1.0
     """Weight of the on-site blocks relative to the off-site blocks (each group is averaged on its own)."""
+
+    spin_weight: NotNegative = 0.25
+    """Weight of each part of H with spin (spin-orbit part, exchange field), relative to the spin-free part; each part is measured in units
+    of what its own baseline leaves, which for the spin-orbit part is 100 to 1,000 times less."""
 
     mae_weight: NotNegative = 1.0
     """Weight of the mean absolute error."""

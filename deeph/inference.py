@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from deeph.files.folders import new_folder
@@ -19,9 +18,10 @@ from deeph.nn.frames import bond_matrices
 from deeph.nn.graph import check_compatible, check_reach, make_graph, select_bonds
 from deeph.nn.model import HamiltonianModel
 from deeph.nn.precision import output_dtype
-from deeph.physics.blocks import PairBlocks, block_shapes
+from deeph.physics.blocks import Array, PairBlocks, block_shapes
 from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.pairs import is_onsite
+from deeph.physics.spin_parts import PartName, join_spin
 from deeph.physics.system import IntArray
 from deeph.runtime.errors import DataError
 from deeph.runtime.log import logger
@@ -67,7 +67,8 @@ def predict_anyway(model: HamiltonianModel, structure: Hamiltonian) -> Hamiltoni
     """The same without a look at what the model was trained on: for errors against DFT, which tell more."""
     check_compatible(structure, model)
     pairs, dtype = structure.S.pairs, output_dtype(model, structure.system.numbers)
-    H = PairBlocks.zeros(pairs, block_shapes(structure.basis, structure.system.numbers, pairs, spin=True), dtype=dtype)
+    shapes = block_shapes(structure.basis, structure.system.numbers, pairs, spin=True)
+    H = PairBlocks.zeros(pairs, shapes, structure.basis.n_spin, dtype)
     fill(model, structure, H)
     return replace(_described(model, structure), H=H, r=structure.r)
 
@@ -105,7 +106,7 @@ def predict_folder(
         write_overlap_part(temporary, structure, order)
         structure = replace(structure, S=replace(structure.S, entries=np.broadcast_to(np.float64(0), structure.S.entries.shape)))
         dtype = output_dtype(model, structure.system.numbers)
-        with MatrixWriter(temporary / PREDICTED, pairs, shapes, 1, dtype) as writer:
+        with MatrixWriter(temporary / PREDICTED, pairs, shapes, structure.basis.n_spin, dtype) as writer:
             fill(model, structure, writer.blocks, done)
     return len(pairs)
 
@@ -124,7 +125,7 @@ def _described(model: HamiltonianModel, structure: Hamiltonian) -> Hamiltonian:
         H=None,
         r=None,
         extra={},
-        moments=None,
+        moments=structure.moments if model.is_magnetic else None,
         fermi_energy=None,
         fermi_guess=None if model.free_zero else model.filling.fermi,
         n_electrons=model.filling.n_electrons(structure.system.numbers) if n is None else n,
@@ -149,32 +150,44 @@ def fill(model: HamiltonianModel, structure: Hamiltonian, H: PairBlocks, done: C
     with torch.inference_mode():
         for kind, index, blocks in _blocks(model, structure, bonds, own, lambda n: done(n / work)):
             values = blocks.astype(H.entries.dtype)
+            adjoint = values.conj().swapaxes(-1, -2)
             if kind == "onsite":
-                H.put(index, (values + values.swapaxes(-1, -2)) / 2)
+                H.put(index, (values + adjoint) / 2)
             else:
                 H.put(index, values)
-                H.put(H.partners[index], np.ascontiguousarray(values.swapaxes(-1, -2)))
+                H.put(H.partners[index], np.ascontiguousarray(adjoint))
 
 
 def _blocks(
     model: HamiltonianModel, structure: Hamiltonian, bonds: IntArray, own: IntArray, done: Callable[[int], object]
-) -> Iterator[tuple[str, IntArray, npt.NDArray[np.float64]]]:
-    """Yield (kind, positions in the pattern, blocks in eV) of equally shaped blocks."""
-    graph = make_graph(structure, model, targets=False).to(model.device)
+) -> Iterator[tuple[str, IntArray, Array]]:
+    """Yield (kind, positions in the pattern, (n_components, n, rows, columns) blocks in eV) of equally shaped blocks."""
+    graph, spin = make_graph(structure, model, targets=False).to(model.device), model.basis.spin
     x, features = model.features(graph, done)
-    for z, atoms, h in model.onsite(graph.numbers, x):
+    moments, onsite = model.moments_of(graph), model.onsite(graph.numbers, x)
+    for number, (z, atoms, _) in enumerate(onsite["A0"]):
+        parts: dict[PartName, Array] = {}
+        for p in model.spin:
+            baseline = model.baseline(p.name)
+            h = onsite[p.name][number][2].double()
+            coefficients = baseline.onsite(z, moments[atoms]) + baseline.atom_scale(z) * h
+            parts[p.name] = model.tables(p.name).atom_blocks(z, coefficients).cpu().numpy()
         rows = own[atoms if isinstance(atoms, slice) else atoms.cpu().numpy()]
-        coefficients = model.baseline.atom_mean(z) + model.baseline.atom_scale(z) * h.double()
-        yield "onsite", rows, model.atom_tables[z].to_blocks(coefficients).cpu().numpy()
-    for number, part in enumerate(model.chunks(len(bonds))):
+        yield "onsite", rows, join_spin(parts, spin)
+    for number, run in enumerate(model.chunks(len(bonds))):
         e, features[number] = features[number], []  # free what is done
-        vectors = graph.bond_vector[part]
-        r = vectors.norm(dim=1)
-        D = bond_matrices(vectors, max(model.angular))
-        for kind, members, h in model.offsite(graph, part, e):
-            functions = model.baseline.pair(kind)
-            coefficients = functions.two_centre(r[members]) + functions.scale(r[members]) * h.double()
-            blocks = model.blocks_from_coefficients(kind, coefficients, [d[members] for d in D])
-            index = bonds[part][members if isinstance(members, slice) else members.cpu().numpy()]
-            yield "offsite", index, blocks.cpu().numpy()
-        done(part.stop - part.start)
+        vectors, ends = graph.bond_vector[run], moments[graph.bond_index[:, run]].transpose(0, 1)
+        r, D = vectors.norm(dim=1), bond_matrices(vectors, max(model.largest_shell, 1))
+        offsite = model.offsite(graph, run, e)
+        for of_kind in range(len(offsite["A0"])):
+            parts = {}
+            for p in model.spin:
+                kind, members, h = offsite[p.name][of_kind]
+                functions = model.baseline(p.name).pair(kind)
+                known, sigma = functions.two_centre(r[members], ends[members]), functions.scale(r[members])[:, None]
+                blocks = model.tables(p.name).pair_blocks(kind, known + sigma * h.double(), [d[members] for d in D])
+                parts[p.name] = blocks.cpu().numpy()
+            members = offsite["A0"][of_kind][1]
+            index = bonds[run][members if isinstance(members, slice) else members.cpu().numpy()]
+            yield "offsite", index, join_spin(parts, spin)
+        done(run.stop - run.start)

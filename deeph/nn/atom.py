@@ -1,77 +1,90 @@
-"""Maps on atom features: per-l linear maps, norm, and the gated feed-forward part with its many-body product."""
+"""Maps on atom features: per-l linear maps, norm, and the gated feed-forward part with its many-body products."""
 
 import math
+from dataclasses import replace
 from functools import cache
 
 import torch
 from torch import Tensor, nn
 
+from deeph.nn.bond import Parts
+from deeph.nn.channels import EXCHANGE, MAGNETIC, SCALAR, Channels, Family
 from deeph.nn.irreps import clebsch_gordan, harmonic_l
 
 PRODUCT_L = 2  # the channel-wise product is cheap and most useful at low l
 
 
 class AtomLinear(nn.Module):
-    """Mix channels of equal l and parity; a bias on the true scalars.
+    """Mix channels of equal l and labels; a bias on the true scalars.
 
     Parameters
     ----------
     l_max : int
         Highest l.
-    sizes_in, sizes_out : (natural, pseudo) channels
-        Natural channels (parity (-1)^l) come first in a feature tensor.
+    before, after : Channels
+        With the same labels.
+    gain : float
+        Scale of the initial weights.
     """
 
     l: Tensor
 
-    def __init__(self, l_max: int, sizes_in: tuple[int, int], sizes_out: tuple[int, int], gain: float = 1.0) -> None:
+    def __init__(self, l_max: int, before: Channels, after: Channels, gain: float = 1.0) -> None:
         super().__init__()
-        self.sizes_in, self.sizes_out = sizes_in, sizes_out
+        self.before = before
         self.register_buffer("l", torch.as_tensor(harmonic_l(l_max)), persistent=False)
         self.weights = nn.ParameterList(
-            nn.Parameter(torch.randn(l_max + 1, a, b) * gain / math.sqrt(max(a, 1))) for a, b in zip(sizes_in, sizes_out, strict=True)
+            nn.Parameter(torch.randn(l_max + 1, a.number, b.number) * gain / math.sqrt(max(a.number, 1)))
+            for a, b in zip(before.families, after.families, strict=True)
         )
-        self.bias = nn.Parameter(torch.zeros(sizes_out[0]))
+        first = after.families[0]
+        self.bias = nn.Parameter(torch.zeros(first.number)) if first.sort == SCALAR and not first.pseudo else None
 
-    def parts(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """(n_atoms, K, C_in) -> natural and pseudo features (n_atoms, K, C)."""
-        natural, pseudo = (
-            torch.bmm(part.transpose(0, 1), weight[self.l]) for part, weight in zip(x.split(self.sizes_in, -1), self.weights, strict=True)
-        )
-        natural = torch.cat([natural[:1] + self.bias, natural[1:]])
-        return natural.transpose(0, 1).contiguous(), pseudo.transpose(0, 1).contiguous()
+    def parts(self, x: Tensor) -> Parts:
+        """(n_atoms, K, n) -> one (n_atoms, K, number) for each family and spin component."""
+        out = []
+        for family, part, weight in zip(self.before.families, x.split(self.before.widths, -1), self.weights, strict=True):
+            for one in part.split(family.number, -1) if family.n_spin > 1 else [part]:
+                y = torch.bmm(one.transpose(0, 1), weight[self.l])
+                if not out and self.bias is not None:
+                    y = torch.cat([y[:1] + self.bias, y[1:]])
+                out.append(y.transpose(0, 1).contiguous())
+        return tuple(out)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(n_atoms, K, C_in) -> (n_atoms, K, C_out)."""
+        """(n_atoms, K, n) -> (n_atoms, K, n of the channels after)."""
         return torch.cat(self.parts(x), -1)
 
 
 class AtomNorm(nn.Module):
-    """Divide each l of each parity by its root mean square over components and channels; learned scale per channel.
+    """Divide each l of each family by its root mean square over components and channels; learned scale per channel.
 
-    A tenth of the mean square over all l is added to each. Where a site symmetry forbids some l (perfect crystals do), what is there is
-    rounding noise, or the small effect of a small displacement; a norm of each l alone would lift it to the size of the others.
+    A tenth of the mean square of the first family over all l is added to each. Where a site symmetry forbids some l (perfect crystals
+    do), or there is no magnetism, what is there is rounding noise, or the small effect of a small displacement; a norm of each l alone
+    would lift it to the size of the others.
     """
 
     l: Tensor
     mean: Tensor
+    channel: Tensor
 
-    def __init__(self, l_max: int, sizes: tuple[int, int]) -> None:
+    def __init__(self, l_max: int, channels: Channels) -> None:
         super().__init__()
-        self.sizes = sizes
+        self.channels = channels
         l = torch.as_tensor(harmonic_l(l_max))
         self.register_buffer("l", l, persistent=False)
         mean = torch.nn.functional.one_hot(l).double()
         self.register_buffer("mean", (mean / mean.sum(0)).T, persistent=False)
-        self.scale = nn.Parameter(torch.ones(l_max + 1, sum(sizes)))
+        self.register_buffer("channel", torch.tensor(channels.expanded(), dtype=torch.int64), persistent=False)
+        self.scale = nn.Parameter(torch.ones(l_max + 1, channels.total))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(n_atoms, K, C) -> the same shape."""
-        parts = [part for part in x.split(self.sizes, -1) if part.shape[-1]]  # there may be no pseudo channels, of which no mean exists
+        """(n_atoms, K, n) -> the same shape."""
+        parts = [part for part in x.split(self.channels.widths, -1) if part.shape[-1]]  # there may be no pseudo channels, of which no mean exists
         powers = [self.mean.to(x) @ part.square().mean(-1, keepdim=True) for part in parts]  # (n_atoms, l_max + 1, 1)
         common = 0.1 * powers[0].mean(1, keepdim=True) + 1e-5
         scaled = [part * torch.rsqrt(power + common)[:, self.l] for part, power in zip(parts, powers, strict=True)]
-        return torch.cat(scaled, -1) * self.scale[self.l]
+        return torch.cat(scaled, -1) * self.scale[self.l][:, self.channel]
 
 
 @cache
@@ -81,23 +94,34 @@ def _product_paths() -> tuple[tuple[int, int, int], ...]:
 
 
 class AtomProduct(nn.Module):
-    """Channel-wise tensor product of two natural features with l <= 2, coupled to all l: the many-body term.
+    """Channel-wise tensor product of two families with l <= 2, coupled to all l: the many-body term.
+
+    Parities and signs under time reversal multiply; of two spin vectors the scalar product is taken.
 
     Parameters
     ----------
     l_max : int
         Highest l of the output.
-    channels : int
-        Channels of both factors.
-    sizes_out : (natural, pseudo)
-        Channels of the output.
+    channels : Channels
+        Of the features.
+    first, second : Family
+        The factors.
     """
 
     table: Tensor
 
-    def __init__(self, l_max: int, channels: int, sizes_out: tuple[int, int]) -> None:
+    def __init__(self, l_max: int, channels: Channels, first: Family, second: Family) -> None:
         super().__init__()
-        self.l_max, self.sizes_out = l_max, sizes_out
+        self.l_max, self.first, self.second = l_max, first, second
+        factors = max(min(first.number, second.number) // 2, 1)
+        self.starts = [channels.start(f.sort, pseudo=f.pseudo) for f in (first, second)]
+        self.left, self.right = (
+            AtomLinear(PRODUCT_L, Channels((f,)), Channels((replace(f, number=factors),))) for f in (first, second)
+        )
+        natural, pseudo = channels.of_sort(first.sort.times(second.sort))
+        self.sizes_out = (natural.number, pseudo.number)
+        low, high = channels.start(natural.sort), channels.start(natural.sort, pseudo=True) + pseudo.width
+        self.around = (low, sum(channels.widths) - high)
         paths = [p for p in _product_paths() if p[2] <= l_max]
         size = (PRODUCT_L + 1) ** 2
         table = torch.zeros(size, size, sum(2 * c + 1 for *_, c in paths), dtype=torch.float64)
@@ -105,53 +129,82 @@ class AtomProduct(nn.Module):
         start = 0
         for a, b, c in paths:
             table[a * a : (a + 1) ** 2, b * b : (b + 1) ** 2, start : start + 2 * c + 1] = torch.as_tensor(clebsch_gordan(a, b, c))
-            self.places.setdefault((c, (a + b + c) % 2), []).append(start)
+            self.places.setdefault((c, (a + b + c + first.pseudo + second.pseudo) % 2), []).append(start)
             start += 2 * c + 1
         self.register_buffer("table", table.flatten(0, 1), persistent=False)
         self.weights = nn.ParameterDict(
             {
-                f"{l}_{p}": nn.Parameter(torch.randn(len(s) * channels, sizes_out[p]) / math.sqrt(len(s) * channels))
+                f"{l}_{p}": nn.Parameter(torch.randn(len(s) * factors, self.sizes_out[p]) / math.sqrt(len(s) * factors))
                 for (l, p), s in self.places.items()
             }
         )
 
-    def forward(self, a: Tensor, b: Tensor) -> Tensor:
-        """Two (n_atoms, 9, channels) tensors -> (n_atoms, K, C_out)."""
-        outer = torch.einsum("nic,njc->ncij", a, b).flatten(2) @ self.table.to(a)  # (n, channels, paths x m)
+    def _factor(self, number: int, y: Tensor) -> Tensor:
+        """(n_atoms, 9, n_spin, factors) of the first or the second family."""
+        family, linear, start = (self.first, self.second)[number], (self.left, self.right)[number], self.starts[number]
+        return torch.stack(linear.parts(y[:, : (PRODUCT_L + 1) ** 2, start : start + family.width]), 2)
+
+    def forward(self, y: Tensor) -> Tensor:
+        """(n_atoms, K, n) features -> what is added to them, of the same shape."""
+        a, b = self._factor(0, y), self._factor(1, y)
+        if a.shape[2] == b.shape[2]:
+            outer = torch.einsum("nisc,njsc->ncij", a, b)[:, None]
+        else:
+            outer = torch.einsum("nirc,njsc->nrscij", a, b).flatten(1, 2)
+        coupled = outer.flatten(3) @ self.table.to(a)  # (n, n_spin, factors, paths x m)
         rows = []
         for l in range(self.l_max + 1):
             row = []
             for p in (0, 1):
                 starts = self.places.get((l, p), [])
                 if starts:
-                    terms = torch.stack([outer[:, :, s : s + 2 * l + 1] for s in starts], 1).flatten(1, 2)  # (n, paths x channels, m)
-                    row.append(terms.transpose(1, 2) @ self.weights[f"{l}_{p}"])
+                    terms = torch.stack([coupled[..., s : s + 2 * l + 1] for s in starts], 2).flatten(2, 3)  # (n, n_spin, paths x factors, m)
+                    made = terms.transpose(2, 3) @ self.weights[f"{l}_{p}"]  # (n, n_spin, m, channels)
+                    row.append(made.transpose(1, 2).flatten(2))
                 else:
-                    row.append(a.new_zeros(len(a), 2 * l + 1, self.sizes_out[p]))
+                    row.append(a.new_zeros(len(a), 2 * l + 1, coupled.shape[1] * self.sizes_out[p]))
             rows.append(torch.cat(row, -1))
-        return torch.cat(rows, 1)
+        return nn.functional.pad(torch.cat(rows, 1), self.around)
+
+
+def _products(channels: Channels) -> list[tuple[Family, Family]]:
+    """The factors of the many-body products.
+
+    With magnetism also those of the surroundings with a moment, and of two moments; a moment is pseudo.
+    """
+    natural = channels.of_sort(SCALAR)[0]
+    out = [(natural, natural)]
+    if MAGNETIC in channels.sorts:
+        own, pseudo = channels.of_sort(MAGNETIC)
+        out += [(natural, own), (natural, pseudo), (pseudo, pseudo)]
+    if EXCHANGE in channels.sorts:
+        vector = channels.of_sort(EXCHANGE)[0]
+        out += [(natural, vector), (vector, vector)]
+    return out
 
 
 class FeedForward(nn.Module):
-    """x + gated linear map + many-body product of the normalized features."""
+    """x + gated linear map + many-body products of the normalized features; the gates are true scalars."""
 
-    def __init__(self, l_max: int, sizes: tuple[int, int]) -> None:
+    channel: Tensor
+
+    def __init__(self, l_max: int, channels: Channels) -> None:
         super().__init__()
-        self.sizes, self.factors = sizes, max(sizes[0] // 2, 1)
-        self.norm = AtomNorm(l_max, sizes)
-        self.inner = AtomLinear(l_max, sizes, sizes)
-        self.gate = nn.Linear(sizes[0], sizes[0] + sum(sizes))
-        self.outer = AtomLinear(l_max, sizes, sizes, gain=0.5)
-        self.left = AtomLinear(PRODUCT_L, (sizes[0], 0), (self.factors, 0))
-        self.right = AtomLinear(PRODUCT_L, (sizes[0], 0), (self.factors, 0))
-        self.product = AtomProduct(l_max, self.factors, sizes)
+        self.scalars = channels.families[0].number
+        self.register_buffer("channel", torch.tensor(channels.expanded(), dtype=torch.int64), persistent=False)
+        self.norm = AtomNorm(l_max, channels)
+        self.inner = AtomLinear(l_max, channels, channels)
+        self.gate = nn.Linear(self.scalars, self.scalars + channels.total)
+        self.outer = AtomLinear(l_max, channels, channels, gain=0.5)
+        self.products = nn.ModuleList(AtomProduct(l_max, channels, *factors) for factors in _products(channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(n_atoms, K, C) -> the same shape."""
+        """(n_atoms, K, n) -> the same shape."""
         y = self.norm(x)
-        scalars, gates = self.gate(y[:, 0, : self.sizes[0]]).split([self.sizes[0], sum(self.sizes)], -1)
-        hidden = self.inner(y) * torch.sigmoid(gates)[:, None]
-        hidden = torch.cat([torch.cat([nn.functional.silu(scalars), hidden[:, 0, self.sizes[0] :]], -1)[:, None], hidden[:, 1:]], 1)
-        low = y[:, : (PRODUCT_L + 1) ** 2, : self.sizes[0]]
-        out: Tensor = x + self.outer(hidden) + 0.5 * self.product(self.left(low), self.right(low))
+        scalars, gates = self.gate(y[:, 0, : self.scalars]).split([self.scalars, self.gate.out_features - self.scalars], -1)
+        hidden = self.inner(y) * torch.sigmoid(gates)[:, None, self.channel]
+        hidden = torch.cat([torch.cat([nn.functional.silu(scalars), hidden[:, 0, self.scalars :]], -1)[:, None], hidden[:, 1:]], 1)
+        out: Tensor = x + self.outer(hidden)
+        for product in self.products:
+            out = out + 0.5 * product(y)
         return out

@@ -3,34 +3,61 @@
     H_ij = B_ij(r) + sigma_ij(r) h_ij          off-site, coefficients in the bond frame
     H_ii = mean + sigma h_ii                   on-site, coefficients of (shells, L)
 
-B is the two-centre part: for every pair of elements and shells and every |m| a Chebyshev series in the bond length, fitted by
-smoothed least squares (J. C. Slater and G. F. Koster, Phys. Rev. 94, 1498 (1954), with the integrals as free functions). sigma is the
+for each part of H by itself. B is the two-centre part: for every pair of elements and shells and every irrep Sigma+ of the bond a
+Chebyshev series in the bond length, fitted by smoothed least squares (J. C. Slater and G. F. Koster, Phys. Rev. 94, 1498 (1954), with the
+integrals as free functions). Of the spin-orbit part these irreps are the l.s couplings of two atoms, and its on-site mean is xi L.S. The
+exchange field A_a has the two moments as factors: A_ij = m_i f(r) + m_j g(r), and m_i times a mean on-site. sigma is the
 root mean square of the rest, a smooth function of r. Both vanish at the cutoff with two continuous derivatives. Below the shortest bond
 of the data B goes on along its tangent, and sigma goes over into its value there.
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from deeph.nn.radial import smooth_cutoff
+from deeph.nn.spin import SpinPart
 from deeph.nn.tables import AtomTable, PairTable
 
 EDGE = 1.0  # Angstrom before the cutoff over which everything is taken to zero
 FLOOR = 1e-5  # eV: scales below this are noise of the DFT grid
+SPIN_FLOOR = 1e-7  # eV: the same of the parts with spin; what is smaller everywhere is zero by structure
 KNOTS = 32  # of the scale as a function of r
 NOTHING = -1e4  # logarithm of a scale that is zero
-Coefficients = tuple[dict[tuple[int, int], tuple[Tensor, Tensor]], dict[int, Tensor]]
-"""Off-site: per pair of elements (bond lengths, coefficients); on-site: per element coefficients. All float64."""
+
+
+class BondSample(NamedTuple):
+    """Some bonds between two elements: lengths (n,), moments of both ends (n, 2, n_spin), coefficients (n, copies, size); float64."""
+
+    r: Tensor
+    moments: Tensor
+    coefficients: Tensor
+
+
+class AtomSample(NamedTuple):
+    """Some atoms of an element: moments (n, n_spin), coefficients (n, copies, size); float64."""
+
+    moments: Tensor
+    coefficients: Tensor
+
+
+class Coefficients(NamedTuple):
+    """Coefficients of one part of H of one structure, by pairs of elements and by elements."""
+
+    pairs: dict[tuple[int, int], BondSample]
+    atoms: dict[int, AtomSample]
 
 
 class PairBaseline(nn.Module):
-    """Radial functions of one pair of elements.
+    """Radial functions of one pair of elements, for one part of H.
 
     Parameters
     ----------
+    part : SpinPart
+        Of H.
     table : PairTable
         Layout of the coefficients.
     cutoff : float
@@ -46,13 +73,16 @@ class PairBaseline(nn.Module):
     shortest: Tensor
     cutoff: Tensor
 
-    def __init__(self, table: PairTable, cutoff: float, degree: int, *, flat: bool = False) -> None:
+    def __init__(self, part: SpinPart, table: PairTable, cutoff: float, degree: int, *, flat: bool = False) -> None:
         super().__init__()
-        self.degree, self.flat = degree, flat
-        self.sigma_plus = np.flatnonzero(table.sector == 0)  # the coefficients with a two-centre part
+        self.degree, self.flat, self.copies = degree, flat, part.copies
+        self.magnetic = part.name == "A"
+        known = not part.odd or self.magnetic  # nothing odd under time reversal follows from two places alone
+        self.sigma_plus = np.flatnonzero(table.sector == 0) if known else np.zeros(0, np.int64)
         self.key = torch.as_tensor(table.key)
         self.size = table.size
-        self.register_buffer("series", torch.zeros(degree + 1, len(self.sigma_plus), dtype=torch.float64))
+        n_functions = (degree + 1) * (2 if self.magnetic else 1)
+        self.register_buffer("series", torch.zeros(n_functions, len(self.sigma_plus), dtype=torch.float64))
         self.register_buffer("log_scale", torch.zeros(KNOTS, int(table.key.max()) + 1, dtype=torch.float64))
         self.register_buffer("shortest", torch.tensor(0.0, dtype=torch.float64))
         self.register_buffer("cutoff", torch.tensor(cutoff, dtype=torch.float64))
@@ -76,10 +106,27 @@ class PairBaseline(nn.Module):
         knots = torch.linspace(-1, 1, KNOTS, dtype=torch.float64, device=r.device)
         return -0.5 * ((self._reduced(r)[:, None] - knots) * (KNOTS - 1) / (2 * width)) ** 2
 
-    def two_centre(self, r: Tensor) -> Tensor:
-        """(n,) bond lengths -> (n, size) Slater-Koster coefficients, float64."""
-        out = self.series.new_zeros(len(r), self.size)
-        out[:, self.sigma_plus] = self.functions(r) @ self.series
+    def design(self, r: Tensor, moments: Tensor) -> Tensor:
+        """(n, copies, n_functions) functions that the series multiply: of the length, and for the exchange field times each moment.
+
+        Parameters
+        ----------
+        r : (n,) tensor
+            Bond lengths.
+        moments : (n, 2, n_spin) tensor
+            Of both ends, in units of the mean of their element.
+        """
+        F = self.functions(r)[:, None]
+        if not self.magnetic:
+            return F
+        first, second = moments.to(F).unbind(1)
+        return torch.cat([first[..., None] * F, second[..., None] * F], -1)
+
+    def two_centre(self, r: Tensor, moments: Tensor) -> Tensor:
+        """(n, copies, size) Slater-Koster coefficients, float64; parameters as for :meth:`design`."""
+        out = self.series.new_zeros(len(r), self.copies, self.size)
+        if len(self.sigma_plus):
+            out[..., self.sigma_plus] = self.design(r, moments) @ self.series
         return out
 
     def scale(self, r: Tensor) -> Tensor:
@@ -89,10 +136,12 @@ class PairBaseline(nn.Module):
 
 
 class Baseline(nn.Module):
-    """Baseline and scales of all elements and pairs of a model.
+    """Baseline and scales of all elements and pairs of a model, for one part of H.
 
     Parameters
     ----------
+    part : SpinPart
+        Of H.
     pair_tables, atom_tables : dicts
         Layouts; pairs (zi, zj) with zi <= zj.
     cutoffs : dict of (zi, zj) to float
@@ -105,6 +154,7 @@ class Baseline(nn.Module):
 
     def __init__(
         self,
+        part: SpinPart,
         pair_tables: dict[tuple[int, int], PairTable],
         atom_tables: dict[int, AtomTable],
         cutoffs: dict[tuple[int, int], float],
@@ -113,8 +163,8 @@ class Baseline(nn.Module):
         flat: bool = False,
     ) -> None:
         super().__init__()
-        self.pair_tables, self.atom_tables = pair_tables, atom_tables
-        self.pairs = nn.ModuleDict({f"{i}_{j}": PairBaseline(t, cutoffs[i, j], degree, flat=flat) for (i, j), t in pair_tables.items()})
+        self.part, self.pair_tables, self.atom_tables = part, pair_tables, atom_tables
+        self.pairs = nn.ModuleDict({f"{i}_{j}": PairBaseline(part, t, cutoffs[i, j], degree, flat=flat) for (i, j), t in pair_tables.items()})
         for z, table in atom_tables.items():
             self.register_buffer(f"mean_{z}", torch.zeros(table.size, dtype=torch.float64))
             self.register_buffer(f"scale_{z}", torch.ones(table.size, dtype=torch.float64))
@@ -136,9 +186,27 @@ class Baseline(nn.Module):
             raise TypeError(module)
         return module
 
+    @property
+    def floor(self) -> float:
+        """Smallest scale, eV."""
+        return FLOOR if self.part.name == "A0" else SPIN_FLOOR
+
     def atom_mean(self, z: int) -> Tensor:
-        """(size,) on-site mean of an element."""
+        """(size,) on-site mean of an element; of the exchange field for a moment of 1."""
         return self.get_buffer(f"mean_{z}")
+
+    def onsite(self, z: int, moments: Tensor) -> Tensor:
+        """(n, copies, size) known coefficients of some atoms of an element, float64.
+
+        Parameters
+        ----------
+        z : int
+            Element.
+        moments : (n, n_spin) tensor
+            In units of the mean of the element.
+        """
+        mean = self.atom_mean(z)[None, None]
+        return moments.to(mean)[..., None] * mean if self.part.name == "A" else mean.expand(len(moments), 1, -1)
 
     def atom_scale(self, z: int) -> Tensor:
         """(size,) on-site scale of an element."""

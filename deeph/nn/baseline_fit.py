@@ -10,15 +10,16 @@ there are data it is far weaker than the first one. sigma is what the round befo
 much as large ones of near neighbours.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from deeph.nn.baseline import EDGE, FLOOR, KNOTS, NOTHING, Baseline, Coefficients, PairBaseline
+from deeph.nn.baseline import EDGE, FLOOR, KNOTS, NOTHING, AtomSample, Baseline, BondSample, Coefficients, PairBaseline
 from deeph.nn.radial import smooth_cutoff
-from deeph.nn.tables import AtomTable, PairTable
+from deeph.nn.tables import PairTable
+from deeph.physics.spin_parts import PartName
 
 ROUNDS = 3
 TRUST = 0.01  # of A: what two centres cannot describe at the least; weights stay finite where a few data are met exactly
@@ -28,69 +29,76 @@ REACH = 100.0  # of A: largest coefficient to be expected
 POINTS = 100  # of the quadrature, exact up to this degree
 
 
-def fit_baseline(baseline: Baseline, data: Iterable[Coefficients]) -> None:
+def fit_baselines(baselines: Mapping[PartName, Baseline], data: Iterable[Mapping[PartName, Coefficients]]) -> None:
     """Fit everything to the coefficients of some structures.
 
     Parameters
     ----------
-    baseline : Baseline
-        Gets its series, means, scales and units.
-    data : iterable of Coefficients
-        One structure after the other; it is iterated several times.
+    baselines : mapping of str to Baseline
+        One for each part of H; get their series, means, scales and units.
+    data : iterable of mappings of str to Coefficients
+        The parts of one structure after the other; it is iterated several times.
     """
-    baseline.unit_offsite.fill_(_fit_pairs(baseline, data))
-    baseline.unit_onsite.fill_(_fit_atoms(baseline, data))
+    _fit_pairs(baselines, data)
+    _fit_atoms(baselines, data)
 
 
-def _fit_pairs(baseline: Baseline, data: Iterable[Coefficients]) -> float:
-    """Fit the pairs of elements; returns the root mean square of what is left, eV."""
-    pairs = {kind: PairFit(baseline.pair(kind), table, alike=kind[0] == kind[1]) for kind, table in baseline.pair_tables.items()}
-    for kind, r, c in _bonds(data):
-        pairs[kind].add_sizes(r, c)
-    for pair in pairs.values():
-        pair.begin()
+def _fit_pairs(baselines: Mapping[PartName, Baseline], data: Iterable[Mapping[PartName, Coefficients]]) -> None:
+    """Fit the pairs of elements; the unit is the root mean square of what is left, eV."""
+    fits = {
+        (part, kind): PairFit(baseline.pair(kind), table, alike=kind[0] == kind[1], floor=baseline.floor)
+        for part, baseline in baselines.items()
+        for kind, table in baseline.pair_tables.items()
+    }
+
+    def bonds() -> Iterator[tuple[PairFit, BondSample]]:
+        for structure in data:
+            for part, coefficients in structure.items():
+                for kind, sample in coefficients.pairs.items():
+                    yield fits[part, kind], sample
+
+    for fit, sample in bonds():
+        fit.add_sizes(sample)
+    for fit in fits.values():
+        fit.begin()
     for _ in range(ROUNDS):
-        for kind, r, c in _bonds(data):
-            pairs[kind].add_equations(r, c)
-        for pair in pairs.values():
-            pair.solve()
-        for kind, r, c in _bonds(data):
-            pairs[kind].add_rest(r, c)
-        for pair in pairs.values():
-            pair.set_scale()
-    return _root_mean([pair.rest for pair in pairs.values()])
+        for fit, sample in bonds():
+            fit.add_equations(sample)
+        for fit in fits.values():
+            fit.solve()
+        for fit, sample in bonds():
+            fit.add_rest(sample)
+        for fit in fits.values():
+            fit.set_scale()
+    for part, baseline in baselines.items():
+        baseline.unit_offsite.fill_(_root_mean([fit.rest for (own, _), fit in fits.items() if own == part], baseline.floor))
 
 
-def _fit_atoms(baseline: Baseline, data: Iterable[Coefficients]) -> float:
-    """Fit the on-site blocks of the elements; returns the root mean square of what is left, eV."""
-    atoms = {z: AtomFit(baseline.atom_mean(z), baseline.atom_scale(z), table) for z, table in baseline.atom_tables.items()}
-    for z, c in _sites(data):
-        atoms[z].add_values(c)
-    for atom in atoms.values():
-        atom.set_mean()
-    for z, c in _sites(data):
-        atoms[z].add_squares(c)
-    for atom in atoms.values():
-        atom.set_scale()
-    return _root_mean([atom.rest for atom in atoms.values()])
+def _fit_atoms(baselines: Mapping[PartName, Baseline], data: Iterable[Mapping[PartName, Coefficients]]) -> None:
+    """Fit the on-site blocks of the elements; the unit is the root mean square of what is left, eV."""
+    fits = {(part, z): AtomFit(baseline, z) for part, baseline in baselines.items() for z in baseline.atom_tables}
+
+    def sites() -> Iterator[tuple[AtomFit, AtomSample]]:
+        for structure in data:
+            for part, coefficients in structure.items():
+                for z, sample in coefficients.atoms.items():
+                    yield fits[part, z], sample
+
+    for fit, sample in sites():
+        fit.add_values(sample)
+    for fit in fits.values():
+        fit.set_mean()
+    for fit, sample in sites():
+        fit.add_squares(sample)
+    for fit in fits.values():
+        fit.set_scale()
+    for part, baseline in baselines.items():
+        baseline.unit_onsite.fill_(_root_mean([fit.rest for (own, _), fit in fits.items() if own == part], baseline.floor))
 
 
-def _sites(data: Iterable[Coefficients]) -> Iterator[tuple[int, Tensor]]:
-    """Element and coefficients of its atoms, structure by structure."""
-    for _, by_atom in data:
-        yield from by_atom.items()
-
-
-def _bonds(data: Iterable[Coefficients]) -> Iterator[tuple[tuple[int, int], Tensor, Tensor]]:
-    """Pair of elements, bond lengths and coefficients, structure by structure."""
-    for by_pair, _ in data:
-        for kind, (r, c) in by_pair.items():
-            yield kind, r, c
-
-
-def _root_mean(rest: list[tuple[float, int]]) -> float:
+def _root_mean(rest: list[tuple[float, int]], floor: float) -> float:
     """Root mean square from sums of squares and their counts, eV."""
-    return float((sum(square for square, _ in rest) / max(1, sum(count for _, count in rest))) ** 0.5) + FLOOR
+    return float((sum(square for square, _ in rest) / max(1, sum(count for _, count in rest))) ** 0.5) + floor
 
 
 class PairFit:
@@ -104,6 +112,8 @@ class PairFit:
         Layout of the coefficients.
     alike : bool
         Whether the two elements are one.
+    floor : float
+        Scales below it are noise, eV.
 
     Attributes
     ----------
@@ -111,32 +121,36 @@ class PairFit:
         Sum of the squares, eV^2, and number of coefficients that the series leaves.
     """
 
-    def __init__(self, pair: PairBaseline, table: PairTable, *, alike: bool) -> None:
-        self.pair, self.table, self.alike = pair, table, alike
+    def __init__(self, pair: PairBaseline, table: PairTable, *, alike: bool, floor: float) -> None:
+        self.pair, self.table, self.alike, self.floor = pair, table, alike, floor
         self.shortest, self.rest = float("inf"), (0.0, 0)
         self._power_sum, self._n_bonds = torch.zeros(len(pair.sigma_plus), dtype=torch.float64), 0
         self._weighted = False
 
-    def _both_ways(self, r: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+    def _both_ways(self, sample: BondSample) -> BondSample:
         """Between equal elements the bond is as good a sample seen from the other end."""
         if not self.alike:
-            return r, c
-        return torch.cat([r, r]), torch.cat([c, c[:, self.table.exchanged] * torch.as_tensor(self.table.exchange_sign)])
+            return sample
+        r, m, c = sample
+        there = c[..., self.table.exchanged] * torch.as_tensor(self.table.exchange_sign)
+        return BondSample(torch.cat([r, r]), torch.cat([m, m.flip(1)]), torch.cat([c, there]))
 
-    def add_sizes(self, r: Tensor, c: Tensor) -> None:
+    def add_sizes(self, sample: BondSample) -> None:
         """First pass: the shortest bond, and how large the coefficients are."""
-        self.shortest = min(self.shortest, float(r.min()))
-        r, c = self._both_ways(r, c)
-        self._power_sum += c[:, self.pair.sigma_plus].square().sum(0)
-        self._n_bonds += len(r)
+        self.shortest = min(self.shortest, float(sample.r.min()))
+        c = self._both_ways(sample).coefficients
+        self._power_sum += c[..., self.pair.sigma_plus].square().sum((0, 1))
+        self._n_bonds += c.shape[0] * c.shape[1]
 
     def begin(self) -> None:
         """Lay out the functions between the shortest bond and the cutoff."""
         self.pair.shortest.fill_(min(self.shortest, float(self.pair.cutoff) - EDGE))
-        n, k = self.pair.degree + 1, len(self.pair.sigma_plus)
+        n, k = self.pair.series.shape
         self._A, self._b = torch.zeros(k, n, n, dtype=torch.float64), torch.zeros(k, n, dtype=torch.float64)
-        self._size = self._power_sum / max(1, self._n_bonds) + FLOOR**2  # A^2
-        self._penalty = bending(self.pair) / BEND**2 + torch.eye(n, dtype=torch.float64) / REACH**2
+        self._size = self._power_sum / max(1, self._n_bonds) + self.floor**2  # A^2
+        curvature = bending(self.pair)
+        both = torch.block_diag(curvature, curvature) if self.pair.magnetic else curvature
+        self._penalty = both / BEND**2 + torch.eye(n, dtype=torch.float64) / REACH**2
         self._clear_scale()
 
     def _clear_scale(self) -> None:
@@ -144,29 +158,31 @@ class PairFit:
         self._fall, self._count = torch.zeros(KNOTS, dtype=torch.float64), torch.zeros(KNOTS, dtype=torch.float64)
         self.rest = (0.0, 0)
 
-    def add_equations(self, r: Tensor, c: Tensor) -> None:
+    def add_equations(self, sample: BondSample) -> None:
         """Add the normal equations of the weighted least squares of one structure."""
-        r, c = self._both_ways(r, c)
-        F, c = self.pair.functions(r), c[:, self.pair.sigma_plus]
+        if not len(self.pair.sigma_plus):
+            return
+        r, moments, c = self._both_ways(sample)
+        F, c = self.pair.design(r, moments), c[..., self.pair.sigma_plus]
         square = self.pair.scale(r)[:, self.pair.sigma_plus].square() + TRUST**2 * self._size
-        weight = 1 / (square if self._weighted else START**2 * self._size.expand_as(c))
-        self._A += torch.einsum("np,nk,nq->kpq", F, weight, F)
-        self._b += torch.einsum("np,nk,nk->kp", F, weight, c)
+        weight = 1 / (square if self._weighted else START**2 * self._size.expand_as(square))
+        self._A += torch.einsum("nsp,nk,nsq->kpq", F, weight, F)
+        self._b += torch.einsum("nsp,nk,nsk->kp", F, weight, c)
 
     def solve(self) -> None:
         """The series; pairs that do not occur keep zeros."""
-        if self._n_bonds:
+        if self._n_bonds and len(self.pair.sigma_plus):
             penalty = self._penalty / self._size[:, None, None]
             self.pair.series.copy_(torch.linalg.solve(self._A + penalty, self._b).T)
         self._A, self._b, self._weighted = torch.zeros_like(self._A), torch.zeros_like(self._b), True
         self._clear_scale()
 
-    def add_rest(self, r: Tensor, c: Tensor) -> None:
+    def add_rest(self, sample: BondSample) -> None:
         """Add what the series leaves around each knot."""
-        r, c = self._both_ways(r, c)
-        square = (c - self.pair.two_centre(r)).square()
+        r, moments, c = self._both_ways(sample)
+        square = (c - self.pair.two_centre(r, moments)).square()
         key = self.pair.key
-        power = torch.zeros(len(r), self._power.shape[1], dtype=r.dtype).index_add_(1, key, square) / torch.bincount(key)
+        power = torch.zeros(len(r), self._power.shape[1], dtype=r.dtype).index_add_(1, key, square.mean(1)) / torch.bincount(key)
         w = self.pair.kernel(r, 0.5).exp()
         self._power += w.T @ power
         self._count += w.sum(0)
@@ -176,7 +192,8 @@ class PairFit:
     def set_scale(self) -> None:
         """Root mean square of the rest around each knot; knots without data take it from the nearest one that has.
 
-        Of elements that never meet nothing is known, and nothing predicted: zero, not an untrained network times 1 eV.
+        Of elements that never meet nothing is known, and nothing predicted: zero, not an untrained network times 1 eV. What is zero by
+        structure stays zero: a local potential has no orbital Sigma-, for one.
         """
         if not self._n_bonds:
             self.pair.log_scale.fill_(NOTHING)
@@ -184,7 +201,10 @@ class PairFit:
         known = torch.nonzero((self._count > 1.0) & (self._fall > 1e-4 * self._count))[:, 0]
         if not len(known):
             known = torch.tensor([int(self._count.argmax())])
-        log = 0.5 * torch.log(self._power[known] / self._fall[known, None].clamp(min=1e-12) + FLOOR**2)
+        square = self._power[known] / self._fall[known, None].clamp(min=1e-12)
+        log = 0.5 * torch.log(square + self.floor**2)
+        if self.floor < FLOOR:
+            log[:, (square < self.floor**2).all(0)] = NOTHING
         self.pair.log_scale.copy_(log[(torch.arange(KNOTS)[:, None] - known).abs().argmin(1)])
 
 
@@ -202,10 +222,10 @@ class AtomFit:
 
     Parameters
     ----------
-    mean, scale : (size,) tensors
-        Are set.
-    table : AtomTable
-        Layout of the coefficients.
+    baseline : Baseline
+        Its mean and scale of the element are set.
+    z : int
+        The element.
 
     Attributes
     ----------
@@ -213,29 +233,39 @@ class AtomFit:
         Sum of the squares, eV^2, and number of coefficients that the mean leaves.
     """
 
-    def __init__(self, mean: Tensor, scale: Tensor, table: AtomTable) -> None:
-        self.mean, self.scale, self.table = mean, scale, table
-        self._sum, self._square, self._count = torch.zeros_like(mean), torch.zeros_like(mean), 0
-        self.rest = (0.0, 0)
+    def __init__(self, baseline: Baseline, z: int) -> None:
+        self.baseline, self.z, self.table = baseline, z, baseline.atom_tables[z]
+        self.mean, self.scale = baseline.atom_mean(z), baseline.atom_scale(z)
+        self._sum, self._square = torch.zeros_like(self.mean), torch.zeros_like(self.mean)
+        self._norm, self._count, self.rest = 0.0, 0, (0.0, 0)
 
-    def add_values(self, c: Tensor) -> None:
-        """First pass: sums of the coefficients."""
-        self._sum += c.sum(0)
-        self._count += len(c)
+    def add_values(self, sample: AtomSample) -> None:
+        """First pass: sums of the coefficients, of the exchange field along the moments."""
+        moments, c = sample
+        if self.baseline.part.name == "A":
+            self._sum += torch.einsum("ns,nsk->k", moments, c)
+            self._norm += float(moments.square().sum())
+        else:
+            self._sum += c.sum((0, 1))
+            self._norm += c.shape[0]
+        self._count += c.shape[0] * c.shape[1]
 
     def set_mean(self) -> None:
-        """Set the mean of the coefficients that a sphere may have."""
-        for _, _, L, start in self.table.paths:
-            if L == 0 and self._count:
-                self.mean[start] = self._sum[start] / self._count
+        """Set the mean of the coefficients that a sphere may have: xi L.S of the spin-orbit part, none of B0."""
+        for *_, L, start in self.table.paths:
+            if L == 0 and self._norm and self.baseline.part.name != "B0":
+                self.mean[start] = self._sum[start] / self._norm
 
-    def add_squares(self, c: Tensor) -> None:
+    def add_squares(self, sample: AtomSample) -> None:
         """Last pass: squares of what the mean leaves."""
-        self._square += (c - self.mean).square().sum(0)
+        self._square += (sample.coefficients - self.baseline.onsite(self.z, sample.moments)).square().sum((0, 1))
 
     def set_scale(self) -> None:
-        """Root mean square of the rest of each shell pair and L."""
-        for _, _, L, start in self.table.paths:
+        """Root mean square of the rest of each shell pair and L; zero of what is zero by structure."""
+        floor = self.baseline.floor
+        for *_, L, start in self.table.paths:
             rows = slice(start, start + 2 * L + 1)
-            self.scale[rows] = torch.sqrt(self._square[rows].mean() / max(1, self._count) + FLOOR**2)
+            square = self._square[rows].mean() / max(1, self._count)
+            nothing = floor < FLOOR and square < floor**2
+            self.scale[rows] = 0.0 if nothing else torch.sqrt(square + floor**2)
         self.rest = (float(self._square.sum()), self._count * len(self._square))

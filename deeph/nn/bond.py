@@ -1,21 +1,26 @@
 """Between atoms and bonds: gather, rotate and split into sectors; and the exact adjoint, rotate back and sum.
 
-Bond features are a list of tensors, one per sector: Sigma+ and Sigma- of shape (2, n_bonds, channels), then one of shape
-(2, 2, n_bonds, channels) for each m > 0. The first axis is the exchange parity (g, u), the second the component (cos, sin). The
-channels of a sector run over l, first all natural ones, then all pseudo ones.
+Bond features are a list of tensors (2, components, n_bonds, channels), one for each sector of each sort, see
+:func:`deeph.nn.channels.sectors`. The first axis is the exchange parity (g, u), the second the component: (cos, sin) for m > 0, and of
+spin vectors each spin component of these. The channels of a sector run over l, first all natural ones, then all pseudo ones.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from deeph.nn.channels import Channels, Move, SectorRow, moves, sectors
 from deeph.nn.irreps import exchange_sign
 
 BondFeatures = list[Tensor]
 PartialFeatures = Sequence[Tensor | None]
 """Bond features of which some sectors are zero (None)."""
+Parts = tuple[Tensor, ...]
+"""Atom features (n_atoms, K, number), one for each family and each component of its spin vector."""
 
 
 class Frame(NamedTuple):
@@ -44,133 +49,133 @@ class Frame(NamedTuple):
         return Frame(self.bonds, self.first * factor[:, None, None], self.second * factor[:, None, None])
 
 
-def _runs(l_max: int) -> list[tuple[int, int, int]]:
-    """(m, first row, rows) of each m > 0 in the bond order; the sin rows follow the cos rows."""
-    out, start = [], l_max + 1
-    for m in range(1, l_max + 1):
-        out.append((m, start, l_max + 1 - m))
-        start += 2 * (l_max + 1 - m)
-    return out
+@dataclass(frozen=True)
+class BondLayout:
+    """Where the features of both ends go.
+
+    Attributes
+    ----------
+    l_max : int
+        Highest angular momentum.
+    channels : Channels
+        Of the atom features that are gathered, and of the bond features.
+    """
+
+    l_max: int
+    channels: Channels
+
+    @cached_property
+    def sectors(self) -> list[SectorRow]:
+        """Of the bond features."""
+        return sectors(self.l_max, self.channels)
+
+    @cached_property
+    def moves(self) -> list[Move]:
+        """One table for both directions."""
+        return moves(self.l_max, self.channels)
+
+    @cached_property
+    def numbers(self) -> list[int]:
+        """Channels of each part."""
+        return [f.number for f in self.channels.families for _ in range(f.n_spin)]
+
+    def split(self, ends: Sequence[tuple[Tensor, Tensor]]) -> BondFeatures:
+        """Both ends in the frame, (n, K, number) each for every part -> sectors."""
+        n, like = len(ends[0][0]), ends[0][0]
+        out = [like.new_empty(2, row.components, n, len(row.channels)) for row in self.sectors]
+        flat = [(first.flatten(1), second.flatten(1)) for first, second in ends]
+        for move in self.moves:
+            first, second = (end[:, move.source] for end in flat[move.part])
+            target = out[move.sector][:, move.component, :, move.place]
+            torch.add(first, second, out=target[move.even])
+            torch.sub(first, second, out=target[1 - move.even])
+            if move.sign < 0:
+                target.neg_()
+        return out
+
+    def join(self, features: BondFeatures) -> list[tuple[Tensor, Tensor]]:
+        """The adjoint of :meth:`split`."""
+        n, K = features[0].shape[2], (self.l_max + 1) ** 2
+        flat = [(features[0].new_empty(n, K * number), features[0].new_empty(n, K * number)) for number in self.numbers]
+        for move in self.moves:
+            first, second = (end[:, move.source] for end in flat[move.part])
+            source = features[move.sector][:, move.component, :, move.place]
+            torch.add(source[move.even], source[1 - move.even], out=first)
+            torch.sub(source[move.even], source[1 - move.even], out=second)
+            if move.sign < 0:
+                first.neg_()
+                second.neg_()
+        return [(a.unflatten(1, (K, number)), b.unflatten(1, (K, number))) for (a, b), number in zip(flat, self.numbers, strict=True)]
 
 
-def _split(ends: list[tuple[Tensor, Tensor]], l_max: int) -> BondFeatures:
-    """Both ends in the frame, (n, K, natural) and (n, K, pseudo) each -> sectors."""
-    n, channels = len(ends[0][0]), [a.shape[-1] for a, _ in ends]
-    like = ends[0][0]
-    out = [like.new_empty(2, n, (l_max + 1) * c) for c in channels]
-    out += [like.new_empty(2, 2, n, rows * sum(channels)) for _, _, rows in _runs(l_max)]
-    for pseudo, ((first, second), c) in enumerate(zip(ends, channels, strict=True)):
-        a, b = first.flatten(1), second.flatten(1)
-        # a pseudo feature changes sign under the mirror, so its g and u are exchanged
-        even, odd = (1, 0) if pseudo else (0, 1)
-        stop = (l_max + 1) * c
-        torch.add(a[:, :stop], b[:, :stop], out=out[pseudo][even])
-        torch.sub(a[:, :stop], b[:, :stop], out=out[pseudo][odd])
-        for m, start, rows in _runs(l_max):
-            place = slice(rows * channels[0], None) if pseudo else slice(0, rows * channels[0])
-            for component in range(2):
-                # relabelled (cos, sin) -> (sin, -cos), a pseudo feature mixes with natural ones
-                run = slice((start + rows * (component ^ pseudo)) * c, (start + rows * (component ^ pseudo) + rows) * c)
-                torch.add(a[:, run], b[:, run], out=out[m + 1][even, component, :, place])
-                torch.sub(a[:, run], b[:, run], out=out[m + 1][odd, component, :, place])
-            if pseudo:
-                out[m + 1][:, 1, :, place].neg_()
-    return out
-
-
-def _join(sectors: BondFeatures, l_max: int) -> list[tuple[Tensor, Tensor]]:
-    """The adjoint of :func:`_split`."""
-    n, channels = sectors[0].shape[1], [s.shape[-1] // (l_max + 1) for s in sectors[:2]]
-    ends = []
-    for pseudo, c in enumerate(channels):
-        first, second = sectors[0].new_empty(n, (l_max + 1) ** 2 * c), sectors[0].new_empty(n, (l_max + 1) ** 2 * c)
-        even, odd = (1, 0) if pseudo else (0, 1)
-        stop = (l_max + 1) * c
-        torch.add(sectors[pseudo][even], sectors[pseudo][odd], out=first[:, :stop])
-        torch.sub(sectors[pseudo][even], sectors[pseudo][odd], out=second[:, :stop])
-        for m, start, rows in _runs(l_max):
-            place = slice(rows * channels[0], None) if pseudo else slice(0, rows * channels[0])
-            for component in range(2):
-                run = slice((start + rows * (component ^ pseudo)) * c, (start + rows * (component ^ pseudo) + rows) * c)
-                g, u = sectors[m + 1][even, component, :, place], sectors[m + 1][odd, component, :, place]
-                torch.add(g, u, out=first[:, run])
-                torch.sub(g, u, out=second[:, run])
-                if pseudo and component:
-                    first[:, run].neg_()
-                    second[:, run].neg_()
-        ends.append((first.unflatten(1, ((l_max + 1) ** 2, c)), second.unflatten(1, ((l_max + 1) ** 2, c))))
-    return ends
-
-
-def _gather(parts: tuple[Tensor, ...], frame: Frame, l_max: int) -> BondFeatures:
+def _gather(parts: Parts, frame: Frame, layout: BondLayout) -> BondFeatures:
     i, j = frame.bonds
-    return _split([(torch.bmm(frame.first, x.index_select(0, i)), torch.bmm(frame.second, x.index_select(0, j))) for x in parts], l_max)
+    return layout.split([(torch.bmm(frame.first, x.index_select(0, i)), torch.bmm(frame.second, x.index_select(0, j))) for x in parts])
 
 
-def _scatter(sectors: BondFeatures, frame: Frame, n_atoms: int, l_max: int) -> tuple[Tensor, ...]:
-    channels = [s.shape[-1] // (l_max + 1) for s in sectors[:2]]
-    total = tuple(sectors[0].new_zeros(n_atoms, (l_max + 1) ** 2, c) for c in channels)
-    _add(total, sectors, frame, l_max)
+def _scatter(features: BondFeatures, frame: Frame, n_atoms: int, layout: BondLayout) -> Parts:
+    total = tuple(features[0].new_zeros(n_atoms, (layout.l_max + 1) ** 2, number) for number in layout.numbers)
+    _add(total, features, frame, layout)
     return total
 
 
-def _add(total: tuple[Tensor, ...], sectors: BondFeatures, frame: Frame, l_max: int) -> None:
+def _add(total: Parts, features: BondFeatures, frame: Frame, layout: BondLayout) -> None:
     i, j = frame.bonds
-    for sum_, (first, second) in zip(total, _join(sectors, l_max), strict=True):
+    for sum_, (first, second) in zip(total, layout.join(features), strict=True):
         sum_.index_add_(0, i, torch.bmm(frame.first.transpose(1, 2), first))
         sum_.index_add_(0, j, torch.bmm(frame.second.transpose(1, 2), second))
 
 
 class _ToBonds(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, l_max: int, bonds: Tensor, first: Tensor, second: Tensor, *parts: Tensor) -> tuple[Tensor, ...]:
+    def forward(ctx: Any, layout: BondLayout, bonds: Tensor, first: Tensor, second: Tensor, *parts: Tensor) -> tuple[Tensor, ...]:
         ctx.save_for_backward(bonds, first, second)
-        ctx.sizes = (len(parts[0]), l_max)
-        return tuple(_gather(parts, Frame(bonds, first, second), l_max))
+        ctx.n_atoms, ctx.layout = len(parts[0]), layout
+        return tuple(_gather(parts, Frame(bonds, first, second), layout))
 
     @staticmethod
     def backward(ctx: Any, *grad: Tensor) -> tuple[Tensor | None, ...]:
-        return (None, None, None, None, *_scatter(list(grad), Frame(*ctx.saved_tensors), *ctx.sizes))
+        return (None, None, None, None, *_scatter(list(grad), Frame(*ctx.saved_tensors), ctx.n_atoms, ctx.layout))
 
 
 class _ToAtoms(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, n_atoms: int, l_max: int, bonds: Tensor, first: Tensor, second: Tensor, *sectors: Tensor) -> tuple[Tensor, ...]:
+    def forward(
+        ctx: Any, n_atoms: int, layout: BondLayout, bonds: Tensor, first: Tensor, second: Tensor, *features: Tensor
+    ) -> tuple[Tensor, ...]:
         ctx.save_for_backward(bonds, first, second)
-        ctx.l_max = l_max
-        return _scatter(list(sectors), Frame(bonds, first, second), n_atoms, l_max)
+        ctx.layout = layout
+        return _scatter(list(features), Frame(bonds, first, second), n_atoms, layout)
 
     @staticmethod
     def backward(ctx: Any, *grad: Tensor) -> tuple[Tensor | None, ...]:
         parts = tuple(g.contiguous() for g in grad)
-        return (None, None, None, None, None, *_gather(parts, Frame(*ctx.saved_tensors), ctx.l_max))
+        return (None, None, None, None, None, *_gather(parts, Frame(*ctx.saved_tensors), ctx.layout))
 
 
-def to_bonds(x: tuple[Tensor, Tensor], frame: Frame, l_max: int) -> BondFeatures:
+def to_bonds(x: Parts, frame: Frame, layout: BondLayout) -> BondFeatures:
     """Rotate the features of both ends into the frame of each bond and split them into sectors.
 
     Parameters
     ----------
-    x : two (n_atoms, K, C) tensors
-        Natural and pseudo features of the atoms, K = (l_max+1)^2 components by l and m.
+    x : tuple of (n_atoms, K, number) tensors
+        The parts of the atom features, K = (l_max+1)^2 components by l and m.
     frame : Frame
         With both rotations over sqrt 2 the map is an isometry.
-    l_max : int
-        Highest angular momentum.
+    layout : BondLayout
+        Which part goes where.
     """
-    return list(_ToBonds.apply(l_max, *frame, *x))
+    return list(_ToBonds.apply(layout, *frame, *x))
 
 
-def to_atoms(sectors: BondFeatures, frame: Frame, n_atoms: int, l_max: int) -> tuple[Tensor, Tensor]:
+def to_atoms(features: BondFeatures, frame: Frame, n_atoms: int, layout: BondLayout) -> Parts:
     """The adjoint of :func:`to_bonds`: sums over the bonds of each atom, in the global frame."""
-    natural, pseudo = _ToAtoms.apply(n_atoms, l_max, *frame, *sectors)
-    return natural, pseudo
+    return tuple(_ToAtoms.apply(n_atoms, layout, *frame, *features))
 
 
-def add_to_atoms(total: tuple[Tensor, Tensor], sectors: BondFeatures, frame: Frame, l_max: int) -> tuple[Tensor, Tensor]:
+def add_to_atoms(total: Parts, features: BondFeatures, frame: Frame, layout: BondLayout) -> Parts:
     """``total`` plus :func:`to_atoms`; in place where no gradient is recorded, so that a run of bonds costs no more than its own size."""
     if torch.is_grad_enabled():
-        natural, pseudo = to_atoms(sectors, frame, len(total[0]), l_max)
-        return total[0] + natural, total[1] + pseudo
-    _add(total, sectors, frame, l_max)
+        return tuple(old + new for old, new in zip(total, to_atoms(features, frame, len(total[0]), layout), strict=True))
+    _add(total, features, frame, layout)
     return total

@@ -5,20 +5,24 @@ from typing import Protocol
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from deeph.config import ModelConfig
-from deeph.nn.baseline import EDGE, Coefficients
-from deeph.nn.baseline_fit import fit_baseline
+from deeph.nn.baseline import EDGE, AtomSample, BondSample, Coefficients
+from deeph.nn.baseline_fit import fit_baselines
 from deeph.nn.filling import Filled, Filling
-from deeph.nn.graph import frame_coefficients, select_bonds, take_rows
+from deeph.nn.graph import frame_coefficients, relative_moments, select_bonds, take_rows
 from deeph.nn.kinds import atom_kinds, bond_kinds
 from deeph.nn.known import LengthSurvey, TrainedLengths
 from deeph.nn.model import HamiltonianModel
 from deeph.nn.radial import smooth_cutoff
+from deeph.nn.spin import SpinPart
+from deeph.nn.spin_survey import survey_spin
 from deeph.physics.basis import Basis, Spin
 from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.pairs import is_onsite, pair_vectors
 from deeph.physics.soundness import check_apart
+from deeph.physics.spin_parts import PartName
 from deeph.physics.system import SYMBOLS
 from deeph.runtime.errors import ModelError
 
@@ -46,15 +50,16 @@ def fit_model(config: ModelConfig, structures: Structures) -> HamiltonianModel:
     Raises
     ------
     ModelError
-        If there is no structure, the structures use different bases, or have spin.
+        If there is no structure, or the structures use different bases or kinds of spin, or H is magnetic and no moments are known.
     DataError
         If two atoms lie at one place.
     """
     basis, cutoffs, kinds, filling = _survey(structures)
     degree, trained = _neighbours(structures, cutoffs)
-    model = HamiltonianModel(config, basis, cutoffs, degree, trained)
+    parts, magnetic = survey_spin(structures, basis.spin)
+    model = HamiltonianModel(config, basis, cutoffs, degree, trained, parts, magnetic)
     model.filling = filling
-    fit_baseline(model.baseline, Samples(structures, _sample(kinds), model))
+    fit_baselines({part.name: model.baseline(part.name) for part in model.spin}, Samples(structures, _sample(kinds), model))
     return model
 
 
@@ -85,33 +90,45 @@ class Samples:
 
     def __init__(self, structures: Structures, numbers: list[int], model: HamiltonianModel) -> None:
         self.structures, self.numbers, self.model = structures, numbers, model
-        self._kept: dict[int, Coefficients] = {}
+        self._kept: dict[int, dict[PartName, Coefficients]] = {}
         self._room = MAX_BYTES
 
-    def __iter__(self) -> Iterator[Coefficients]:
+    def __iter__(self) -> Iterator[dict[PartName, Coefficients]]:
         for number in self.numbers:
             if number in self._kept:
                 yield self._kept[number]
                 continue
             found = _coefficients(self.structures[number], self.model)
-            size = sum(c.nbytes for c in (*found[1].values(), *(t for pair in found[0].values() for t in pair)))
+            size = sum(t.nbytes for c in found.values() for sample in (*c.pairs.values(), *c.atoms.values()) for t in sample)
             if size <= self._room:
                 self._room -= size
                 self._kept[number] = found
             yield found
 
 
-def _coefficients(structure: Hamiltonian, model: HamiltonianModel) -> Coefficients:
-    """Coefficients of H of one structure, by pairs of elements and by elements."""
+def _coefficients(structure: Hamiltonian, model: HamiltonianModel) -> dict[PartName, Coefficients]:
+    """Coefficients of the parts of H of one structure, by pairs of elements and by elements."""
     bonds = select_bonds(structure, model.cutoffs)
-    offsite, onsite = frame_coefficients(structure, model, bonds, "H")
     numbers, pairs = torch.as_tensor(structure.system.numbers), structure.S.pairs[bonds]
     ends = torch.as_tensor(np.ascontiguousarray(pairs[:, 3:].T))
     bond_sizes, atom_sizes = model.row_sizes(numbers, ends)
     r = torch.as_tensor(np.linalg.norm(pair_vectors(structure.system, pairs), axis=1))
-    by_pair = {kind: (r[rows], take_rows(offsite, bond_sizes, rows)) for kind, rows in bond_kinds(numbers, ends)}
-    by_atom = {z: take_rows(onsite, atom_sizes, rows) for z, rows in atom_kinds(numbers)}
-    return by_pair, by_atom
+    moments = relative_moments(structure, model)
+    out: dict[PartName, Coefficients] = {}
+    found = frame_coefficients(structure, model, bonds, "H")
+    for p in model.spin:
+        (offsite, onsite), m = found[p.name], moments[:, : p.copies]
+
+        def rows_of(flat: Tensor, sizes: Tensor, rows: Tensor | slice, p: SpinPart = p) -> Tensor:
+            return take_rows(flat, p.n_spin * sizes, rows).unflatten(1, (p.copies, -1))
+
+        by_pair = {
+            kind: BondSample(r[rows], m[ends[:, rows]].transpose(0, 1), rows_of(offsite, bond_sizes, rows))
+            for kind, rows in bond_kinds(numbers, ends)
+        }
+        by_atom = {z: AtomSample(m[rows], rows_of(onsite, atom_sizes, rows)) for z, rows in atom_kinds(numbers)}
+        out[p.name] = Coefficients(by_pair, by_atom)
+    return out
 
 
 def _survey(structures: Structures) -> tuple[Basis, dict[tuple[int, int], float], list[set[object]], Filling]:

@@ -79,10 +79,16 @@ def bond_matrices(vectors: Tensor, l_max: int) -> list[Tensor]:
 
 
 def into_frame(blocks: Tensor, D: list[Tensor], shells_i: tuple[int, ...], shells_j: tuple[int, ...]) -> Tensor:
-    """(n, n_i, n_j) blocks of bonds, turned from the axes of the crystal into the frames of the bonds."""
-    return orbital_matrix(D, shells_i) @ blocks @ orbital_matrix(D, shells_j).transpose(1, 2)
+    """(n, n_spin, n_i, n_j) blocks of bonds, their orbitals turned from the axes of the crystal into the frames of the bonds."""
+    return orbital_matrix(D, shells_i)[:, None] @ blocks @ orbital_matrix(D, shells_j).transpose(1, 2)[:, None]
 
 
 def out_of_frame(local: Tensor, D: list[Tensor], shells_i: tuple[int, ...], shells_j: tuple[int, ...]) -> Tensor:
     """The reverse of :func:`into_frame`."""
-    return orbital_matrix(D, shells_i).transpose(1, 2) @ local @ orbital_matrix(D, shells_j)
+    return orbital_matrix(D, shells_i).transpose(1, 2)[:, None] @ local @ orbital_matrix(D, shells_j)[:, None]
+
+
+def spin_axes(D: list[Tensor]) -> Tensor:
+    """(n, 3, 3) Q of the frames with axes x, y, z: a spin vector s is Q s in the frame."""
+    axes = torch.tensor([2, 0, 1], device=D[1].device)  # l = 1 is y, z, x
+    return D[1][:, axes][:, :, axes]

@@ -5,13 +5,14 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
-from deeph.nn.frames import bond_matrices, into_frame
+from deeph.nn.frames import bond_matrices
 from deeph.nn.kinds import atom_kinds, bond_kinds
 from deeph.nn.known import check_known, unfamiliar
 from deeph.nn.model import HamiltonianModel
 from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.pairs import half_pairs, is_onsite, pair_vectors, reversed_pairs
 from deeph.physics.soundness import check_apart
+from deeph.physics.spin_parts import PartName, split_spin
 from deeph.physics.system import SYMBOLS, IntArray
 from deeph.runtime.errors import ModelError
 from deeph.runtime.log import logger
@@ -53,10 +54,11 @@ def make_graph(structure: Hamiltonian, model: HamiltonianModel, *, targets: bool
     Returns
     -------
     torch_geometric.data.Data
-        ``numbers`` (n_atoms,), ``bond_index`` (2, n_bonds), ``bond_vector`` (n_bonds, 3) float64; with targets also ``frame``, and
-        flat arrays, bond by bond and atom by atom: ``offsite_target``, ``offsite_scale``, ``offsite_overlap``, ``onsite_target``,
-        ``onsite_overlap``. Targets are what the baseline leaves, in eV. ``beyond_target`` and ``beyond_overlap`` are the ``beyond_size``
-        elements of H and S, one of each two partners, that lie beyond the cutoffs, where zero is predicted.
+        ``numbers`` (n_atoms,), ``bond_index`` (2, n_bonds), ``bond_vector`` (n_bonds, 3) float64, for magnetic models ``moments``
+        (n_atoms, n_spin) in units of the mean of each element; with targets also ``frame``, and flat arrays, bond by bond and atom by atom:
+        ``offsite_overlap``, ``onsite_overlap``, and for each part P of H ``offsite_target_P``, ``offsite_scale_P``, ``onsite_target_P``.
+        Targets are what the baseline leaves, in eV. ``beyond_target_P`` and ``beyond_overlap`` are the elements of H and S, one of each two
+        partners, that lie beyond the cutoffs, where zero is predicted; ``beyond_size`` is the number of those of S.
 
     Raises
     ------
@@ -75,6 +77,8 @@ def make_graph(structure: Hamiltonian, model: HamiltonianModel, *, targets: bool
         bond_vector=vectors,
         num_nodes=structure.system.n_atoms,
     )
+    if model.is_magnetic:
+        graph.moments = relative_moments(structure, model)
     if targets:
         graph.frame = model.frame(vectors)
         _add_targets(graph, structure, model, bonds)
@@ -84,8 +88,8 @@ def make_graph(structure: Hamiltonian, model: HamiltonianModel, *, targets: bool
 def check_compatible(structure: Hamiltonian, model: HamiltonianModel) -> None:
     """Raise a ModelError that names the first thing the model does not know, or a DataError if two atoms lie at one place."""
     check_apart(structure)
-    if structure.basis.spin != "none":
-        raise ModelError(f"this model predicts spin-free Hamiltonians; the structure has spin '{structure.basis.spin}'")
+    if structure.basis.spin != model.basis.spin:
+        raise ModelError(f"the model was trained on Hamiltonians of spin '{model.basis.spin}'; the structure has spin '{structure.basis.spin}'")
     for z in np.unique(structure.system.numbers).tolist():
         known = model.basis.shells.get(z)
         if known is None:
@@ -137,51 +141,82 @@ def _places(sizes: Tensor, rows: Tensor) -> Tensor:
     return starts[rows][:, None] + torch.arange(int(sizes[rows[0]]), device=sizes.device)
 
 
-def frame_coefficients(structure: Hamiltonian, model: HamiltonianModel, bonds: IntArray, name: str) -> tuple[Tensor, Tensor]:
-    """Coefficients of H or S, flat, bond by bond and atom by atom, float64."""
-    matrix = structure.hamiltonian if name == "H" else structure.S
+def relative_moments(structure: Hamiltonian, model: HamiltonianModel) -> Tensor:
+    """(n_atoms, n_spin) magnetic moments in units of the mean of their element; zero of elements that have none of their own."""
+    out = torch.zeros(structure.system.n_atoms, model.n_spin, dtype=torch.float64)
+    if structure.moments is not None:
+        given = torch.as_tensor(np.asarray(structure.moments, np.float64))[:, -model.n_spin :]  # collinear ones along z
+        for z, size in model.magnetic.items():
+            own = torch.as_tensor(structure.system.numbers == z)
+            out[own] = given[own] / size
+    return out
+
+
+def frame_coefficients(structure: Hamiltonian, model: HamiltonianModel, bonds: IntArray, name: str) -> dict[PartName, tuple[Tensor, Tensor]]:
+    """Coefficients of all parts of H, or of S, flat, bond by bond and atom by atom, float64."""
+    matrix, spin = (structure.hamiltonian, structure.basis.spin) if name == "H" else (structure.S, "none")
+    parts = [part for part in model.spin if name == "H" or part.name == "A0"]
     pairs, numbers = matrix.pairs[bonds], torch.as_tensor(structure.system.numbers)
     ends = torch.as_tensor(np.ascontiguousarray(pairs[:, 3:].T))
     bond_sizes, atom_sizes = model.row_sizes(numbers, ends)
-    offsite, onsite = torch.empty(int(bond_sizes.sum()), dtype=torch.float64), torch.empty(int(atom_sizes.sum()), dtype=torch.float64)
+    out: dict[PartName, tuple[Tensor, Tensor]] = {
+        p.name: (
+            torch.empty(p.n_spin * int(bond_sizes.sum()), dtype=torch.float64),
+            torch.empty(p.n_spin * int(atom_sizes.sum()), dtype=torch.float64),
+        )
+        for p in parts
+    }
     vectors = torch.as_tensor(pair_vectors(structure.system, pairs))
-    for (zi, zj), rows in bond_kinds(numbers, ends):
+    for kind, rows in bond_kinds(numbers, ends):
         members = bonds[rows if isinstance(rows, slice) else rows.numpy()]
-        blocks, D = torch.as_tensor(matrix.take(members)[0]), bond_matrices(vectors[rows], max(model.angular))
-        local = into_frame(blocks, D, model.basis.shells[zi], model.basis.shells[zj])
-        put_rows(offsite, bond_sizes, rows, model.pair_tables[zi, zj].to_coefficients(local))
+        blocks, D = split_spin(matrix.take(members), spin), bond_matrices(vectors[rows], max(model.largest_shell, 1))
+        for p in parts:
+            found = model.tables(p.name).pair_coefficients(kind, torch.as_tensor(blocks[p.name], dtype=torch.float64), D)
+            put_rows(out[p.name][0], p.n_spin * bond_sizes, rows, found)
     own = np.flatnonzero(is_onsite(matrix.pairs))
     own = own[np.argsort(matrix.pairs[own, 3])]
     for z, rows in atom_kinds(numbers):
         members = own[rows if isinstance(rows, slice) else rows.numpy()]
-        put_rows(onsite, atom_sizes, rows, model.atom_tables[z].to_coefficients(torch.as_tensor(matrix.take(members)[0])))
-    return offsite, onsite
+        blocks = split_spin(matrix.take(members), spin)
+        for p in parts:
+            found = model.tables(p.name).atom_coefficients(z, torch.as_tensor(blocks[p.name], dtype=torch.float64))
+            put_rows(out[p.name][1], p.n_spin * atom_sizes, rows, found)
+    return out
 
 
 def _add_targets(graph: Data, structure: Hamiltonian, model: HamiltonianModel, bonds: IntArray) -> None:
-    offsite, onsite = frame_coefficients(structure, model, bonds, "H")
-    graph.offsite_overlap, graph.onsite_overlap = frame_coefficients(structure, model, bonds, "S")
+    coefficients = frame_coefficients(structure, model, bonds, "H")
+    graph.offsite_overlap, graph.onsite_overlap = (x.to(model.dtype) for x in frame_coefficients(structure, model, bonds, "S")["A0"])
     bond_sizes, atom_sizes = model.row_sizes(graph.numbers, graph.bond_index)
-    scale, r = torch.empty_like(offsite), graph.bond_vector.norm(dim=1)
-    for kind, rows in bond_kinds(graph.numbers, graph.bond_index):
-        functions = model.baseline.pair(kind)
-        put_rows(offsite, bond_sizes, rows, take_rows(offsite, bond_sizes, rows) - functions.two_centre(r[rows]))
-        put_rows(scale, bond_sizes, rows, functions.scale(r[rows]))
-    for z, rows in atom_kinds(graph.numbers):
-        put_rows(onsite, atom_sizes, rows, take_rows(onsite, atom_sizes, rows) - model.baseline.atom_mean(z))
-    graph.offsite_target, graph.offsite_scale, graph.onsite_target = offsite, scale, onsite
+    r, moments = graph.bond_vector.norm(dim=1), model.moments_of(graph)
+    for p in model.spin:
+        offsite, onsite = coefficients[p.name]
+        baseline, sizes = model.baseline(p.name), p.n_spin * bond_sizes
+        scale = torch.empty(int((offsite.numel())) // p.copies, dtype=offsite.dtype)
+        for kind, rows in bond_kinds(graph.numbers, graph.bond_index):
+            functions, ends = baseline.pair(kind), moments[graph.bond_index[:, rows]].transpose(0, 1)
+            known = functions.two_centre(r[rows], ends).flatten(1)
+            put_rows(offsite, sizes, rows, take_rows(offsite, sizes, rows) - known)
+            put_rows(scale, sizes // p.copies, rows, functions.scale(r[rows]))
+        for z, rows in atom_kinds(graph.numbers):
+            sizes = p.n_spin * atom_sizes
+            put_rows(onsite, sizes, rows, take_rows(onsite, sizes, rows) - baseline.onsite(z, moments[rows]).flatten(1))
+        for name, values in (("offsite_target", offsite), ("offsite_scale", scale), ("onsite_target", onsite)):
+            graph[f"{name}_{p.name}"] = values.to(model.dtype)
+    _add_beyond(graph, structure, model, bonds)
+
+
+def _add_beyond(graph: Data, structure: Hamiltonian, model: HamiltonianModel, bonds: IntArray) -> None:
+    """Elements of H and S of pairs beyond the cutoffs, shape by shape."""
     half = half_pairs(structure.S.pairs)
     beyond = half[~np.isin(half, np.concatenate([bonds, structure.S.partners[bonds]]))]
-    for name, matrix in (("beyond_target", structure.hamiltonian), ("beyond_overlap", structure.S)):
-        graph[name] = torch.as_tensor(matrix.selected(beyond).entries[0])
-    graph.beyond_size = torch.tensor([len(graph.beyond_target)])
-    for name in (
-        "offsite_target",
-        "offsite_scale",
-        "offsite_overlap",
-        "onsite_target",
-        "onsite_overlap",
-        "beyond_target",
-        "beyond_overlap",
-    ):
-        graph[name] = graph[name].to(model.dtype)
+    overlap, of_parts = [np.zeros(0)], {p.name: [np.zeros(0)] for p in model.spin}
+    for _, index in structure.S.selected(beyond).groups():
+        overlap.append(structure.S.take(beyond[index]).ravel())
+        blocks = split_spin(structure.hamiltonian.take(beyond[index]), structure.basis.spin)
+        for name, found in of_parts.items():
+            found.append(blocks[name].ravel())
+    graph.beyond_overlap = torch.as_tensor(np.concatenate(overlap)).to(model.dtype)
+    graph.beyond_size = torch.tensor([len(graph.beyond_overlap)])
+    for name, found in of_parts.items():
+        graph[f"beyond_target_{name}"] = torch.as_tensor(np.concatenate(found)).to(model.dtype)

@@ -8,14 +8,22 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from deeph.nn.bond import BondFeatures
+from deeph.nn.bond import BondFeatures, BondLayout
+from deeph.nn.channels import Channels, Sort
 from deeph.nn.embedding import PairCoefficients
-from deeph.nn.irreps import BlockIrreps, FloatArray, IntArray, sector_sizes
+from deeph.nn.irreps import BlockIrreps, FloatArray, IntArray
 from deeph.nn.so2 import BondLinear
 from deeph.nn.tables import AtomTable, PairTable
 
 Element = tuple[int, tuple[int, ...]]
 """Atomic number and shells."""
+
+
+def bond_codes(e: BondFeatures, layout: BondLayout, sort: Sort) -> Tensor:
+    """(n_spin, n_bonds, width) all features of one sort in one row: sector by sector, component by component, g before u."""
+    n_spin = layout.channels.of_sort(sort)[0].n_spin
+    rows = [x.unflatten(1, (-1, n_spin)) for x, row in zip(e, layout.sectors, strict=True) if row.sort == sort]
+    return torch.cat([y for x in rows for y in x.transpose(0, 1).flatten(0, 1)], -1)
 
 
 class SectorLayout(NamedTuple):
@@ -35,45 +43,44 @@ class SectorLayout(NamedTuple):
 
 
 class OffsiteHead(nn.Module):
-    """One linear map per sector to every (l1 m1, l2 m2), for a code of some rank, contracted with coefficients of the shells.
+    """One linear map per sector to every irrep of the blocks, for a code of some rank, contracted with coefficients of the shells.
 
-    The order is never truncated: all charges |m1| +- |m2| are predicted. Codes and coefficients are taken as seen from both ends
-    and averaged, so that H_ji = H_ij^T holds by construction. Everything after the features is linear, so the contraction with the
-    coefficients is done on the weights of the map, once for all bonds between two elements.
+    The order is never truncated: all charges are predicted. Codes and coefficients are taken as seen from both ends and averaged, so that
+    H_ji = H_ij^dagger holds by construction. Everything after the features is linear, so the contraction with the coefficients is done on
+    the weights of the map, once for all bonds between two elements.
 
     Parameters
     ----------
     angular : list of int
         The l that occur in the basis.
-    l_max : int
-        Highest l of the features; at least twice the largest angular momentum of the basis.
-    sizes : (natural, pseudo)
-        Channels per l of the bond features.
+    layout : BondLayout
+        Of the bond features; l_max is at least the largest charge.
+    sort : Sort
+        The features that are read.
     rank : int
         Length of a shell-pair code.
+    spin, antisymmetric : bool
+        As for :class:`deeph.nn.irreps.BlockIrreps`.
     """
 
-    def __init__(self, angular: list[int], l_max: int, sizes: tuple[int, int], rank: int) -> None:
+    def __init__(self, angular: list[int], layout: BondLayout, sort: Sort, rank: int, *, spin: bool = False, antisymmetric: bool = False) -> None:
         super().__init__()
         self.rank = rank
         self.coefficients = PairCoefficients(rank)
-        self.blocks = {(a, b): BlockIrreps(a, b) for a in angular for b in angular}
-        n_slots = [0] * (l_max + 2)
+        self.blocks = {(a, b): BlockIrreps(a, b, spin=spin, antisymmetric=antisymmetric) for a in angular for b in angular}
+        own = [row for row in layout.sectors if row.sort == sort]
+        n_slots = [0] * len(own)
         self.columns: dict[tuple[int, int, int], int] = {}  # (l1, l2, slot) -> number in its sector
         for (a, b), block in self.blocks.items():
             for slot in range(int(block.slot.max()) + 1):
                 sector = int(block.sector[block.slot == slot][0])
                 self.columns[a, b, slot] = n_slots[sector]
                 n_slots[sector] += 1
-        self.linear = BondLinear(sector_sizes(l_max, *sizes), [n * rank for n in n_slots], gain=0.5)
+        self.linear = BondLinear([len(row.channels) for row in own], [n * rank for n in n_slots], gain=0.5)
         self._layouts: dict[tuple[tuple[int, ...], tuple[int, ...]], tuple[list[SectorLayout], IntArray]] = {}
 
-    def codes(self, e: BondFeatures) -> Tensor:
-        """(n, width) all features of a bond in one row: sector by sector, component by component, g before u."""
-        return torch.cat([x for s in e for x in (s if s.dim() == 3 else s.transpose(0, 1).flatten(0, 1))], 1)
-
     def forward(self, codes: Tensor, i: Element, j: Element, table: PairTable) -> Tensor:
-        """(n, table.size) standardized coefficients of bonds between the elements i and j."""
+        """(..., n, width) codes of bonds between the elements i and j -> (..., n, table.size) standardized coefficients."""
         if (i[1], j[1]) not in self._layouts:
             self._layouts[i[1], j[1]] = self._layout(i[1], j[1], table)
         sectors, order = self._layouts[i[1], j[1]]
@@ -85,9 +92,9 @@ class OffsiteHead(nn.Module):
             first, second = (full.index_select(-1, torch.as_tensor(columns, device=full.device)) for columns in layout[:2])
             part = (first + second * torch.as_tensor(layout.sign, dtype=full.dtype, device=full.device)).flatten(0, 1)
             for _ in range(1 if s < 2 else 2):  # both components share the map
-                out.append(codes[:, start : start + len(part)] @ part)
+                out.append(codes[..., start : start + len(part)] @ part)
                 start += len(part)
-        return torch.cat(out, 1).index_select(1, torch.as_tensor(order, device=codes.device))
+        return torch.cat(out, -1).index_select(-1, torch.as_tensor(order, device=codes.device))
 
     def _layout(self, shells_i: tuple[int, ...], shells_j: tuple[int, ...], table: PairTable) -> tuple[list[SectorLayout], IntArray]:
         """The layout of every sector, and where in the row of all outputs each coefficient of the table is."""
@@ -109,30 +116,55 @@ class OffsiteHead(nn.Module):
 
 
 class OnsiteHead(nn.Module):
-    """Linear maps from atom features of each (L, parity) to the coupled blocks l1 x l2 -> L, symmetric by construction."""
+    """Linear maps from atom features of each (L, parity) to the coupled blocks (l1 x l2 -> L12) [x spin] -> L.
 
-    def __init__(self, angular: list[int], sizes: tuple[int, int], rank: int) -> None:
+    Symmetric, or antisymmetric, by construction. The parity of all of them is (-1)^(l1+l2): a Pauli matrix has none.
+
+    Parameters
+    ----------
+    angular : list of int
+        The l that occur in the basis.
+    channels : Channels
+        Of the atom features.
+    sort : Sort
+        The features that are read.
+    rank : int
+        Length of a shell-pair code.
+    spin : bool
+        Whether the Pauli matrix is coupled to the orbitals.
+    """
+
+    def __init__(self, angular: list[int], channels: Channels, sort: Sort, rank: int, *, spin: bool = False) -> None:
         super().__init__()
-        self.sizes, self.rank = sizes, rank
+        self.rank, self.spin = rank, spin
+        self.families = channels.of_sort(sort)
+        self.starts = [channels.start(sort, pseudo=f.pseudo) for f in self.families]
         self.coefficients = PairCoefficients(rank)
         self.weights = nn.ParameterDict()
-        for a in angular:
-            for b in angular:
-                for L in range(abs(a - b), a + b + 1):
-                    n = sizes[(a + b + L) % 2]
-                    self.weights[f"{a}_{b}_{L}"] = nn.Parameter(torch.randn(n, rank) / math.sqrt(max(n, 1)))
+        for a, b in product(angular, repeat=2):
+            for L12 in range(abs(a - b), a + b + 1):
+                for L in range(abs(L12 - 1), L12 + 2) if spin else (L12,):
+                    n = self.families[(a + b + L) % 2].number
+                    self.weights[self._name(a, b, L12, L)] = nn.Parameter(torch.randn(n, rank) / math.sqrt(max(n, 1)))
+
+    def _name(self, *path: int) -> str:
+        return "_".join(map(str, path if self.spin else path[:3]))
 
     def forward(self, x: Tensor, element: Element, table: AtomTable) -> Tensor:
-        """(n, K, C) features of atoms of one element -> (n, table.size) standardized coefficients."""
-        shells = element[1]
+        """(n, K, width) features of atoms of one element -> (n, n_spin, table.size) standardized coefficients.
+
+        n_spin counts the components of spin vectors; it is 1 for other features.
+        """
+        shells, n_spin = element[1], self.families[0].n_spin
         c = self.coefficients(element, element)
-        codes: dict[tuple[int, int, int], Tensor] = {}
+        codes: dict[tuple[int, int, int, int], Tensor] = {}
         out = []
-        for a, b, L, _ in table.paths:
-            path = (shells[a], shells[b], L)
+        for a, b, L12, L, _ in table.paths:
+            path = (shells[a], shells[b], L12, L)
             if path not in codes:
-                natural = sum(path) % 2 == 0
-                features = x[:, L * L : (L + 1) ** 2, : self.sizes[0]] if natural else x[:, L * L : (L + 1) ** 2, self.sizes[0] :]
-                codes[path] = features @ self.weights["_".join(map(str, path))]
+                p = (shells[a] + shells[b] + L) % 2
+                features = x[:, L * L : (L + 1) ** 2, self.starts[p] : self.starts[p] + self.families[p].width]
+                codes[path] = features.unflatten(-1, (n_spin, -1)).transpose(1, 2) @ self.weights[self._name(*path)]  # (n, n_spin, M, rank)
             out.append(codes[path] @ c[a, b])
-        return torch.cat(out, 1) @ table.symmetrizer.to(x) / math.sqrt(self.rank)
+        flat = table.symmetrized(torch.cat(out, -1).flatten(0, 1))
+        return flat.unflatten(0, (-1, n_spin)) / math.sqrt(self.rank)

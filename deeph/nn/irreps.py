@@ -11,7 +11,10 @@ to the two components (cos m phi, sin m phi). This is the SO(2) convolution (Pas
 exchange: exact, a quarter of the work, and H_ji = H_ij^dagger by construction.
 """
 
-from functools import cache
+from collections.abc import Sequence
+from functools import cache, cached_property
+from itertools import product
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -72,22 +75,92 @@ def exchange_sign(l_max: int) -> FloatArray:
     return np.asarray(sign[bond_rows(l_max)])
 
 
-def sector_sizes(l_max: int, natural: int, pseudo: int) -> list[int]:
-    """Channels of each sector (Sigma+, Sigma-, Pi, Delta, ...) for features with so many channels per l.
+class Irrep(NamedTuple):
+    """An irrep of the symmetry of a bond inside a space of components.
 
-    Pseudo channels have parity -(-1)^l; relabelled (cos, sin) -> (sin, -cos) they mix with the natural ones at m > 0.
+    Attributes
+    ----------
+    m : int
+        Charge: order under rotations about the bond.
+    mirror : int
+        Sign under the mirror xz if m = 0; 1 for m > 0, where it leaves cos and reverses sin.
+    exchange : int
+        Sign under the mirror across the bond.
+    t : int
+        Sign under time reversal.
+    orders : tuple of int
+        Charges of the factors it was coupled from.
+    components : (1 or 2, dim) array
+        Orthonormal rows, (cos, sin) for m > 0.
     """
-    return [(l_max + 1) * natural, (l_max + 1) * pseudo, *((l_max + 1 - m) * (natural + pseudo) for m in range(1, l_max + 1))]
+
+    m: int
+    mirror: int
+    exchange: int
+    t: int
+    orders: tuple[int, ...]
+    components: FloatArray
+
+    @property
+    def sector(self) -> int:
+        """0 Sigma+, 1 Sigma-, 1 + m for m > 0."""
+        return 1 + self.m if self.m else int(self.mirror < 0)
+
+
+def shell(l: int) -> list[Irrep]:
+    """The real harmonics of a shell, m = -l..l, by |m|."""
+    e = np.eye(2 * l + 1)
+    return [Irrep(m, 1, (-1) ** (l + m), 1, (m,), e[[l]] if m == 0 else e[[l + m, l - m]]) for m in range(l + 1)]
+
+
+SPIN = [
+    Irrep(0, -1, 1, -1, (0,), np.array([[0.0, 0.0, 1.0]])),
+    Irrep(1, 1, -1, -1, (1,), np.array([[0.0, 1.0, 0.0], [-1.0, 0.0, 0.0]])),
+]
+"""Pauli matrices x, y, z, an axial vector: sigma_z is Sigma-, (cos, sin) of Pi is (sigma_y, -sigma_x)."""
+
+
+def couple(first: Sequence[Irrep], second: Sequence[Irrep]) -> list[Irrep]:
+    """All irreps of the product of two spaces, over the pairs of their components (those of the second one run fastest).
+
+        m + n:   (cc - ss)/sqrt2, (sc + cs)/sqrt2        |m - n|:  (cc + ss)/sqrt2, +-(sc - cs)/sqrt2        m or n = 0: as they are
+
+    A factor Sigma- turns (c, s) into (s, -c). The components together are an orthogonal matrix.
+    """
+    out, h = [], np.sqrt(0.5)
+    for a, b in product(first, second):
+        labels = (a.exchange * b.exchange, a.t * b.t, a.orders + b.orders)
+
+        def both(i: int, j: int, a: Irrep = a, b: Irrep = b) -> FloatArray:
+            return np.kron(a.components[i], b.components[j])
+
+        if a.m == 0 and b.m == 0:
+            out.append(Irrep(0, a.mirror * b.mirror, *labels, both(0, 0)[None]))
+        elif a.m == 0 or b.m == 0:
+            c, s = both(0, 0), both(0, 1) if a.m == 0 else both(1, 0)
+            out.append(Irrep(a.m + b.m, 1, *labels, np.stack([c, s] if a.mirror * b.mirror == 1 else [s, -c])))
+        else:
+            cc, cs, sc, ss = both(0, 0), both(0, 1), both(1, 0), both(1, 1)
+            even, odd = h * (cc + ss), h * (sc - cs) * (1 if a.m >= b.m else -1)
+            out.append(Irrep(a.m + b.m, 1, *labels, h * np.stack([cc - ss, sc + cs])))
+            if a.m == b.m:
+                out += [Irrep(0, 1, *labels, even[None]), Irrep(0, -1, *labels, odd[None])]
+            else:
+                out.append(Irrep(abs(a.m - b.m), 1, *labels, np.stack([even, odd])))
+    return out
 
 
 class BlockIrreps:
-    """A block between two shells, split into irreps of the bond.
+    """A block between two shells, alone or with the three Pauli matrices, split into irreps of the bond.
 
-    In the bond frame the element (m1, m2) of a block (l1, l2) has charges |m1| + |m2| and ||m1| - |m2||. The orthonormal combinations are
-
-        |m1|+|m2|:   (cc - ss)/sqrt2, (sc + cs)/sqrt2        | |m1|-|m2| |:  (cc + ss)/sqrt2, +-(sc - cs)/sqrt2
-
-    (c, s: the cos, sin orbital of each shell), and elements with m1 = 0 or m2 = 0 are irreps by themselves.
+    Parameters
+    ----------
+    l1, l2 : int
+        The shells.
+    spin : bool
+        Whether the block carries a Pauli matrix; its elements are then (m1, m2, a).
+    antisymmetric : bool
+        Whether H_ij(R) becomes minus the transpose of H_ji(-R), as the parts B0 and B_a of a Hermitian matrix do.
 
     Attributes
     ----------
@@ -97,75 +170,38 @@ class BlockIrreps:
         Running number of the irrep inside the block; the two components of one irrep share it.
     component : (n,) int array
         0 or 1 (cos or sin of the charge).
-    m1, m2 : (n,) int arrays
-        Orders |m1|, |m2|.
-    first, second : (n,) int arrays
-        The elements (row-major) that are combined.
-    weights : (n, 2) array
-        Their coefficients; the map is orthogonal.
+    orders : (n, 2 or 3) int array
+        |m1|, |m2|, and the charge of the Pauli matrix.
+    matrix : (n, n) array
+        Orthogonal map from elements (row-major) to combinations.
+    transposed : (n,) int array, (n,) array
+        Which combination of the block (l2, l1) each one becomes when the ends are exchanged, and its sign:
+        H_ij[a m1, b m2] = +-(-1)^(l1+m1+l2+m2) s_a H_ji[b m2, a m1], both in the frame of their own bond direction, with - if
+        antisymmetric, and the sign s_a of the mirror across the bond on an axial vector, - of sigma_x and sigma_y.
     """
 
-    def __init__(self, l1: int, l2: int) -> None:
-        rows: list[tuple[int, ...]] = []
-        weights: list[tuple[float, float]] = []
-        h = 1 / np.sqrt(2)
-
-        def at(m1: int, m2: int) -> int:
-            return (l1 + m1) * (2 * l2 + 1) + l2 + m2
-
-        def add(sector: int, component: int, a: int, b: int, elements: tuple[int, int], weight: tuple[float, float]) -> None:
-            rows.append((sector, slot, component, a, b, *elements))
-            weights.append(weight)
-
-        slot = 0
-        for a in range(l1 + 1):
-            for b in range(l2 + 1):
-                cc, cs, sc, ss = at(a, b), at(a, -b), at(-a, b), at(-a, -b)
-                if a == 0 and b == 0:
-                    add(0, 0, a, b, (cc, cc), (1.0, 0.0))
-                    slot += 1
-                elif a == 0 or b == 0:
-                    add(1 + a + b, 0, a, b, (cc, cc), (1.0, 0.0))
-                    other = cs if a == 0 else sc
-                    add(1 + a + b, 1, a, b, (other, other), (1.0, 0.0))
-                    slot += 1
-                else:
-                    add(1 + a + b, 0, a, b, (cc, ss), (h, -h))
-                    add(1 + a + b, 1, a, b, (sc, cs), (h, h))
-                    slot += 1
-                    sign = 1.0 if a >= b else -1.0
-                    add(0 if a == b else 1 + abs(a - b), 0, a, b, (cc, ss), (h, h))
-                    slot += a == b
-                    add(1 if a == b else 1 + abs(a - b), int(a != b), a, b, (sc, cs), (sign * h, -sign * h))
-                    slot += 1
+    def __init__(self, l1: int, l2: int, *, spin: bool = False, antisymmetric: bool = False) -> None:
+        irreps = _block(l1, l2, spin=spin)
+        self.l1, self.l2, self.spin, self.antisymmetric = l1, l2, spin, antisymmetric
+        rows = [(irrep.sector, slot, component, *irrep.orders) for slot, irrep in enumerate(irreps) for component in range(len(irrep.components))]
         table = np.array(rows)
-        self.sector, self.slot, self.component, self.m1, self.m2, self.first, self.second = table.T
-        self.weights = np.array(weights)
-        self.l1, self.l2 = l1, l2
+        self.sector, self.slot, self.component, self.orders = table[:, 0], table[:, 1], table[:, 2], table[:, 3:]
+        self.matrix: FloatArray = np.concatenate([irrep.components for irrep in irreps])
+        self.exchange = np.concatenate([[irrep.exchange] * len(irrep.components) for irrep in irreps])
 
-    @property
+    @cached_property
     def transposed(self) -> tuple[IntArray, FloatArray]:
-        """Which combination of the block (l2, l1) each combination of (l1, l2) becomes under exchange of the ends, and its sign.
-
-        H_ij[a m1, b m2] = (-1)^(l1+m1+l2+m2) H_ji[b m2, a m1], both in the frame of their own bond direction.
-        """
-        other = BlockIrreps(self.l2, self.l1)
-        size = (2 * self.l1 + 1) * (2 * self.l2 + 1)
-        # the exchange acts on elements as a signed permutation; express it between the two sets of combinations
-        m1, m2 = np.divmod(np.arange(size), 2 * self.l2 + 1)
-        m1, m2 = m1 - self.l1, m2 - self.l2
-        sign = (-1.0) ** (self.l1 + m1 + self.l2 + m2)
-        place = (self.l2 + m2) * (2 * self.l1 + 1) + self.l1 + m1
-        exchange = np.zeros((size, size))
-        exchange[np.arange(size), place] = sign
-        between = self.matrix() @ exchange @ other.matrix().T
+        """See above."""
+        rows, columns, n_spin = 2 * self.l1 + 1, 2 * self.l2 + 1, 3 if self.spin else 1
+        place = np.arange(rows * columns * n_spin).reshape(columns, rows, n_spin).swapaxes(0, 1).ravel()
+        other = np.concatenate([irrep.components for irrep in _block(self.l2, self.l1, spin=self.spin)])
+        between = self.matrix @ other[:, place].T
         index = np.abs(between).argmax(axis=1)
-        return index, np.round(between[np.arange(size), index])
+        sign = np.round(between[np.arange(len(index)), index]) * self.exchange
+        return index, -sign if self.antisymmetric else sign
 
-    def matrix(self) -> FloatArray:
-        """(n, n) orthogonal matrix from elements (row-major) to combinations."""
-        n = len(self.slot)
-        out = np.zeros((n, n))
-        np.add.at(out, (np.arange(n), self.first), self.weights[:, 0])
-        np.add.at(out, (np.arange(n), self.second), self.weights[:, 1])
-        return out
+
+@cache
+def _block(l1: int, l2: int, *, spin: bool) -> list[Irrep]:
+    irreps = couple(shell(l1), shell(l2))
+    return couple(irreps, SPIN) if spin else irreps

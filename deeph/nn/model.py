@@ -1,6 +1,6 @@
 """The network from top to bottom: embed, interact, read out."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -12,19 +12,21 @@ from torch_geometric.data import Data
 from deeph.config import ModelConfig
 from deeph.nn.atom import AtomLinear, AtomNorm
 from deeph.nn.baseline import Baseline
-from deeph.nn.bond import BondFeatures, Frame, PartialFeatures
+from deeph.nn.bond import BondFeatures, BondLayout, Frame, PartialFeatures
+from deeph.nn.channels import EXCHANGE, MAGNETIC, Channels
 from deeph.nn.filling import Filling
-from deeph.nn.frames import bond_matrices, frame_matrix, out_of_frame
-from deeph.nn.heads import OffsiteHead, OnsiteHead
+from deeph.nn.frames import bond_matrices, frame_matrix
 from deeph.nn.interaction import BondGeometry, Interaction
-from deeph.nn.irreps import couplings_fingerprint, sector_sizes
+from deeph.nn.irreps import couplings_fingerprint
 from deeph.nn.kinds import atom_kinds, bond_kinds
 from deeph.nn.known import TrainedLengths
 from deeph.nn.radial import RadialBasis, smooth_cutoff
+from deeph.nn.readout import Readout, Tables, all_codes
 from deeph.nn.so2 import bond_norm
-from deeph.nn.tables import AtomTable, PairTable
+from deeph.nn.spin import SpinPart, spin_parts
 from deeph.physics.basis import Basis
 from deeph.physics.hamiltonian import Hamiltonian
+from deeph.physics.spin_parts import PartName
 from deeph.physics.system import IntArray
 from deeph.runtime.errors import ModelError
 
@@ -35,24 +37,28 @@ LAYER = 3  # times as much work as the embedding of the same bonds, or the heads
 KEEP = 50_000  # bonds whose geometry (12 kB each) is kept from layer to layer when no gradients need it
 
 
+OffsiteRows = tuple[tuple[int, int], Tensor | slice, Tensor]
+OnsiteRows = tuple[int, Tensor | slice, Tensor]
+
+
 @dataclass
 class Prediction:
     """Standardized coefficients h; H = B + sigma h.
 
     Attributes
     ----------
-    offsite : list of ((zi, zj), bonds, (n, size) tensor)
-        Per pair of elements.
-    onsite : list of (z, atoms, (n, size) tensor)
-        Per element.
+    offsite : dict of str to list of ((zi, zj), bonds, (n, copies, size) tensor)
+        For each part of H, per pair of elements.
+    onsite : dict of str to list of (z, atoms, (n, copies, size) tensor)
+        For each part of H, per element.
     """
 
-    offsite: list[tuple[tuple[int, int], Tensor | slice, Tensor]]
-    onsite: list[tuple[int, Tensor | slice, Tensor]]
+    offsite: dict[PartName, list[OffsiteRows]]
+    onsite: dict[PartName, list[OnsiteRows]]
 
 
 class HamiltonianModel(nn.Module):
-    """Equivariant network for the blocks of a spin-free Hamiltonian.
+    """Equivariant network for the blocks of a Hamiltonian: spin-free, with collinear spins, or of spinors.
 
     Parameters
     ----------
@@ -66,9 +72,16 @@ class HamiltonianModel(nn.Module):
         Mean over atoms of the summed squared envelopes; normalizes messages.
     trained : TrainedLengths, optional
         Bond lengths of the training set; None in model files of the first version.
+    parts : sequence of str
+        The parts of H that are not zero, see :mod:`deeph.physics.spin_parts`.
+    magnetic : mapping of int to float
+        Elements with magnetic moments of their own, and the mean size of these in the training set, Bohr magneton. Where parts of H are odd
+        under time reversal, the moments of these elements are what the network is given.
 
     Attributes
     ----------
+    spin : tuple of SpinPart
+        The parts of H.
     filling : Filling
         Fermi levels and electrons of the training data; no weight depends on them.
     origin : mapping
@@ -82,45 +95,41 @@ class HamiltonianModel(nn.Module):
         cutoffs: dict[tuple[int, int], float],
         degree: float,
         trained: TrainedLengths | None = None,
+        parts: Iterable[PartName] = ("A0",),
+        magnetic: Mapping[int, float] | None = None,
     ) -> None:
         super().__init__()
-        if basis.spin != "none":
-            raise ModelError(
-                f"spin '{basis.spin}': this version learns spin-free Hamiltonians; collinear, spin-orbit and magnetic ones come later"
-            )
         self.config, self.basis, self.cutoffs, self.degree = config, basis, cutoffs, degree
         self.filling, self.origin = Filling(), dict[str, Any]()
         self.free_zero = False  # whether the training data had different energy zeros, so that those of predictions are arbitrary
-        self.angular = sorted({l for shells in basis.shells.values() for l in shells})
-        needed = 2 * max(self.angular)
-        self.l_max = max(needed, MIN_L) if config.l_max == "auto" else config.l_max
-        if self.l_max < needed:
-            raise ModelError(f"l_max = {self.l_max}, but blocks between shells of l = {max(self.angular)} need l_max >= {needed}")
-        self.pair_tables = {(a, b): PairTable(basis.shells[a], basis.shells[b]) for a in basis.shells for b in basis.shells if a <= b}
-        self.atom_tables = {z: AtomTable(shells) for z, shells in basis.shells.items()}
+        self.spin = spin_parts(basis.spin, parts)
+        self.magnetic = dict(magnetic or {})
+        self.l_max = _largest_l(config, basis, self.spin)
         self._trained = trained
-        self.baseline = Baseline(self.pair_tables, self.atom_tables, cutoffs, config.baseline_degree, flat=trained is None)
-
         self.register_buffer("n_orbitals", torch.as_tensor(_orbital_counts(basis)), persistent=False)
 
-        atom = (config.node_channels, config.node_pseudo_channels)
-        self.bond_sizes = (config.bond_channels, config.bond_pseudo_channels)
-        self.sectors = sector_sizes(self.l_max, *self.bond_sizes)
+        self.channels, of_bonds = _channels(config, self.spin, bond=False), _channels(config, self.spin, bond=True)
+        self.layout = BondLayout(self.l_max, of_bonds)
+        even = len(self.layout.sectors[0].channels)  # Sigma+ channels
         hidden = config.radial_hidden
         self.element = nn.Embedding(119, WIDTH)
-        self.atom_scalars = nn.Linear(WIDTH, atom[0])
+        self.atom_scalars = nn.Linear(WIDTH, config.node_channels)
         self.radial_basis = RadialBasis(config.n_radial, max(cutoffs.values()))
         self.radial = nn.Sequential(nn.Linear(config.n_radial + 2 * WIDTH, hidden), nn.SiLU(), nn.Linear(hidden, hidden), nn.SiLU())
-        self.bond_even = nn.Linear(hidden, self.sectors[0])
-        self.bond_odd = nn.Linear(hidden, self.sectors[0])
-        self.polarity = nn.Linear(WIDTH, self.sectors[0], bias=False)
-        self.first_message = nn.Linear(hidden, self.sectors[0])
-        self.first_atoms = AtomLinear(self.l_max, self.bond_sizes, atom)
-        layers = [Interaction(self.l_max, atom, self.bond_sizes, hidden, degree) for _ in range(config.n_layers)]
+        self.bond_even = nn.Linear(hidden, even)
+        self.bond_odd = nn.Linear(hidden, even)
+        self.polarity = nn.Linear(WIDTH, even, bias=False)
+        self.first_message = nn.Linear(hidden, even)
+        self.first_atoms = AtomLinear(self.l_max, of_bonds, self.channels)
+        layers = [Interaction(self.channels, self.layout, hidden, degree) for _ in range(config.n_layers)]
         self.layers = nn.ModuleList(layers)
-        self.final_norm = AtomNorm(self.l_max, atom)
-        self.offsite_head = OffsiteHead(self.angular, self.l_max, self.bond_sizes, config.rank)
-        self.onsite_head = OnsiteHead(self.angular, atom, config.rank)
+        self.final_norm = AtomNorm(self.l_max, self.channels)
+        self.readouts = nn.ModuleDict({p.name: Readout(p, basis.shells, self.layout, self.channels, config.rank) for p in self.spin})
+        flat, degree_ = trained is None, config.baseline_degree
+        tables = {p: self.tables(p.name) for p in self.spin}
+        self.baselines = nn.ModuleDict({p.name: Baseline(p, t.pairs, t.atoms, cutoffs, degree_, flat=flat) for p, t in tables.items()})
+        odd = [sort for sort in self.channels.sorts if sort.odd]
+        self.moments = nn.ModuleList(nn.Linear(WIDTH, self.channels.of_sort(sort)[0 if sort.vector else 1].number) for sort in odd)
 
     def __repr__(self) -> str:
         n, reach = sum(p.numel() for p in self.parameters()), max(self.cutoffs.values())
@@ -173,36 +182,44 @@ class HamiltonianModel(nn.Module):
         """Bond lengths of the training set; in old model files all between the shortest one and the cutoff."""
         if self._trained is not None:
             return self._trained
-        met = {kind: self.baseline.pair(kind) for kind in self.pair_tables if self.baseline.pair(kind).series.any()}
+        met = {kind: self.baseline().pair(kind) for kind in self.tables("A0").pairs if self.baseline().pair(kind).series.any()}
         return {kind: [(float(functions.shortest), self.cutoffs[kind])] for kind, functions in met.items()}
 
+    def tables(self, part: PartName) -> Tables:
+        """Layout of the coefficients of a part of H."""
+        return cast("Readout", self.readouts[part]).tables
+
+    def baseline(self, part: PartName = "A0") -> Baseline:
+        """What is known of a part of H before training."""
+        return cast("Baseline", self.baselines[part])
+
+    @property
+    def n_spin(self) -> int:
+        """Components of the spin vectors: 1 of collinear spins, else 3."""
+        return 1 if self.basis.spin == "collinear" else 3
+
+    @property
+    def is_magnetic(self) -> bool:
+        """Whether the network is given magnetic moments."""
+        return any(part.odd for part in self.spin)
+
+    @property
+    def largest_shell(self) -> int:
+        """Highest l of the basis."""
+        return max(l for shells in self.basis.shells.values() for l in shells)
+
+    def moments_of(self, graph: Data) -> Tensor:
+        """(n_atoms, n_spin) moments of a graph, none without magnetism."""
+        return graph.moments if self.is_magnetic else torch.zeros(len(graph.numbers), 1, dtype=torch.float64, device=graph.numbers.device)
+
     def row_sizes(self, numbers: Tensor, bonds: Tensor) -> tuple[Tensor, Tensor]:
-        """Coefficients of each bond and of each atom."""
+        """Coefficients of each bond and of each atom, in the spin-free part."""
         n = self.get_buffer("n_orbitals")[numbers]
         return n[bonds[0]] * n[bonds[1]], n * n
 
     def frame(self, vectors: Tensor) -> Tensor:
         """(n, 3) bond vectors -> (n, K, K) rotations into the bond frames over sqrt 2, in the network's precision."""
         return (frame_matrix(bond_matrices(vectors.double(), self.l_max)) / 2**0.5).to(self.dtype)
-
-    def blocks_from_coefficients(self, kind: tuple[int, int], coefficients: Tensor, D: list[Tensor]) -> Tensor:
-        """Blocks of bonds between a pair of elements, along the axes of the crystal.
-
-        Parameters
-        ----------
-        kind : (zi, zj)
-            The elements.
-        coefficients : (n, size) tensor
-            In the bond frames, laid out as :attr:`pair_tables` tell.
-        D : list of tensors
-            :func:`deeph.nn.frames.bond_matrices` of the bonds, up to the highest shell.
-
-        Returns
-        -------
-        (n, n_i, n_j) tensor
-        """
-        shells = self.basis.shells
-        return out_of_frame(self.pair_tables[kind].to_blocks(coefficients), D, shells[kind[0]], shells[kind[1]])
 
     def chunks(self, n_bonds: int) -> list[slice]:
         """Runs of bonds that are processed together; their length changes no result."""
@@ -240,7 +257,7 @@ class HamiltonianModel(nn.Module):
         for end, frame in zip(geometry.out.bonds, geometry.out[1:], strict=True):
             message = torch.bmm(frame[:, : self.l_max + 1].transpose(1, 2), scalars)  # rows of m = 0
             total = total.index_add(0, end, message) if torch.is_grad_enabled() else total.index_add_(0, end, message)
-        return [e] + [None] * (len(self.sectors) - 1), total
+        return [e[:, None]] + [None] * (len(self.layout.sectors) - 1), total
 
     def features(self, graph: Data, done: Callable[[int], object] = int) -> tuple[Tensor, list[BondFeatures]]:
         """Final atom features (n_atoms, K, C), and bond features chunk by chunk; ``done`` hears of each piece of :meth:`work`."""
@@ -254,56 +271,71 @@ class HamiltonianModel(nn.Module):
                 yield c, kept[c] if kept else self.geometry(graph, part)
 
         atoms = self.element(graph.numbers)
-        first = torch.zeros(len(atoms), (self.l_max + 1) ** 2, self.bond_sizes[0], dtype=self.dtype, device=self.device)
+        first = torch.zeros(len(atoms), (self.l_max + 1) ** 2, self.config.bond_channels, dtype=self.dtype, device=self.device)
         e: list[PartialFeatures] = []
         for _, geometry in geometries():
             bond, first = self._embed(graph, geometry, first)
             e.append(bond)
             done(len(geometry.radial))
-        x = self.first_atoms(nn.functional.pad(first * self.degree**-0.5, (0, self.bond_sizes[1])))
-        scalars = torch.zeros_like(x)
-        scalars[:, 0, : self.config.node_channels] = self.atom_scalars(atoms)
-        x = x + scalars
+        rest = sum(self.layout.channels.widths) - self.config.bond_channels
+        x = self.first_atoms(nn.functional.pad(first * self.degree**-0.5, (0, rest))) + self._own(atoms, graph)
         for layer in cast("Iterable[Interaction]", self.layers):
             h = layer.prepare(x)
-            total = (torch.zeros_like(h[0]), torch.zeros_like(h[1]))
+            total = tuple(torch.zeros_like(part) for part in h)
             for c, geometry in geometries():
                 e[c], total = layer.bond_step(h, e[c], geometry, total)
                 done(LAYER * (parts[c].stop - parts[c].start))
-            x = layer.atom_step(x, torch.cat(total, -1))
+            x = layer.atom_step(x, total)
         return x, cast("list[BondFeatures]", e)
 
-    def offsite(self, graph: Data, part: slice, e: BondFeatures) -> list[tuple[tuple[int, int], Tensor | slice, Tensor]]:
-        """Standardized coefficients of a run of bonds, per pair of elements; rows count within the run."""
-        codes = self.offsite_head.codes(bond_norm(e))
-        out = []
-        for (zi, zj), rows in bond_kinds(graph.numbers, graph.bond_index[:, part]):
-            table = self.pair_tables[zi, zj]
-            h = self.offsite_head(codes[rows], (zi, self.basis.shells[zi]), (zj, self.basis.shells[zj]), table)
-            out.append(((zi, zj), rows, h))
+    def _own(self, atoms: Tensor, graph: Data) -> Tensor:
+        """(n_atoms, K, n) what atoms bring along: scalars of their element, and their moment, an axial vector odd under time reversal."""
+        out = torch.zeros(len(atoms), (self.l_max + 1) ** 2, sum(self.channels.widths), dtype=self.dtype, device=self.device)
+        out[:, 0, : self.config.node_channels] = self.atom_scalars(atoms)
+        for sort, linear in zip((s for s in self.channels.sorts if s.odd), self.moments, strict=True):
+            moments = graph.moments.to(out)[:, :, None] * linear(atoms)[:, None]  # (n_atoms, n_spin, channels)
+            if sort.vector:
+                start = self.channels.start(sort)
+                out[:, 0, start : start + moments[0].numel()] = moments.flatten(1)
+            else:
+                start = self.channels.start(sort, pseudo=True)
+                out[:, 1:4, start : start + moments.shape[-1]] = moments[:, [1, 2, 0]]  # l = 1 is y, z, x
         return out
 
-    def onsite(self, numbers: Tensor, x: Tensor) -> list[tuple[int, Tensor | slice, Tensor]]:
-        """Standardized on-site coefficients per element."""
-        y = self.final_norm(x)
-        return [(z, rows, self.onsite_head(y[rows], (z, self.basis.shells[z]), self.atom_tables[z])) for z, rows in atom_kinds(numbers)]
+    def offsite(self, graph: Data, part: slice, e: BondFeatures) -> dict[PartName, list[OffsiteRows]]:
+        """Standardized coefficients of a run of bonds, for each part of H, per pair of elements; rows count within the run."""
+        codes = all_codes(bond_norm(e), self.layout)
+        kinds = bond_kinds(graph.numbers, graph.bond_index[:, part])
+        D = bond_matrices(graph.bond_vector[part], 1) if self.is_magnetic else []
+        out: dict[PartName, list[OffsiteRows]] = {}
+        for kind, rows in kinds:
+            own, d = {sort: c[:, rows] for sort, c in codes.items()}, [x[rows] for x in D]
+            for p in self.spin:
+                out.setdefault(p.name, []).append((kind, rows, cast("Readout", self.readouts[p.name]).offsite(own, kind, d)))
+        return out
+
+    def onsite(self, numbers: Tensor, x: Tensor) -> dict[PartName, list[OnsiteRows]]:
+        """Standardized on-site coefficients, for each part of H, per element."""
+        y, kinds = self.final_norm(x), atom_kinds(numbers)
+        return {p.name: [(z, rows, cast("Readout", self.readouts[p.name]).onsite(y[rows], z)) for z, rows in kinds] for p in self.spin}
 
     def forward(self, graph: Data) -> Prediction:
         """Standardized coefficients of all bonds and atoms of a graph or batch."""
         x, e = self.features(graph)
-        parts = self.chunks(graph.bond_index.shape[1])
-        rows: dict[tuple[int, int], list[Tensor]] = {}
-        values: dict[tuple[int, int], list[Tensor]] = {}
-        for part, bond in zip(parts, e, strict=True):
-            n = part.stop - part.start
-            for kind, members, h in self.offsite(graph, part, bond):
-                index = torch.arange(n, device=self.device) if isinstance(members, slice) else members
-                rows.setdefault(kind, []).append(index + part.start)
-                values.setdefault(kind, []).append(h)
-        single = len(rows) == 1
-        offsite: list[tuple[tuple[int, int], Tensor | slice, Tensor]] = [
-            (kind, slice(None) if single else torch.cat(rows[kind]), torch.cat(values[kind])) for kind in rows
-        ]
+        runs = self.chunks(graph.bond_index.shape[1])
+        found: dict[PartName, dict[tuple[int, int], list[tuple[Tensor, Tensor]]]] = {p.name: {} for p in self.spin}
+        for run, bond in zip(runs, e, strict=True):
+            for name, of_part in self.offsite(graph, run, bond).items():
+                for kind, members, h in of_part:
+                    index = torch.arange(run.stop - run.start, device=self.device) if isinstance(members, slice) else members
+                    found[name].setdefault(kind, []).append((index + run.start, h))
+        offsite: dict[PartName, list[OffsiteRows]] = {}
+        for name, by_kind in found.items():
+            single = len(by_kind) == 1
+            offsite[name] = [
+                (kind, slice(None) if single else torch.cat([i for i, _ in pieces]), torch.cat([h for _, h in pieces]))
+                for kind, pieces in by_kind.items()
+            ]
         return Prediction(offsite, self.onsite(graph.numbers, x))
 
     def description(self) -> dict[str, Any]:
@@ -317,6 +349,8 @@ class HamiltonianModel(nn.Module):
             "filling": self.filling.to_plain(),
             **({} if self._trained is None else {"trained_lengths": [[i, j, lengths] for (i, j), lengths in self._trained.items()]}),
             "free_zero": self.free_zero,
+            "parts": [part.name for part in self.spin],
+            "magnetic": [[z, size] for z, size in self.magnetic.items()],
             "couplings": couplings_fingerprint(),
         }
 
@@ -337,11 +371,39 @@ class HamiltonianModel(nn.Module):
         cutoffs = {(int(i), int(j)): float(c) for i, j, c in description["cutoffs"]}
         lengths = description.get("trained_lengths")
         trained = None if lengths is None else {(int(i), int(j)): [(float(a), float(b)) for a, b in own] for i, j, own in lengths}
-        model = cls(ModelConfig.model_validate(description["config"]), basis, cutoffs, float(description["degree"]), trained)
+        magnetic = {int(z): float(size) for z, size in description.get("magnetic", [])}
+        config = ModelConfig.model_validate(description["config"])
+        model = cls(config, basis, cutoffs, float(description["degree"]), trained, description.get("parts", ["A0"]), magnetic)
         if "filling" in description:  # files of earlier versions do not tell
             model.filling = Filling.from_plain(description["filling"])
         model.free_zero = bool(description.get("free_zero", False))
         return model
+
+
+def _largest_l(config: ModelConfig, basis: Basis, spin: Sequence[SpinPart]) -> int:
+    """Highest l of the features: the largest charge of a block, one more where a Pauli matrix is coupled to the orbitals."""
+    highest = max(l for shells in basis.shells.values() for l in shells)
+    coupled = any(with_spin for part in spin for _, with_spin in part.sources)
+    needed = 2 * highest + coupled
+    l_max = max(needed, MIN_L) if config.l_max == "auto" else config.l_max
+    if l_max < needed:
+        why = " and spin-orbit coupling" if coupled else ""
+        raise ModelError(f"l_max = {l_max}, but blocks between shells of l = {highest}{why} need l_max >= {needed}")
+    return l_max
+
+
+def _channels(config: ModelConfig, spin: Sequence[SpinPart], *, bond: bool) -> Channels:
+    """Families of the features of atoms or bonds: even ones, and those that are odd under time reversal where there is magnetism."""
+    natural, pseudo, odd = (
+        (config.bond_channels, config.bond_pseudo_channels, config.bond_odd_channels)
+        if bond
+        else (config.node_channels, config.node_pseudo_channels, config.node_odd_channels)
+    )
+    sorts = {sort for part in spin for sort, _ in part.sources}
+    n_spin = max((part.n_spin for part in spin if part.name == "A"), default=1)
+    magnetic = (odd, odd) if MAGNETIC in sorts else None
+    exchange = (odd, odd // 4) if EXCHANGE in sorts else None
+    return Channels.of(natural, pseudo, magnetic, exchange, n_spin)
 
 
 def _orbital_counts(basis: Basis) -> IntArray:

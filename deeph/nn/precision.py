@@ -2,6 +2,7 @@
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from deeph.nn.model import HamiltonianModel
 from deeph.physics.system import IntArray
@@ -12,6 +13,8 @@ ROUNDING = 1e-4  # eV; what writing H may change
 def output_dtype(model: HamiltonianModel, numbers: IntArray) -> npt.DTypeLike:
     """Single precision, or double where its rounding would exceed 0.1 meV: from 1.7 keV on, the core levels of all-electron codes.
 
+    Complex for spinors. A network in double precision gives double precision.
+
     Parameters
     ----------
     model : HamiltonianModel
@@ -19,6 +22,9 @@ def output_dtype(model: HamiltonianModel, numbers: IntArray) -> npt.DTypeLike:
     numbers : (n_atoms,) int array
         Atomic numbers of the structure.
     """
-    tables, means = model.atom_tables, model.baseline.atom_mean
-    largest = max(float(tables[z].to_blocks(means(z)[None]).abs().max()) for z in np.unique(numbers).tolist())
-    return np.float64 if largest * np.finfo(np.float32).eps / 2 > ROUNDING else np.float32
+    tables, mean = model.tables("A0"), model.baseline().atom_mean
+    largest = max(float(tables.atom_blocks(z, mean(z)[None, None]).abs().max()) for z in np.unique(numbers).tolist())
+    double = model.dtype == torch.float64 or largest * np.finfo(np.float32).eps / 2 > ROUNDING
+    if model.basis.spin == "spinor":
+        return np.complex128 if double else np.complex64
+    return np.float64 if double else np.float32

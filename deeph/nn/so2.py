@@ -6,18 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import silu
 
-from deeph.nn.bond import BondFeatures, PartialFeatures
-from deeph.nn.irreps import sector_sizes
-
-
-def sector_channels(l_max: int, natural: int, pseudo: int) -> list[list[tuple[int, int]]]:
-    """(l, channel) of every feature of each sector; pseudo channels count on from the natural ones."""
-    rows = [range(l_max + 1), range(l_max + 1), *(range(m, l_max + 1) for m in range(1, l_max + 1))]
-    kinds = [(True, False), (False, True), *[(True, True)] * l_max]
-    return [
-        [(l, c) for l in r for c in range(natural) if nat] + [(l, natural + c) for l in r for c in range(pseudo) if pse]
-        for r, (nat, pse) in zip(rows, kinds, strict=True)
-    ]
+from deeph.nn.bond import BondFeatures, BondLayout, PartialFeatures
 
 
 class BondLinear(nn.Module):
@@ -26,7 +15,7 @@ class BondLinear(nn.Module):
     Parameters
     ----------
     sizes_in, sizes_out : list of int
-        Channels of each sector; see :func:`deeph.nn.irreps.sector_sizes`.
+        Channels of each sector; see :func:`deeph.nn.channels.sectors`.
     gain : float
         Scale of the initial weights.
     """
@@ -55,16 +44,16 @@ class BondLinear(nn.Module):
 class Gate(nn.Module):
     """Nonlinearity: SiLU on the totally symmetric Sigma+g features, every other feature times a sigmoid of such scalars.
 
-    The Sigma+ sector must carry ``2 * (natural + pseudo)`` extra channels at its end; their g part holds the gates, one for each parity and
-    channel, shared by all l and m.
+    The first sector, Sigma+ of the features even under time reversal, must carry two extra channels for each channel of the layout at its
+    end; their g part holds the gates, one for each exchange parity and channel, shared by all l and m.
     """
 
-    def __init__(self, l_max: int, natural: int, pseudo: int) -> None:
+    def __init__(self, layout: BondLayout) -> None:
         super().__init__()
-        self.plain = sector_sizes(l_max, natural, pseudo)
-        self.n_gates = 2 * (natural + pseudo)
-        for s, channels in enumerate(sector_channels(l_max, natural, pseudo)):
-            self.register_buffer(f"channel_{s}", torch.tensor([c for _, c in channels], dtype=torch.int64), persistent=False)
+        self.plain = [len(row.channels) for row in layout.sectors]
+        self.n_gates = 2 * layout.channels.total
+        for s, row in enumerate(layout.sectors):
+            self.register_buffer(f"channel_{s}", torch.tensor([c for _, c in row.channels], dtype=torch.int64), persistent=False)
 
     @property
     def sizes_in(self) -> list[int]:
@@ -74,22 +63,22 @@ class Gate(nn.Module):
     def forward(self, x: BondFeatures) -> BondFeatures:
         """Gate all sectors."""
         plain, raw = x[0].split([self.plain[0], self.n_gates], -1)
-        gate = torch.sigmoid(raw[0]).unflatten(-1, (2, -1)).transpose(0, 1)  # (g u, n, channel)
+        gate = torch.sigmoid(raw[0, 0]).unflatten(-1, (2, -1)).transpose(0, 1)  # (g u, n, channel)
         out = [torch.stack([silu(plain[0]), plain[1] * gate[1].index_select(-1, self.get_buffer("channel_0"))])]
         for s, features in enumerate(x[1:], start=1):
-            factor = gate.index_select(-1, self.get_buffer(f"channel_{s}"))
-            out.append(features * (factor if features.dim() == 3 else factor[:, None]))
+            out.append(features * gate.index_select(-1, self.get_buffer(f"channel_{s}"))[:, None])
         return out
 
 
 class RadialWeights(nn.Module):
-    """Multiply bond features by learned functions of the bond length, one per l and channel, alike for both components and parities."""
+    """Multiply bond features by learned functions of the bond length, one per l and channel, alike for all components and parities."""
 
-    def __init__(self, l_max: int, natural: int, pseudo: int, n_radial: int) -> None:
+    def __init__(self, layout: BondLayout, n_radial: int) -> None:
         super().__init__()
-        self.linear = nn.Linear(n_radial, (l_max + 1) * (natural + pseudo))
-        for s, channels in enumerate(sector_channels(l_max, natural, pseudo)):
-            index = [l * (natural + pseudo) + c for l, c in channels]
+        total = layout.channels.total
+        self.linear = nn.Linear(n_radial, (layout.l_max + 1) * total)
+        for s, row in enumerate(layout.sectors):
+            index = [l * total + c for l, c in row.channels]
             self.register_buffer(f"index_{s}", torch.tensor(index, dtype=torch.int64), persistent=False)
 
     def forward(self, x: BondFeatures, radial: Tensor) -> BondFeatures:
@@ -100,7 +89,7 @@ class RadialWeights(nn.Module):
 
 def bond_norm(x: BondFeatures, eps: float = 1e-6) -> BondFeatures:
     """Divide the features of each bond by their root mean square over all sectors."""
-    count = sum(s.shape[-1] * (2 if s.dim() == 3 else 4) for s in x)
-    square = sum(s.square().sum(dim=(0, -1) if s.dim() == 3 else (0, 1, -1)) for s in x)
+    count = sum(s.shape[-1] * 2 * s.shape[1] for s in x)
+    square = sum(s.square().sum(dim=(0, 1, -1)) for s in x)
     scale = torch.rsqrt(torch.as_tensor(square) / count + eps)[:, None]
     return [s * scale for s in x]

@@ -1,6 +1,8 @@
 """How the blocks of a pair of elements, and of one element, are laid out as irreducible coefficients."""
 
 from collections.abc import Sequence
+from functools import cache, cached_property
+from itertools import product
 
 import numpy as np
 import torch
@@ -14,14 +16,42 @@ def shell_starts(shells: Sequence[int]) -> list[int]:
     return [sum(2 * l + 1 for l in shells[:a]) for a in range(len(shells))]
 
 
-def _starts(shells_i: Sequence[int], shells_j: Sequence[int]) -> dict[tuple[int, int], int]:
+def _starts(shells_i: Sequence[int], shells_j: Sequence[int], n_spin: int) -> dict[tuple[int, int], int]:
     """First coefficient of each shell pair (a, b)."""
     out, count = {}, 0
     for a, la in enumerate(shells_i):
         for b, lb in enumerate(shells_j):
             out[a, b] = count
-            count += (2 * la + 1) * (2 * lb + 1)
+            count += (2 * la + 1) * (2 * lb + 1) * n_spin
     return out
+
+
+class SparseMap:
+    """A matrix with few entries in each row, applied to the last axis of tensors.
+
+    Parameters
+    ----------
+    matrix : (rows, columns) entries as three arrays
+        Row, column and value of each entry.
+    n_rows : int
+        Number of rows.
+    """
+
+    def __init__(self, row: IntArray, column: IntArray, value: FloatArray, n_rows: int) -> None:
+        order = np.argsort(row, kind="stable")
+        row, column, value = row[order], column[order], value[order]
+        place = np.arange(len(row)) - np.searchsorted(row, row)
+        self.columns = np.zeros((int(place.max(initial=0)) + 1, n_rows), np.int64)
+        self.values = np.zeros(self.columns.shape)
+        self.columns[place, row], self.values[place, row] = column, value
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """(n, columns) -> (n, rows)."""
+        w = torch.as_tensor(self.values, dtype=x.dtype, device=x.device)
+        out = x[:, self.columns[0]] * w[0]
+        for columns, values in zip(self.columns[1:], w[1:], strict=True):
+            out = torch.addcmul(out, x[:, columns], values)
+        return out
 
 
 class PairTable:
@@ -31,113 +61,146 @@ class PairTable:
     ----------
     shells_i, shells_j : sequence of int
         Angular momenta of the shells of both elements.
+    spin : bool
+        Whether the blocks carry a Pauli matrix that is coupled to the orbitals.
+    antisymmetric : bool
+        See :class:`deeph.nn.irreps.BlockIrreps`.
 
     Attributes
     ----------
     size : int
-        Number of coefficients, n_i n_j.
+        Number of coefficients, n_i n_j, or 3 n_i n_j with spin.
     shell_pair : (size, 2) int array
         Shells a of i and b of j of each coefficient.
     sector, key : (size,) int arrays
-        Sector of each coefficient, and a running number of (a, b, |m1|, |m2|), the unit of standardization.
+        Sector of each coefficient, and a running number of (a, b, |m1|, |m2|, charge of the Pauli matrix), the unit of standardization.
     start : dict of (a, b) to int
         First coefficient of each shell pair.
     exchanged, exchange_sign : (size,) arrays
         Which coefficient of the table (j, i) each one becomes when the ends are exchanged, and its sign.
     """
 
-    def __init__(self, shells_i: Sequence[int], shells_j: Sequence[int]) -> None:
+    def __init__(self, shells_i: Sequence[int], shells_j: Sequence[int], *, spin: bool = False, antisymmetric: bool = False) -> None:
         starts_i, starts_j = shell_starts(shells_i), shell_starts(shells_j)
-        self.n_i, self.n_j = sum(2 * l + 1 for l in shells_i), sum(2 * l + 1 for l in shells_j)
-        self.size = self.n_i * self.n_j
-        first, second, weights, pairs, sectors, keys, index, sign = [], [], [], [], [], [], [], []
-        self.start = _starts(shells_i, shells_j)
-        exchanged_start = _starts(shells_j, shells_i)
-        for a, la in enumerate(shells_i):
-            for b, lb in enumerate(shells_j):
-                block = BlockIrreps(la, lb)
-                element = ((starts_i[a] + np.arange(2 * la + 1))[:, None] * self.n_j + starts_j[b] + np.arange(2 * lb + 1)).ravel()
-                first.append(element[block.first])
-                second.append(element[block.second])
-                weights.append(block.weights)
-                pairs.append(np.tile([a, b], (len(block.slot), 1)))
-                sectors.append(block.sector)
-                keys.append(np.stack([np.full_like(block.m1, a), np.full_like(block.m1, b), block.m1, block.m2], 1))
-                other, s = block.transposed
-                index.append(exchanged_start[b, a] + other)
-                sign.append(s)
+        self.n_i, self.n_j, self.n_spin = sum(2 * l + 1 for l in shells_i), sum(2 * l + 1 for l in shells_j), 3 if spin else 1
+        self.size = self.n_i * self.n_j * self.n_spin
+        self.start = _starts(shells_i, shells_j, self.n_spin)
+        exchanged_start = _starts(shells_j, shells_i, self.n_spin)
+        entries, pairs, sectors, keys, index, sign = [], [], [], [], [], []
+        self.blocks: dict[tuple[int, int], BlockIrreps] = {}
+        for (a, la), (b, lb) in product(enumerate(shells_i), enumerate(shells_j)):
+            block = self.blocks.setdefault((la, lb), BlockIrreps(la, lb, spin=spin, antisymmetric=antisymmetric))
+            rows, columns = starts_i[a] + np.arange(2 * la + 1), starts_j[b] + np.arange(2 * lb + 1)
+            orbitals = rows[:, None] * self.n_j + columns  # elements lie as (spin, row, column)
+            element = (orbitals[..., None] + np.arange(self.n_spin) * self.n_i * self.n_j).ravel()
+            row, column = np.nonzero(np.abs(block.matrix) > 1e-12)
+            entries.append((self.start[a, b] + row, element[column], block.matrix[row, column]))
+            pairs.append(np.tile([a, b], (len(block.slot), 1)))
+            sectors.append(block.sector)
+            keys.append(np.concatenate([np.tile([a, b], (len(block.slot), 1)), block.orders], axis=1))
+            other, s = block.transposed
+            index.append(exchanged_start[b, a] + other)
+            sign.append(s)
         self.shell_pair, self.sector = np.concatenate(pairs), np.concatenate(sectors)
         self.key = np.unique(np.concatenate(keys), axis=0, return_inverse=True)[1].reshape(-1)
         self.exchanged, self.exchange_sign = np.concatenate(index), np.concatenate(sign)
-        self._first, self._second, self._weights = (np.concatenate(x) for x in (first, second, weights))
-        self._inverse = self._invert()
-
-    def _invert(self) -> tuple[IntArray, FloatArray]:
-        """Each element is a combination of at most two coefficients: their numbers and weights."""
-        coefficient = np.concatenate([np.arange(self.size)] * 2)
-        element, weight = np.concatenate([self._first, self._second]), np.concatenate([self._weights[:, 0], self._weights[:, 1]])
-        keep = weight != 0
-        coefficient, element, weight = coefficient[keep], element[keep], weight[keep]
-        order = np.argsort(element, kind="stable")
-        coefficient, element, weight = coefficient[order], element[order], weight[order]
-        place = np.arange(len(element)) - np.searchsorted(element, element)
-        index, values = np.zeros((2, self.size), np.int64), np.zeros((2, self.size))
-        index[place, element], values[place, element] = coefficient, weight
-        return index, values
+        coefficient, element, value = (np.concatenate(part) for part in zip(*entries, strict=True))
+        self._into, self._back = (SparseMap(r, c, value, self.size) for r, c in ((coefficient, element), (element, coefficient)))
 
     def to_coefficients(self, blocks: Tensor) -> Tensor:
-        """(n, n_i, n_j) blocks in the bond frame -> (n, size)."""
-        flat = blocks.flatten(1)
-        w = torch.as_tensor(self._weights, dtype=flat.dtype, device=flat.device)
-        return torch.addcmul(flat[:, self._first] * w[:, 0], flat[:, self._second], w[:, 1])
+        """(n, n_spin, n_i, n_j) blocks in the bond frame -> (n, size)."""
+        return self._into(blocks.flatten(1))
 
     def to_blocks(self, coefficients: Tensor) -> Tensor:
-        """(n, size) -> (n, n_i, n_j) blocks in the bond frame."""
-        index, values = self._inverse
-        w = torch.as_tensor(values, dtype=coefficients.dtype, device=coefficients.device)
-        flat = torch.addcmul(coefficients[:, index[0]] * w[0], coefficients[:, index[1]], w[1])
-        return flat.view(-1, self.n_i, self.n_j)
+        """(n, size) -> (n, n_spin, n_i, n_j) blocks in the bond frame."""
+        return self._back(coefficients).view(-1, self.n_spin, self.n_i, self.n_j)
 
 
 class AtomTable:
-    """On-site blocks of an element as coefficients of (shell a, shell b, L, M).
+    """On-site blocks of an element as coefficients of (shell a, shell b, L12, L, M).
+
+    The orbitals are coupled to L12; with spin L12 and the Pauli matrix, an axial vector, are coupled to L.
+
+    Parameters
+    ----------
+    shells : sequence of int
+        Angular momenta of the shells.
+    spin, antisymmetric : bool
+        As for :class:`PairTable`.
 
     Attributes
     ----------
     size : int
-        Number of coefficients, n_orb^2.
-    paths : list of (a, b, L, start)
-        Shell pair, total angular momentum, and first coefficient.
-    matrix : (size, size) tensor, float64
-        Orthogonal map from block elements (row-major) to coefficients.
-    symmetrizer : (size, size) tensor, float64
-        Projector on coefficients of symmetric blocks.
+        Number of coefficients, n_orb^2, or 3 n_orb^2 with spin.
+    paths : list of (a, b, L12, L, start)
+        Shell pair, total angular momenta, and first coefficient.
     """
 
-    def __init__(self, shells: Sequence[int]) -> None:
-        starts = shell_starts(shells)
-        n = sum(2 * l + 1 for l in shells)
-        self.n, self.size, self.paths = n, n * n, []
-        matrix = np.zeros((n * n, n, n))
+    def __init__(self, shells: Sequence[int], *, spin: bool = False, antisymmetric: bool = False) -> None:
+        self.shells, self.starts = tuple(shells), shell_starts(shells)
+        self.n, self.n_spin = sum(2 * l + 1 for l in shells), 3 if spin else 1
+        self.size = self.n * self.n * self.n_spin
+        self.paths: list[tuple[int, int, int, int, int]] = []
+        self._shell_pairs: list[tuple[int, int, slice]] = []
         start = 0
-        for a, la in enumerate(shells):
-            for b, lb in enumerate(shells):
-                for L in range(abs(la - lb), la + lb + 1):
-                    rows = slice(start, start + 2 * L + 1)
-                    matrix[rows, starts[a] : starts[a] + 2 * la + 1, starts[b] : starts[b] + 2 * lb + 1] = np.moveaxis(
-                        clebsch_gordan(la, lb, L), 2, 0
-                    )
-                    self.paths.append((a, b, L, start))
+        for (a, la), (b, lb) in product(enumerate(shells), enumerate(shells)):
+            first = start
+            for L12 in range(abs(la - lb), la + lb + 1):
+                for L in range(abs(L12 - 1), L12 + 2) if spin else (L12,):
+                    self.paths.append((a, b, L12, L, start))
                     start += 2 * L + 1
-        transposed = matrix.swapaxes(1, 2).reshape(self.size, self.size)
-        flat = matrix.reshape(self.size, self.size)
-        self.matrix = torch.as_tensor(flat)
-        self.symmetrizer = torch.as_tensor((np.eye(self.size) + flat @ transposed.T) / 2)
+            self._shell_pairs.append((a, b, slice(first, start)))
+        self._sign = -1.0 if antisymmetric else 1.0
+
+    @cached_property
+    def _transposed(self) -> tuple[IntArray, FloatArray]:
+        """Where the transposed block has each coefficient, and its sign there."""
+        begin = {path[:4]: path[4] for path in self.paths}
+        index, sign = np.zeros(self.size, np.int64), np.zeros(self.size)
+        for a, b, L12, L, start in self.paths:
+            rows = np.arange(2 * L + 1)
+            index[start + rows] = begin[b, a, L12, L] + rows
+            sign[start + rows] = self._sign * (-1.0) ** (self.shells[a] + self.shells[b] - L12)
+        return index, sign
+
+    def symmetrized(self, coefficients: Tensor) -> Tensor:
+        """(n, size) -> the part that belongs to symmetric (or antisymmetric) blocks."""
+        index, sign = self._transposed
+        sign_ = torch.as_tensor(sign, dtype=coefficients.dtype, device=coefficients.device)
+        return (coefficients + coefficients[:, index] * sign_) / 2
+
+    def _orbitals(self, a: int) -> slice:
+        return slice(self.starts[a], self.starts[a] + 2 * self.shells[a] + 1)
+
+    def _coupling(self, a: int, b: int, like: Tensor) -> Tensor:
+        return torch.as_tensor(onsite_coupling(self.shells[a], self.shells[b], spin=self.n_spin == 3), dtype=like.dtype, device=like.device)
 
     def to_coefficients(self, blocks: Tensor) -> Tensor:
-        """(n, n_orb, n_orb) blocks in the global frame -> (n, size)."""
-        return torch.matmul(blocks.flatten(1), self.matrix.to(blocks).T)
+        """(n, n_spin, n_orb, n_orb) blocks in the global frame -> (n, size)."""
+        parts = [
+            blocks[:, :, self._orbitals(a), self._orbitals(b)].flatten(1) @ self._coupling(a, b, blocks).T for a, b, _ in self._shell_pairs
+        ]
+        return torch.cat(parts, 1)
 
     def to_blocks(self, coefficients: Tensor) -> Tensor:
-        """(n, size) -> (n, n_orb, n_orb) blocks in the global frame."""
-        return (coefficients @ self.matrix.to(coefficients)).view(-1, self.n, self.n)
+        """(n, size) -> (n, n_spin, n_orb, n_orb) blocks in the global frame."""
+        out = coefficients.new_empty(len(coefficients), self.n_spin, self.n, self.n)
+        for a, b, rows in self._shell_pairs:
+            place = out[:, :, self._orbitals(a), self._orbitals(b)]
+            place.copy_((coefficients[:, rows] @ self._coupling(a, b, coefficients)).view_as(place))
+        return out
+
+
+@cache
+def onsite_coupling(la: int, lb: int, *, spin: bool) -> FloatArray:
+    """(size, size) orthogonal map from the elements ([spin,] m_a, m_b) of a block to its coefficients (L12, L, M)."""
+    rows = []
+    for L12 in range(abs(la - lb), la + lb + 1):
+        orbital = clebsch_gordan(la, lb, L12)  # (m_a, m_b, M12)
+        if not spin:
+            rows.append(np.moveaxis(orbital, 2, 0).reshape(2 * L12 + 1, -1))
+            continue
+        for L in range(abs(L12 - 1), L12 + 2):
+            axes = clebsch_gordan(L12, 1, L)[:, [2, 0, 1]]  # the components y, z, x of a harmonic as x, y, z
+            rows.append(np.einsum("abM,MsL->Lsab", orbital, axes).reshape(2 * L + 1, -1))
+    return np.concatenate(rows)

@@ -82,6 +82,7 @@ def scatter_of_zeros(structures: Structures, baseline: HamiltonianModel) -> Scat
 def _of_atoms(rest: PairBlocks, structure: Hamiltonian) -> FloatArray:
     """(n_atoms,) <dH, S>/<S, S> of the blocks of each atom, eV."""
     S = structure.S
+    S = S.to_spinor() if (rest.shapes != S.shapes).any() else S
     product, square = (np.add.reduceat((blocks.entries.real * S.entries).sum(axis=0), S.offsets[:-1]) for blocks in (rest, S))
     return np.asarray(np.bincount(S.pairs[:, 3], product) / np.bincount(S.pairs[:, 3], square))
 
@@ -105,8 +106,9 @@ class OneZero:
 
     def __getitem__(self, number: int, /) -> Hamiltonian:
         structure = self.structures[number]
-        H, (_, mu) = structure.hamiltonian, rest_of(structure, self.baseline)
-        return replace(structure, H=replace(H, entries=H.entries - (mu - self.mean) * structure.S.entries))
+        H, S, (_, mu) = structure.hamiltonian, structure.S, rest_of(structure, self.baseline)
+        S = S.to_spinor() if (H.shapes != S.shapes).any() else S
+        return replace(structure, H=replace(H, entries=H.entries - (mu - self.mean) * S.entries))
 
 
 def fit_with_zero(fit: Callable[[Structures], HamiltonianModel], structures: Structures, config: LossConfig) -> HamiltonianModel:

@@ -114,10 +114,12 @@ def baseline_alone(model: HamiltonianModel) -> HamiltonianModel:
     """The same model without its network: H = B, the Slater-Koster baseline and the mean on-site blocks."""
     alone = copy.deepcopy(model)
     alone.layers = alone.layers[:1]  # what the network computes is multiplied by zero
-    for kind in alone.pair_tables:
-        alone.baseline.pair(kind).log_scale.fill_(NOTHING)
-    for z in alone.atom_tables:
-        alone.baseline.atom_scale(z).zero_()
+    for part in alone.spin:
+        baseline = alone.baseline(part.name)
+        for kind in baseline.pair_tables:
+            baseline.pair(kind).log_scale.fill_(NOTHING)
+        for z in baseline.atom_tables:
+            baseline.atom_scale(z).zero_()
     return alone
 
 

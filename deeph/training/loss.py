@@ -1,7 +1,8 @@
 """The loss: errors of H in the frames of the bonds, relative to what the baseline leaves.
 
 In the frame of a bond the loss does not depend on the orientation of the crystal, and nothing has to be rotated back. It is formed
-per structure and averaged over structures, so that batches and processes may split them freely.
+per structure and averaged over structures, so that batches and processes may split them freely. Each part of H, spin-free, spin-orbit or
+exchange field, has its own unit: their sizes differ by factors of a hundred and more.
 """
 
 import torch
@@ -11,7 +12,8 @@ from torch_geometric.data import Data
 from deeph.config import LossConfig
 from deeph.nn.graph import take_rows
 from deeph.nn.model import HamiltonianModel, Prediction
-from deeph.training.metrics import error_sums, project_energy_zero
+from deeph.nn.spin import SpinPart
+from deeph.training.metrics import PartErrors, error_sums, project_energy_zero
 
 
 def compute_loss(model: HamiltonianModel, batch: Data, config: LossConfig) -> tuple[Tensor, dict[str, Tensor]]:
@@ -30,34 +32,49 @@ def compute_loss(model: HamiltonianModel, batch: Data, config: LossConfig) -> tu
     -------
     loss : scalar tensor
         Mean over the structures of mae_weight MAE + rmse_weight RMSE, off-site plus onsite_weight on-site, each in units of the root
-        mean square that the baseline leaves in the training set; without their part mu S if the energy zero of the model is free.
+        mean square that the baseline leaves in the training set; of the spin-free part plus spin_weight times each part with spin; without
+        their part mu S if the energy zero of the model is free.
     sums : dict of scalar tensors
         What :func:`deeph.training.metrics.summarize` needs, to be added over batches and processes.
     """
     prediction: Prediction = model(batch)
-    bond_sizes, atom_sizes = model.row_sizes(batch.numbers, batch.bond_index)
     atom_graph = batch.batch if "batch" in batch else torch.zeros_like(batch.numbers)
     n_graphs = int(atom_graph.max()) + 1
     bond_graph = atom_graph[batch.bond_index[0]]
 
-    offsite = []
-    for kind, rows, h in prediction.offsite:
-        error = h * take_rows(batch.offsite_scale, bond_sizes, rows) - take_rows(batch.offsite_target, bond_sizes, rows)
-        offsite.append((kind, rows, error))
-    onsite = []
-    for z, rows, h in prediction.onsite:
-        error = h * model.baseline.atom_scale(z).to(h.dtype) - take_rows(batch.onsite_target, atom_sizes, rows)
-        onsite.append((z, rows, error))
+    errors = {part.name: part_errors(model, batch, prediction, part) for part in model.spin}
     if model.free_zero:
-        offsite, onsite = project_energy_zero(model, batch, offsite, onsite)
+        errors["A0"] = project_energy_zero(model, batch, errors["A0"])
 
-    loss = _mean_errors([e for *_, e in offsite], [bond_graph[r] for _, r, _ in offsite], n_graphs, model.baseline.unit_offsite, config)
-    loss = loss + config.onsite_weight * _mean_errors(
-        [e for *_, e in onsite], [atom_graph[r] for _, r, _ in onsite], n_graphs, model.baseline.unit_onsite, config
-    )
+    loss = torch.zeros((), dtype=model.dtype, device=model.device)
+    for part in model.spin:
+        offsite, onsite = errors[part.name]
+        baseline = model.baseline(part.name)
+        of_bonds = _mean_errors([e for *_, e in offsite], [bond_graph[r] for _, r, _ in offsite], n_graphs, baseline.unit_offsite, config)
+        of_atoms = _mean_errors([e for *_, e in onsite], [atom_graph[r] for _, r, _ in onsite], n_graphs, baseline.unit_onsite, config)
+        both = of_bonds + config.onsite_weight * of_atoms
+        loss = loss + (both if part.name == "A0" else config.spin_weight * both)
     with torch.no_grad():
-        sums = error_sums(model, batch, [(k, r, e.detach()) for k, r, e in offsite], [(z, r, e.detach()) for z, r, e in onsite])
+        detached = {
+            name: PartErrors([(k, r, e.detach()) for k, r, e in offsite], [(z, r, e.detach()) for z, r, e in onsite])
+            for name, (offsite, onsite) in errors.items()
+        }
+        sums = error_sums(model, batch, detached)
     return loss, sums
+
+
+def part_errors(model: HamiltonianModel, batch: Data, prediction: Prediction, part: SpinPart) -> PartErrors:
+    """Errors of the coefficients of one part of H, eV, in rows (copies x size)."""
+    bond_sizes, atom_sizes = model.row_sizes(batch.numbers, batch.bond_index)
+    offsite, onsite = [], []
+    target, scale = batch[f"offsite_target_{part.name}"], batch[f"offsite_scale_{part.name}"]
+    for kind, rows, h in prediction.offsite[part.name]:
+        sigma = take_rows(scale, bond_sizes * (part.n_spin // part.copies), rows)
+        offsite.append((kind, rows, (h * sigma[:, None]).flatten(1) - take_rows(target, part.n_spin * bond_sizes, rows)))
+    for z, rows, h in prediction.onsite[part.name]:
+        sigma = model.baseline(part.name).atom_scale(z).to(h.dtype)
+        onsite.append((z, rows, (h * sigma).flatten(1) - take_rows(batch[f"onsite_target_{part.name}"], part.n_spin * atom_sizes, rows)))
+    return PartErrors(offsite, onsite)
 
 
 def _mean_errors(errors: list[Tensor], graphs: list[Tensor], n_graphs: int, unit: Tensor, config: LossConfig) -> Tensor:
@@ -71,4 +88,5 @@ def _mean_errors(errors: list[Tensor], graphs: list[Tensor], n_graphs: int, unit
         count = count.index_add(0, graph, torch.full_like(error[:, 0], error.shape[1]))
     count = count.clamp(min=1)
     scale = unit.to(count.dtype)
-    return (config.mae_weight * absolute / count + config.rmse_weight * torch.sqrt(square / count + 1e-16)).mean() / scale
+    tiny = 1e-16 if scale > 1e-3 else float(1e-10 * scale.square())  # keeps the root differentiable where nothing is wrong
+    return (config.mae_weight * absolute / count + config.rmse_weight * torch.sqrt(square / count + tiny)).mean() / scale

@@ -1,0 +1,151 @@
+"""One part of H from the features: its tables, its heads, and the way between coefficients and blocks."""
+
+from collections.abc import Mapping
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from deeph.nn.bond import BondFeatures, BondLayout
+from deeph.nn.channels import Channels, Sort
+from deeph.nn.frames import into_frame, out_of_frame, spin_axes
+from deeph.nn.heads import OffsiteHead, OnsiteHead, bond_codes
+from deeph.nn.spin import SpinPart
+from deeph.nn.tables import AtomTable, PairTable
+
+Shells = Mapping[int, tuple[int, ...]]
+
+
+class Tables:
+    """Layouts of the coefficients of all elements and pairs of elements.
+
+    Parameters
+    ----------
+    shells : mapping of int to tuple of int
+        Of each element.
+    spin, antisymmetric : bool
+        As for :class:`deeph.nn.tables.PairTable`.
+    """
+
+    def __init__(self, shells: Shells, *, spin: bool, antisymmetric: bool) -> None:
+        self.shells = shells
+        self.pairs = {
+            (i, j): PairTable(shells[i], shells[j], spin=spin, antisymmetric=antisymmetric) for i in shells for j in shells if i <= j
+        }
+        self.atoms = {z: AtomTable(own, spin=spin, antisymmetric=antisymmetric) for z, own in shells.items()}
+        self.spin = spin
+
+    def pair_coefficients(self, kind: tuple[int, int], blocks: Tensor, D: list[Tensor]) -> Tensor:
+        """(n, n_spin, n_i, n_j) blocks of bonds along the axes of the crystal -> (n, copies, size), see :meth:`pair_blocks`."""
+        local = into_frame(blocks, D, self.shells[kind[0]], self.shells[kind[1]])
+        if self.spin:
+            return self.pairs[kind].to_coefficients(torch.einsum("nab,nbij->naij", spin_axes(D), local))[:, None]
+        return self.pairs[kind].to_coefficients(local.flatten(0, 1)).unflatten(0, local.shape[:2])
+
+    def pair_blocks(self, kind: tuple[int, int], coefficients: Tensor, D: list[Tensor]) -> Tensor:
+        """Blocks of bonds along the axes of the crystal.
+
+        Parameters
+        ----------
+        kind : (zi, zj)
+            The elements.
+        coefficients : (n, copies, size) tensor
+            In the bond frames. With ``spin`` there is one copy, which couples the Pauli matrices to the orbitals; else one for each
+            component of a spin vector along the axes of the crystal.
+        D : list of tensors
+            :func:`deeph.nn.frames.bond_matrices` of the bonds, up to the highest shell, and at least l = 1 with ``spin``.
+
+        Returns
+        -------
+        (n, n_spin, n_i, n_j) tensor
+        """
+        local = self.pairs[kind].to_blocks(coefficients.flatten(0, 1))
+        if self.spin:
+            local = torch.einsum("nab,naij->nbij", spin_axes(D), local)
+        else:
+            local = local[:, 0].unflatten(0, coefficients.shape[:2])
+        return out_of_frame(local, D, self.shells[kind[0]], self.shells[kind[1]])
+
+    def atom_coefficients(self, z: int, blocks: Tensor) -> Tensor:
+        """(n, n_spin, n_orb, n_orb) on-site blocks -> (n, copies, size)."""
+        if self.spin:
+            return self.atoms[z].to_coefficients(blocks)[:, None]
+        return self.atoms[z].to_coefficients(blocks.flatten(0, 1)[:, None]).unflatten(0, blocks.shape[:2])
+
+    def atom_blocks(self, z: int, coefficients: Tensor) -> Tensor:
+        """(n, copies, size) -> (n, n_spin, n_orb, n_orb) on-site blocks."""
+        blocks = self.atoms[z].to_blocks(coefficients.flatten(0, 1))
+        return blocks if self.spin else blocks[:, 0].unflatten(0, coefficients.shape[:2])
+
+
+class Readout(nn.Module):
+    """Standardized coefficients of one part of H.
+
+    Parameters
+    ----------
+    part : SpinPart
+        Which one.
+    shells : mapping of int to tuple of int
+        Of each element.
+    layout : BondLayout
+        Of the bond features.
+    channels : Channels
+        Of the atom features.
+    rank : int
+        Length of a shell-pair code.
+    """
+
+    def __init__(self, part: SpinPart, shells: Shells, layout: BondLayout, channels: Channels, rank: int) -> None:
+        super().__init__()
+        self.part, self.layout, self.shells = part, layout, shells
+        angular = sorted({l for own in shells.values() for l in own})
+        self.tables = Tables(shells, spin=part.coupled, antisymmetric=part.antisymmetric)
+        self.general = Tables(shells, spin=True, antisymmetric=False) if part.name == "A" and len(part.sources) > 1 else None
+        self.offsite_heads = nn.ModuleList(
+            OffsiteHead(angular, layout, sort, rank, spin=spin, antisymmetric=part.antisymmetric) for sort, spin in part.sources
+        )
+        self.onsite_heads = nn.ModuleList(OnsiteHead(angular, channels, sort, rank, spin=spin) for sort, spin in part.sources)
+
+    def _tables(self, *, spin: bool) -> Tables:
+        """Those of a source; with ``spin`` the coefficients couple the Pauli matrix to the orbitals."""
+        return self.general if spin and self.general is not None else self.tables
+
+    def offsite(self, codes: Mapping[Sort, Tensor], kind: tuple[int, int], D: list[Tensor]) -> Tensor:
+        """(n, copies, size) of bonds between two elements.
+
+        Parameters
+        ----------
+        codes : mapping of Sort to (n_spin, n, width) tensor
+            From :func:`deeph.nn.heads.bond_codes`.
+        kind : (zi, zj)
+            The elements.
+        D : list of tensors
+            :func:`deeph.nn.frames.bond_matrices`; needed where a vector of spin space meets spin-orbit coupling.
+        """
+        i, j = ((z, self.shells[z]) for z in kind)
+        total = None
+        for (sort, spin), head in zip(self.part.sources, self.offsite_heads, strict=True):
+            tables = self._tables(spin=spin)
+            h = cast("Tensor", head(codes[sort], i, j, tables.pairs[kind])).transpose(0, 1)
+            if tables is not self.tables:  # both vectors of spin space and couplings to the bond: along the axes of the crystal
+                d = [x.to(h) for x in D]
+                local = torch.einsum("nab,naij->nbij", spin_axes(d), tables.pairs[kind].to_blocks(h[:, 0]))
+                h = self.tables.pairs[kind].to_coefficients(local.flatten(0, 1)).unflatten(0, local.shape[:2])
+            total = h if total is None else total + h
+        return cast("Tensor", total)
+
+    def onsite(self, x: Tensor, z: int) -> Tensor:
+        """(n, copies, size) of atoms of an element, from their features (n, K, width)."""
+        total = None
+        for (_, spin), head in zip(self.part.sources, self.onsite_heads, strict=True):
+            tables = self._tables(spin=spin)
+            h = cast("Tensor", head(x, (z, self.shells[z]), tables.atoms[z]))
+            if tables is not self.tables:
+                h = self.tables.atom_coefficients(z, tables.atom_blocks(z, h))
+            total = h if total is None else total + h
+        return cast("Tensor", total)
+
+
+def all_codes(e: BondFeatures, layout: BondLayout) -> dict[Sort, Tensor]:
+    """The features of some bonds, sort by sort, as the heads read them."""
+    return {sort: bond_codes(e, layout, sort) for sort in layout.channels.sorts}
