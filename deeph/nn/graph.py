@@ -129,11 +129,11 @@ def take_rows(flat: Tensor, sizes: Tensor, rows: Tensor | slice) -> Tensor:
 
 
 def put_rows(flat: Tensor, sizes: Tensor, rows: Tensor | slice, values: Tensor) -> None:
-    """Write (n, size) rows into a flat array; the reverse of :func:`take_rows`."""
+    """Write n equally long rows, of any further axes, into a flat array; the reverse of :func:`take_rows`."""
     if isinstance(rows, slice):
         flat.copy_(values.reshape(-1))
     else:
-        flat[_places(sizes, rows)] = values
+        flat[_places(sizes, rows)] = values.flatten(1)
 
 
 def _places(sizes: Tensor, rows: Tensor) -> Tensor:

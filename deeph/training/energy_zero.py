@@ -84,7 +84,8 @@ def _of_atoms(rest: PairBlocks, structure: Hamiltonian) -> FloatArray:
     S = structure.S
     S = S.to_spinor() if (rest.shapes != S.shapes).any() else S
     product, square = (np.add.reduceat((blocks.entries.real * S.entries).sum(axis=0), S.offsets[:-1]) for blocks in (rest, S))
-    return np.asarray(np.bincount(S.pairs[:, 3], product) / np.bincount(S.pairs[:, 3], square))
+    atom = S.pairs[:, 3]
+    return np.asarray(np.bincount(atom, product) / np.bincount(atom, square) / rest.n_components)
 
 
 def _deviation(values: FloatArray, functions: FloatArray) -> float:
