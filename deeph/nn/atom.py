@@ -80,10 +80,11 @@ class AtomNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(n_atoms, K, n) -> the same shape."""
-        parts = [part for part in x.split(self.channels.widths, -1) if part.shape[-1]]  # there may be no pseudo channels, of which no mean exists
-        powers = [self.mean.to(x) @ part.square().mean(-1, keepdim=True) for part in parts]  # (n_atoms, l_max + 1, 1)
+        # there may be no pseudo channels, of which no mean exists; a spin vector counts by its length
+        parts = [(part, f.n_spin) for part, f in zip(x.split(self.channels.widths, -1), self.channels.families, strict=True) if f.number]
+        powers = [self.mean.to(x) @ part.square().mean(-1, keepdim=True) * n_spin for part, n_spin in parts]  # (n_atoms, l_max + 1, 1)
         common = 0.1 * powers[0].mean(1, keepdim=True) + 1e-5
-        scaled = [part * torch.rsqrt(power + common)[:, self.l] for part, power in zip(parts, powers, strict=True)]
+        scaled = [part * torch.rsqrt(power + common)[:, self.l] for (part, _), power in zip(parts, powers, strict=True)]
         return torch.cat(scaled, -1) * self.scale[self.l][:, self.channel]
 
 
