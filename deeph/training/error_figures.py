@@ -103,7 +103,7 @@ def _by_spin(ax: "Axes", model: Mapping[str, Any], baseline: Mapping[str, Any]) 
     rows = (("network", model["by_spin"], "o", COLOURS[0]), ("baseline alone", baseline["by_spin"], "o", GREY))
     for label, table, marker, colour in (*rows, ("H itself", model["spin_sizes"], "|", COLOURS[2])):
         values = np.array([table[name]["rmse"] if name in table else 0.0 for name in names])
-        dots = {"linestyle": "", "marker": marker, "markersize": 6 if marker == "|" else 3}
+        dots: dict[str, Any] = {"linestyle": "", "marker": marker, "markersize": 6 if marker == "|" else 3}
         ax.plot(np.where(values > NOTHING, values, np.nan), range(len(names)), color=colour, label=label, **dots)
     log_axis(ax, "x")
     ax.set_yticks(range(len(names)), names)
