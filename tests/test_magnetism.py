@@ -15,8 +15,13 @@ from deeph.cli import train as command
 from deeph.files.dataset import open_dataset
 from deeph.files.store import read_folder, write_folder
 from deeph.files.training_set import MissingError, TrainingSet, check_trainable
+from deeph.physics.basis import Basis
+from deeph.physics.blocks import PairBlocks
+from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.magnetism import Magnetism, largest_parts
+from deeph.physics.pairs import is_onsite
 from deeph.physics.spin_parts import join_spin, split_spin
+from deeph.physics.system import System
 from deeph.runtime.errors import DataError
 from preprocess.inspect.spin_checks import check_moments, check_time_reversal
 from preprocess.inspect.subject import inspect_path
@@ -79,6 +84,47 @@ def test_kinds_of_spin_are_not_mixed(first, second, seen):
     found.add(first, train=True)
     with pytest.raises(DataError, match=seen):
         found.add(second, train=True)
+
+
+def test_spin_orbit_coupling_is_in_all_structures_or_in_none():
+    """Spinors without it have the same kind of H: its size tells. An element that has no coupling may be alone in a structure."""
+
+    def coupled(data):
+        entries = data.H.entries + 0.01 * with_angular_momentum(data)
+        return replace(data, H=replace(data.H, entries=entries))
+
+    for first, second, seen in (
+        (coupled(plain(0)), plain(1), "0 eV at most.* have one"),
+        (plain(0), coupled(plain(1)), "0.01 eV.* have none"),
+    ):
+        found = TrainingSet()
+        found.add(first, train=True)
+        with pytest.raises(DataError, match=f"{seen}: some runs are without spin-orbit coupling"):
+            found.add(second, train=True)
+    found = TrainingSet()
+    found.add(coupled(plain(0)), train=True)
+    found.add(coupled(plain(1)), train=True)
+    hydrogen = pair_of_hydrogen()
+    found.add(hydrogen, train=True)
+    assert largest_parts(hydrogen.H, "spinor")["B"] == 0
+
+
+def with_angular_momentum(data):
+    """L_z sigma_z of the p shells of carbon (orbitals y, z, x), as the entries of H."""
+    out = PairBlocks.zeros(data.H.pairs, data.H.shapes, 1, complex)
+    for n in np.flatnonzero(is_onsite(data.H.pairs) & (data.H.shapes[:, 0] == 8)):
+        block = np.zeros((8, 8), complex)
+        for spin, sign in ((0, 1), (4, -1)):
+            block[spin + 1, spin + 3], block[spin + 3, spin + 1] = 1j * sign, -1j * sign
+        out.put(np.array([n]), block)
+    return out.entries
+
+
+def pair_of_hydrogen():
+    pairs = np.array([[0, 0, 0, i, j] for i in (0, 1) for j in (0, 1)])
+    system = System(9 * np.eye(3), np.array([[0, 0, 0], [0, 0, 0.8]]), np.array([1, 1]))
+    S = PairBlocks(pairs, np.ones((4, 2), int), np.array([[1.0, 0.6, 0.6, 1.0]]))
+    return Hamiltonian(system, Basis({1: (0,)}), S, replace(S, entries=-9 * S.entries)).to_spinor()
 
 
 def test_magnetic_and_other_structures_are_trained_together():

@@ -13,6 +13,8 @@ from deeph.runtime.errors import DataError
 
 MAX_ASYMMETRY = 1e-3
 """Accepted |M - M^dagger| of H (eV) and S: the network learns one of two partners and takes the other for its adjoint."""
+SPIN_ORBIT, NO_SPIN_ORBIT = 1e-3, 1e-6
+"""Largest element of the spin-orbit part of H (eV) that says that there is such coupling, and that there is none."""
 KINDS: dict[Spin, str] = {"none": "without spin", "collinear": "collinear", "spinor": "of spinors (non-collinear or spin-orbit)"}
 """What H is, by the kind of spin."""
 WHERE_MOMENTS = (
@@ -94,6 +96,8 @@ class TrainingSet:
         Smallest and largest moment of each element where they are recorded, Bohr magneton.
     n, n_magnetic : int
         Structures, and those of them whose H breaks time reversal.
+    with_spin_orbit, without_spin_orbit : set of sets of int
+        Elements of the structures of spinors with and without spin-orbit coupling.
     """
 
     basis: Basis = field(default_factory=lambda: Basis({}, "none"))
@@ -101,6 +105,8 @@ class TrainingSet:
     moments: Moments = field(default_factory=dict)
     n: int = 0
     n_magnetic: int = 0
+    with_spin_orbit: set[frozenset[int]] = field(default_factory=set)
+    without_spin_orbit: set[frozenset[int]] = field(default_factory=set)
 
     def add(self, data: Hamiltonian, *, train: bool) -> None:
         """Add a structure to train on, or to validate or test with.
@@ -125,11 +131,28 @@ class TrainingSet:
         unknown = sorted(SYMBOLS[z] for z in set(member.basis.shells) - self.trained)
         if unknown:
             raise DataError(f"{', '.join(unknown)} occurs in no structure that is trained on")
+        self._add_spin_orbit(frozenset(member.basis.shells), member.magnetism.parts.get("B"))
         self.n += 1
         self.n_magnetic += not member.magnetism.time_reversal
         for z, (low, high) in (member.magnetism.moments or {}).items():
             first, last = self.moments.get(z, (low, high))
             self.moments[z] = min(low, first), max(high, last)
+
+    def _add_spin_orbit(self, elements: frozenset[int], size: float | None) -> None:
+        """Elements that have spin-orbit coupling (largest element of H in eV) in one structure have it in all, or settings differ."""
+        if size is None or NO_SPIN_ORBIT < size < SPIN_ORBIT:
+            return
+        if size >= SPIN_ORBIT:
+            self.with_spin_orbit.add(elements)
+            contradicted = any(elements <= others for others in self.without_spin_orbit)
+        else:
+            self.without_spin_orbit.add(elements)
+            contradicted = any(others <= elements for others in self.with_spin_orbit)
+        if contradicted:
+            raise DataError(
+                f"the spin-orbit part of H is {size:.3g} eV at most, but structures before it with the same elements have "
+                f"{'none' if size >= SPIN_ORBIT else 'one'}: some runs are without spin-orbit coupling; compute all with the same settings"
+            )
 
     @property
     def spin_text(self) -> str:
@@ -156,7 +179,8 @@ def merge_bases(first: Basis, second: Basis) -> Basis:
     if first.spin != second.spin:
         raise DataError(
             f"H is {KINDS[second.spin]}, in the structures before it {KINDS[first.spin]}: these are different matrices, and a model learns "
-            f"one kind. Choose it (deeph-inspect --filter spin={first.spin}), or convert all runs as spinors (deeph-preprocess --spinor)"
+            f"one kind. Choose it (deeph-inspect --filter spin={first.spin}), or compute all with the same settings; runs without "
+            "spin-orbit coupling may also be converted as spinors (deeph-preprocess --spinor)"
         )
     for z, shells in second.shells.items():
         if first.shells.get(z, shells) != shells:
