@@ -66,7 +66,7 @@ def test_structures_with_spin_can_be_learned(spin):
     assert found.basis.spin == spin
     assert found.n_magnetic == found.n == 3
     assert found.moments == {6: (pytest.approx(1.8), pytest.approx(2.0)), 1: (pytest.approx(0.1), pytest.approx(0.1))}
-    kind = "spinors" if spin == "spinor" else "collinear"
+    kind = "spinors without spin-orbit coupling" if spin == "spinor" else "collinear"
     assert found.spin_text == f"{kind}; H breaks time reversal: moments (Bohr magneton) C 1.80 to 2.00, H 0.10"
 
 
@@ -135,7 +135,7 @@ def test_magnetic_and_other_structures_are_trained_together():
     assert "in 1 of 3 structures" in found.spin_text
     alone = TrainingSet()
     alone.add(plain(1), train=True)
-    assert alone.spin_text == "spinors; H keeps time reversal: not magnetic"
+    assert alone.spin_text == "spinors without spin-orbit coupling; H keeps time reversal: not magnetic"
 
 
 @pytest.mark.parametrize("spin", ["collinear", "spinor"])
@@ -202,7 +202,9 @@ def test_training_and_inspection_refuse_the_same(data, change, reason, verdict, 
     """An unknown moment is no fault of the data, which serve for bands; a wrong one is."""
     found = {check.name: check for check in inspect_path(data).checks}
     assert found["training"].verdict == found["training set"].verdict == "ok"
-    assert found["spin"].text == "spinors; H breaks time reversal: moments (Bohr magneton) C 1.80 to 2.00, H 0.10"
+    assert (
+        found["spin"].text == "spinors without spin-orbit coupling; H breaks time reversal: moments (Bohr magneton) C 1.80 to 2.00, H 0.10"
+    )
     write_folder(data / "2", change(read_folder(data / "2")), overwrite=True)
     with pytest.raises(SystemExit) as ended:
         command.main([str(data.parent / "small.toml"), "--check"])
@@ -266,7 +268,10 @@ def test_a_real_magnetic_set(shared_data, tmp_path):
     subprocess.run([sys.executable, shared_data / "unpack.py", tmp_path, *files], check=True)
     report = inspect_path(tmp_path)
     found = {check.name: check for check in report.checks}
-    assert found["spin"].text == "spinors; H breaks time reversal: moments (Bohr magneton) Cr 3.47 to 3.52, I 0.07 to 0.14"
+    assert (
+        found["spin"].text
+        == "spinors with spin-orbit coupling; H breaks time reversal: moments (Bohr magneton) Cr 3.47 to 3.52, I 0.07 to 0.14"
+    )
     assert found["moments"].value < 0.5
     without = replace(read_folder(tmp_path / "000"), moments=None)
     with pytest.raises(MissingError, match="needs the moments"):

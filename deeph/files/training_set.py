@@ -156,10 +156,12 @@ class TrainingSet:
 
     @property
     def spin_text(self) -> str:
-        """The kind of spin, whether time reversal holds, and the moments of the magnetic elements."""
+        """The kind of spin, spin-orbit coupling, whether time reversal holds, and the moments of the magnetic elements."""
         if self.basis.spin == "none":
             return "none"
-        kind = {"collinear": "collinear", "spinor": "spinors"}[self.basis.spin]
+        kind = "collinear"
+        if self.basis.spin == "spinor":
+            kind = f"spinors {'with' if self.with_spin_orbit else 'without'} spin-orbit coupling"
         if not self.n_magnetic:
             return f"{kind}; H keeps time reversal: not magnetic"
         share = "" if self.n_magnetic == self.n else f" in {self.n_magnetic} of {self.n} structures"
