@@ -157,8 +157,8 @@ def _network_seconds(model: HamiltonianModel, structure: Hamiltonian, bonds: Int
 
 
 def _feature_bytes(model: HamiltonianModel) -> int:
-    """Of one bond: even and odd under its exchange, cos and sin of each m > 0."""
-    channels = sum(model.sectors[:2]) + 2 * sum(model.sectors[2:])
+    """Of one bond: even and odd under its exchange, cos and sin of each m > 0, the components of spin vectors."""
+    channels = sum(row.components * len(row.channels) for row in model.layout.sectors)
     return 2 * channels * model.element.weight.element_size()
 
 
