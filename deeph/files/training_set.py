@@ -22,8 +22,6 @@ def check_trainable(data: Hamiltonian) -> None:
     """
     if data.H is None:
         raise DataError("no H to learn: hamiltonian.h5 is missing")
-    if data.basis.spin != "none":
-        raise DataError(f"spin {data.basis.spin!r}; the network learns spin-free Hamiltonians ('none') only")
     check_finite(data)
     check_blocks(data)
     check_apart(data)

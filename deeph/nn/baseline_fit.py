@@ -253,9 +253,11 @@ class AtomFit:
         self._count += c.shape[0] * c.shape[1]
 
     def set_mean(self) -> None:
-        """Set the mean of the coefficients that a sphere may have: xi L.S of the spin-orbit part, none of B0."""
-        for *_, L, start in self.table.paths:
-            if L == 0 and self._norm and self.baseline.part.name != "B0":
+        """Set the mean of the coefficients that a sphere may have: xi L.S of the spin-orbit part, none of B0, no pseudoscalar."""
+        shells = self.table.shells
+        for a, b, _, L, start in self.table.paths:
+            scalar = L == 0 and (shells[a] + shells[b]) % 2 == 0
+            if scalar and self._norm and self.baseline.part.name != "B0":
                 self.mean[start] = self._sum[start] / self._norm
 
     def add_squares(self, sample: AtomSample) -> None:
