@@ -64,19 +64,22 @@ def predict(model: HamiltonianModel, structure: Hamiltonian) -> PairBlocks:
     bonds = graph_module.select_bonds(structure, model.cutoffs)
     H = PairBlocks.zeros(S.pairs, S.shapes)
     prediction = model(graph)
-    for (zi, zj), rows, h in prediction.offsite:
-        v, table, baseline = graph.bond_vector[rows], model.pair_tables[zi, zj], model.baseline.pair((zi, zj))
+    tables, baselines = model.tables("A0"), model.baseline("A0")
+    assert prediction.offsite.keys() == prediction.onsite.keys() == {"A0"}
+    for (zi, zj), rows, h in prediction.offsite["A0"]:
+        v, table, baseline = graph.bond_vector[rows], tables.pairs[zi, zj], baselines.pair((zi, zj))
         r = v.norm(dim=1)
-        D = wigner_matrices(frames_module.bond_rotation(v / r[:, None]), max(model.angular))
-        local = table.to_blocks(h.double() * baseline.scale(r) + baseline.two_centre(r))
+        D = wigner_matrices(frames_module.bond_rotation(v / r[:, None]), model.largest_shell)
+        known = baseline.two_centre(r, torch.zeros(len(r), 2, 1))[:, 0]
+        local = table.to_blocks(h[:, 0].double() * baseline.scale(r) + known)[:, 0]
         blocks = orbital_matrix(D, model.basis.shells[zi]).transpose(1, 2) @ local @ orbital_matrix(D, model.basis.shells[zj])
         members = bonds[rows if isinstance(rows, slice) else rows.numpy()]
         H.put(members, blocks[None].numpy())
         H.put(find_pairs(S.pairs, reversed_pairs(S.pairs[members])), blocks[None].transpose(2, 3).numpy())
     own = np.flatnonzero(is_onsite(S.pairs))
     own = own[np.argsort(S.pairs[own, 3])]
-    for z, _, h in prediction.onsite:
-        blocks = model.atom_tables[z].to_blocks(h.double() * model.baseline.atom_scale(z) + model.baseline.atom_mean(z))
+    for z, _, h in prediction.onsite["A0"]:
+        blocks = tables.atoms[z].to_blocks(h[:, 0].double() * baselines.atom_scale(z) + baselines.atom_mean(z))[:, 0]
         H.put(own[numbers == z], blocks[None].numpy())
     return H
 

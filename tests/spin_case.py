@@ -31,7 +31,9 @@ KINDS = {
 SPIN_TINY = TINY.model_copy(update={"node_odd_channels": 4, "bond_odd_channels": 4})
 
 
-def make_spin_structure(kind: str, seed: int, positions: np.ndarray = POSITIONS, *, noise: float = 0.1, cell: np.ndarray | None = None) -> Hamiltonian:
+def make_spin_structure(
+    kind: str, seed: int, positions: np.ndarray = POSITIONS, *, noise: float = 0.1, cell: np.ndarray | None = None
+) -> Hamiltonian:
     """C and Si in turn as in network_case, with random blocks of the parts that the kind has; carbon has moments, silicon small ones."""
     spin, parts = KINDS[kind]
     plain = make_structure(seed, positions, noise=noise, cell=cell)
@@ -145,5 +147,3 @@ def part_sizes(blocks: PairBlocks, spin: str) -> dict[str, float]:
         for name, values in split_spin(blocks.take(index), spin).items():
             out[name] = max(out.get(name, 0.0), float(np.abs(values).max()))
     return out
-
-

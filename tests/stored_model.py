@@ -1,7 +1,7 @@
-"""A small model file and its prediction, as they were written by version 1 of the format: ``python tests/stored_model.py`` makes them.
+"""Small model files and their predictions, as each version of the format wrote them: ``python tests/stored_model.py`` makes the last one.
 
-They are made once and stay: a change of the code that changes this prediction changes that of every model file in use. To make them anew
-is to say that all models have to be trained again, which takes another version of the format.
+They are made once, by the code of their version, and stay: a change of the code that changes these predictions changes those of every
+model file in use. To make them anew is to say that all models have to be trained again, which takes another version of the format.
 """
 
 import gzip
@@ -17,7 +17,7 @@ from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.pairs import neighbour_pairs
 from deeph.physics.system import System
 
-FOLDER = Path(__file__).parent / "data" / "stored_model"
+FOLDERS = {version: Path(__file__).parent / "data" / name for version, name in ((1, "stored_model"), (2, "stored_model_2"))}
 
 
 def displaced(structure: Hamiltonian, radii: dict[int, float]) -> Hamiltonian:
@@ -29,10 +29,10 @@ def displaced(structure: Hamiltonian, radii: dict[int, float]) -> Hamiltonian:
     return Hamiltonian(system, structure.basis, S)
 
 
-def unpack(folder: Path) -> tuple[Path, dict[str, Hamiltonian]]:
+def unpack(folder: Path, version: int = 1) -> tuple[Path, dict[str, Hamiltonian]]:
     """The model file, and the structures with the stored predictions as H, by name."""
-    for packed in FOLDER.rglob("*.gz"):
-        target = folder / packed.relative_to(FOLDER).with_suffix("")
+    for packed in FOLDERS[version].rglob("*.gz"):
+        target = folder / packed.relative_to(FOLDERS[version]).with_suffix("")
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(gzip.decompress(packed.read_bytes()))
     return folder / "model.safetensors", {p.name: read_folder(p) for p in folder.iterdir() if p.is_dir()}
@@ -45,10 +45,10 @@ def main() -> None:
     from deeph.config import ModelConfig
     from deeph.inference import predict
     from deeph.nn.fit import fit_model
-    from deeph.training.checkpoint import load_model, save_model
+    from deeph.training.checkpoint import VERSION, load_model, save_model
     from preprocess.readers import READERS
 
-    data, work = FOLDER.parent, Path(tempfile.mkdtemp())
+    data, work = Path(__file__).parent / "data", Path(tempfile.mkdtemp())
     (work / "mini_graphene.scfout").write_bytes(gzip.decompress((data / "openmx/mini_graphene/mini_graphene.scfout.gz").read_bytes()))
     examples = {"graphene": READERS["openmx"].read(work), "hbn": READERS["pyscf"].read(data / "pyscf_hbn")}
     config = ModelConfig(
@@ -66,7 +66,7 @@ def main() -> None:
         structure = displaced(example, {5: 1.6, 6: 1.6, 7: 1.6})
         write_folder(work / "out" / name, replace(predict(model, structure), basis=example.basis))
     for path in [work / "model.safetensors", *(p for p in (work / "out").rglob("*") if p.is_file())]:
-        target = FOLDER / f"{path.relative_to(work / 'out' if 'out' in path.parts else work)}.gz"
+        target = data / f"stored_model_{VERSION}" / f"{path.relative_to(work / 'out' if 'out' in path.parts else work)}.gz"
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(gzip.compress(path.read_bytes(), mtime=0))
 

@@ -84,10 +84,7 @@ def test_symmetry_forbids_what_it_must(model: HamiltonianModel) -> None:
 def _components_apart(self: so2.BondLinear, x: list[Tensor], add: list[Tensor | None] | None = None) -> list[Tensor]:
     out = []
     for s, (features, weight) in enumerate(zip(x, self.weights, strict=True)):
-        if s < 2:
-            y = torch.bmm(features, weight)
-        else:
-            y = torch.stack([torch.bmm(features[:, 0], weight), torch.bmm(features[:, 1], 1.02 * weight)], 1)
+        y = torch.stack([torch.bmm(one, (1.02 if n else 1.0) * weight) for n, one in enumerate(features.unbind(1))], 1)
         out.append(y if add is None or add[s] is None else y + add[s])
     return out
 
@@ -97,7 +94,9 @@ def _gate_by(scalar: str) -> object:
 
     def forward(self: so2.Gate, x: list[Tensor]) -> list[Tensor]:
         gates = x[0][..., -self.n_gates :].clone()
-        wrong = {"u": lambda: gates[1], "Sigma-": lambda: gates[0] + x[1][0, :, :1], "Pi": lambda: gates[0] + x[2][0, 0, :, :1]}[scalar]()
+        wrong = {"u": lambda: gates[1], "Sigma-": lambda: gates[0] + x[1][0, ..., :1], "Pi": lambda: gates[0] + x[2][0, :1, :, :1]}[
+            scalar
+        ]()
         return plain(self, [torch.cat([x[0][..., : -self.n_gates], torch.stack([wrong, gates[1]])], -1), *x[1:]])
 
     return forward
@@ -108,7 +107,7 @@ def _without_mirror(bonds: Tensor, frame: Tensor, _l_max: int) -> bond.Frame:
 
 
 def _silu_of_all(x: Tensor) -> Tensor:
-    return torch.nn.functional.silu(x) + 0.02 * x.roll(1, 0)
+    return torch.nn.functional.silu(x) + 0.02 * x.roll(1, -2)
 
 
 BROKEN: dict[str, tuple[object, str, object, str]] = {

@@ -86,8 +86,9 @@ def test_unknown_elements_bases_and_spins_are_refused(model: HamiltonianModel, s
     other = replace(BASIS, shells={**BASIS.shells, 6: (0, 1, 0)})
     with pytest.raises(ModelError, match="C has the shells"):
         make_graph(overlap_only(structure.system, pairs, other), model, targets=False)
-    with pytest.raises(ModelError, match="spin"):
-        HamiltonianModel(TINY, replace(BASIS, spin="spinor"), model.cutoffs, 1.0)
+    for spin in ("collinear", "spinor"):
+        with pytest.raises(ModelError, match=f"trained on Hamiltonians of spin 'none'; the structure has spin '{spin}'"):
+            make_graph(overlap_only(structure.system, pairs, replace(BASIS, spin=spin)), model, targets=False)
 
 
 def through_the_cutoff(model: HamiltonianModel, step: float) -> dict[str, np.ndarray]:
@@ -181,8 +182,8 @@ def test_overlap_learned_is_two_centre(bilayer: Hamiltonian) -> None:
     learned = replace(bilayer, H=bilayer.S)
     model = fit_model(TINY.model_copy(update={"baseline_degree": 12}), [learned]).double()
     graph = make_graph(learned, model, targets=True)
-    sector = torch.as_tensor(model.pair_tables[6, 6].sector)
-    rest, S = graph.offsite_target.view(-1, len(sector)), graph.offsite_overlap.view(-1, len(sector))
+    sector = torch.as_tensor(model.tables("A0").pairs[6, 6].sector)
+    rest, S = graph.offsite_target_A0.view(-1, len(sector)), graph.offsite_overlap.view(-1, len(sector))
     assert S[:, sector != 0].abs().max() < 1e-5  # grid and single precision of the data
     assert S[:, sector == 0].abs().max() > 0.3
     assert rest.square().mean().sqrt() < 5e-3 * S.square().mean().sqrt()

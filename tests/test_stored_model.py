@@ -2,14 +2,21 @@
 
 import numpy as np
 import pytest
-from stored_model import FOLDER, unpack
+import torch
+from stored_model import FOLDERS, unpack
+from training_case import make_case
 
+from deeph.files.config_file import load_config
 from deeph.inference import predict
+from deeph.runtime.errors import ModelError
+from deeph.training import checkpoint, loop
 from deeph.training.checkpoint import load_model, read_metadata
 
 
-def test_the_stored_prediction_is_predicted_again(tmp_path):
-    path, structures = unpack(tmp_path)
+@pytest.mark.parametrize("version", FOLDERS)
+def test_the_stored_prediction_is_predicted_again(tmp_path, version):
+    path, structures = unpack(tmp_path, version)
+    assert checkpoint._read_header(path, checkpoint.MODEL_FORMAT)["version"] == version
     model = load_model(path).double()
     assert structures.keys() == {"graphene", "hbn"}
     for structure in structures.values():
@@ -19,10 +26,32 @@ def test_the_stored_prediction_is_predicted_again(tmp_path):
         assert error.max() < 2e-5  # eV; H is written in single precision
 
 
-@pytest.mark.parametrize("name", ["model.safetensors"])
-def test_the_stored_model_is_of_the_first_version(tmp_path, name):
-    path, _ = unpack(tmp_path)
+@pytest.mark.parametrize("version", FOLDERS)
+def test_what_the_stored_model_says(tmp_path, version):
+    path, _ = unpack(tmp_path, version)
     metadata = read_metadata(path)
-    assert path.name == name
     assert metadata["description"]["shells"] == {"B": [0, 1], "C": [0, 1], "N": [0, 1]}
-    assert sum(p.stat().st_size for p in FOLDER.rglob("*.gz")) < 200_000
+    assert ("trained_lengths" in metadata["description"]) == (version > 1)
+    assert sum(p.stat().st_size for p in FOLDERS[version].rglob("*.gz")) < 200_000
+
+
+@pytest.mark.parametrize("version", FOLDERS)
+def test_a_model_of_an_earlier_version_is_written_as_one_of_today(tmp_path, version):
+    path, _ = unpack(tmp_path / "old", version)
+    old = load_model(path)
+    checkpoint.save_model(tmp_path / "new.safetensors", old, {})
+    new = load_model(tmp_path / "new.safetensors")
+    assert new.trained == old.trained
+    assert new.state_dict().keys() == old.state_dict().keys()
+    assert all(torch.equal(value, old.state_dict()[name]) for name, value in new.state_dict().items())
+
+
+def test_a_run_of_an_earlier_version_is_not_continued(tmp_path):
+    """Its optimizer counted other parameters; they must not be taken for those of today."""
+    config = load_config(make_case(tmp_path), ["train.epochs=1"])
+    loop.train(config, tmp_path / "run")
+    state = tmp_path / "run" / checkpoint.STATE
+    tensors, header = checkpoint.read_tensors(state, checkpoint.STATE_FORMAT)
+    checkpoint.write_tensors(state, checkpoint.STATE_FORMAT, tensors, {**header, "version": 2})
+    with pytest.raises(ModelError, match=r"resume\.safetensors was written by deeph .*finish the run with that version.*without --resume"):
+        loop.train(config, tmp_path / "run", resume=True)

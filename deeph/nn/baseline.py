@@ -164,7 +164,9 @@ class Baseline(nn.Module):
     ) -> None:
         super().__init__()
         self.part, self.pair_tables, self.atom_tables = part, pair_tables, atom_tables
-        self.pairs = nn.ModuleDict({f"{i}_{j}": PairBaseline(part, t, cutoffs[i, j], degree, flat=flat) for (i, j), t in pair_tables.items()})
+        self.pairs = nn.ModuleDict(
+            {f"{i}_{j}": PairBaseline(part, t, cutoffs[i, j], degree, flat=flat) for (i, j), t in pair_tables.items()}
+        )
         for z, table in atom_tables.items():
             self.register_buffer(f"mean_{z}", torch.zeros(table.size, dtype=torch.float64))
             self.register_buffer(f"scale_{z}", torch.ones(table.size, dtype=torch.float64))

@@ -50,28 +50,30 @@ def _fit_pairs(baselines: Mapping[PartName, Baseline], data: Iterable[Mapping[Pa
         for part, baseline in baselines.items()
         for kind, table in baseline.pair_tables.items()
     }
-
-    def bonds() -> Iterator[tuple[PairFit, BondSample]]:
-        for structure in data:
-            for part, coefficients in structure.items():
-                for kind, sample in coefficients.pairs.items():
-                    yield fits[part, kind], sample
-
-    for fit, sample in bonds():
+    for fit, sample in _bonds(fits, data):
         fit.add_sizes(sample)
     for fit in fits.values():
         fit.begin()
     for _ in range(ROUNDS):
-        for fit, sample in bonds():
+        for fit, sample in _bonds(fits, data):
             fit.add_equations(sample)
         for fit in fits.values():
             fit.solve()
-        for fit, sample in bonds():
+        for fit, sample in _bonds(fits, data):
             fit.add_rest(sample)
         for fit in fits.values():
             fit.set_scale()
     for part, baseline in baselines.items():
         baseline.unit_offsite.fill_(_root_mean([fit.rest for (own, _), fit in fits.items() if own == part], baseline.floor))
+
+
+def _bonds(
+    fits: Mapping[tuple[PartName, tuple[int, int]], "PairFit"], data: Iterable[Mapping[PartName, Coefficients]]
+) -> Iterator[tuple["PairFit", BondSample]]:
+    for structure in data:
+        for part, coefficients in structure.items():
+            for kind, sample in coefficients.pairs.items():
+                yield fits[part, kind], sample
 
 
 def _fit_atoms(baselines: Mapping[PartName, Baseline], data: Iterable[Mapping[PartName, Coefficients]]) -> None:

@@ -3,7 +3,8 @@
 Atom features are tensors (n_atoms, K, n) with K = (l_max+1)^2 components by l and m; the last axis runs over the families, in each over
 the components of its spin vector, and over its channels. A feature of *natural* parity transforms like a harmonic, (-1)^l; a *pseudo*
 feature with the opposite sign. Odd ones change sign under time reversal, as a magnetic moment does. A spin vector is carried along as it
-is: no frame of a bond ever turns it, so that a network without spin-orbit coupling is covariant under O(3) of space and SU(2) of spin apart.
+is: no frame of a bond ever turns it, so that a network without spin-orbit coupling is covariant under O(3) of space and, apart from it,
+SU(2) of spin.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,7 +13,6 @@ from itertools import accumulate
 from typing import NamedTuple
 
 from torch import Tensor
-
 
 
 class Sort(NamedTuple):
@@ -78,7 +78,9 @@ class Channels:
     families: tuple[Family, ...]
 
     @classmethod
-    def of(cls, natural: int, pseudo: int, magnetic: tuple[int, int] | None = None, exchange: tuple[int, int] | None = None, n_spin: int = 3) -> "Channels":
+    def of(
+        cls, natural: int, pseudo: int, magnetic: tuple[int, int] | None = None, exchange: tuple[int, int] | None = None, n_spin: int = 3
+    ) -> "Channels":
         """Even features; and odd ones, and spin vectors with ``n_spin`` components, where (natural, pseudo) numbers are given."""
         numbers = [(SCALAR, (natural, pseudo), 1), (MAGNETIC, magnetic, 1), (EXCHANGE, exchange, n_spin)]
         return cls(tuple(Family(sort, bool(p), own[p], s) for sort, own, s in numbers if own is not None for p in (0, 1)))
@@ -223,5 +225,3 @@ def _moves_of(l_max: int, family: Family, part: int, spin: int, first: int, natu
             place = slice(begin, begin + rows * c)
             yield Move(part, slice(run * c, (run + rows) * c), sector, component * family.n_spin + spin, pseudo, place, sign)
         start += rows * (2 if m else 1)
-
-

@@ -120,7 +120,8 @@ def _coefficients(structure: Hamiltonian, model: HamiltonianModel) -> dict[PartN
         (offsite, onsite), m = found[p.name], moments[:, : p.copies]
 
         def rows_of(flat: Tensor, sizes: Tensor, rows: Tensor | slice, p: SpinPart = p) -> Tensor:
-            return take_rows(flat, p.n_spin * sizes, rows).unflatten(1, (p.copies, -1))
+            own = take_rows(flat, p.n_spin * sizes, rows)
+            return own.view(len(own), p.copies, own.shape[1] // p.copies)
 
         by_pair = {
             kind: BondSample(r[rows], m[ends[:, rows]].transpose(0, 1), rows_of(offsite, bond_sizes, rows))

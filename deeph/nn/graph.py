@@ -89,7 +89,9 @@ def check_compatible(structure: Hamiltonian, model: HamiltonianModel) -> None:
     """Raise a ModelError that names the first thing the model does not know, or a DataError if two atoms lie at one place."""
     check_apart(structure)
     if structure.basis.spin != model.basis.spin:
-        raise ModelError(f"the model was trained on Hamiltonians of spin '{model.basis.spin}'; the structure has spin '{structure.basis.spin}'")
+        raise ModelError(
+            f"the model was trained on Hamiltonians of spin '{model.basis.spin}'; the structure has spin '{structure.basis.spin}'"
+        )
     for z in np.unique(structure.system.numbers).tolist():
         known = model.basis.shells.get(z)
         if known is None:
@@ -152,7 +154,9 @@ def relative_moments(structure: Hamiltonian, model: HamiltonianModel) -> Tensor:
     return out
 
 
-def frame_coefficients(structure: Hamiltonian, model: HamiltonianModel, bonds: IntArray, name: str) -> dict[PartName, tuple[Tensor, Tensor]]:
+def frame_coefficients(
+    structure: Hamiltonian, model: HamiltonianModel, bonds: IntArray, name: str
+) -> dict[PartName, tuple[Tensor, Tensor]]:
     """Coefficients of all parts of H, or of S, flat, bond by bond and atom by atom, float64."""
     matrix, spin = (structure.hamiltonian, structure.basis.spin) if name == "H" else (structure.S, "none")
     parts = [part for part in model.spin if name == "H" or part.name == "A0"]
@@ -192,7 +196,7 @@ def _add_targets(graph: Data, structure: Hamiltonian, model: HamiltonianModel, b
     for p in model.spin:
         offsite, onsite = coefficients[p.name]
         baseline, sizes = model.baseline(p.name), p.n_spin * bond_sizes
-        scale = torch.empty(int((offsite.numel())) // p.copies, dtype=offsite.dtype)
+        scale = torch.empty(offsite.numel() // p.copies, dtype=offsite.dtype)
         for kind, rows in bond_kinds(graph.numbers, graph.bond_index):
             functions, ends = baseline.pair(kind), moments[graph.bond_index[:, rows]].transpose(0, 1)
             known = functions.two_centre(r[rows], ends).flatten(1)

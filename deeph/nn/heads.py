@@ -63,7 +63,9 @@ class OffsiteHead(nn.Module):
         As for :class:`deeph.nn.irreps.BlockIrreps`.
     """
 
-    def __init__(self, angular: list[int], layout: BondLayout, sort: Sort, rank: int, *, spin: bool = False, antisymmetric: bool = False) -> None:
+    def __init__(
+        self, angular: list[int], layout: BondLayout, sort: Sort, rank: int, *, spin: bool = False, antisymmetric: bool = False
+    ) -> None:
         super().__init__()
         self.rank = rank
         self.coefficients = PairCoefficients(rank)
@@ -167,4 +169,4 @@ class OnsiteHead(nn.Module):
                 codes[path] = features.unflatten(-1, (n_spin, -1)).transpose(1, 2) @ self.weights[self._name(*path)]  # (n, n_spin, M, rank)
             out.append(codes[path] @ c[a, b])
         flat = table.symmetrized(torch.cat(out, -1).flatten(0, 1))
-        return flat.unflatten(0, (-1, n_spin)) / math.sqrt(self.rank)
+        return flat.view(-1, n_spin, table.size) / math.sqrt(self.rank)

@@ -183,8 +183,7 @@ class BlockIrreps:
     def __init__(self, l1: int, l2: int, *, spin: bool = False, antisymmetric: bool = False) -> None:
         irreps = _block(l1, l2, spin=spin)
         self.l1, self.l2, self.spin, self.antisymmetric = l1, l2, spin, antisymmetric
-        rows = [(irrep.sector, slot, component, *irrep.orders) for slot, irrep in enumerate(irreps) for component in range(len(irrep.components))]
-        table = np.array(rows)
+        table = np.array([(one.sector, slot, c, *one.orders) for slot, one in enumerate(irreps) for c in range(len(one.components))])
         self.sector, self.slot, self.component, self.orders = table[:, 0], table[:, 1], table[:, 2], table[:, 3:]
         self.matrix: FloatArray = np.concatenate([irrep.components for irrep in irreps])
         self.exchange = np.concatenate([[irrep.exchange] * len(irrep.components) for irrep in irreps])

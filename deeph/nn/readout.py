@@ -40,7 +40,7 @@ class Tables:
         local = into_frame(blocks, D, self.shells[kind[0]], self.shells[kind[1]])
         if self.spin:
             return self.pairs[kind].to_coefficients(torch.einsum("nab,nbij->naij", spin_axes(D), local))[:, None]
-        return self.pairs[kind].to_coefficients(local.flatten(0, 1)).unflatten(0, local.shape[:2])
+        return self.pairs[kind].to_coefficients(local.flatten(0, 1)).view(*local.shape[:2], self.pairs[kind].size)
 
     def pair_blocks(self, kind: tuple[int, int], coefficients: Tensor, D: list[Tensor]) -> Tensor:
         """Blocks of bonds along the axes of the crystal.
@@ -60,17 +60,14 @@ class Tables:
         (n, n_spin, n_i, n_j) tensor
         """
         local = self.pairs[kind].to_blocks(coefficients.flatten(0, 1))
-        if self.spin:
-            local = torch.einsum("nab,naij->nbij", spin_axes(D), local)
-        else:
-            local = local[:, 0].unflatten(0, coefficients.shape[:2])
-        return out_of_frame(local, D, self.shells[kind[0]], self.shells[kind[1]])
+        turned = torch.einsum("nab,naij->nbij", spin_axes(D), local) if self.spin else local[:, 0].unflatten(0, coefficients.shape[:2])
+        return out_of_frame(turned, D, self.shells[kind[0]], self.shells[kind[1]])
 
     def atom_coefficients(self, z: int, blocks: Tensor) -> Tensor:
         """(n, n_spin, n_orb, n_orb) on-site blocks -> (n, copies, size)."""
         if self.spin:
             return self.atoms[z].to_coefficients(blocks)[:, None]
-        return self.atoms[z].to_coefficients(blocks.flatten(0, 1)[:, None]).unflatten(0, blocks.shape[:2])
+        return self.atoms[z].to_coefficients(blocks.flatten(0, 1)[:, None]).view(*blocks.shape[:2], self.atoms[z].size)
 
     def atom_blocks(self, z: int, coefficients: Tensor) -> Tensor:
         """(n, copies, size) -> (n, n_spin, n_orb, n_orb) on-site blocks."""

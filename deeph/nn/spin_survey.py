@@ -57,8 +57,8 @@ def survey_spin(structures: Structures, spin: Spin) -> tuple[list[PartName], dic
     parts: list[PartName] = [name for name in PARTS if name == "A0" or largest[name] > SMALLEST]
     if unknown:
         raise ModelError(
-            f"{len(unknown)} structures (the first is number {unknown[0] + 1}) have a magnetic H but no magnetic moments, which the network "
-            "needs as input: expected magnetic_moments_muB in info.json, where deeph-preprocess writes them"
+            f"{len(unknown)} structures (the first is number {unknown[0] + 1}) have a magnetic H but no magnetic moments, which the "
+            "network needs as input: expected magnetic_moments_muB in info.json, where deeph-preprocess writes them"
         )
     if "B0" in parts and "B" not in parts:
         logger.warning("H without spin-orbit coupling has an imaginary spin-free part up to %.2g eV, which is not learned", largest["B0"])

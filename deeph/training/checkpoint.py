@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -17,7 +18,17 @@ from deeph.runtime.errors import DataError, ModelError
 from deeph.runtime.version import VERSION as CODE_VERSION
 
 MODEL_FORMAT, STATE_FORMAT = "deeph-model", "deeph-training-state"
-VERSION = 2  # 1: no trained lengths, and a baseline that is constant below the shortest bond; such files predict what they did
+VERSION = 3
+"""1: no trained lengths, and a baseline that is constant below the shortest bond. 2: H is spin-free; one head each for bonds and atoms.
+Files of all versions predict what they did."""
+SINCE_PARTS = 3
+"""From this version on the baselines and heads bear the name of their part of H."""
+_NAMES = (
+    (r"^baseline\.", "baselines.A0."),
+    (r"^(offsite|onsite)_head\.", r"readouts.A0.\1_heads.0."),
+    (r"\.feed_forward\.(left|right)\.", r".feed_forward.products.0.\1."),
+    (r"\.feed_forward\.product\.", ".feed_forward.products.0."),
+)
 BEST, LAST, STATE = "model.safetensors", "last.safetensors", "resume.safetensors"
 
 
@@ -105,7 +116,21 @@ def read_tensors(path: Path, kind: str) -> tuple[dict[str, torch.Tensor], dict[s
     """Tensors and header of a file written by :func:`write_tensors`."""
     header = _read_header(path, kind)
     with safe_open(path, framework="pt") as file:
-        return {name: file.get_tensor(name) for name in file.keys()}, header  # noqa: SIM118 - not a mapping
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+    return renamed(tensors) if kind == MODEL_FORMAT and header["version"] < SINCE_PARTS else tensors, header
+
+
+def renamed(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The state of a model of version 1 or 2 under the names of today; maps of pseudo features into products were empty."""
+    out = dict[str, torch.Tensor]()
+    for name, tensor in tensors.items():
+        if re.search(r"\.feed_forward\.(left|right)\.weights\.1$", name):
+            continue
+        new = name
+        for pattern, replacement in _NAMES:
+            new = re.sub(pattern, replacement, new)
+        out[new] = tensor
+    return out
 
 
 def _read_header(path: Path, kind: str) -> dict[str, Any]:

@@ -159,7 +159,8 @@ def summarize(sums: Mapping[str, float]) -> dict[str, float]:
     out: dict[str, float] = {}
     for label in LABELS.values():
         if f"{label}offsite_count" in sums:
-            out |= {label + key: value for key, value in _summary({k.removeprefix(label): v for k, v in sums.items() if k.startswith(label)}).items()}
+            own = {name.removeprefix(label): value for name, value in sums.items() if name.startswith(label)}
+            out |= {label + name: value for name, value in _summary(own).items()}
     return out
 
 

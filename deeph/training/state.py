@@ -8,8 +8,8 @@ from typing import Any
 import torch
 
 from deeph.nn.model import HamiltonianModel
-from deeph.runtime.errors import DataError
-from deeph.training.checkpoint import STATE_FORMAT, read_tensors, restore_model, write_tensors
+from deeph.runtime.errors import DataError, ModelError
+from deeph.training.checkpoint import BEST, SINCE_PARTS, STATE_FORMAT, read_tensors, restore_model, write_tensors
 from deeph.training.optim import RunningAverage
 
 
@@ -103,7 +103,15 @@ def load_state(path: Path) -> State:
     ------
     DataError
         If the file is missing or damaged.
+    ModelError
+        If it was written by an earlier version, whose network had other parameters.
     """
     if not path.is_file():
         raise DataError(f"{path.parent} holds no saved state ({path.name}); start without --resume")
-    return State(path, *read_tensors(path, STATE_FORMAT))
+    tensors, header = read_tensors(path, STATE_FORMAT)
+    if header["version"] < SINCE_PARTS:
+        raise ModelError(
+            f"{path} was written by {header['code']}, and the optimizer of its run cannot go on in this version; finish the run with that "
+            f"version, or begin another one without --resume. Its best model ({BEST}) is read as before"
+        )
+    return State(path, tensors, header)
