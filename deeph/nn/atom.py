@@ -116,9 +116,7 @@ class AtomProduct(nn.Module):
         self.l_max, self.first, self.second = l_max, first, second
         factors = max(min(first.number, second.number) // 2, 1)
         self.starts = [channels.start(f.sort, pseudo=f.pseudo) for f in (first, second)]
-        self.left, self.right = (
-            AtomLinear(PRODUCT_L, Channels((f,)), Channels((replace(f, number=factors),))) for f in (first, second)
-        )
+        self.left, self.right = (AtomLinear(PRODUCT_L, Channels((f,)), Channels((replace(f, number=factors),))) for f in (first, second))
         natural, pseudo = channels.of_sort(first.sort.times(second.sort))
         self.sizes_out = (natural.number, pseudo.number)
         low, high = channels.start(natural.sort), channels.start(natural.sort, pseudo=True) + pseudo.width
@@ -159,7 +157,9 @@ class AtomProduct(nn.Module):
             for p in (0, 1):
                 starts = self.places.get((l, p), [])
                 if starts:
-                    terms = torch.stack([coupled[..., s : s + 2 * l + 1] for s in starts], 2).flatten(2, 3)  # (n, n_spin, paths x factors, m)
+                    terms = torch.stack([coupled[..., s : s + 2 * l + 1] for s in starts], 2).flatten(
+                        2, 3
+                    )  # (n, n_spin, paths x factors, m)
                     made = terms.transpose(2, 3) @ self.weights[f"{l}_{p}"]  # (n, n_spin, m, channels)
                     row.append(made.transpose(1, 2).flatten(2))
                 else:

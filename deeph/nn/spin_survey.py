@@ -7,13 +7,14 @@ import numpy as np
 
 from deeph.physics.basis import Spin
 from deeph.physics.hamiltonian import Hamiltonian
-from deeph.physics.spin_parts import PARTS, PartName, split_spin
+from deeph.physics.magnetism import TIME_ODD, largest_parts
+from deeph.physics.spin_parts import PARTS, PartName
 from deeph.physics.system import SYMBOLS
 from deeph.runtime.errors import ModelError
 from deeph.runtime.log import logger
 
 SMALLEST = 1e-5
-"""eV; a part of H whose elements are all smaller is zero."""
+"""eV; a spin-orbit part whose elements are all smaller is zero."""
 SHARE = 0.25
 """Elements with at least this share of the mean moment of the most magnetic element have moments of their own; smaller ones are induced."""
 
@@ -47,14 +48,15 @@ def survey_spin(structures: Structures, spin: Spin) -> tuple[list[PartName], dic
     unknown = list[int]()
     for number in range(len(structures)):
         one = structures[number]
-        sizes = part_sizes(one)
+        sizes = largest_parts(one.hamiltonian, one.basis.spin)
         largest = {name: max(size, sizes.get(name, 0.0)) for name, size in largest.items()}
-        if one.moments is None and max(sizes.get("A", 0.0), sizes.get("B0", 0.0)) > SMALLEST:
+        if one.moments is None and max(sizes.get("A", 0.0), sizes.get("B0", 0.0)) > TIME_ODD:
             unknown.append(number)
         for z, size in _moments(one):
             total, count = sums.get(z, (0.0, 0))
             sums[z] = (total + float(size.sum()), count + len(size))
-    parts: list[PartName] = [name for name in PARTS if name == "A0" or largest[name] > SMALLEST]
+    noise: dict[PartName, float] = {"A0": -1.0, "B0": TIME_ODD, "A": TIME_ODD, "B": SMALLEST}
+    parts: list[PartName] = [name for name in PARTS if largest[name] > noise[name]]
     if unknown:
         raise ModelError(
             f"{len(unknown)} structures (the first is number {unknown[0] + 1}) have a magnetic H but no magnetic moments, which the "
@@ -64,16 +66,6 @@ def survey_spin(structures: Structures, spin: Spin) -> tuple[list[PartName], dic
         logger.warning("H without spin-orbit coupling has an imaginary spin-free part up to %.2g eV, which is not learned", largest["B0"])
         parts.remove("B0")
     return parts, _magnetic(sums, parts)
-
-
-def part_sizes(structure: Hamiltonian) -> dict[PartName, float]:
-    """Largest absolute element of each part of H, eV."""
-    H, spin = structure.hamiltonian, structure.basis.spin
-    out: dict[PartName, float] = {}
-    for _, index in H.groups():
-        for name, values in split_spin(H.take(index), spin).items():
-            out[name] = max(out.get(name, 0.0), float(np.abs(values).max(initial=0.0)))
-    return out
 
 
 def _moments(structure: Hamiltonian) -> Iterator[tuple[int, np.ndarray[tuple[int, ...], np.dtype[np.float64]]]]:
