@@ -5,13 +5,14 @@ core works without them.
 """
 
 from collections.abc import Mapping, Sequence
+from operator import index
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from deeph.physics.basis import Spin
-from deeph.physics.hamiltonian import Hamiltonian
+from deeph.physics.hamiltonian import Divisions, Hamiltonian
 from deeph.physics.system import FloatArray, IntArray, System
 from deeph.runtime.errors import DataError, UsageError
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from postprocess.bands.bands import Bands as Bands  # noqa: PLC0414 - offered for annotations
     from postprocess.density.dos import DOS as DOS  # noqa: PLC0414 - offered for annotations
     from postprocess.lattice.kpath import KPath as KPath  # noqa: PLC0414 - offered for annotations
+    from postprocess.lattice.mesh import KMesh
+    from postprocess.states.populations import Populations as Populations  # noqa: PLC0414 - offered for annotations
     from preprocess.structure_files import Structure, StructureFile
 
 Source = Any
@@ -295,6 +298,38 @@ def eigenvalues(h: Hamiltonian, k: Any) -> FloatArray:
     energies = compute_energies(h, points.reshape(-1, 3))
     energies = energies.reshape(len(energies), *points.shape[:-1], -1)
     return energies if h.basis.spin == "collinear" else np.asarray(energies[0])
+
+
+def mulliken(h: Hamiltonian, mesh: Divisions | None, *, shift: tuple[float, float, float], temperature: float) -> "Populations":
+    """What :meth:`deeph.Hamiltonian.mulliken` does."""
+    from postprocess.states.populations import compute_populations
+
+    return compute_populations(h, _dense_mesh(h, mesh, shift), temperature=temperature)
+
+
+def band_energy(h: Hamiltonian, mesh: Divisions | None, *, shift: tuple[float, float, float], temperature: float) -> float:
+    """What :meth:`deeph.Hamiltonian.band_energy` does."""
+    from postprocess.states.band_energy import compute_band_energy
+
+    return compute_band_energy(h, _dense_mesh(h, mesh, shift), temperature=temperature)
+
+
+def _dense_mesh(h: Hamiltonian, divisions: Divisions | None, shift: tuple[float, float, float]) -> "KMesh":
+    """The mesh on which the states of an H are filled, all of them by dense matrices."""
+    from postprocess.eigen.selection import DENSE_LARGEST
+    from postprocess.lattice.mesh import mesh_divisions
+    from postprocess.states.charges import density_mesh
+
+    h.hamiltonian  # noqa: B018 - an overlap alone is an error
+    if h.n_orbitals > DENSE_LARGEST:
+        raise UsageError(f"{h.n_orbitals} orbitals are too many for dense matrices, which all occupied states take; take a smaller cell")
+    try:
+        a, b, c = (index(n) for n in (mesh_divisions(h) if divisions is None else divisions))
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"mesh {divisions!r}: expected three positive numbers, such as (12, 12, 1)") from error
+    if min(a, b, c) < 1 or np.shape(shift) != (3,) or not np.isfinite(shift).all():
+        raise UsageError(f"mesh {divisions!r}, shift {shift!r}: expected three positive numbers, and three parts of a step")
+    return density_mesh(h, (a, b, c), shift)
 
 
 def save(h: Hamiltonian, folder: str | Path, *, overwrite: bool) -> None:
