@@ -148,7 +148,9 @@ def _network_seconds(model: HamiltonianModel, structure: Hamiltonian, bonds: Int
     pairs = np.concatenate([pairs, S.pairs[np.flatnonzero(is_onsite(S.pairs) & (place[S.pairs[:, 3]] >= 0))]])
     pairs[:, 3:] = place[pairs[:, 3:]]
     system = structure.system.permuted(atoms)
-    piece = _blank(replace(structure, system=system, basis=structure.basis.restricted(system.numbers), S=S.selected(np.arange(0))), pairs)
+    moments = None if structure.moments is None else structure.moments[atoms]
+    basis = structure.basis.restricted(system.numbers)
+    piece = _blank(replace(structure, system=system, moments=moments, basis=basis, S=S.selected(np.arange(0))), pairs)
     H = PairBlocks.zeros(piece.S.pairs, piece.S.shapes, dtype=np.float32)
     fill(model, piece, H)
     start = time.perf_counter()

@@ -373,7 +373,7 @@ class Hamiltonian:
         Parameters
         ----------
         mesh : (n1, n2, n3), optional
-            k-points; by default 10 per 1/Angstrom, and the special points among them.
+            k-points; by default 5 per 1/Angstrom (with 2 pi).
         shift : (x, y, z)
             Of the mesh, in steps.
         temperature : float

@@ -6,15 +6,25 @@ import numpy as np
 
 from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.system import FloatArray, IntArray, System
+from deeph.runtime.log import duration, logger
 from postprocess.eigen.options import SolverOptions
 from postprocess.lattice.mesh import Divisions, KMesh
 from postprocess.states.charges import compute_density_matrix, mulliken_charges
 from postprocess.states.kjobs import Jobs
 
+DENSITY = 5.0
+"""Points of the default mesh per 1/Angstrom (with 2 pi): those of bcc iron, 16 in each direction, give its moment to 0.005 Bohr magneton."""
+SECONDS = 3e-9, 1e-3
+"""Of one core for all states of a k-point: times the cube of the number of orbitals, and at least."""
+PATIENCE = 300.0
+"""Seconds that nobody asked for."""
 TURNED = 10.0
 """Degrees from the moment that was given, beyond which that of H is another one."""
 LOST = 0.5
 """Of its size; a moment that is smaller than that is another one as well."""
+
+SHOWN = 8
+"""Atoms named in a warning."""
 
 
 @dataclass(frozen=True)
@@ -85,3 +95,24 @@ def compute_populations(
     density, fermi = compute_density_matrix(hamiltonian, mesh, temperature=temperature, options=options, jobs=jobs)
     charges = mulliken_charges(hamiltonian, density)
     return Populations(hamiltonian.system, charges[:, 0], charges[:, 1:], fermi, mesh.divisions)
+
+
+def too_much(n_orbitals: int, n_k: int) -> str:
+    """Why the populations of a cell are computed only where somebody asks for them; empty if they are not too much."""
+    seconds = n_k * max(SECONDS[0] * n_orbitals**3, SECONDS[1])
+    if seconds < PATIENCE:
+        return ""
+    return f"all states of {n_orbitals:,} orbitals at {n_k} k-point{'s' if n_k > 1 else ''} take {duration(seconds)} by dense matrices"
+
+
+def tell_change(found: Populations, given: FloatArray) -> None:
+    """Put the table of moments on the screen, with a warning of those that changed."""
+    logger.info("%s", found.compared(given))
+    changed = found.changed(given)
+    if len(changed):
+        shown = ", ".join(f"{found.system.symbols[atom]} {atom + 1}" for atom in changed[:SHOWN].tolist())
+        logger.warning(
+            "the moments of H turned by more than %g degrees from those that were given, or lost more than half of their size, on %d atom%s: "
+            "%s%s. The network is not good enough for this magnetic order, or has not learned one like it",
+            TURNED, len(changed), "s" * (len(changed) > 1), shown, ", ..." * (len(changed) > SHOWN),
+        )  # fmt: skip

@@ -1,0 +1,162 @@
+"""The magnetic moments that a network is given: from a file, from Python, or from the structure."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from deeph.files.moments_file import MomentRows, read_moments_file, rows_of_elements
+from deeph.nn.model import HamiltonianModel
+from deeph.physics.basis import Spin
+from deeph.physics.hamiltonian import Hamiltonian
+from deeph.physics.system import SYMBOLS, FloatArray, System
+from deeph.runtime.errors import DataError, UsageError
+from deeph.runtime.log import logger
+
+Moments = str | Path | Mapping[str, Sequence[float]] | MomentRows | Any
+"""A file; directions of elements, such as ``{"Cr": (0, 0, 1)}``; or (n_atoms, 3) moments in Bohr magneton."""
+INPUT = "input of the network"
+"""What ``source.moments`` says of the moments of a prediction."""
+UNUSUAL = 0.3
+"""Of the mean of an element in training; a size that differs by more is told."""
+ALONG_Z = 1e-6
+"""Of its size; how much of a collinear moment may lie across z."""
+
+
+def with_moments(structure: Hamiltonian, given: Moments | None, model: HamiltonianModel) -> Hamiltonian:
+    """The structure with the moments that the model is to be given, of its own or instead of them; what they are is told."""
+    moments = input_moments(structure.system, given, structure.moments, model.magnetic, model.basis.spin)
+    if moments is not None:
+        tell(structure.system, moments, model.magnetic)
+    return marked(structure, moments)
+
+
+def marked(structure: Hamiltonian, moments: FloatArray | None) -> Hamiltonian:
+    """The structure with these moments, and a note on what they are."""
+    source = {key: value for key, value in structure.source.items() if key != "moments"}
+    return replace(structure, moments=moments, source=source if moments is None else {**source, "moments": INPUT})
+
+
+def read_moments(given: Moments | None) -> MomentRows | FloatArray | None:
+    """What was given, read.
+
+    Raises
+    ------
+    DataError
+        If a row or an array is not understood.
+    """
+    match given:
+        case None | MomentRows():
+            return given
+        case str() | Path():
+            return read_moments_file(given)
+        case Mapping():
+            return rows_of_elements(given)
+    try:
+        return np.array(given, np.float64)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"moments: {error}; expected a file, directions of elements, or an array (n_atoms, 3)") from error
+
+
+def input_moments(
+    system: System, given: Moments | None, stored: FloatArray | None, magnetic: Mapping[int, float], spin: Spin
+) -> FloatArray | None:
+    """The moments of all atoms, as a network reads them.
+
+    Parameters
+    ----------
+    system : System
+        The atoms.
+    given : file, mapping, array or MomentRows, optional
+        What the user asks for; where it says no size, an atom has the mean of its element in training.
+    stored : (n_atoms, 3) array, optional
+        Those that came with the structure, Bohr magneton: taken if none are given. Small ones of elements that are not magnetic, which the
+        magnetic ones induce, are left out.
+    magnetic : mapping of int to float
+        The magnetic elements of the model, and their mean size in training, Bohr magneton.
+    spin : {"none", "collinear", "spinor"}
+        Of the model.
+
+    Returns
+    -------
+    (n_atoms, 3) array or None
+        Bohr magneton, zero of atoms that are not magnetic; None for a model that is not magnetic.
+
+    Raises
+    ------
+    UsageError
+        If the model does not take such moments.
+    DataError
+        If they are not those of this structure.
+    """
+    given = read_moments(given)
+    if not magnetic:
+        if given is not None:
+            raise UsageError("magnetic moments are given, but the model is not magnetic: no element had a moment in its training data")
+        return None
+    learned = np.isin(system.numbers, list(magnetic))
+    if given is None:
+        moments = np.zeros((system.n_atoms, 3)) if stored is None else np.where(learned[:, None], stored, 0.0)
+    else:
+        moments = _of_rows(system, given, magnetic) if isinstance(given, MomentRows) else given
+        if moments.shape != (system.n_atoms, 3):
+            raise DataError(f"magnetic moments of shape {moments.shape}: expected {(system.n_atoms, 3)} for {system}")
+    if not np.isfinite(moments).all():
+        raise DataError(f"the magnetic moment of atom {int(np.argmin(np.isfinite(moments).all(axis=1))) + 1} is no number")
+    if (other := moments.any(axis=1) & ~learned).any():
+        atom = int(np.argmax(other))
+        names = ", ".join(SYMBOLS[z] for z in magnetic)
+        raise UsageError(
+            f"a magnetic moment is given to {system.symbols[atom]} (atom {atom + 1}), but the magnetic elements of the model are {names}; "
+            "moments that these induce in others come out and are not given"
+        )
+    if spin == "collinear" and len(across := np.flatnonzero(_across(moments))):
+        x, y, z = moments[across[0]]
+        raise UsageError(
+            f"the magnetic moment of atom {across[0] + 1} is ({x:.3g}, {y:.3g}, {z:.3g}), but the model is collinear: expected one along z, "
+            "such as 0 0 1"
+        )
+    return np.asarray(moments)
+
+
+def _across(moments: FloatArray) -> Any:
+    """(n_atoms,) whether a moment lies across z."""
+    return np.abs(moments[:, :2]).max(axis=1) > ALONG_Z * np.linalg.norm(moments, axis=1)
+
+
+def _of_rows(system: System, rows: MomentRows, magnetic: Mapping[int, float]) -> FloatArray:
+    """Rows of an element that is not magnetic have size 1 where they give none: the error follows."""
+    out = np.zeros((system.n_atoms, 3))
+    for atom, row in enumerate(rows.of_atoms(system)):
+        if row is not None:
+            size = magnetic.get(int(system.numbers[atom]), 1.0) if row.size is None else row.size
+            out[atom] = size * row.direction
+    return out
+
+
+def tell(system: System, moments: FloatArray, magnetic: Mapping[int, float]) -> None:
+    """Say which atoms have a moment and which have none; warn where all have none, or one of a size that was not learned."""
+    has = moments.any(axis=1)
+    if not has.any():
+        learned = ", ".join(f"{SYMBOLS[z]} of {size:.2f} Bohr magneton" for z, size in magnetic.items())
+        logger.warning(
+            "%s: no atom is given a magnetic moment, so H is that of non-magnetic atoms, but the model learned %s; moments are given by "
+            "--moments FILE, in Python by moments=...", system, learned,
+        )  # fmt: skip
+        return
+    sizes, text = np.linalg.norm(moments, axis=1), []
+    for z, mean in magnetic.items():
+        chosen = sizes[has & (system.numbers == z)]
+        if len(chosen):
+            low, high = f"{chosen.min():.3f}", f"{chosen.max():.3f}"
+            text.append(f"{len(chosen)} {SYMBOLS[z]} ({low}{'' if low == high else f' to {high}'} Bohr magneton)")
+            if (far := np.abs(chosen - mean) > UNUSUAL * mean).any():
+                logger.warning(
+                    "%s: %d %s have moments of another size than in training, %.3f Bohr magneton in the mean",
+                    system, far.sum(), SYMBOLS[z], mean,
+                )  # fmt: skip
+    none = ", ".join(f"{n} {symbol}" for symbol, n in Counter(np.array(system.symbols)[~has].tolist()).items())
+    logger.info("%s: magnetic moments of %s%s", system, ", ".join(text), f"; non-magnetic: {none}" if none else "")
