@@ -329,6 +329,7 @@ def check_moments(folder: Path) -> None:
     """
     from deeph.files.store import read_folder, read_info, stored_moments
     from deeph.runtime.log import logger
+    from postprocess.eigen.selection import DENSE_LARGEST
     from postprocess.states.populations import compute_populations, tell_change, too_much
 
     info = read_info(folder)
@@ -336,7 +337,10 @@ def check_moments(folder: Path) -> None:
     if given is None or not given.any():
         return
     n_orbitals = info["orbits_quantity"] * (2 if info["spinful"] else 1)
-    why = too_much(n_orbitals, 1) if info.get("occupation") else "the number of electrons is not known ('occupation' in info.json)"
+    if info.get("occupation") is None:
+        logger.info("%s: without the number of electrons ('occupation' in info.json) this H has no Mulliken moments to compare", folder)
+        return
+    why = too_much(n_orbitals, 1)
     command = f"deeph-states {folder} --charges"
     if not why:
         h = read_folder(folder, predicted=True)
@@ -346,7 +350,8 @@ def check_moments(folder: Path) -> None:
         if not why:
             tell_change(compute_populations(h, mesh), given)
             return
-    logger.info("%s: the Mulliken moments of this H are not computed now: %s; '%s' computes them", folder, why, command)
+    instead = f"'{command}' computes them" if n_orbitals <= DENSE_LARGEST else "look at those of a smaller cell"
+    logger.info("%s: the Mulliken moments of this H are not computed now: %s; %s", folder, why, instead)
 
 
 def band_energy(h: Hamiltonian, mesh: Divisions | None, *, shift: tuple[float, float, float], temperature: float) -> float:

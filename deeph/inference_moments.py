@@ -116,8 +116,8 @@ def input_moments(
     if spin == "collinear" and len(across := np.flatnonzero(_across(moments))):
         x, y, z = moments[across[0]]
         raise UsageError(
-            f"the magnetic moment of atom {across[0] + 1} is ({x:.3g}, {y:.3g}, {z:.3g}), but the model is collinear: expected one along z, "
-            "such as 0 0 1"
+            f"the magnetic moment of atom {across[0] + 1} is ({x:.3g}, {y:.3g}, {z:.3g}), but the model is collinear: expected one along "
+            "z, such as 0 0 1"
         )
     return np.asarray(moments)
 

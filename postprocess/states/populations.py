@@ -13,7 +13,7 @@ from postprocess.states.charges import compute_density_matrix, mulliken_charges
 from postprocess.states.kjobs import Jobs
 
 DENSITY = 5.0
-"""Points of the default mesh per 1/Angstrom (with 2 pi): those of bcc iron, 16 in each direction, give its moment to 0.005 Bohr magneton."""
+"""Points of the default mesh per 1/Angstrom (with 2 pi): 16 in each direction of bcc iron give its moment to 0.01 Bohr magneton."""
 SECONDS = 3e-9, 1e-3
 """Of one core for all states of a k-point: times the cube of the number of orbitals, and at least."""
 PATIENCE = 300.0
@@ -112,7 +112,7 @@ def tell_change(found: Populations, given: FloatArray) -> None:
     if len(changed):
         shown = ", ".join(f"{found.system.symbols[atom]} {atom + 1}" for atom in changed[:SHOWN].tolist())
         logger.warning(
-            "the moments of H turned by more than %g degrees from those that were given, or lost more than half of their size, on %d atom%s: "
-            "%s%s. The network is not good enough for this magnetic order, or has not learned one like it",
+            "the moments of H turned by more than %g degrees from those that were given, or lost more than half of their size, on %d "
+            "atom%s: %s%s. The network is not good enough for this magnetic order, or has not learned one like it",
             TURNED, len(changed), "s" * (len(changed) > 1), shown, ", ..." * (len(changed) > SHOWN),
         )  # fmt: skip
