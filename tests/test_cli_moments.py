@@ -178,9 +178,9 @@ def test_a_model_that_is_not_magnetic_refuses_moments(carbon, sheet, tmp_path, c
         deeph.load_model(model).predict(ase.build.graphene(vacuum=8), basis=basis, moments={"C": (0, 0, 1)})
 
 
-def test_check_of_a_folder_with_moments(carbon, tmp_path, capsys):
+def test_check_of_a_folder_with_moments(magnet, tmp_path, capsys):
     """Time and memory are measured with a piece of the structure, which has fewer atoms than there are moments."""
-    model, basis = carbon
+    model, basis, _given = magnet
     atoms = ase.build.graphene(vacuum=8).repeat((30, 30, 1))
     S = deeph.overlap(atoms, basis)
     write_folder(tmp_path / "s" / "sheet", replace(S, moments=np.ones((1800, 3))))
