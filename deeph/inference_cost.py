@@ -104,7 +104,8 @@ def estimate(
     n, entries = len(bonds), structure.S.entries.shape[1]
     sample = min(n, max(SAMPLE, model.chunks(10**9)[0].stop if model.device.type == "cuda" else 0))
     seconds["network"] = _network_seconds(model, structure, bonds[:sample]) * (n / sample if sample else 1)
-    blocks = entries * (8 + np.dtype(output_dtype(model, structure.system.numbers)).itemsize)
+    spins = structure.basis.n_spin * structure.basis.spin_factor**2
+    blocks = entries * (8 + spins * np.dtype(output_dtype(model, structure.system.numbers)).itemsize)
     files = blocks + 2 * 64 * structure.S.n_pairs
     seconds["files"] = files / DISK
     features = n * (_feature_bytes(model) + (GEOMETRY if n <= KEEP else 0))
@@ -151,7 +152,8 @@ def _network_seconds(model: HamiltonianModel, structure: Hamiltonian, bonds: Int
     moments = None if structure.moments is None else structure.moments[atoms]
     basis = structure.basis.restricted(system.numbers)
     piece = _blank(replace(structure, system=system, moments=moments, basis=basis, S=S.selected(np.arange(0))), pairs)
-    H = PairBlocks.zeros(piece.S.pairs, piece.S.shapes, dtype=np.float32)
+    shapes = block_shapes(basis, system.numbers, pairs, spin=True)
+    H = PairBlocks.zeros(pairs, shapes, basis.n_spin, output_dtype(model, system.numbers))
     fill(model, piece, H)
     start = time.perf_counter()
     fill(model, piece, H)

@@ -19,7 +19,7 @@ from deeph.files.store import (
     read_poscar,
     stored_moments,
 )
-from deeph.inference_moments import input_moments, marked, tell
+from deeph.inference_moments import as_input, input_moments, tell
 from deeph.nn.graph import check_compatible
 from deeph.nn.model import HamiltonianModel
 from deeph.physics.basis import shells_text
@@ -192,7 +192,7 @@ class Inputs:
             If the structure cannot be read, the model does not know an element, or the moments are not those of this structure.
         """
         structure = read_overlap(job.given) if job.file is None else self._described(job)
-        return marked(structure, self.moments_of(job))
+        return as_input(structure, self.moments_of(job), self.model)
 
     def _described(self, job: Job) -> Hamiltonian:
         """The structure in a file, with its basis."""
@@ -225,7 +225,7 @@ class Inputs:
             tell(description.system, description.moments, self.model.magnetic)
         if job.file is None:
             return description
-        return marked(self.compute(job, description.system), description.moments)
+        return as_input(self.compute(job, description.system), description.moments, self.model)
 
     def compute(self, job: Job, system: System) -> Hamiltonian:
         """The overlap of a system with the basis of a job: its own, or a piece of it."""

@@ -31,13 +31,16 @@ def with_moments(structure: Hamiltonian, given: Moments | None, model: Hamiltoni
     moments = input_moments(structure.system, given, structure.moments, model.magnetic, model.basis.spin)
     if moments is not None:
         tell(structure.system, moments, model.magnetic)
-    return marked(structure, moments)
+    return as_input(structure, moments, model)
 
 
-def marked(structure: Hamiltonian, moments: FloatArray | None) -> Hamiltonian:
-    """The structure with these moments, and a note on what they are."""
+def as_input(structure: Hamiltonian, moments: FloatArray | None, model: HamiltonianModel) -> Hamiltonian:
+    """The structure as the model is given it: with these moments and a note on what they are; S without spin serves every model."""
     source = {key: value for key, value in structure.source.items() if key != "moments"}
-    return replace(structure, moments=moments, source=source if moments is None else {**source, "moments": INPUT})
+    structure = replace(structure, moments=moments, source=source if moments is None else {**source, "moments": INPUT})
+    if structure.basis.spin != "none":
+        return structure
+    return replace(structure, basis=replace(structure.basis, spin=model.basis.spin), H=None, extra={})
 
 
 def read_moments(given: Moments | None) -> MomentRows | FloatArray | None:
