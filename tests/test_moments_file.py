@@ -1,12 +1,15 @@
 """Moments that a network is given: the file, what it becomes for each atom, and what is refused with its line."""
 
 import logging
+from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from band_cases import random_model
 
 from deeph.files.moments_file import read_moments_file, rows_of_elements
-from deeph.inference_moments import input_moments, tell
+from deeph.inference_moments import input_moments, tell, with_moments
 from deeph.physics.system import System
 from deeph.runtime.errors import DataError, UsageError
 
@@ -136,6 +139,18 @@ def test_several_structures_take_rows_of_elements(file):
     for order in (np.arange(8), np.arange(8)[::-1]):
         system = CRI3.permuted(order)
         assert moments(rows, system=system)[system.numbers == 24] == pytest.approx(np.array([[0, 0, 3.4]] * 2))
+
+
+def test_an_overlap_without_spin_serves_a_model_of_every_spin():
+    """What deeph-overlap writes; data with another spin than the model's stay what they are and are refused later."""
+    plain, collinear = random_model(), random_model(spin="collinear")
+    model = SimpleNamespace(magnetic={6: 1.5}, basis=replace(plain.basis, spin="spinor"))
+    found = with_moments(replace(plain, source={"moments": "Mulliken", "code": "x"}), {"C": (1, 0, 0)}, model)
+    assert (found.basis.spin, found.H, dict(found.source)) == ("spinor", None, {"moments": "input of the network", "code": "x"})
+    assert found.moments == pytest.approx(np.array([[1.5, 0, 0], [0, 0, 0], [1.5, 0, 0]]))
+    assert with_moments(collinear, None, model).basis.spin == "collinear"
+    plain_model = SimpleNamespace(magnetic={}, basis=plain.basis)
+    assert with_moments(replace(plain, moments=np.ones((3, 3)), source={"moments": "Mulliken"}), None, plain_model).moments is None
 
 
 def test_what_was_given_is_told(caplog):

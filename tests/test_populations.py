@@ -2,6 +2,8 @@
 
 import json
 import logging
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -82,6 +84,25 @@ def test_moments_of_openmx(shared_data, case, mesh):
     assert np.abs(found.moments - data.moments).max() < 1e-4
     assert found.angles(data.moments).max() < 0.01
     assert found.electrons.sum() == pytest.approx(data.n_electrons)
+
+
+def test_moments_of_cri3(shared_data, tmp_path):
+    """Moments 36 degrees apart, two meshes, numbers of single precision: 0.05 Bohr magneton and 1 degree would do."""
+    subprocess.run([sys.executable, shared_data / "unpack.py", tmp_path, shared_data / "cri3_nc" / "011.npz"], check=True)
+    data = read_folder(tmp_path / "011")
+    for found in (data.mulliken((3, 3, 1)), data.mulliken()):
+        assert np.abs(found.moments - data.moments).max() < 0.005
+        assert found.angles(data.moments)[:2].max() < 0.05
+    assert found.divisions == (6, 6, 1)
+
+
+def test_band_energy_of_openmx_is_the_sum_of_dense_levels(shared_data):
+    """MoS2 with spin-orbit coupling, 26 electrons, a gap: the lowest 26 levels at each k."""
+    data = pytest.importorskip("preprocess.readers.openmx").read(shared_data / "openmx" / "mos2_soc")
+    k = [[a / 3, b / 3, 0] for a in range(3) for b in range(3)]
+    levels = [eigh(data.H_bloch.dense(x), data.S_bloch.dense(x), eigvals_only=True)[:26].sum() for x in k]
+    for temperature in (0, 300):
+        assert data.band_energy((3, 3, 1), temperature=temperature) == pytest.approx(np.mean(levels), abs=1e-7)
 
 
 def test_the_default_mesh(shared_data):
