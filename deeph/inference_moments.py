@@ -100,44 +100,45 @@ def input_moments(
         if given is not None:
             raise UsageError("magnetic moments are given, but the model is not magnetic: no element had a moment in its training data")
         return None
-    learned = np.isin(system.numbers, list(magnetic))
+    where = [""] * system.n_atoms
     if given is None:
+        learned = np.isin(system.numbers, list(magnetic))
         moments = np.zeros((system.n_atoms, 3)) if stored is None else np.where(learned[:, None], stored, 0.0)
+    elif isinstance(given, MomentRows):
+        moments, where = _of_rows(system, given, magnetic)
     else:
-        moments = _of_rows(system, given, magnetic) if isinstance(given, MomentRows) else given
-        if moments.shape != (system.n_atoms, 3):
-            raise DataError(f"magnetic moments of shape {moments.shape}: expected {(system.n_atoms, 3)} for {system}")
-    if not np.isfinite(moments).all():
-        raise DataError(f"the magnetic moment of atom {int(np.argmin(np.isfinite(moments).all(axis=1))) + 1} is no number")
-    if (other := moments.any(axis=1) & ~learned).any():
-        atom = int(np.argmax(other))
-        names = ", ".join(SYMBOLS[z] for z in magnetic)
-        raise UsageError(
-            f"a magnetic moment is given to {system.symbols[atom]} (atom {atom + 1}), but the magnetic elements of the model are {names}; "
-            "moments that these induce in others come out and are not given"
-        )
-    if spin == "collinear" and len(across := np.flatnonzero(_across(moments))):
-        x, y, z = moments[across[0]]
-        raise UsageError(
-            f"the magnetic moment of atom {across[0] + 1} is ({x:.3g}, {y:.3g}, {z:.3g}), but the model is collinear: expected one along "
-            "z, such as 0 0 1"
-        )
-    return np.asarray(moments)
+        moments = given
+    if moments.shape != (system.n_atoms, 3):
+        raise DataError(f"magnetic moments of shape {moments.shape}: expected {(system.n_atoms, 3)} for {system}")
+    _check(system, moments, where, magnetic, spin)
+    return moments
 
 
-def _across(moments: FloatArray) -> Any:
-    """(n_atoms,) whether a moment lies across z."""
-    return np.abs(moments[:, :2]).max(axis=1) > ALONG_Z * np.linalg.norm(moments, axis=1)
-
-
-def _of_rows(system: System, rows: MomentRows, magnetic: Mapping[int, float]) -> FloatArray:
-    """Rows of an element that is not magnetic have size 1 where they give none: the error follows."""
-    out = np.zeros((system.n_atoms, 3))
+def _of_rows(system: System, rows: MomentRows, magnetic: Mapping[int, float]) -> tuple[FloatArray, list[str]]:
+    """Moments of all atoms, and where they were read; without a size any, if the element is not magnetic: that is an error anyway."""
+    moments, where = np.zeros((system.n_atoms, 3)), [""] * system.n_atoms
     for atom, row in enumerate(rows.of_atoms(system)):
         if row is not None:
             size = magnetic.get(int(system.numbers[atom]), 1.0) if row.size is None else row.size
-            out[atom] = size * row.direction
-    return out
+            moments[atom], where[atom] = size * row.direction, f"{row.where}: "
+    return moments, where
+
+
+def _check(system: System, moments: FloatArray, where: Sequence[str], magnetic: Mapping[int, float], spin: Spin) -> None:
+    """Refuse moments that are no numbers, or that the model does not take."""
+    for atom in np.flatnonzero(~(moments == 0).all(axis=1)).tolist():
+        what = f"{where[atom]}the magnetic moment of atom {atom + 1}, {system.symbols[atom]},"
+        if not np.isfinite(moments[atom]).all():
+            raise DataError(f"{what} is no number")
+        if int(system.numbers[atom]) not in magnetic:
+            names = ", ".join(SYMBOLS[z] for z in magnetic)
+            raise UsageError(
+                f"{what} is none that the model takes: its magnetic elements are {names}; moments that these induce in others come out of "
+                "the prediction"
+            )
+        x, y, z = moments[atom]
+        if spin == "collinear" and max(abs(x), abs(y)) > ALONG_Z * abs(z):
+            raise UsageError(f"{what} is ({x:.3g}, {y:.3g}, {z:.3g}), but the model is collinear: expected one along z, such as 0 0 1")
 
 
 def tell(system: System, moments: FloatArray, magnetic: Mapping[int, float]) -> None:

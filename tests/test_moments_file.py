@@ -85,7 +85,7 @@ def test_a_missing_file(tmp_path):
 
 @pytest.mark.parametrize("text", ["I 0 0 1", "3 0 0 1", "I 0 0 1 0.1"])
 def test_an_element_that_is_not_magnetic_is_refused(file, text):
-    with pytest.raises(UsageError, match=r"given to I \(atom 3\), but the magnetic elements of the model are Cr, Fe"):
+    with pytest.raises(UsageError, match=r"line 1: the magnetic moment of atom 3, I, is none .* elements are Cr, Fe"):
         moments(file(text))
 
 
@@ -116,7 +116,7 @@ def test_python_takes_directions_of_elements_and_moments_of_atoms():
     ("given", "words"),
     [
         (np.zeros((7, 3)), r"shape \(7, 3\): expected \(8, 3\)"),
-        (np.full((8, 3), np.nan), "atom 1 is no number"),
+        (np.full((8, 3), np.nan), "atom 1, Cr, is no number"),
         ({"Kr1": (0, 0, 1)}, "'Kr1': expected a chemical symbol"),
         ({"Cr": (0, 0)}, "'Cr': 2 numbers"),
         ({"Cr": 1.0}, "'Cr': 1 numbers"),
@@ -130,7 +130,7 @@ def test_python_errors(given, words):
 
 def test_collinear_models_take_moments_along_z():
     assert moments({"Cr": (0, 0, -1)}, spin="collinear")[0] == pytest.approx([0, 0, -3.4])
-    with pytest.raises(UsageError, match=r"atom 1 .* collinear: expected one along z"):
+    with pytest.raises(UsageError, match=r"of 'Cr': .* of atom 1, Cr, is \(0.338, 0, -3.38\), but the model is collinear"):
         moments({"Cr": (0.1, 0, -1)}, spin="collinear")
 
 

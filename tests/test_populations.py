@@ -214,9 +214,10 @@ def test_large_cells_name_the_command_instead(predicted, monkeypatch, caplog):
     assert "all states of 52 orbitals at 1 k-point take about 1 s" in caplog.text
     assert f"'deeph-states {folder} --charges' computes them" in caplog.text
     info = json.loads((folder / "info.json").read_text())
-    (folder / "info.json").write_text(json.dumps({key: value for key, value in info.items() if key != "occupation"}))
-    facade.check_moments(folder)
-    assert "without the number of electrons" in caplog.text
-    monkeypatch.undo()
+    for electrons, words in ((None, "without the number of electrons"), (60.0, "the prediction is there, but this H has no Mulliken")):
+        monkeypatch.undo()
+        (folder / "info.json").write_text(json.dumps(info | {"occupation": electrons}))
+        facade.check_moments(folder)
+        assert words in caplog.text
     assert populations.too_much(212, 36) == ""
     assert populations.too_much(9000, 2) == "all states of 9,000 orbitals at 2 k-points take about 73 minutes by dense matrices"
