@@ -327,13 +327,13 @@ def check_moments(folder: Path) -> None:
     folder : Path
         Of the prediction. If its cell takes too long, the command that does it is told; nothing is done where no atom was given a moment.
     """
-    from deeph.files.store import read_folder, read_info, stored_moments
+    from deeph.files.store import read_folder, read_info, read_moments
     from deeph.runtime.log import logger
     from postprocess.eigen.selection import DENSE_LARGEST
     from postprocess.states.populations import compute_populations, tell_change, too_much
 
     info = read_info(folder)
-    given = stored_moments(info)
+    given = read_moments(info)
     if given is None or not given.any():
         return
     n_orbitals = info["orbits_quantity"] * (2 if info["spinful"] else 1)

@@ -104,8 +104,7 @@ def estimate(
     n, entries = len(bonds), structure.S.entries.shape[1]
     sample = min(n, max(SAMPLE, model.chunks(10**9)[0].stop if model.device.type == "cuda" else 0))
     seconds["network"] = _network_seconds(model, structure, bonds[:sample]) * (n / sample if sample else 1)
-    spins = structure.basis.n_spin * structure.basis.spin_factor**2
-    blocks = entries * (8 + spins * np.dtype(output_dtype(model, structure.system.numbers)).itemsize)
+    blocks = entries * (8 + np.dtype(output_dtype(model, structure.system.numbers)).itemsize)
     files = blocks + 2 * 64 * structure.S.n_pairs
     seconds["files"] = files / DISK
     features = n * (_feature_bytes(model) + (GEOMETRY if n <= KEEP else 0))
@@ -141,6 +140,7 @@ def _overlap_seconds(structure: Hamiltonian, compute: Callable[[System], object]
 
 def _network_seconds(model: HamiltonianModel, structure: Hamiltonian, bonds: IntArray) -> float:
     """Seconds for the prediction of some bonds and their atoms, after once to warm up."""
+    structure = replace(structure, moments=None)  # those of a piece would take as long
     S = structure.S
     pairs = S.pairs[np.concatenate([bonds, S.partners[bonds]])]
     atoms = np.unique(pairs[:, 3:]) if len(pairs) else np.arange(min(structure.system.n_atoms, 64))
@@ -149,11 +149,8 @@ def _network_seconds(model: HamiltonianModel, structure: Hamiltonian, bonds: Int
     pairs = np.concatenate([pairs, S.pairs[np.flatnonzero(is_onsite(S.pairs) & (place[S.pairs[:, 3]] >= 0))]])
     pairs[:, 3:] = place[pairs[:, 3:]]
     system = structure.system.permuted(atoms)
-    moments = None if structure.moments is None else structure.moments[atoms]
-    basis = structure.basis.restricted(system.numbers)
-    piece = _blank(replace(structure, system=system, moments=moments, basis=basis, S=S.selected(np.arange(0))), pairs)
-    shapes = block_shapes(basis, system.numbers, pairs, spin=True)
-    H = PairBlocks.zeros(pairs, shapes, basis.n_spin, output_dtype(model, system.numbers))
+    piece = _blank(replace(structure, system=system, basis=structure.basis.restricted(system.numbers), S=S.selected(np.arange(0))), pairs)
+    H = PairBlocks.zeros(piece.S.pairs, piece.S.shapes, dtype=np.float32)
     fill(model, piece, H)
     start = time.perf_counter()
     fill(model, piece, H)

@@ -15,9 +15,9 @@ from deeph.files.store import (
     find_folders,
     is_structure_folder,
     read_info,
+    read_moments,
     read_overlap,
     read_poscar,
-    stored_moments,
 )
 from deeph.inference_moments import as_input, input_moments, tell
 from deeph.nn.graph import check_compatible
@@ -138,7 +138,7 @@ def is_done(job: Job, model: HamiltonianModel, moments: FloatArray | None, *, ov
     system = system.permuted(order)
     if not np.array_equal(system.numbers, known.numbers) or max(_distance(system, known)) > 1e-6:
         raise DataError(f"{job.out} is the prediction of another structure; choose another OUT, or replace it with --overwrite")
-    if moments is not None and not _same_moments(stored_moments(info), moments[order]):
+    if moments is not None and not _same_moments(read_moments(info), moments[order]):
         raise DataError(f"{job.out} was predicted for other magnetic moments; choose another OUT, or replace it with --overwrite")
     return True
 
@@ -178,7 +178,7 @@ class Inputs:
 
     def moments_of(self, job: Job) -> FloatArray | None:
         """The magnetic moments that the model is given, atoms in the order of the file; see :func:`input_moments` for errors."""
-        stored = stored_moments(read_info(job.given)) if job.file is None else None
+        stored = read_moments(read_info(job.given)) if job.file is None else None
         return input_moments(job.system(), self.moments, stored, self.model.magnetic, self.model.basis.spin)
 
     def describe(self, job: Job) -> Hamiltonian:

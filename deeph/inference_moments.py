@@ -43,7 +43,7 @@ def as_input(structure: Hamiltonian, moments: FloatArray | None, model: Hamilton
     return replace(structure, basis=replace(structure.basis, spin=model.basis.spin), H=None, extra={})
 
 
-def read_moments(given: Moments | None) -> MomentRows | FloatArray | None:
+def _read(given: Moments | None) -> MomentRows | FloatArray | None:
     """What was given, read.
 
     Raises
@@ -95,7 +95,7 @@ def input_moments(
     DataError
         If they are not those of this structure.
     """
-    given = read_moments(given)
+    given = _read(given)
     if not magnetic:
         if given is not None:
             raise UsageError("magnetic moments are given, but the model is not magnetic: no element had a moment in its training data")

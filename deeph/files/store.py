@@ -7,7 +7,7 @@ Collinear spin is an extension: ``"spin": "collinear"`` in info.json and ``entri
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -132,8 +132,8 @@ def _read_parts(folder: Path, matrix: str | None, *, positions: bool, extra: boo
     return Hamiltonian(
         system, basis, matrices["S"], matrices.get("H"), matrices.get("r"),
         fermi_energy=_number(info, "fermi_energy_eV"), n_electrons=_number(info, "occupation"), source=info.get("source", {}),
-        moments=stored_moments(info), extra={name: matrices[name] for name in EXTRA_FILES if name in matrices},
-        predicted=matrix == PREDICTED, fermi_guess=_guess(info),
+        moments=read_moments(info), extra={name: matrices[name] for name in EXTRA_FILES if name in matrices}, predicted=matrix == PREDICTED,
+        fermi_guess=_guess(info),
     )  # fmt: skip
 
 
@@ -159,8 +159,8 @@ def _joined(system: System, basis: Basis, base: PairBlocks, spin_orbit: PairBloc
     return replace(both["H"], entries=both["H0"].entries + both["H"].entries)
 
 
-def stored_moments(info: Mapping[str, Any]) -> FloatArray | None:
-    """(n_atoms, 3) the magnetic moments in info.json, Bohr magneton; None if there are none."""
+def read_moments(info: dict[str, Any]) -> FloatArray | None:
+    """(n_atoms, 3) magnetic moments in info.json, Bohr magneton; None where they are not recorded."""
     value = info.get("magnetic_moments_muB")
     try:
         return None if value is None else np.array(value, np.float64).reshape(-1, 3)
