@@ -5,21 +5,26 @@ core works without them.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from operator import index
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from deeph.physics.basis import Spin
-from deeph.physics.hamiltonian import Hamiltonian
+from deeph.physics.hamiltonian import Divisions, Hamiltonian
 from deeph.physics.system import FloatArray, IntArray, System
 from deeph.runtime.errors import DataError, UsageError
 
 if TYPE_CHECKING:
+    from deeph.inference_moments import Moments
     from deeph.nn.model import HamiltonianModel
     from postprocess.bands.bands import Bands as Bands  # noqa: PLC0414 - offered for annotations
     from postprocess.density.dos import DOS as DOS  # noqa: PLC0414 - offered for annotations
     from postprocess.lattice.kpath import KPath as KPath  # noqa: PLC0414 - offered for annotations
+    from postprocess.lattice.mesh import KMesh
+    from postprocess.states.populations import Populations as Populations  # noqa: PLC0414 - offered for annotations
     from preprocess.structure_files import Structure, StructureFile
 
 Source = Any
@@ -89,7 +94,8 @@ def overlap(
     Returns
     -------
     Hamiltonian
-        With S, atoms in the order of x, and the electrons of the neutral atoms where the basis files tell; its H is None.
+        With S, atoms in the order of x, and the electrons of the neutral atoms where the basis files tell; its H is None. Its moments are
+        those of x, of ``ase.Atoms`` the initial ones.
 
     Raises
     ------
@@ -101,7 +107,8 @@ def overlap(
 
     structure = _structure(x)
     with telling(f"still at the overlap of {structure.system}"):
-        return compute_overlap(structure, _files(basis), spin=spin, cutoff=cutoff, n_threads=threads, unused=unused)
+        found = compute_overlap(structure, _files(basis), spin=spin, cutoff=cutoff, n_threads=threads, unused=unused)
+    return replace(found, moments=structure.moments)
 
 
 def describe_overlap(x: Source, basis: BasisFiles) -> Hamiltonian:
@@ -125,10 +132,16 @@ def _files(basis: BasisFiles) -> tuple[str, ...] | dict[str, str]:
 
 
 def predict(
-    model: "HamiltonianModel", x: Source, overlap: Source | None = None, basis: BasisFiles | None = None, device: str | None = None
+    model: "HamiltonianModel",
+    x: Source,
+    overlap: Source | None = None,
+    basis: BasisFiles | None = None,
+    device: str | None = None,
+    moments: "Moments | None" = None,
 ) -> Hamiltonian:
     """What :meth:`deeph.nn.model.HamiltonianModel.predict` does."""
     from deeph.inference import predict as predict_blocks
+    from deeph.inference_moments import with_moments
 
     if device is not None:
         import torch
@@ -136,7 +149,7 @@ def predict(
         if str(device).startswith("cuda") and not torch.cuda.is_available():
             raise UsageError(f"device {device!r}, but torch sees no GPU")
         model.to(device)
-    return predict_blocks(model, _with_overlap(model, x, overlap, basis))
+    return predict_blocks(model, with_moments(_with_overlap(model, x, overlap, basis), moments, model))
 
 
 def _with_overlap(model: "HamiltonianModel", x: Source, given: Source | None, basis: BasisFiles | None) -> Hamiltonian:
@@ -151,7 +164,11 @@ def _with_overlap(model: "HamiltonianModel", x: Source, given: Source | None, ba
             f"{data} {'' if given is None else 'given as overlap '}has no overlap matrix: give basis=... (the basis files of the training "
             "data, such as 'C6.0.pao:s2p2d1'), or overlap=... (a structure folder or Hamiltonian with S)"
         )
-    return data if given is None else data.permuted(_same_atoms(_structure(x).system, data.system))
+    if given is None:
+        return data
+    structure = _structure(x)
+    data = data.permuted(_same_atoms(structure.system, data.system))
+    return data if structure.moments is None else replace(data, moments=structure.moments)
 
 
 def _same_atoms(system: System, other: System) -> IntArray:
@@ -216,8 +233,6 @@ def dos(
     fermi: float | str | None,
 ) -> "DOS":
     """What :meth:`deeph.Hamiltonian.dos` does."""
-    from dataclasses import replace
-
     from postprocess.density.dos import Window, compute_dos
     from postprocess.density.kpm_dos import compute_kpm_dos
     from postprocess.density.kpm_work import KPMSettings
@@ -297,6 +312,77 @@ def eigenvalues(h: Hamiltonian, k: Any) -> FloatArray:
     return energies if h.basis.spin == "collinear" else np.asarray(energies[0])
 
 
+def mulliken(h: Hamiltonian, mesh: Divisions | None, *, shift: tuple[float, float, float], temperature: float) -> "Populations":
+    """What :meth:`deeph.Hamiltonian.mulliken` does."""
+    from postprocess.states.populations import compute_populations
+
+    return compute_populations(h, _dense_mesh(h, mesh, shift), temperature=temperature)
+
+
+def check_moments(folder: Path) -> None:
+    """Tell the Mulliken moments of a predicted H beside those that the network was given, with a warning where they are others.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the prediction. If its cell takes too long, the command that does it is told; nothing is done where no atom was given a moment.
+    """
+    from deeph.files.store import read_folder, read_info, read_moments
+    from deeph.runtime.log import logger
+    from postprocess.eigen.selection import DENSE_LARGEST
+    from postprocess.states.populations import compute_populations, tell_change, too_much
+
+    info = read_info(folder)
+    given = read_moments(info)
+    if given is None or not given.any():
+        return
+    n_orbitals = info["orbits_quantity"] * (2 if info["spinful"] else 1)
+    if info.get("occupation") is None:
+        logger.info("%s: without the number of electrons ('occupation' in info.json) this H has no Mulliken moments to compare", folder)
+        return
+    why = too_much(n_orbitals, 1)
+    command = f"deeph-states {folder} --charges"
+    if not why:
+        h = read_folder(folder, predicted=True)
+        mesh = _dense_mesh(h, None, (0.0, 0.0, 0.0))
+        why = too_much(n_orbitals, len(mesh.points))
+        command += " --mesh " + " ".join(map(str, mesh.divisions))
+        if not why:
+            try:
+                tell_change(compute_populations(h, mesh), given)
+            except DataError as error:
+                logger.warning("%s: the prediction is there, but this H has no Mulliken moments to compare: %s", folder, error)
+            return
+    instead = f"'{command}' computes them" if n_orbitals <= DENSE_LARGEST else "look at those of a smaller cell"
+    logger.info("%s: the Mulliken moments of this H are not computed now: %s; %s", folder, why, instead)
+
+
+def band_energy(h: Hamiltonian, mesh: Divisions | None, *, shift: tuple[float, float, float], temperature: float) -> float:
+    """What :meth:`deeph.Hamiltonian.band_energy` does."""
+    from postprocess.states.band_energy import compute_band_energy
+
+    return compute_band_energy(h, _dense_mesh(h, mesh, shift), temperature=temperature)
+
+
+def _dense_mesh(h: Hamiltonian, divisions: Divisions | None, shift: tuple[float, float, float]) -> "KMesh":
+    """The mesh on which the states of an H are filled, all of them by dense matrices."""
+    from postprocess.eigen.selection import DENSE_LARGEST
+    from postprocess.lattice.mesh import mesh_divisions
+    from postprocess.states.charges import density_mesh
+    from postprocess.states.populations import DENSITY
+
+    h.hamiltonian  # noqa: B018 - an overlap alone is an error
+    if h.n_orbitals > DENSE_LARGEST:
+        raise UsageError(f"{h.n_orbitals} orbitals are too many for dense matrices, which all occupied states take; take a smaller cell")
+    try:
+        a, b, c = (index(n) for n in (mesh_divisions(h, DENSITY) if divisions is None else divisions))
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"mesh {divisions!r}: expected three positive numbers, such as (12, 12, 1)") from error
+    if min(a, b, c) < 1 or np.shape(shift) != (3,) or not np.isfinite(shift).all():
+        raise UsageError(f"mesh {divisions!r}, shift {shift!r}: expected three positive numbers, and three parts of a step")
+    return density_mesh(h, (a, b, c), shift)
+
+
 def save(h: Hamiltonian, folder: str | Path, *, overwrite: bool) -> None:
     """What :meth:`deeph.Hamiltonian.save` does."""
     from deeph.files.store import write_folder
@@ -328,7 +414,7 @@ def _structure(x: Source) -> "Structure":
         path = Path(x).expanduser()
         if path.is_dir():
             data = _read_run(path)
-            return Structure(data.system, n_electrons=data.n_electrons)
+            return Structure(data.system, n_electrons=data.n_electrons, moments=data.moments)
         if not path.exists():
             raise DataError(f"there is no {path}; expected a structure folder, the folder of a DFT run, or a structure file")
         try:
@@ -338,13 +424,23 @@ def _structure(x: Source) -> "Structure":
     if isinstance(x, Structure):
         return x
     if isinstance(x, Hamiltonian):
-        return Structure(x.system, n_electrons=x.n_electrons)
+        return Structure(x.system, n_electrons=x.n_electrons, moments=x.moments)
     if isinstance(x, System):
         return Structure(x)
     if all(hasattr(x, name) for name in ("cell", "pbc", "get_positions", "get_atomic_numbers")):
-        return Structure(_from_ase(x))
+        return Structure(_from_ase(x), moments=_moments_of_ase(x))
     hint = "; pymatgen structures: x.to_ase_atoms()" if hasattr(x, "to_ase_atoms") else ""
     raise UsageError(f"{type(x).__name__} is no structure: expected a path, ase.Atoms, a System or a Hamiltonian{hint}")
+
+
+def _moments_of_ase(atoms: Any) -> FloatArray | None:
+    """Initial magnetic moments in Bohr magneton, numbers along z; None if all are zero."""
+    if not hasattr(atoms, "get_initial_magnetic_moments"):
+        return None
+    moments = np.array(atoms.get_initial_magnetic_moments(), float)
+    if moments.ndim == 1:
+        moments = moments[:, None] * np.array([0.0, 0.0, 1.0])
+    return moments if moments.any() else None
 
 
 def _from_ase(atoms: Any) -> System:

@@ -141,6 +141,7 @@ def _overlap_seconds(structure: Hamiltonian, compute: Callable[[System], object]
 
 def _network_seconds(model: HamiltonianModel, structure: Hamiltonian, bonds: IntArray) -> float:
     """Seconds for the prediction of some bonds and their atoms, after once to warm up."""
+    structure = replace(structure, moments=None)  # those of a piece would take as long
     S = structure.S
     pairs = S.pairs[np.concatenate([bonds, S.partners[bonds]])]
     atoms = np.unique(pairs[:, 3:]) if len(pairs) else np.arange(min(structure.system.n_atoms, 64))

@@ -7,15 +7,29 @@ from typing import Any, cast
 
 import numpy as np
 
-from deeph.files.store import HAMILTONIAN, PREDICTED, element_order, find_folders, is_structure_folder, read_info, read_overlap, read_poscar
+from deeph.files.moments_file import MomentRows
+from deeph.files.store import (
+    HAMILTONIAN,
+    PREDICTED,
+    element_order,
+    find_folders,
+    is_structure_folder,
+    read_info,
+    read_moments,
+    read_overlap,
+    read_poscar,
+)
+from deeph.inference_moments import as_input, input_moments, tell
 from deeph.nn.graph import check_compatible
 from deeph.nn.model import HamiltonianModel
 from deeph.physics.basis import shells_text
 from deeph.physics.hamiltonian import Hamiltonian
-from deeph.physics.system import SYMBOLS, System
+from deeph.physics.system import SYMBOLS, FloatArray, System
 from deeph.runtime.errors import DataError, UsageError
 
 BASIS_FILES = "C6.0.pao:s2p2d1 (OpenMX), C_gga_8au_100Ry_2s2p1d.orb (ABACUS), C.ion.xml (SIESTA) or gto:NAME (PySCF)"
+SAME_MOMENT = 1e-6
+"""Bohr magneton; moments that differ by less are the same."""
 
 
 @dataclass(frozen=True)
@@ -93,13 +107,21 @@ def _check_place(given: Sequence[Path], out: Path) -> None:
             raise UsageError(f"OUT {out} {where} the folder of structures {path}; choose a place outside, where they are not mixed")
 
 
-def is_done(job: Job, model: HamiltonianModel, *, overwrite: bool) -> bool:
+def is_done(job: Job, model: HamiltonianModel, moments: FloatArray | None, *, overwrite: bool) -> bool:
     """Whether the folder of the prediction holds it already.
+
+    Parameters
+    ----------
+    job, model, moments : Job, HamiltonianModel, (n_atoms, 3) array or None
+        What is to be predicted, see :meth:`Inputs.moments_of`.
+    overwrite : bool
+        Whether to do it again.
 
     Raises
     ------
     DataError
-        If it holds anything else: a DFT run, another structure, the prediction of another model (which ``overwrite`` replaces).
+        If it holds anything else: a DFT run, another structure, the prediction of another model or for other moments (which ``overwrite``
+        replaces).
     """
     if not job.out.exists() and not job.out.is_symlink():
         return False
@@ -107,14 +129,22 @@ def is_done(job: Job, model: HamiltonianModel, *, overwrite: bool) -> bool:
         raise DataError(f"{job.out} exists already, is no prediction and is kept; choose another OUT")
     if overwrite:
         return False
-    there, own = read_info(job.out).get("source", {}).get("model", {}).get("sha256"), model.origin.get("sha256")
+    info = read_info(job.out)
+    there, own = info.get("source", {}).get("model", {}).get("sha256"), model.origin.get("sha256")
     if there != own:
         raise DataError(f"{job.out} was predicted by another model; choose another OUT, or replace it with --overwrite")
     system, known = job.system(), read_poscar(job.out / "POSCAR")
-    system = system.permuted(element_order(system))
+    order = element_order(system)
+    system = system.permuted(order)
     if not np.array_equal(system.numbers, known.numbers) or max(_distance(system, known)) > 1e-6:
         raise DataError(f"{job.out} is the prediction of another structure; choose another OUT, or replace it with --overwrite")
+    if moments is not None and not _same_moments(read_moments(info), moments[order]):
+        raise DataError(f"{job.out} was predicted for other magnetic moments; choose another OUT, or replace it with --overwrite")
     return True
+
+
+def _same_moments(known: FloatArray | None, moments: FloatArray) -> bool:
+    return known is not None and known.shape == moments.shape and bool(np.abs(known - moments).max(initial=0.0) < SAME_MOMENT)
 
 
 def _distance(a: System, b: System) -> Iterator[float]:
@@ -123,8 +153,8 @@ def _distance(a: System, b: System) -> Iterator[float]:
 
 
 @dataclass(frozen=True)
-class Overlaps:
-    """Where the overlap of a structure comes from.
+class Inputs:
+    """Where the overlap and the magnetic moments of a structure come from.
 
     Attributes
     ----------
@@ -136,25 +166,36 @@ class Overlaps:
         As in :func:`deeph.facade.overlap`.
     threads : int
         Threads that share the blocks.
+    moments : MomentRows or None
+        Magnetic moments instead of those in the structure folders.
     """
 
     model: HamiltonianModel
     basis: Sequence[str] = ()
     cutoff: float | None = None
     threads: int = 1
+    moments: MomentRows | None = None
+
+    def moments_of(self, job: Job) -> FloatArray | None:
+        """The magnetic moments that the model is given, atoms in the order of the file; see :func:`input_moments` for errors."""
+        stored = read_moments(read_info(job.given)) if job.file is None else None
+        return input_moments(job.system(), self.moments, stored, self.model.magnetic, self.model.basis.spin)
 
     def describe(self, job: Job) -> Hamiltonian:
-        """Structure and basis of a job, checked against the model; without any block where S is to be computed.
+        """Structure, basis and moments of a job, checked against the model; without any block where S is to be computed.
 
         Raises
         ------
         UsageError
-            If the basis is missing, or is not that of the model.
+            If the basis is missing, or is not that of the model, or the model does not take the moments.
         DataError, ModelError
-            If the structure cannot be read, or the model does not know an element.
+            If the structure cannot be read, the model does not know an element, or the moments are not those of this structure.
         """
-        if job.file is None:
-            return read_overlap(job.given)
+        structure = read_overlap(job.given) if job.file is None else self._described(job)
+        return as_input(structure, self.moments_of(job), self.model)
+
+    def _described(self, job: Job) -> Hamiltonian:
+        """The structure in a file, with its basis."""
         from deeph.facade import describe_overlap
 
         structure = job.file.read()
@@ -177,12 +218,14 @@ class Overlaps:
         return out
 
     def get(self, job: Job) -> Hamiltonian:
-        """The structure with S, read or computed."""
+        """The structure with S, read or computed; its moments are told."""
         description = self.describe(job)
         check_compatible(description, self.model)
+        if description.moments is not None:
+            tell(description.system, description.moments, self.model.magnetic)
         if job.file is None:
             return description
-        return self.compute(job, description.system)
+        return as_input(self.compute(job, description.system), description.moments, self.model)
 
     def compute(self, job: Job, system: System) -> Hamiltonian:
         """The overlap of a system with the basis of a job: its own, or a piece of it."""

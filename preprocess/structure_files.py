@@ -6,7 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
-from deeph.physics.system import System
+from deeph.physics.system import FloatArray, System
 from deeph.physics.system import read_structure as read_any
 from deeph.runtime.errors import DataError
 from preprocess.readers.abacus.stru import read_stru
@@ -37,12 +37,15 @@ class Structure(NamedTuple):
         Valence electrons, where the file tells.
     charge : float
         Where it tells the charge instead: by how many electrons there are fewer than in the neutral atoms.
+    moments : (n_atoms, 3) array or None
+        Magnetic moments, Bohr magneton; files are not asked for them.
     """
 
     system: System
     basis_names: Mapping[int, str] = {}
     n_electrons: float | None = None
     charge: float = 0.0
+    moments: FloatArray | None = None
 
 
 class StructureFile(NamedTuple):

@@ -19,8 +19,9 @@ from postprocess.eigen.solver import Eigensolver
 from postprocess.lattice.mesh import IDENTITY, reduced_mesh
 from postprocess.output.state_files import read_states, write_states
 from postprocess.states import realspace
-from postprocess.states.charges import Occupation, compute_density_matrix, density_mesh, fill_levels, mulliken_charges
+from postprocess.states.charges import compute_density_matrix, density_mesh, mulliken_charges
 from postprocess.states.integrate import evaluate
+from postprocess.states.occupation import Occupation, fill_levels
 from postprocess.states.orbital_groups import make_projections, usable_symmetry
 from postprocess.states.projectors import make_projectors
 from postprocess.states.realspace import Grid, check_size, compute_density, states_at_a_time, write_cube
@@ -123,7 +124,7 @@ def test_without_magnetism_no_atom_has_a_moment():
     assert np.abs(charges[:, 1:]).max() < 1e-9
 
 
-@pytest.mark.parametrize("temperature", [1.0, 300.0, 1e4, 1e6])
+@pytest.mark.parametrize("temperature", [0.0, 1.0, 300.0, 1e4, 1e6])
 @pytest.mark.parametrize("n_levels", [1e-3, 1.0, 3.9])
 def test_levels_are_filled_at_any_temperature(temperature, n_levels):
     energies = np.array([-1.0, 0.0, 1.0, 2.0])
@@ -137,7 +138,7 @@ def test_what_cannot_be_filled():
     with pytest.raises(DataError, match="occupied levels"):
         compute_density_matrix(replace(random_model(), n_electrons=100.0), mesh)
     with pytest.raises(UsageError, match="temperature"):
-        compute_density_matrix(random_model(), mesh, temperature=0)
+        compute_density_matrix(random_model(), mesh, temperature=-1)
 
 
 def test_a_window_selects_states_in_small_cells(folder):

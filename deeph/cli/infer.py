@@ -1,4 +1,4 @@
-"""``deeph-infer``: predict Hamiltonians of structures; overlaps that are not there are computed from basis files."""
+"""``deeph-infer``: predict Hamiltonians of structures; inputs that are not there are computed from basis files."""
 
 import argparse
 import sys
@@ -13,8 +13,9 @@ from deeph.runtime.errors import DataError, DeephError, ModelError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from deeph.files.moments_file import MomentRows
     from deeph.inference_cost import Cost
-    from deeph.inference_jobs import Job, Overlaps
+    from deeph.inference_jobs import Inputs, Job
     from deeph.nn.model import HamiltonianModel
 
 EPILOG = """examples:
@@ -22,6 +23,7 @@ EPILOG = """examples:
   deeph-infer model twisted.vasp predicted/ --basis C6.0.pao:s2p2d1 --check      only what it would take
   deeph-infer model data/test/* predicted/                               H of structure folders, which hold S
   deeph-infer model MoS2.cif predicted/ --basis Mo.orb S.orb             one file for each element
+  deeph-infer model CrI3.vasp predicted/ --basis Cr.pao:s3p2d1 I.pao:s2p2d1 --moments up.txt     with a row such as "Cr 0 0 1"
 
 The basis is that of the training data; without --basis the error says which orbitals the model wants. What is predicted already is skipped.
 Next: deeph-bands predicted/twisted"""
@@ -44,6 +46,11 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--basis", nargs="+", default=[], metavar="FILE",
         help="one file an element: FILE.pao:s2p2d1 (OpenMX), FILE.orb (ABACUS), FILE.ion, .ion.xml, .ion.nc (SIESTA); gto:NAME (PySCF)",
+    )  # fmt: skip
+    p.add_argument(
+        "--moments", type=Path, metavar="FILE",
+        help="magnetic moments, instead of those in structure folders: rows ATOM x y z [SIZE]; ATOM is a number from 1 or an element, "
+        "x y z a direction, SIZE in Bohr magneton (default: the mean in training). Atoms without a row are non-magnetic",
     )  # fmt: skip
     p.add_argument("--cutoff", type=float, metavar="ANGSTROM", help="blocks of all pairs up to this distance; default: those that overlap")
     p.add_argument("--check", action="store_true", help="say what would be done, with the time and memory it will take, and stop")
@@ -71,21 +78,24 @@ def _body(args: argparse.Namespace) -> int:
     logger.info("reading %s", args.model)  # torch takes some seconds
     with telling(f"still reading {args.model}"):
         from deeph.files.folders import remove_leftovers
-        from deeph.inference_jobs import Overlaps, find_jobs
+        from deeph.inference_jobs import Inputs, find_jobs
 
         jobs = find_jobs(given, out)
-        overlaps = Overlaps(_load(args), args.basis, args.cutoff, args.threads or 1)
+        moments = _moments(args, jobs)
+        inputs = Inputs(_load(args), args.basis, args.cutoff, args.threads or 1, moments)
         bare = [job for job in jobs if job.file is not None]
         if args.basis and not bare:
             logger.warning("--basis is not used: the structure folders hold S")
+        if moments is not None and not inputs.model.magnetic:
+            raise UsageError(f"--moments {args.moments}, but {args.model} is not magnetic: no element had a moment in its training data")
         for job in bare:  # a wrong basis is said before any work; a wrong structure, when it is its turn
             with suppress(DataError, ModelError):
-                overlaps.describe(job)
+                inputs.describe(job)
     if args.check:
-        return _check_all(jobs, overlaps, time.monotonic() - start, overwrite=args.overwrite)
+        return _check_all(jobs, inputs, time.monotonic() - start, overwrite=args.overwrite)
     out.mkdir(parents=True, exist_ok=True)
     remove_leftovers(out)
-    return _each(jobs, lambda job: _predict(job, overlaps, overwrite=args.overwrite))
+    return _each(jobs, lambda job: _predict(job, inputs, overwrite=args.overwrite))
 
 
 def _paths(args: argparse.Namespace) -> tuple[list[Path], Path]:
@@ -96,6 +106,19 @@ def _paths(args: argparse.Namespace) -> tuple[list[Path], Path]:
     if len(paths) < 2:
         raise UsageError("no output folder: expected deeph-infer MODEL STRUCTURE... OUT --basis FILE...")
     return paths[:-1], paths[-1]
+
+
+def _moments(args: argparse.Namespace, jobs: "list[Job]") -> "MomentRows | None":
+    """The file of moments; numbers of atoms are those of one structure."""
+    from deeph.files.moments_file import read_moments_file
+
+    if args.moments is None:
+        return None
+    rows = read_moments_file(args.moments)
+    if rows.atoms and len(jobs) > 1:
+        row = next(iter(rows.atoms.values()))
+        raise UsageError(f"{row.where} is of an atom of one structure, but {len(jobs)} are given: give one, or moments of elements alone")
+    return rows
 
 
 def _load(args: argparse.Namespace) -> "HamiltonianModel":
@@ -141,32 +164,36 @@ def _each(jobs: "list[Job]", work: "Callable[[Job], None]") -> int:
     return int(failed > 0)
 
 
-def _predict(job: "Job", overlaps: "Overlaps", *, overwrite: bool) -> None:
+def _predict(job: "Job", inputs: "Inputs", *, overwrite: bool) -> None:
     from deeph.files.folders import FolderExistsError
     from deeph.inference import predict_folder
     from deeph.inference_jobs import is_done
     from deeph.runtime.log import logger, telling
 
-    start, model = time.monotonic(), overlaps.model
-    if is_done(job, model, overwrite=overwrite):
+    start, model = time.monotonic(), inputs.model
+    if is_done(job, model, inputs.moments_of(job), overwrite=overwrite):
         logger.info("%s: predicted already, skipped", job.out)
         return
     try:
         with telling(job.out.name, WORK, "work") as told:
-            n_blocks = predict_folder(model, overlaps.get(job), job.out, overwrite=overwrite, done=lambda share: told.advance(WORK * share))
+            n_blocks = predict_folder(model, inputs.get(job), job.out, overwrite=overwrite, done=lambda share: told.advance(WORK * share))
     except FolderExistsError as error:
         logger.info("%s, skipped", error)
         return
     logger.info("%s: %s, %d blocks, %.1f s", job.out, job.system(), n_blocks, time.monotonic() - start)
+    if model.magnetic:
+        from deeph.facade import check_moments
+
+        check_moments(job.out)
 
 
-def _check_all(jobs: "list[Job]", overlaps: "Overlaps", begun: float, *, overwrite: bool) -> int:
+def _check_all(jobs: "list[Job]", inputs: "Inputs", begun: float, *, overwrite: bool) -> int:
     """Say what the structures will take, of many of them what some take; ``begun``: seconds that it took to begin."""
     from deeph.runtime.log import duration
 
     chosen = jobs[:: -(-len(jobs) // MEASURED)]
     costs: list[Cost] = []
-    code = _each(chosen, lambda job: costs.append(_check(job, overlaps, overwrite=overwrite)))
+    code = _each(chosen, lambda job: costs.append(_check(job, inputs, overwrite=overwrite)))
     seconds = sum(sum(cost.seconds.values()) for cost in costs) * len(jobs) / max(len(chosen), 1)
     measured = f", from {len(chosen)} of them" if len(chosen) < len(jobs) else ""
     every = f"all {len(jobs)} structures{measured}: {duration(seconds)}, and" if len(jobs) > 1 else "and once"
@@ -174,14 +201,17 @@ def _check_all(jobs: "list[Job]", overlaps: "Overlaps", begun: float, *, overwri
     return code
 
 
-def _check(job: "Job", overlaps: "Overlaps", *, overwrite: bool) -> "Cost":
+def _check(job: "Job", inputs: "Inputs", *, overwrite: bool) -> "Cost":
     from deeph.inference_cost import estimate
     from deeph.inference_jobs import is_done
+    from deeph.inference_moments import tell
 
-    done = is_done(job, overlaps.model, overwrite=overwrite)
-    structure = overlaps.describe(job)
-    compute = None if job.file is None else lambda piece: overlaps.compute(job, piece)
-    cost = estimate(overlaps.model, structure, compute, overlaps.cutoff)
+    structure = inputs.describe(job)
+    if structure.moments is not None:
+        tell(structure.system, structure.moments, inputs.model.magnetic)
+    done = is_done(job, inputs.model, structure.moments, overwrite=overwrite)
+    compute = None if job.file is None else lambda piece: inputs.compute(job, piece)
+    cost = estimate(inputs.model, structure, compute, inputs.cutoff)
     sys.stdout.write(f"{job.given} -> {job.out}{' (there already)' if done else ''}\n{cost.to_text()}\n")
     return cost
 

@@ -135,7 +135,7 @@ class HamiltonianModel(nn.Module):
         n, reach = sum(p.numel() for p in self.parameters()), max(self.cutoffs.values())
         return f"HamiltonianModel for {repr(self.basis).removeprefix('Basis ')}, {n} parameters, cutoffs up to {reach:.2f} Angstrom"
 
-    def predict(self, x: Any, overlap: Any = None, basis: Any = None, device: str | None = None) -> Hamiltonian:
+    def predict(self, x: Any, overlap: Any = None, basis: Any = None, device: str | None = None, moments: Any = None) -> Hamiltonian:
         """H of a structure.
 
         Parameters
@@ -148,6 +148,10 @@ class HamiltonianModel(nn.Module):
             Basis files to compute the overlap from instead, see :func:`deeph.overlap`; the basis of the training data.
         device : str, optional
             Where to compute, such as ``"cuda"``; the model stays there.
+        moments : path, mapping or array, optional
+            Magnetic moments instead of those of x: a file as ``deeph-infer --moments`` takes it; directions of elements such as
+            ``{"Cr": (0, 0, 1)}``, with a size in Bohr magneton as the fourth number where it is not to be the mean of the training data;
+            or (n_atoms, 3) moments in Bohr magneton. Atoms that are given none are non-magnetic.
 
         Returns
         -------
@@ -161,11 +165,16 @@ class HamiltonianModel(nn.Module):
         DataError
             If something is damaged, or the overlap is that of another structure.
         UsageError
-            If the overlap is given twice or not at all, or the device is missing.
+            If the overlap is given twice or not at all, the device is missing, or the model does not take such moments.
         """
         from deeph.facade import predict
 
-        return predict(self, x, overlap, basis, device)
+        return predict(self, x, overlap, basis, device, moments)
+
+    @property
+    def magnetic(self) -> dict[int, float]:
+        """Mean size (Bohr magneton) of the moments of each magnetic element in training: of none, since H is spin-free in this version."""
+        return {}
 
     @property
     def dtype(self) -> torch.dtype:

@@ -18,8 +18,10 @@ from deeph.physics.system import FloatArray, IntArray, System
 from deeph.runtime.errors import DataError, UsageError
 
 if TYPE_CHECKING:
-    from deeph.facade import DOS, Bands, KPath
+    from deeph.facade import DOS, Bands, KPath, Populations
 
+Divisions = tuple[int, int, int]
+"""k-points along the reciprocal vectors."""
 EXTRA = {"density_matrix": True, "H0": True, "kinetic": False}
 """Further matrices a structure may carry, and whether their blocks have the spin of H: the density matrix (of each spin: for spin "none"
 its trace with S is half the number of electrons), a zeroth-order Hamiltonian (eV) and the kinetic energy (eV)."""
@@ -362,6 +364,68 @@ class Hamiltonian:
         from deeph.facade import eigenvalues
 
         return eigenvalues(self, k)
+
+    def mulliken(
+        self, mesh: Divisions | None = None, *, shift: tuple[float, float, float] = (0.0, 0.0, 0.0), temperature: float = 300.0
+    ) -> "Populations":
+        """Mulliken electrons and moments of the atoms, from all occupied states on a mesh.
+
+        Parameters
+        ----------
+        mesh : (n1, n2, n3), optional
+            k-points; by default 5 per 1/Angstrom (with 2 pi).
+        shift : (x, y, z)
+            Of the mesh, in steps.
+        temperature : float
+            Of the Fermi-Dirac occupation, Kelvin; 0 fills the levels from below.
+
+        Returns
+        -------
+        postprocess.states.populations.Populations
+            With ``electrons``, ``moments``, ``total_moment`` (Bohr magneton) and ``fermi_energy``.
+
+        Raises
+        ------
+        DataError
+            If there is no H, or the number of electrons is not known.
+        UsageError
+            If the mesh or the temperature is none, or the cell is too large for dense matrices.
+
+        Notes
+        -----
+        The total moment of a collinear H is a whole number if there is a gap: to rounding at ``temperature=0``.
+        """
+        from deeph.facade import mulliken
+
+        return mulliken(self, mesh, shift=shift, temperature=temperature)
+
+    def band_energy(
+        self, mesh: Divisions | None = None, *, shift: tuple[float, float, float] = (0.0, 0.0, 0.0), temperature: float = 300.0
+    ) -> float:
+        """Sum of the occupied levels, both spins, on the energy zero of H.
+
+        Its difference between directions of the moments, at one geometry, mesh and temperature, estimates that of their energies: the
+        magnetic force theorem (A. I. Liechtenstein et al., doi:10.1016/0304-8853(87)90721-9; G. H. O. Daalderop, P. J. Kelly and
+        M. F. H. Schuurmans, doi:10.1103/PhysRevB.41.11919).
+
+        Parameters
+        ----------
+        mesh, shift, temperature
+            As for :meth:`mulliken`.
+
+        Returns
+        -------
+        float
+            eV per cell.
+
+        Raises
+        ------
+        DataError, UsageError
+            As :meth:`mulliken`.
+        """
+        from deeph.facade import band_energy
+
+        return band_energy(self, mesh, shift=shift, temperature=temperature)
 
     def save(self, folder: str | Path, *, overwrite: bool = False) -> None:
         """Write a structure folder, which every command reads; atoms are put in the order of the elements.

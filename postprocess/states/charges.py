@@ -10,8 +10,6 @@ import numpy.typing as npt
 from deeph.physics.blocks import PairBlocks
 from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.system import FloatArray
-from deeph.physics.units import KELVIN
-from deeph.runtime.errors import DataError, UsageError
 from postprocess.eigen.band_symmetries import conjugate_at_minus_k
 from postprocess.eigen.hermitian import hermitian
 from postprocess.eigen.options import SolverOptions
@@ -20,63 +18,11 @@ from postprocess.lattice.mesh import IDENTITY, Divisions, KMesh, reduced_mesh
 from postprocess.states.fermi import known_electrons
 from postprocess.states.integrate import SameAt, evaluate, integrate
 from postprocess.states.kjobs import Jobs, Result
+from postprocess.states.occupation import Occupation, fill_levels
 from postprocess.states.spectrum import KeptStates, LevelsAndWeights
 from postprocess.states.states import States
 
 Array = npt.NDArray[Any]
-
-
-@dataclass(frozen=True)
-class Occupation:
-    """Fermi-Dirac occupation of levels.
-
-    Attributes
-    ----------
-    fermi_energy : float
-        eV.
-    temperature : float
-        Kelvin.
-    """
-
-    fermi_energy: float
-    temperature: float
-
-    def __call__(self, energies: FloatArray) -> FloatArray:
-        """Occupation of each level, 0 to 1."""
-        from scipy.special import expit
-
-        return np.asarray(expit(-(energies - self.fermi_energy) / (KELVIN * self.temperature)))
-
-
-def fill_levels(energies: FloatArray, n_levels: float, temperature: float, *, weights: FloatArray | float = 1.0) -> Occupation:
-    """The Fermi level at which levels hold a number of electrons.
-
-    Parameters
-    ----------
-    energies : array
-        eV.
-    n_levels : float
-        Sum of the weighted occupations wanted.
-    temperature : float
-        Kelvin.
-    weights : array
-        Of the levels, to be broadcast against the energies: shares of k-points in the mesh.
-
-    Raises
-    ------
-    DataError
-        If there are not so many levels.
-    """
-    from scipy.optimize import brentq
-
-    weights = np.broadcast_to(weights, energies.shape)
-    if not 0 < n_levels < weights.sum():
-        raise DataError(f"{n_levels:g} occupied levels wanted, but there are {weights.sum():g}; check 'occupation' in info.json")
-    n_all = float(weights.sum())
-    reach = 1 + KELVIN * temperature * (1 + np.log(n_all / min(n_levels, n_all - n_levels)))
-    low, high = float(energies.min()) - reach, float(energies.max()) + reach
-    level = brentq(lambda e: (weights * Occupation(e, temperature)(energies)).sum() - n_levels, low, high, xtol=1e-13)
-    return Occupation(float(level), temperature)
 
 
 @dataclass(frozen=True)
@@ -128,7 +74,7 @@ def compute_density_matrix(
     mesh : KMesh
         See :func:`density_mesh`.
     temperature : float
-        Of the Fermi-Dirac occupation, Kelvin.
+        Of the Fermi-Dirac occupation, Kelvin; 0 fills the levels one after the other.
     options : SolverOptions, optional
         Of the dense matrices.
     jobs : Jobs, optional
@@ -146,11 +92,9 @@ def compute_density_matrix(
     DataError
         If the number of electrons is not known.
     UsageError
-        If the temperature is not positive.
+        If the temperature is negative.
     """
     n_electrons = known_electrons(hamiltonian)
-    if not temperature > 0:
-        raise UsageError(f"temperature {temperature:g} K: expected a positive number")
     hamiltonian, spin = hermitian(hamiltonian), hamiltonian.basis.spin
     solver = Eigensolver(options=replace(options or SolverOptions(), name="dense"))
     jobs = replace(jobs or Jobs(), scratch=None)
