@@ -1,10 +1,10 @@
-"""A trained model of collinear spins: is the total moment of its H the integer of DFT? Moments of the atoms, errors of both parts of H.
+"""A trained model of collinear spins: is the total moment of its H the integer of DFT? Moments of the atoms, errors of H.
 
     python benchmarks/spin_collinear.py MODEL DATA OUT [--mesh 1 1 1]
 
 DATA is the dataset with its split.json (examples/o2_triplet.toml and mnf2_sextet.toml make such sets); MODEL may be the word dft: DFT's
 own H in the place of the prediction, without errors. OUT gets spin_collinear.txt. The total moment is that of the filled levels, up minus
-down.
+down; A0 is the mean of both H, A half their difference.
 """
 
 import argparse
@@ -13,11 +13,10 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from spin_errors import HEADER, Predict, Report, add_errors, empty, error_rows, predictor, test_set
+from spin_errors import Predict, Report, error_table, predictor, with_split, without_network
 
 from deeph import Hamiltonian
 from deeph.files.dataset import Dataset
-from deeph.physics.difference import ErrorSums
 from postprocess.states.charges import compute_density_matrix, density_mesh, fill_levels, mulliken_charges
 from postprocess.states.fermi import known_electrons
 from postprocess.states.mesh_levels import compute_mesh_levels
@@ -60,8 +59,8 @@ def ground_state(h: Hamiltonian, mesh: Mesh) -> Ground:
 
 
 def compare(report: Report, data: Dataset, names: tuple[str, ...], predict: Predict, mesh: Mesh) -> int:
-    """A line for each test structure, then the errors of H; how many integers of DFT are missed."""
-    sums, sizes, missed, integers = ErrorSums(), ErrorSums(), 0, 0
+    """A line for each test structure; how many integers of DFT are missed."""
+    missed = integers = 0
     report(
         "total moment of the filled levels, up minus down; Mulliken moments of the atoms against DFT's (Bohr magneton); gap, eV",
         f"{'':<8}{'DFT':>12}{'predicted':>14}{'sum of atoms':>14}{'atoms, largest error':>22}{'gap DFT':>9}{'predicted':>11}",
@@ -69,8 +68,6 @@ def compare(report: Report, data: Dataset, names: tuple[str, ...], predict: Pred
     for name in names:
         h = data.read(name)
         predicted = predict(h)
-        add_errors(sums, h, predicted)
-        add_errors(sizes, h, empty(h))
         own, other = ground_state(h, mesh), ground_state(predicted, mesh)
         is_integer = abs(own.total - round(own.total)) < INTEGER
         integers += is_integer
@@ -80,8 +77,6 @@ def compare(report: Report, data: Dataset, names: tuple[str, ...], predict: Pred
         numbers = f"{own.total:>12.8f}{other.total:>14.8f}{other.moments.sum():>14.8f}{error:>22.6f}{own.gap:>9.4f}{other.gap:>11.4f}"
         report(f"{name:<8}{numbers}" + ("   MISSED" if wrong else ""))
     report(f"DFT's integer is met to {INTEGER:g} in {integers - missed} of {integers} structures")
-    report("", f"errors of H on the test structures {', '.join(names)}; A0: mean of up and down, A: half their difference", HEADER)
-    report(*error_rows(sums, "prediction"), *error_rows(sizes, "size of it in DFT", ["A"]))
     return missed
 
 
@@ -94,8 +89,10 @@ def main() -> int:
     parser.add_argument("--mesh", nargs=3, type=int, default=(1, 1, 1), help="k mesh of the DFT runs, through Gamma")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
-    report, (data, names) = Report(), test_set(args.data)
-    missed = compare(report, data, names, predictor(args.model), tuple(args.mesh))
+    report, (data, split) = Report(), with_split(args.data)
+    predict = predictor(args.model)
+    missed = compare(report, data, split.test, predict, tuple(args.mesh))
+    error_table(report, data, split.test, {**without_network(args.model), "prediction": predict})
     report.save(args.out / "spin_collinear.txt")
     return int(missed > 0)
 

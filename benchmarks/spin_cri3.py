@@ -13,11 +13,11 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from spin_errors import HEADER, Predict, Report, add_errors, empty, error_rows, predictor, test_set
+from spin_errors import Predict, Report, error_table, predictor, with_split, without_network
 
 from deeph import Hamiltonian
 from deeph.files.dataset import Dataset
-from deeph.physics.difference import Errors, ErrorSums
+from deeph.physics.difference import Errors
 from deeph.runtime.errors import DataError
 from postprocess.compare.bands import compare_bands
 from postprocess.compare.like import compute_bands_like
@@ -64,8 +64,8 @@ def angle(a: Array, b: Array) -> Array:
 
 
 def structures(report: Report, data: Dataset, names: tuple[str, ...], predict: Predict, mesh: Mesh) -> dict[str, tuple[float, float]]:
-    """A line for each test structure, then the errors of H; band energies of DFT's and of the predicted H."""
-    sums, sizes, energies = ErrorSums(), ErrorSums(), {}
+    """A line for each test structure; band energies of DFT's and of the predicted H."""
+    energies = {}
     moments = "".join(f"{name:>9}" for name in ("turned", "size", "others"))
     report(
         "test structures: angle between the moments; bands along G-M-K-G within 2 eV of E_F (meV); Mulliken moments against the DFT run's:",
@@ -75,16 +75,12 @@ def structures(report: Report, data: Dataset, names: tuple[str, ...], predict: P
     for name in names:
         h = data.read(name)
         predicted = predict(h)
-        add_errors(sums, h, predicted)
-        add_errors(sizes, h, empty(h))
         dft = h.bands(PATH, points=60)
         near = compare_bands(dft, compute_bands_like(dft, predicted), align=False).near_fermi or Errors(0, np.nan, np.nan, np.nan)
         own, other = ground_state(h, mesh), ground_state(predicted, mesh)
         energies[name] = own.band_energy, other.band_energy
-        found = "".join(f"{x:>9.4f}" for x in off(h, other.moments)), "".join(f"{x:>9.4f}" for x in off(h, own.moments))
+        found = ["".join(f"{x:>9.4f}" for x in off(h, one.moments)) for one in (other, own)]
         report(f"{name:<6}{opening(h):>9.2f}{near.mae:>11.4f}{near.max:>9.3f}{found[0]}         {found[1]}")
-    report("", f"errors of H on the test structures {', '.join(names)}; A0 without the common energy zero", HEADER)
-    report(*error_rows(sums, "prediction"), *error_rows(sizes, "size of it in DFT", ["B0", "A", "B"]))
     return energies
 
 
@@ -129,8 +125,10 @@ def main() -> None:
     parser.add_argument("--mesh", nargs=3, type=int, default=(3, 3, 1), help="k mesh of the DFT runs, through Gamma")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
-    report, (data, names) = Report(), test_set(args.data)
-    energies = structures(report, data, names, predictor(args.model), tuple(args.mesh))
+    report, (data, split) = Report(), with_split(args.data)
+    predict = predictor(args.model)
+    energies = structures(report, data, split.test, predict, tuple(args.mesh))
+    error_table(report, data, split.test, {**without_network(args.model), "prediction": predict})
     band_energies(report, energies, tuple(args.pair))
     report.save(args.out / "spin_cri3.txt")
 

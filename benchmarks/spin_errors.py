@@ -8,16 +8,18 @@ import numpy as np
 
 import deeph
 from deeph import Hamiltonian, PairBlocks
-from deeph.files.dataset import Dataset, read_split
+from deeph.files.dataset import Dataset, Split, read_split
 from deeph.physics.blocks import energy_zero
 from deeph.physics.difference import ErrorSums
 from deeph.physics.pairs import is_onsite
 from deeph.physics.spin_parts import PARTS, split_spin
+from deeph.training.evaluate import baseline_alone
 
 Predict = Callable[[Hamiltonian], Hamiltonian]
 ITSELF = "dft"
 """In the place of a model: the DFT H is its own prediction, which has no errors; a trial of the scripts."""
 SITES = ("on-site", "off-site")
+SIZE = "size of it in DFT"
 
 
 def predictor(model: str) -> Predict:
@@ -25,6 +27,11 @@ def predictor(model: str) -> Predict:
     if model == ITSELF:
         return lambda h: replace(h, predicted=True, fermi_energy=None, moments=None)
     return deeph.load_model(model).predict
+
+
+def without_network(model: str) -> dict[str, Predict]:
+    """What the baseline of a model predicts alone; nothing for :data:`ITSELF`."""
+    return {} if model == ITSELF else {"baseline alone": baseline_alone(deeph.load_model(model)).predict}
 
 
 def read_run(path: Path) -> Hamiltonian:
@@ -35,10 +42,10 @@ def read_run(path: Path) -> Hamiltonian:
     return found
 
 
-def test_set(path: Path) -> tuple[Dataset, tuple[str, ...]]:
-    """A dataset and the names of its test structures."""
+def with_split(path: Path) -> tuple[Dataset, Split]:
+    """A dataset and its split."""
     data = deeph.open_dataset(path)
-    return data, read_split(data).test
+    return data, read_split(data)
 
 
 def add_errors(sums: ErrorSums, reference: Hamiltonian, other: Hamiltonian) -> None:
@@ -78,6 +85,21 @@ def error_rows(sums: ErrorSums, name: str, parts: Iterable[str] = PARTS) -> list
 
 HEADER = f"{'meV':<28}" + "".join(f"{site + ' ' + kind:>10}" for site in ("on", "off") for kind in ("MAE", "rms", "max"))
 """Above :func:`error_rows`."""
+
+
+def error_table(report: "Report", data: Dataset, names: Iterable[str], found: dict[str, Predict]) -> None:
+    """Errors of all parts of H on some structures, of each of several answers, and the size of the parts."""
+    sums = {answer: ErrorSums() for answer in (*found, SIZE)}
+    for name in names:
+        h = data.read(name)
+        for answer, predict in found.items():
+            add_errors(sums[answer], h, predict(h))
+        add_errors(sums[SIZE], h, empty(h))
+    report("", f"errors of H on the test structures {', '.join(names)}; A0 without the common energy zero", HEADER)
+    for part in PARTS:
+        for answer, one in sums.items():
+            if (part, answer) != ("A0", SIZE):
+                report(*error_rows(one, answer, [part]))
 
 
 @dataclass

@@ -3,25 +3,25 @@
     python benchmarks/spin_mos2.py MODEL DATA OUT --relaxed RUN [--texture NAME]
 
 DATA is the dataset with its split.json, RUN the relaxed cell, as DFT run or structure folder; MODEL may be the word dft: DFT's own H in the
-place of the prediction, without errors. OUT gets spin_mos2.txt, texture.csv and texture.png.
+place of the prediction, without errors. OUT gets spin_mos2.txt, texture.csv and texture.png. "xi L.S" is fitted to the training structures
+here; "baseline alone" is the model without its network, xi L.S and two-centre functions.
 """
 
 import argparse
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from spin_errors import HEADER, ITSELF, Predict, Report, add_errors, error_rows, predictor, read_run, test_set
+from spin_coupling import Coupling, fit_coupling, with_coupling
+from spin_errors import HEADER, Predict, Report, add_errors, error_rows, predictor, read_run, with_split, without_network
 
-import deeph
-from deeph import Hamiltonian, PairBlocks
+from deeph import Hamiltonian
 from deeph.files.dataset import Dataset
 from deeph.files.figures import BLUE, GREY, LINE, ORANGE, THIN, new_figure, save_figure, styled
 from deeph.physics.difference import ErrorSums
-from deeph.physics.pairs import is_onsite
 from deeph.physics.spin_parts import join_spin, split_spin
-from deeph.training.evaluate import baseline_alone
 from postprocess.bands.bands import Bands
 from postprocess.compare.bands import compare_bands
 from postprocess.compare.like import compute_bands_like
@@ -34,38 +34,26 @@ Array = npt.NDArray[np.float64]
 Answer = Callable[[Hamiltonian], Hamiltonian]
 
 
-def answers(model: str, predict: Predict) -> dict[str, Answer]:
+def answers(model: str, predict: Predict, coupling: Coupling) -> dict[str, Answer]:
     """The spin-orbit part with and without the network, the rest of H as each has it."""
-    if model == ITSELF:
-        return {"zero": lambda h: scaled(h, 0.0, 0.0), "prediction": predict}
-    alone = baseline_alone(deeph.load_model(model)).predict
-    return {
-        "zero": lambda h: scaled(h, 0.0, 0.0),
-        "xi L.S": lambda h: scaled(alone(h), 1.0, 0.0),
-        "xi L.S + two-centre": alone,
-        "prediction": predict,
-    }
+    bare: dict[str, Answer] = {"zero": lambda h: scaled(h, 0.0), "xi L.S": lambda h: with_coupling(h, coupling)}
+    return {**bare, **without_network(model), "prediction": predict}
 
 
-def scaled(h: Hamiltonian, onsite: float, offsite: float) -> Hamiltonian:
-    """H with its spin-orbit part times a factor on the atoms and another one between them."""
+def scaled(h: Hamiltonian, factor: float) -> Hamiltonian:
+    """H with its spin-orbit part times a factor."""
 
-    def change(blocks: npt.NDArray[np.complex128], pairs: npt.NDArray[np.int64]) -> npt.NDArray[np.complex128]:
+    def change(blocks: npt.NDArray[np.complex128], _pairs: npt.NDArray[np.int64]) -> npt.NDArray[np.complex128]:
         parts = split_spin(blocks, "spinor")
-        parts["B"] = parts["B"] * np.where(is_onsite(pairs), onsite, offsite)[:, None, None, None]
-        return join_spin(parts, "spinor")
+        return join_spin({**parts, "B": factor * parts["B"]}, "spinor")
 
-    return with_matrix(h, h.hamiltonian.mapped(change))
+    return replace(h, H=h.hamiltonian.mapped(change))
 
 
 def with_spin_orbit_of(h: Hamiltonian, other: Hamiltonian) -> Hamiltonian:
     """H with the spin-orbit part of another one: what that part alone does to the levels."""
-    without, part = scaled(h, 0.0, 0.0).hamiltonian, other.hamiltonian.entries - scaled(other, 0.0, 0.0).hamiltonian.entries
-    return with_matrix(h, PairBlocks(without.pairs, without.shapes, without.entries + part))
-
-
-def with_matrix(h: Hamiltonian, H: PairBlocks) -> Hamiltonian:
-    return Hamiltonian(h.system, h.basis, h.S, H, n_electrons=h.n_electrons, fermi_energy=h.fermi_energy, source=h.source)
+    part = other.hamiltonian.entries - scaled(other, 0.0).hamiltonian.entries
+    return replace(h, H=replace(h.hamiltonian, entries=scaled(h, 0.0).hamiltonian.entries + part))
 
 
 def tables(report: Report, data: Dataset, names: tuple[str, ...], found: dict[str, Answer], relaxed: Hamiltonian) -> None:
@@ -125,7 +113,7 @@ class Texture:
         self.x: Array = dft.path.distances / dft.path.distances[-1]
         self.spin: Array = np.stack([np.stack([b.weights[s][0, :, top] for s in ("sx", "sy", "sz")], axis=-1) for b in both])
         self.splitting: Array = np.stack([_split(b, top) for b in both])
-        self.known = (self.splitting > KRAMERS).all(axis=0)
+        self.known = np.asarray((self.splitting > KRAMERS).all(axis=0))
 
     def in_plane(self) -> float:
         """The largest in-plane spin of DFT."""
@@ -189,8 +177,9 @@ def main() -> None:
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     report, predict, relaxed = Report(), predictor(args.model), read_run(args.relaxed)
-    data, names = test_set(args.data)
-    tables(report, data, names, answers(args.model, predict), relaxed)
+    data, split = with_split(args.data)
+    names, coupling = split.test, fit_coupling(data.read(name) for name in split.train)
+    tables(report, data, names, answers(args.model, predict, coupling), relaxed)
     relaxed_cell(report, relaxed, predict)
     chosen = args.texture or max(names, key=lambda name: Texture(data.read(name)).in_plane())
     texture(report, chosen, Texture(data.read(chosen), predict), args.out)

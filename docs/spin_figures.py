@@ -92,6 +92,8 @@ def main(folder: Path, mos2: str, run: str, cri3: str, structure: str) -> None:
         ("spin_cri3", cri3, structure, CRI3_PATH, (-1.5, 2.5)),
     ):
         h = deeph.read(source)
+        if not isinstance(h, Hamiltonian):
+            raise deeph.DataError(f"{source} holds no Hamiltonian")
         dft = h.bands(path, points=180)
         axis, axis_name = (Z, r"$s_z$") if name == "spin_mos2" else (mean_direction(h), r"$s_m$")
         save(spin_bands(dft, predicted(model, h), axis, axis_name, window), folder / f"{name}.png")

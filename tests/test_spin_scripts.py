@@ -25,11 +25,12 @@ def scripts():
     sys.path.insert(0, str(ROOT / "benchmarks"))
     try:
         import spin_collinear
+        import spin_coupling
         import spin_cri3
         import spin_errors
         import spin_mos2
 
-        yield {"collinear": spin_collinear, "cri3": spin_cri3, "errors": spin_errors, "mos2": spin_mos2}
+        yield {"collinear": spin_collinear, "coupling": spin_coupling, "cri3": spin_cri3, "errors": spin_errors, "mos2": spin_mos2}
     finally:
         sys.path.remove(str(ROOT / "benchmarks"))
 
@@ -104,17 +105,43 @@ def test_the_energy_zero_is_no_error(scripts, te_chain):
 
 def test_spin_orbit_part_can_be_left_out_and_put_back(scripts, te_chain):
     mos2 = scripts["mos2"]
-    without, own = mos2.scaled(te_chain, 0.0, 0.0), mos2.scaled(te_chain, 1.0, 0.0)
+    without = mos2.scaled(te_chain, 0.0)
     again = mos2.with_spin_orbit_of(without, te_chain)
     np.testing.assert_allclose(again.hamiltonian.entries, te_chain.hamiltonian.entries, atol=1e-12)
-    onsite = is_onsite(te_chain.hamiltonian.pairs)
     for _, index in te_chain.hamiltonian.groups():
-        whole, bare, half = (split_spin(h.hamiltonian.take(index), "spinor") for h in (te_chain, without, own))
+        whole, bare = (split_spin(h.hamiltonian.take(index), "spinor") for h in (te_chain, without))
         for part in ("A0", "B0", "A"):
             np.testing.assert_allclose(bare[part], whole[part], atol=1e-12)
         assert np.abs(whole["B"]).max() > 0.1
         assert not bare["B"].any()
-        np.testing.assert_allclose(half["B"], whole["B"] * onsite[index][:, None, None, None], atol=1e-12)
+
+
+def test_angular_momentum(scripts):
+    """[L_x, L_y] = i L_z, L^2 = l (l + 1), with L_a = i times the generators."""
+    for l in (1, 2, 3):
+        x, y, z = 1j * scripts["coupling"].generators(l)
+        np.testing.assert_allclose(x @ y - y @ x, 1j * z, atol=1e-6)
+        np.testing.assert_allclose(x @ x + y @ y + z @ z, l * (l + 1) * np.eye(2 * l + 1), atol=1e-6)
+
+
+def test_coupling_of_free_atoms_is_fitted(scripts, te_chain):
+    """A p shell with xi L.S alone: levels xi/2 (four) and -xi (two); and fitting what was put in gives it back."""
+    coupling, shells = scripts["coupling"], te_chain.basis.shells[52]
+    own = np.flatnonzero(is_onsite(te_chain.hamiltonian.pairs))
+    xi = np.diag([0.0 if l == 0 else 0.6 if l == 1 else 0.1 for l in shells])
+    h = coupling.with_coupling(te_chain, {52: xi})
+    np.testing.assert_allclose(coupling.fit_coupling([h])[52], xi, atol=1e-9)
+    B = split_spin(h.hamiltonian.take(own), "spinor")["B"]
+    zero = np.zeros_like(B[:, :1])
+    block = join_spin({"A0": zero, "B": B}, "spinor")[0, 0]
+    levels = np.linalg.eigvalsh(block)
+    expected = [0.0] * 2 + [-0.6] * 2 + [0.3] * 4 + [-0.15] * 4 + [0.1] * 6
+    np.testing.assert_allclose(levels, np.sort(expected), atol=1e-7)
+    for _, index in h.hamiltonian.groups():
+        off = ~is_onsite(h.hamiltonian.pairs[index])
+        assert not split_spin(h.hamiltonian.take(index), "spinor")["B"][off].any()
+    fitted = coupling.fit_coupling([te_chain])[52]
+    assert 0.3 < fitted[1, 1] < 1.5  # eV, of tellurium 5p
 
 
 @pytest.mark.slow
