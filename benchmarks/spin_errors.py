@@ -79,11 +79,11 @@ def error_rows(sums: ErrorSums, name: str, parts: Iterable[str] = PARTS) -> list
         if f"{part} on-site" in table:
             errors = [table[f"{part} {site}"] for site in SITES]
             numbers = [x for one in errors for x in (one.mae, one.rmse, one.max)]
-            rows.append(f"{part:<4}{name:<24}" + "".join(f"{x:>10.4f}" for x in numbers))
+            rows.append(f"{part:<4}{name:<24}" + "".join(f"{x:>11.4f}" for x in numbers))
     return rows
 
 
-HEADER = f"{'meV':<28}" + "".join(f"{site + ' ' + kind:>10}" for site in ("on", "off") for kind in ("MAE", "rms", "max"))
+HEADER = f"{'meV':<28}" + "".join(f"{site + ' ' + kind:>11}" for site in ("on", "off") for kind in ("MAE", "rms", "max"))
 """Above :func:`error_rows`."""
 
 
