@@ -104,7 +104,8 @@ def estimate(
     n, entries = len(bonds), structure.S.entries.shape[1]
     sample = min(n, max(SAMPLE, model.chunks(10**9)[0].stop if model.device.type == "cuda" else 0))
     seconds["network"] = _network_seconds(model, structure, bonds[:sample]) * (n / sample if sample else 1)
-    blocks = entries * (8 + np.dtype(output_dtype(model, structure.system.numbers)).itemsize)
+    per_entry = structure.basis.spin_factor**2 * structure.basis.n_spin  # of H for one of S
+    blocks = entries * (8 + per_entry * np.dtype(output_dtype(model, structure.system.numbers)).itemsize)
     files = blocks + 2 * 64 * structure.S.n_pairs
     seconds["files"] = files / DISK
     features = n * (_feature_bytes(model) + (GEOMETRY if n <= KEEP else 0))
@@ -149,7 +150,8 @@ def _network_seconds(model: HamiltonianModel, structure: Hamiltonian, bonds: Int
     pairs[:, 3:] = place[pairs[:, 3:]]
     system = structure.system.permuted(atoms)
     piece = _blank(replace(structure, system=system, basis=structure.basis.restricted(system.numbers), S=S.selected(np.arange(0))), pairs)
-    H = PairBlocks.zeros(piece.S.pairs, piece.S.shapes, dtype=np.float32)
+    shapes = block_shapes(piece.basis, piece.system.numbers, piece.S.pairs, spin=True)
+    H = PairBlocks.zeros(piece.S.pairs, shapes, piece.basis.n_spin, output_dtype(model, piece.system.numbers))
     fill(model, piece, H)
     start = time.perf_counter()
     fill(model, piece, H)
@@ -158,8 +160,8 @@ def _network_seconds(model: HamiltonianModel, structure: Hamiltonian, bonds: Int
 
 def _feature_bytes(model: HamiltonianModel) -> int:
     """Of one bond: even and odd under its exchange, cos and sin of each m > 0, the components of spin vectors."""
-    channels = sum(row.components * len(row.channels) for row in model.layout.sectors)
-    return 2 * channels * model.element.weight.element_size()
+    numbers = sum(row.components * len(row.channels) for row in model.layout.sectors)
+    return 2 * numbers * model.element.weight.element_size()
 
 
 def _now() -> int:

@@ -11,12 +11,18 @@ from training_case import SMALL, make_case, make_structure
 from deeph.files.config_file import load_config
 from deeph.files.dataset import open_dataset
 from deeph.files.store import read_folder, write_folder
+from deeph.physics.basis import Basis
+from deeph.physics.blocks import PairBlocks
+from deeph.physics.hamiltonian import Hamiltonian
+from deeph.physics.spin_parts import join_spin, split_spin
+from deeph.physics.system import System
 from deeph.runtime.errors import DataError, UsageError
 from deeph.training import band_error, loop
 from deeph.training.band_error import WINDOW, band_mae, make_reference
 from deeph.training.check import check_data
 from deeph.training.checkpoint import load_model, read_metadata
 from postprocess.eigen.solver import compute_energies
+from preprocess.readers import openmx
 
 
 def insulator(seed=0):
@@ -85,6 +91,41 @@ def test_without_a_fermi_level_the_electrons_fill_the_levels():
         make_reference(replace(structure, fermi_energy=None))
     with pytest.raises(DataError, match="do not fit"):
         make_reference(replace(structure, fermi_energy=None, n_electrons=99.0))
+
+
+@pytest.mark.parametrize("case", ["fe_bcc_spin", "mos2_soc", "o2_nc"])
+def test_levels_of_every_spin(shared_data, predicted, case):
+    """Levels and errors are those of the postprocessing; an error of the spin part alone is an error of levels."""
+    data = openmx.read(shared_data / "openmx" / case)
+    reference = make_reference(data)
+    np.testing.assert_allclose(reference.energies, compute_energies(data, reference.k), atol=1e-9)
+    n = int(data.basis.n_orbitals(data.system.numbers).sum())
+    assert reference.energies.shape == (data.basis.n_spin, 3, n * data.basis.spin_factor)
+    if case != "fe_bcc_spin":  # no metal: each level below the Fermi level holds one electron
+        assert (reference.energies <= data.fermi_energy).sum() == 3 * data.n_electrons
+        counted = make_reference(replace(data, fermi_energy=None))
+        assert counted.energies[counted.counted].max() <= reference.energies[reference.counted].max()
+
+    def change(blocks, _pairs):
+        parts = split_spin(blocks, data.basis.spin)
+        return join_spin({name: part if name == "A0" else 1.05 * part for name, part in parts.items()}, data.basis.spin)
+
+    other = replace(data, H=data.H.mapped(change))
+    predicted(lambda _H, _S: other.H.entries)
+    expected = 1e3 * np.abs(compute_energies(other, reference.k) - reference.energies)[reference.counted].mean()
+    assert reference.error(LEARNED) == pytest.approx(expected, abs=1e-6)
+    assert expected > 1
+
+
+def test_electrons_fill_collinear_levels_of_both_spins():
+    """Two levels of up lie below the one of down that the third electron would fill."""
+    pairs, ones = np.array([[0, 0, 0, 0, 0]]), 2 * np.ones((1, 2), int)
+    system = System(10 * np.eye(3), np.zeros((1, 3)), np.array([1]))
+    H = PairBlocks(pairs, ones, np.array([[-10.0, 0, 0, -3], [-5.0, 0, 0, 2]]))
+    data = Hamiltonian(system, Basis({1: (0, 0)}, "collinear"), PairBlocks(pairs, ones, np.eye(2).reshape(1, 4)), H)
+    for electrons, highest in ((1, -10.0), (2, -5.0), (3, -3.0), (4, 2.0)):
+        reference = make_reference(replace(data, n_electrons=electrons))
+        assert (reference.counted == (reference.energies <= highest + WINDOW)).all()
 
 
 def test_a_run_writes_the_column(tmp_path):

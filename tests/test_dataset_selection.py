@@ -1,6 +1,7 @@
 """Datasets filtered, merged, without duplicates, split and linked: from Python and from the shell, read by training."""
 
 import json
+import warnings
 from collections import Counter
 from dataclasses import replace
 
@@ -135,6 +136,20 @@ def test_magnets_are_equal_if_their_moments_turn_with_the_crystal(seed):
     assert found_equal(one, magnet(crystal, -fields))
     assert not found_equal(one, magnet(crystal, fields @ turn.T))
     assert not found_equal(one, magnet(crystal, fields * np.where(np.arange(len(fields)) == 1, -1, 1)[:, None]))
+
+
+def test_two_atoms_at_one_place_are_no_fault_of_the_comparison():
+    """A known fault: their direction was 0/0, a warning on the screen, and NaN made any magnets equal that differ there alone."""
+    system = System(np.diag([8.0, 8.0, 8.0]), np.zeros((2, 3)), np.array([26, 26]))
+    pairs = np.array([[0, 0, 0, i, j] for i in (0, 1) for j in (0, 1)])
+    S = PairBlocks(pairs, np.ones((4, 2), int), np.array([[1.0, 0.5, 0.5, 1.0]]))
+    H = PairBlocks(pairs, 2 * np.ones((4, 2), int), np.zeros((1, 16), complex))
+    double = Hamiltonian(system, Basis({26: (0,)}, "spinor"), S, H)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        alike, opposite = (double.with_zeeman(np.array([[0, 0, 1.0], [0, 0, z]])) for z in (1, -1))
+        assert found_equal(alike, alike)
+        assert not found_equal(alike, opposite)
 
 
 @pytest.mark.parametrize("spin", ["collinear", "spinor"])

@@ -16,6 +16,7 @@ from deeph.files.store import write_folder
 from deeph.physics.basis import Basis
 from deeph.physics.blocks import PairBlocks, block_shapes, energy_zero
 from deeph.physics.hamiltonian import Hamiltonian
+from deeph.physics.magnetism import Magnetism
 from deeph.physics.pairs import is_onsite, neighbour_pairs, pair_vectors
 from deeph.physics.system import SYMBOLS, System
 from deeph.runtime import log
@@ -184,7 +185,9 @@ def test_outliers_duplicates_and_mixtures(dataset, mini_graphene):
 @pytest.mark.parametrize("place", [-1, 3])
 def test_an_outlier_may_show_in_its_blocks_alone(place):
     def summary(norm):
-        return Summary({"mu": 1.0}, {Kind(6, 1, 6, 1, place): (4 * norm**2, 4)}, np.zeros(1), {}, "C2", Signature((), {}, {}, {}))
+        return Summary(
+            {"mu": 1.0}, {Kind(6, 1, 6, 1, place): (4 * norm**2, 4)}, np.zeros(1), {}, "C2", Signature((), {}, {}, {}), Magnetism({}, None)
+        )
 
     many = {str(n): summary(2.0 + 0.05 * n) for n in range(10)}
     assert find_outliers(many) == {}

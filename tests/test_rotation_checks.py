@@ -12,7 +12,8 @@ from openmx_files import unpack_run
 from deeph.physics.covariance import _forbidden, bond_violations, difference, time_reversed, turned
 from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.system import System
-from preprocess.inspect.rotation_checks import check_bonds, check_symmetry, check_time_reversal
+from preprocess.inspect.rotation_checks import check_bonds, check_symmetry
+from preprocess.inspect.spin_checks import check_time_reversal
 from preprocess.inspect.symmetry import find_operations
 from preprocess.readers import openmx
 

@@ -24,7 +24,7 @@ REACH = 12.0
 NEAR = 8.0
 """Angstrom; up to where the exchange fields of neighbours are compared."""
 TINY = 1e-9
-"""eV; a smaller exchange field is none."""
+"""eV, Angstrom; a smaller exchange field is none, and a smaller distance too."""
 LENGTH = 2e-6
 """Accepted difference of two distances, Angstrom: structure files have six digits or more."""
 ENERGY = 0.05
@@ -72,7 +72,8 @@ class Signature:
         field, order = exchange_fields(data), {}
         largest = np.linalg.norm(field, axis=1).max(initial=TINY)
         for kind, rows in members.items():
-            b, other, along = field[pairs[rows, 3]], field[pairs[rows, 4]], vectors[rows] / length[rows, None]
+            apart = np.maximum(length[rows, None], TINY)  # two atoms at one place have no direction
+            b, other, along = field[pairs[rows, 3]], field[pairs[rows, 4]], vectors[rows] / apart
             near = np.clip(1 - (length[rows] / NEAR) ** 2, 0, None)
             towards = np.abs((b * along).sum(axis=1)) * (data.basis.spin == "spinor")
             order[kind] = near * [(b * other).sum(axis=1) / largest, towards]

@@ -15,7 +15,7 @@ import numpy as np
 
 from deeph.files.hdf5 import open_hdf5
 from deeph.files.matrix_file import CONTENT
-from deeph.files.store import HAMILTONIAN, OVERLAP, read_folder, read_info, read_poscar
+from deeph.files.store import HAMILTONIAN, OVERLAP, read_folder, read_info, read_moments, read_poscar
 from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.system import NUMBERS, System, formula_of
 from deeph.runtime.errors import DataError, UsageError
@@ -68,6 +68,12 @@ class Entry:
         return (len(pairs) - int(onsite.sum())) // 2
 
     @property
+    def moment(self) -> float:
+        """Largest magnetic moment of an atom, Bohr magneton; NaN where none is recorded."""
+        moments = read_moments(self.info)
+        return float("nan") if moments is None else float(np.linalg.norm(moments, axis=1).max(initial=0.0))
+
+    @property
     def largest(self) -> float:
         """Largest absolute element of H, eV."""
         if not (self.folder / HAMILTONIAN).is_file():
@@ -99,8 +105,9 @@ NUMBERS_OF: dict[str, Callable[[Entry], float]] = {
     "electrons": _number("occupation"),
     "fermi": _number("fermi_energy_eV"),
     "max_H": lambda entry: entry.largest,
+    "moment": lambda entry: entry.moment,
 }
-"""Quantities that are numbers; energies in eV."""
+"""Quantities that are numbers; energies in eV, moments in Bohr magneton."""
 WORDS_OF: dict[str, Callable[[Entry], tuple[str, ...]]] = {
     "name": lambda entry: (entry.name, entry.name.rpartition("/")[2]),
     "formula": lambda entry: (entry.system.formula, entry.system.reduced_formula),
@@ -122,9 +129,9 @@ def condition(text: str) -> Callable[[Entry], bool]:
     Parameters
     ----------
     text : str
-        A quantity, one of ``= != < <= > >=``, and a value. Numbers: atoms, orbitals, bonds, electrons, fermi and max_H (eV). Words: name,
-        formula (also that of the smallest unit), spin, code, converged (yes, no, unknown), with ``*`` and ``?``; several with commas, one
-        of which has to fit. Elements: ``=`` these, ``<=`` none but these, ``>=`` at least these.
+        A quantity, one of ``= != < <= > >=``, and a value. Numbers: atoms, orbitals, bonds, electrons, fermi and max_H (eV), moment (the
+        largest, Bohr magneton). Words: name, formula (also that of the smallest unit), spin, code, converged (yes, no, unknown), with
+        ``*`` and ``?``; several with commas, one of which has to fit. Elements: ``=`` these, ``<=`` none but these, ``>=`` at least these.
 
     Raises
     ------

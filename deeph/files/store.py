@@ -132,7 +132,7 @@ def _read_parts(folder: Path, matrix: str | None, *, positions: bool, extra: boo
     return Hamiltonian(
         system, basis, matrices["S"], matrices.get("H"), matrices.get("r"),
         fermi_energy=_number(info, "fermi_energy_eV"), n_electrons=_number(info, "occupation"), source=info.get("source", {}),
-        moments=_moments(info), extra={name: matrices[name] for name in EXTRA_FILES if name in matrices}, predicted=matrix == PREDICTED,
+        moments=read_moments(info), extra={name: matrices[name] for name in EXTRA_FILES if name in matrices}, predicted=matrix == PREDICTED,
         fermi_guess=_guess(info),
     )  # fmt: skip
 
@@ -159,8 +159,8 @@ def _joined(system: System, basis: Basis, base: PairBlocks, spin_orbit: PairBloc
     return replace(both["H"], entries=both["H0"].entries + both["H"].entries)
 
 
-def _moments(info: dict[str, Any]) -> FloatArray | None:
-    """The magnetic moments in info.json."""
+def read_moments(info: dict[str, Any]) -> FloatArray | None:
+    """(n_atoms, 3) magnetic moments in info.json, Bohr magneton; None where they are not recorded."""
     value = info.get("magnetic_moments_muB")
     try:
         return None if value is None else np.array(value, np.float64).reshape(-1, 3)

@@ -42,7 +42,7 @@ class AtomLinear(nn.Module):
 
     def parts(self, x: Tensor) -> Parts:
         """(n_atoms, K, n) -> one (n_atoms, K, number) for each family and spin component."""
-        out = list[Tensor]()
+        out = []
         for family, part, weight in zip(self.before.families, x.split(self.before.widths, -1), self.weights, strict=True):
             for one in part.split(family.number, -1) if family.n_spin > 1 else [part]:
                 y = torch.bmm(one.transpose(0, 1), weight[self.l])
@@ -80,11 +80,11 @@ class AtomNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(n_atoms, K, n) -> the same shape."""
-        # there may be no pseudo channels, of which no mean exists
-        parts = [part for part in x.split(self.channels.widths, -1) if part.shape[-1]]
-        powers = [self.mean.to(x) @ part.square().mean(-1, keepdim=True) for part in parts]  # (n_atoms, l_max + 1, 1)
+        # there may be no pseudo channels, of which no mean exists; a spin vector counts by its length
+        parts = [(part, f.n_spin) for part, f in zip(x.split(self.channels.widths, -1), self.channels.families, strict=True) if f.number]
+        powers = [self.mean.to(x) @ part.square().mean(-1, keepdim=True) * n_spin for part, n_spin in parts]  # (n_atoms, l_max + 1, 1)
         common = 0.1 * powers[0].mean(1, keepdim=True) + 1e-5
-        scaled = [part * torch.rsqrt(power + common)[:, self.l] for part, power in zip(parts, powers, strict=True)]
+        scaled = [part * torch.rsqrt(power + common)[:, self.l] for (part, _), power in zip(parts, powers, strict=True)]
         return torch.cat(scaled, -1) * self.scale[self.l][:, self.channel]
 
 
@@ -116,7 +116,9 @@ class AtomProduct(nn.Module):
         self.l_max, self.first, self.second = l_max, first, second
         factors = max(min(first.number, second.number) // 2, 1)
         self.starts = [channels.start(f.sort, pseudo=f.pseudo) for f in (first, second)]
-        self.left, self.right = (AtomLinear(PRODUCT_L, Channels((f,)), Channels((replace(f, number=factors),))) for f in (first, second))
+        self.left, self.right = (
+            AtomLinear(PRODUCT_L, Channels((f,)), Channels((replace(f, number=factors),))) for f in (first, second)
+        )
         natural, pseudo = channels.of_sort(first.sort.times(second.sort))
         self.sizes_out = (natural.number, pseudo.number)
         low, high = channels.start(natural.sort), channels.start(natural.sort, pseudo=True) + pseudo.width
@@ -157,9 +159,8 @@ class AtomProduct(nn.Module):
             for p in (0, 1):
                 starts = self.places.get((l, p), [])
                 if starts:
-                    # (n, n_spin, paths x factors, m), then (n, n_spin, m, channels)
-                    terms = torch.stack([coupled[..., s : s + 2 * l + 1] for s in starts], 2).flatten(2, 3)
-                    made = terms.transpose(2, 3) @ self.weights[f"{l}_{p}"]
+                    terms = torch.stack([coupled[..., s : s + 2 * l + 1] for s in starts], 2).flatten(2, 3)  # (n, n_spin, paths x factors, m)
+                    made = terms.transpose(2, 3) @ self.weights[f"{l}_{p}"]  # (n, n_spin, m, channels)
                     row.append(made.transpose(1, 2).flatten(2))
                 else:
                     row.append(a.new_zeros(len(a), 2 * l + 1, coupled.shape[1] * self.sizes_out[p]))

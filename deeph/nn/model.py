@@ -304,7 +304,7 @@ class HamiltonianModel(nn.Module):
 
     def offsite(self, graph: Data, part: slice, e: BondFeatures) -> dict[PartName, list[OffsiteRows]]:
         """Standardized coefficients of a run of bonds, for each part of H, per pair of elements; rows count within the run."""
-        codes = all_codes(bond_norm(e), self.layout)
+        codes = all_codes(bond_norm(e, self.layout), self.layout)
         kinds = bond_kinds(graph.numbers, graph.bond_index[:, part])
         D = bond_matrices(graph.bond_vector[part], 1) if self.is_magnetic else []
         out: dict[PartName, list[OffsiteRows]] = {}

@@ -14,7 +14,10 @@ MIN_DISTANCE = 0.3
 
 
 def check_finite(data: Hamiltonian) -> None:
-    """No NaN and no infinity in any matrix."""
+    """No NaN and no infinity in any matrix, nor in the magnetic moments."""
+    if data.moments is not None and not np.isfinite(data.moments).all():
+        atom = int(np.argmin(np.isfinite(data.moments).all(axis=1)))
+        raise DataError(f"the magnetic moment of atom {atom + 1} ({data.system.symbols[atom]}) is NaN or infinite")
     for name, blocks in (("S", data.S), ("H", data.H), ("r", data.r), *data.extra.items()):
         if blocks is not None and not np.isfinite(blocks.entries).all():
             entry = int(np.argmin(np.isfinite(blocks.entries).all(axis=0)))

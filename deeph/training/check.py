@@ -77,7 +77,8 @@ def check_data(config: Config) -> str:
     return (
         f"data        {dataset.path}\n"
         f"structures  {len(split.train)} to train on, {len(split.validate)} to validate with, {len(split.test)} kept for tests\n"
-        f"basis       {found.basis.to_symbols()}, spin: {found.basis.spin}\n"
+        f"basis       {found.basis.to_symbols()}\n"
+        f"spin        {found.spin_text}\n"
         f"size        {n_atoms / len(names):.0f} atoms and {sum(n_bonds[n] for n in names) / len(names):.0f} bonds on average\n"
         f"training    about {n_steps} steps an epoch, {train.epochs} epochs"
         + (f", at most {train.max_minutes:g} minutes" if train.max_minutes else "")

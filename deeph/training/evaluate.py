@@ -15,7 +15,9 @@ from deeph.inference import predict_anyway as predict
 from deeph.nn.baseline import NOTHING
 from deeph.nn.model import HamiltonianModel
 from deeph.physics.blocks import PairBlocks
-from deeph.physics.difference import TABLES, ErrorSums, Table, sum_errors
+from deeph.physics.difference import SPIN_PARTS, TABLES, ErrorSums, Table, sum_errors
+from deeph.physics.hamiltonian import Hamiltonian
+from deeph.physics.spin_parts import split_spin
 from deeph.physics.system import FloatArray
 from deeph.runtime.log import logger, telling
 from deeph.runtime.processes import Group
@@ -46,14 +48,14 @@ class Evaluation:
         One by one.
     sums : ErrorSums
         Of all of them; see :class:`deeph.physics.difference.ErrorSums` for the tables.
-    samples : (2, n) array
-        Elements of H of DFT and predicted, eV, evenly spread over the structures; for figures. The common energy zero of a structure's
-        error is taken out.
+    samples : dict of str to (2, n) array
+        Elements of H of DFT and predicted, eV, evenly spread over the structures, of each part of the spin by its name; for figures. The
+        common energy zero of a structure's error is taken out.
     """
 
     structures: dict[str, StructureErrors] = field(default_factory=dict)
     sums: ErrorSums = field(default_factory=ErrorSums)
-    samples: FloatArray = field(default_factory=lambda: np.zeros((2, 0)))
+    samples: dict[str, FloatArray] = field(default_factory=dict)
 
     @property
     def total(self) -> Table:
@@ -64,7 +66,8 @@ class Evaluation:
         """Add other structures."""
         self.structures |= other.structures
         self.sums.merge(other.sums)
-        self.samples = np.concatenate([self.samples, other.samples], axis=1)
+        for part, pairs in other.samples.items():
+            self.samples[part] = np.concatenate([self.samples.get(part, np.zeros((2, 0))), pairs], axis=1)
 
     def to_plain(self) -> dict[str, Any]:
         """What is written to evaluation.json."""
@@ -94,20 +97,26 @@ def evaluate(model: HamiltonianModel, dataset: Dataset, names: Sequence[str]) ->
     out = Evaluation()
     for name in names:
         reference = dataset.read(name)
-        H = reference.hamiltonian
-        difference = PairBlocks(H.pairs, H.shapes, 1e3 * (predict(model, reference).hamiltonian.entries - H.entries))
-        sums, mu = sum_errors(reference.system, model.basis, difference, reference.S)
+        H = predict(model, reference).hamiltonian
+        sums, mu = sum_errors(reference.system, model.basis, H, reference.hamiltonian, reference.S)
         total = sums.table("total")
         errors = {name: StructureErrors(total["raw"].mae, total["projected"].mae, mu)}
-        out.merge(Evaluation(errors, sums, _samples(H, difference, mu, reference.S, -(-MAX_SAMPLES // len(names)))))
+        out.merge(Evaluation(errors, sums, _samples(H, reference, 1e-3 * mu, -(-MAX_SAMPLES // len(names)))))
     return out
 
 
-def _samples(H: PairBlocks, difference: PairBlocks, mu: float, S: PairBlocks, number: int) -> FloatArray:
-    """(2, n) about so many elements of H of DFT and predicted."""
-    step = max(1, H.entries.shape[1] // number)
-    reference = H.entries[0, ::step].real
-    return np.array([reference, reference + 1e-3 * (difference.entries[0, ::step].real - mu * S.entries[0, ::step])])
+def _samples(H: PairBlocks, reference: Hamiltonian, mu: float, number: int) -> dict[str, FloatArray]:
+    """(2, n) about so many elements of each part of H of DFT and of the predicted H - mu S."""
+    spin, S = reference.basis.spin, reference.S
+    share = min(1.0, number / S.entries.shape[1])
+    found: dict[str, list[FloatArray]] = {}
+    for _, members in H.groups():
+        parts = [split_spin(blocks.take(members), spin) for blocks in (reference.hamiltonian, H)]
+        parts[1]["A0"] = parts[1]["A0"] - mu * S.take(members)[0][:, None]
+        for name, values in parts[0].items():
+            places = np.linspace(0, values.size - 1, int(np.ceil(share * values.size))).astype(int)
+            found.setdefault(SPIN_PARTS[name], []).append(np.array([values.ravel()[places], parts[1][name].ravel()[places]]))
+    return {part: np.concatenate(pairs, axis=1) for part, pairs in found.items()}
 
 
 def baseline_alone(model: HamiltonianModel) -> HamiltonianModel:
@@ -142,7 +151,7 @@ def evaluate_run(best: Path, dataset: Dataset, split: Split, group: Group, devic
         models["baseline"] = baseline_alone(models["model"])
         metadata = read_metadata(best)
     record: dict[str, Any] = {"unit": "meV", "model": {"file": best.name, "epoch": metadata["epoch"], "step": metadata["step"]}}
-    samples: dict[str, FloatArray] = {}
+    samples: dict[str, dict[str, FloatArray]] = {}
     for part in PARTS:
         names = getattr(split, part)
         if not names:
@@ -159,7 +168,7 @@ def evaluate_run(best: Path, dataset: Dataset, split: Split, group: Group, devic
     group.by_first(lambda: _write(best.parent, record, samples))
 
 
-def _write(folder: Path, record: dict[str, Any], samples: dict[str, FloatArray]) -> None:
+def _write(folder: Path, record: dict[str, Any], samples: dict[str, dict[str, FloatArray]]) -> None:
     """The table on the screen, the file, and the figures."""
     logger.info("%s", as_table(record))
     write_text(folder / EVALUATION, json.dumps(record, indent=1) + "\n")
@@ -181,4 +190,19 @@ def as_table(record: Mapping[str, Any]) -> str:
             cells = [f"{number:>{width}.4g}" for number, width in zip(numbers, (10, 11, 10, 10), strict=True)]
             cells += [f"{baseline['raw']['mae']:>22.4g}", f"{baseline['projected']['mae']:>11.4g}"]
             rows.append(f"{part:<10}{len(model['structures']):>10}" + "".join(cells))
-    return "\n".join(rows)
+    return "\n".join([*rows, *_spin_rows(record)])
+
+
+def _spin_rows(record: Mapping[str, Any]) -> list[str]:
+    """Errors of the parts of the spin beside their size, of the last part of the data, which is that for tests if there is one."""
+    part = next((part for part in PARTS[::-1] if part in record), None)
+    if part is None or not record[part]["model"]["by_spin"]:
+        return []
+    model, baseline = record[part]["model"], record[part]["baseline"]
+    head = f"{f'parts of the spin, {part} (meV)':<32}{'MAE':>10}{'RMSE':>10}{'largest':>10}{'RMS of H':>12}{'baseline alone: RMSE':>22}"
+    rows = [head]
+    for name, errors in model["by_spin"].items():
+        alone = baseline["by_spin"].get(name, {"rmse": 0.0})["rmse"]
+        numbers = [errors["mae"], errors["rmse"], errors["max"], model["spin_sizes"][name]["rmse"], alone]
+        rows.append(f"{name:<32}" + "".join(f"{one:>{width}.4g}" for one, width in zip(numbers, (10, 10, 10, 12, 22), strict=True)))
+    return rows

@@ -126,6 +126,9 @@ def _describe(result: "MatrixComparison") -> list[str]:
     )
     for title, table in tables:
         lines += ["", title, *(describe_errors(name, errors) for name, errors in table.items())]
+    if result.by_spin:
+        rows = (f"{describe_errors(name, errors)} {result.spin_sizes[name].rmse:>16.4f}" for name, errors in result.by_spin.items())
+        lines += ["", f"{'by part of the spin':<74} {'RMS of A (meV)':>16}", *rows]
     return lines
 
 

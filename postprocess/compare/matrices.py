@@ -27,6 +27,8 @@ class MatrixComparison:
         mu = <H - H_ref, S>/<S, S>, meV.
     by_site, by_elements, by_distance, by_shells : dict of str to Errors
         Parts of the projected error: on-site and off-site blocks, element pairs, bins of 1 Angstrom (off-site only), pairs of shells.
+    by_spin, spin_sizes : dict of str to Errors
+        The projected error, and the reference without its energy zero, by parts of the spin; empty without spin.
     overlap_difference : float
         Largest difference of the two overlaps, 1.
     only_reference, only_other : tuple of int and float
@@ -40,6 +42,8 @@ class MatrixComparison:
     by_elements: Table
     by_distance: Table
     by_shells: Table
+    by_spin: Table
+    spin_sizes: Table
     overlap_difference: float
     only_reference: tuple[int, float]
     only_other: tuple[int, float]
@@ -68,8 +72,7 @@ def compare_hamiltonians(reference: Hamiltonian, other: Hamiltonian) -> MatrixCo
     shapes, shapes_S = (block_shapes(basis, system.numbers, pairs, spin=spin) for spin in (True, False))
     S = reference.S.on_pattern(pairs, shapes_S)
     overlap = S.entries - other.S.on_pattern(pairs, shapes_S).entries
-    difference = PairBlocks(pairs, shapes, 1e3 * (H.on_pattern(pairs, shapes).entries - H_ref.on_pattern(pairs, shapes).entries))
-    sums, mu = sum_errors(system, basis, difference, S)
+    sums, mu = sum_errors(system, basis, H.on_pattern(pairs, shapes), H_ref.on_pattern(pairs, shapes), S)
     return MatrixComparison(
         raw=sums.table("total")["raw"],
         projected=sums.table("total")["projected"],
@@ -78,6 +81,8 @@ def compare_hamiltonians(reference: Hamiltonian, other: Hamiltonian) -> MatrixCo
         by_elements=sums.table("by_elements"),
         by_distance=sums.table("by_distance"),
         by_shells=sums.table("by_shells"),
+        by_spin=sums.table("by_spin"),
+        spin_sizes=sums.table("spin_sizes"),
         overlap_difference=float(np.abs(overlap).max(initial=0.0)),
         only_reference=_largest(H_ref, lost),
         only_other=_largest(H, new),

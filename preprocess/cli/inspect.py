@@ -23,7 +23,7 @@ examples:
   deeph-inspect data/ --filter converged=yes --split 0.8 0.1 0.1 --out data/split.json
   deeph-inspect a/ b/ --merge --deduplicate --split 0.8 0.1 0.1 --by composition --out both/
 
-Filters: QUANTITY, one of = != < <= > >=, VALUE. Numbers: atoms orbitals bonds electrons fermi max_H (eV). Words, also
+Filters: QUANTITY, one of = != < <= > >=, VALUE. Numbers: atoms orbitals bonds electrons fermi max_H (eV) moment. Words, also
 with * and several with commas: name formula spin code converged. Sets: elements=Mo,S these, <= no others, >= at least.
 --out FOLDER gets links to the structures (nothing is copied) and split.json; --out FILE.json the split alone.
 

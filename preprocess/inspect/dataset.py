@@ -3,20 +3,18 @@
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
 from deeph.files.duplicates import duplicates
+from deeph.files.training_set import Member
 from deeph.physics.hamiltonian import Hamiltonian
 from deeph.runtime.errors import DeephError
 from preprocess.inspect.report import SEVERITY, Check, Report
 from preprocess.inspect.statistics import BIN, Kind, Summary, find_outliers, summarize
 from preprocess.inspect.structure import structure_checks
 from preprocess.inspect.training import check_split
-
-if TYPE_CHECKING:
-    from deeph.physics.basis import Basis
 
 Label = TypeVar("Label", bound=Hashable)
 THOROUGH = 20
@@ -40,7 +38,7 @@ def dataset_report(path: str, kind: str, folders: Sequence[Path], read: Callable
     thorough = {folders[n] for n in np.linspace(0, len(folders) - 1, min(THOROUGH, len(folders))).astype(int)}
     checks: dict[str, dict[str, Check]] = {}
     summaries: dict[str, Summary] = {}
-    bases: dict[str, Basis] = {}
+    members: dict[str, Member] = {}
     for folder in names:
         name = str(folder.relative_to(path)) if folder.is_relative_to(path) else str(folder)
         try:
@@ -52,14 +50,14 @@ def dataset_report(path: str, kind: str, folders: Sequence[Path], read: Callable
             checks.setdefault(check.name, {})[name] = check
         if checks["numbers"][name].verdict != "bad":
             summaries[name] = summarize(data)
-            if data.H is not None and data.basis.spin == "none":
-                bases[name] = data.basis
+            if data.H is not None:
+                members[name] = Member(data.basis, summaries[name].magnetism)
     joined = [_joined(found, len(folders)) for found in checks.values()]
     return Report(
         path,
         f"{len(folders)} structures, {kind}",
         _facts(summaries),
-        [*joined, *_mixed(summaries), *check_split(Path(path), bases), _duplicates(summaries), _outliers(summaries)],
+        [*joined, *_mixed(summaries), *check_split(Path(path), members), _duplicates(summaries), _outliers(summaries)],
         _tables(summaries),
     )
 

@@ -1,10 +1,11 @@
-"""Checks by rotations: orbital order and signs from the overlap along bonds, H and S from the symmetry of the crystal, time reversal."""
+"""Checks by rotations: orbital order and signs from the overlap along bonds, H and S from the symmetry of the crystal."""
 
 import numpy as np
 
 from deeph.physics.blocks import PairBlocks
-from deeph.physics.covariance import Operation, bond_violations, difference, time_reversed, turned
+from deeph.physics.covariance import Operation, bond_violations, difference, turned
 from deeph.physics.hamiltonian import Hamiltonian
+from deeph.physics.magnetism import MOMENT, Magnetism
 from deeph.physics.system import SYMBOLS
 from preprocess.inspect.report import Check, Verdict
 from preprocess.inspect.symmetry import find_operations
@@ -15,8 +16,6 @@ OVERLAP_LIMITS = (1e-4, 1e-2)
 """Violations of S that are noise of the code (real-space grids) and that are a mistake."""
 ENERGY_LIMITS = (0.05, 0.3)
 """The same for H in eV: DFT on a real-space grid breaks symmetries by up to 0.04 eV in single elements."""
-MOMENT = 0.02
-"""Magnetic moments below this are zero, Bohr magneton."""
 
 
 def _verdict(value: float, limits: tuple[float, float]) -> Verdict:
@@ -39,21 +38,6 @@ def check_bonds(data: Hamiltonian) -> Check:
     return Check("orbitals", verdict, text, value)
 
 
-def check_time_reversal(data: Hamiltonian) -> Check:
-    """Spinor H of a structure without moments is invariant under time reversal."""
-    if data.H is None or data.basis.spin != "spinor":
-        return Check("time reversal", "note", "only for spinors")
-    value, _ = difference(data.H, time_reversed(data.H))
-    moment = None if data.moments is None else float(np.linalg.norm(data.moments, axis=1).max(initial=0.0))
-    if value < ENERGY_LIMITS[0] / 10:
-        return Check("time reversal", "ok", f"kept to {value:.0e} eV: not magnetic", value)
-    if moment is None:
-        return Check("time reversal", "note", f"broken by {value:.2g} eV: magnetic, or a wrong spin layout; no moments are recorded", value)
-    if moment < MOMENT:
-        return Check("time reversal", "bad", f"broken by {value:.2g} eV without magnetic moments: the spin layout is wrong", value)
-    return Check("time reversal", "ok", f"broken by {value:.2g} eV: magnetic, moments up to {moment:.2f} Bohr magneton", value)
-
-
 def check_symmetry(data: Hamiltonian) -> list[Check]:
     """S and H turn with the structure under the operations of the crystal that keep its moments."""
     if data.system.n_atoms > MAX_ATOMS:
@@ -72,9 +56,7 @@ def check_symmetry(data: Hamiltonian) -> list[Check]:
 def _check_H(data: Hamiltonian, H: PairBlocks, operations: list[Operation]) -> Check:
     """H, where moments and spins restrict what may be demanded."""
     known = data.moments is not None
-    magnetic = data.basis.spin == "collinear"
-    if data.basis.spin == "spinor":
-        magnetic = difference(H, time_reversed(H))[0] > ENERGY_LIMITS[0] / 10
+    magnetic = not Magnetism.of(data).time_reversal
     if magnetic and known:
         operations = [operation for operation in operations if _keeps_moments(data, operation)]
         if not operations:

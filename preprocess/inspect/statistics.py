@@ -8,7 +8,9 @@ import numpy as np
 
 from deeph.files.duplicates import Signature
 from deeph.physics.blocks import energy_zero
+from deeph.physics.difference import SPIN_PARTS
 from deeph.physics.hamiltonian import Hamiltonian
+from deeph.physics.magnetism import MOMENT, TIME_ODD, Magnetism
 from deeph.physics.pairs import is_onsite, pair_vectors
 from deeph.physics.system import SYMBOLS, FloatArray
 
@@ -47,7 +49,7 @@ class Summary:
     Attributes
     ----------
     numbers : dict
-        Single numbers by name: shortest bond, mu, Fermi level.
+        Single numbers by name: shortest bond, mu, Fermi level, largest elements of the parts of the spin, largest moments.
     norms : dict of Kind to (sum of squares, count)
         Of the entries of H - mu S, eV^2; those of both spins, and of their coupling, count as two.
     lengths : (n,) array
@@ -58,6 +60,8 @@ class Summary:
         Composition.
     signature : Signature
         What is the same for equal structures.
+    magnetism : Magnetism
+        Parts of the spin and moments.
     """
 
     numbers: dict[str, float]
@@ -66,6 +70,7 @@ class Summary:
     labels: dict[str, str]
     formula: str
     signature: Signature
+    magnetism: Magnetism
 
 
 def summarize(data: Hamiltonian) -> Summary:
@@ -87,8 +92,15 @@ def summarize(data: Hamiltonian) -> Summary:
         numbers["<H,S>/<S,S> (eV)"] = energy_zero(data.H, data.S)
         if data.fermi_energy is not None:
             numbers["Fermi level (eV)"] = data.fermi_energy
+    magnetism = Magnetism.of(data)
+    for name, size in magnetism.parts.items():
+        if name != "A0" and size > TIME_ODD:
+            numbers[f"largest {SPIN_PARTS[name]} element (eV)"] = size
+    for z, (_, high) in (magnetism.moments or {}).items():
+        if high >= MOMENT:
+            numbers[f"largest moment of {SYMBOLS[z]} (Bohr magneton)"] = high
     bins = np.bincount((away / BIN).astype(int)).astype(float)
-    return Summary(numbers, _norms(data, length), bins, labels, data.system.formula, Signature.of(data))
+    return Summary(numbers, _norms(data, length), bins, labels, data.system.formula, Signature.of(data), magnetism)
 
 
 def _norms(data: Hamiltonian, length: FloatArray) -> dict[Kind, tuple[float, int]]:

@@ -6,7 +6,9 @@ from typing import Any
 import numpy as np
 
 from deeph.physics.basis import shells_text
+from deeph.physics.difference import NOTHING, SPIN_PARTS
 from deeph.physics.hamiltonian import Hamiltonian
+from deeph.physics.magnetism import Magnetism, moments_text
 from preprocess.inspect.checks import (
     check_density,
     check_distances,
@@ -20,7 +22,8 @@ from preprocess.inspect.checks import (
     check_units,
 )
 from preprocess.inspect.report import Check, Report
-from preprocess.inspect.rotation_checks import check_bonds, check_symmetry, check_time_reversal
+from preprocess.inspect.rotation_checks import check_bonds, check_symmetry
+from preprocess.inspect.spin_checks import check_moments, check_time_reversal
 from preprocess.inspect.training import check_training
 from preprocess.readers.base import Convergence
 
@@ -56,6 +59,10 @@ def structure_checks(data: Hamiltonian, *, thorough: bool = True) -> Iterator[Ch
     yield check_energy_zero(data)
     if "density_matrix" in data.extra:
         yield check_density(data)
+    if data.H is not None and data.basis.spin != "none":
+        yield check_time_reversal(data)
+        if data.moments is not None:
+            yield check_moments(data)
     yield check_training(data)
     if "bad" in (normalization.verdict, hermitian.verdict):  # no eigenvalues without
         return
@@ -64,8 +71,6 @@ def structure_checks(data: Hamiltonian, *, thorough: bool = True) -> Iterator[Ch
     if thorough:
         if overlap.verdict != "bad":
             yield check_electron_count(data)
-        if data.basis.spin == "spinor":
-            yield check_time_reversal(data)
         yield from check_symmetry(data)
 
 
@@ -98,9 +103,13 @@ def structure_facts(data: Hamiltonian) -> dict[str, Any]:
         out["model"] = f"{_model(model)}, overlap of {source.get('overlap', {}).get('code', 'unknown origin')}"
     if data.fermi_guess is not None:
         out["Fermi level expected (eV)"] = "{:.4f} within {:.4f}".format(*data.fermi_guess)
-    if data.moments is not None:
+    magnetism = Magnetism.of(data)
+    if data.basis.spin != "none" and magnetism.parts:
+        sizes = [f"{SPIN_PARTS[name]} {size:.3g}" for name, size in magnetism.parts.items() if 1e3 * size > NOTHING]
+        out["parts of H"] = f"largest element (eV): {', '.join(sizes)}"
+    if magnetism.moments is not None and data.moments is not None:
         total = ", ".join(f"{x:.4f}" for x in data.moments.sum(axis=0))
-        out["moments"] = f"up to {np.linalg.norm(data.moments, axis=1).max():.4f}, total ({total}) Bohr magneton"
+        out["moments"] = f"{moments_text(magnetism.moments)}; total ({total}) Bohr magneton"
     return out
 
 

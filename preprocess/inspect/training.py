@@ -4,47 +4,46 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from deeph.files.dataset import SPLIT_FILES, open_dataset, read_split
-from deeph.files.training_set import TrainingSet, check_trainable
-from deeph.physics.basis import Basis
+from deeph.files.training_set import Member, MissingError, TrainingSet, check_trainable
 from deeph.physics.hamiltonian import Hamiltonian
 from deeph.runtime.errors import DataError
 from preprocess.inspect.report import Check
 
 
 def check_training(data: Hamiltonian) -> Check:
-    """The network can learn this structure; spin, and an overlap without H, are no faults of the data."""
+    """The network can learn this structure; an overlap without H, and magnetism without moments, are no faults of the data."""
     try:
         check_trainable(data)
     except DataError as error:
-        sound = data.H is None or data.basis.spin != "none"
-        return Check("training", "note" if sound else "bad", f"cannot be trained on: {error}")
+        return Check("training", "note" if isinstance(error, MissingError) else "bad", f"cannot be trained on: {error}")
     return Check("training", "ok", "can be trained on")
 
 
-def check_split(path: Path, bases: Mapping[str, Basis]) -> list[Check]:
-    """The split that lies in a folder, if there is one, can be trained with; without one, the structures have one basis.
+def check_split(path: Path, members: Mapping[str, Member]) -> list[Check]:
+    """The split that lies in a folder, if there is one, can be trained with; without one, the structures have one basis and kind of spin.
 
     Parameters
     ----------
     path : Path
         The folder.
-    bases : mapping of str to Basis
-        Of the structures that can be read, by their names relative to it.
+    members : mapping of str to Member
+        Of the structures with H that can be read, by their names relative to it.
     """
     has_split = any((path / name).is_file() for name in SPLIT_FILES)
     found = TrainingSet()
     try:
         split = read_split(open_dataset(path)) if has_split else None
-        train, others = (tuple(bases), ()) if split is None else (split.train, (*split.validate, *split.test))
+        train, others = (tuple(members), ()) if split is None else (split.train, (*split.validate, *split.test))
         for name in (*train, *others):
-            if name in bases:
+            if name in members:
                 try:
-                    found.add_basis(bases[name], train=name in train)
+                    found.add_member(members[name], train=name in train)
                 except DataError as error:
                     raise DataError(f"{name}: {error}") from error
     except DataError as error:
         return [Check("training set", "bad", str(error))]
+    spin = [Check("spin", "ok", found.spin_text)] if found.n else []
     if split is None:
-        return []
+        return spin
     parts = f"{len(split.train)} to train on, {len(split.validate)} to validate with, {len(split.test)} kept for tests"
-    return [Check("training set", "ok", parts)]
+    return [*spin, Check("training set", "ok", parts)]

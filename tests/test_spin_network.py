@@ -1,0 +1,243 @@
+"""The network with spin against every symmetry of H; and networks that are broken on purpose, which must be caught.
+
+H_ij between equal elements is compared with the same block evaluated from the other end: only that catches a wrong sign of exchange, since
+in every prediction one of two partners is the adjoint of the other.
+"""
+
+from dataclasses import replace
+from unittest import mock
+
+import numpy as np
+import pytest
+import torch
+from network_case import POSITIONS, random_rotation
+from spin_case import (
+    KINDS,
+    SPIN_TINY,
+    acted,
+    difference,
+    make_spin_model,
+    make_spin_structure,
+    moved,
+    part_sizes,
+    predict,
+    spin_errors,
+)
+
+from deeph.nn import channels, heads, irreps, spin
+from deeph.nn.graph import make_graph
+from deeph.nn.model import HamiltonianModel
+from deeph.physics.eigenvalues import solve_at_k
+from deeph.physics.hamiltonian import Hamiltonian
+from deeph.training.checkpoint import load_model, save_model
+
+SYMMETRIES = {
+    "spin-orbit": ["rotation", "reflection", "inversion", "roll", "exchange", "permutation", "time reversal"],
+    "magnetic": ["rotation", "reflection", "inversion", "roll", "exchange", "permutation", "time reversal"],
+    "non-collinear": ["rotation", "reflection", "inversion", "spin rotation", "roll", "exchange", "permutation", "time reversal"],
+    "collinear": ["rotation", "reflection", "inversion", "roll", "exchange", "permutation", "time reversal"],
+}
+
+
+@pytest.fixture(scope="module")
+def models() -> dict[str, HamiltonianModel]:
+    return {kind: make_spin_model(kind) for kind in KINDS}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("seed", range(2))
+def test_every_symmetry(models, kind, seed):
+    errors = spin_errors(models[kind], make_spin_structure(kind, seed), seed)
+    assert set(SYMMETRIES[kind]) <= set(errors)
+    assert max(errors.values()) < 1e-12, errors
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_all_parts_are_predicted(models, kind):
+    """A zero would pass every test of symmetry; and parts that the data do not have are exactly zero."""
+    spin_kind, parts = KINDS[kind]
+    sizes = part_sizes(predict(models[kind], make_spin_structure(kind, 7)), spin_kind)
+    assert min(sizes[name] for name in parts) > 0.1
+    assert all(size == 0 for name, size in sizes.items() if name not in parts)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_chunks_change_nothing(models, kind):
+    structure = make_spin_structure(kind, 3)
+    model = models[kind]
+    other = HamiltonianModel(
+        model.config.model_copy(update={"chunk_bonds": 7}), model.basis, model.cutoffs, model.degree, model.trained,
+        [p.name for p in model.spin], model.magnetic,
+    )  # fmt: skip
+    other.load_state_dict(model.state_dict(), assign=True)
+    assert difference(predict(other.eval(), structure), predict(model, structure)) < 1e-13
+
+
+def test_surroundings_matter(models):
+    """Each part depends on atoms beyond the two of a block, and parts of magnets on moments of other atoms."""
+    structure = make_spin_structure("magnetic", 7)
+    moments = structure.moments.copy()
+    moments[2] = random_rotation(5) @ moments[2]
+    before, after = (predict(models["magnetic"], s) for s in (structure, replace(structure, moments=moments)))
+    away = np.flatnonzero((structure.S.pairs[:, 3:] != 2).all(axis=1))
+    assert np.abs(before.selected(away).entries - after.selected(away).entries).max() > 1e-3
+
+
+def test_small_moments_are_no_input(models):
+    """Moments of elements that are not magnetic are an outcome."""
+    structure = make_spin_structure("magnetic", 7)
+    silicon = structure.system.numbers == 14
+    other = replace(structure, moments=np.where(silicon[:, None], 0.3, structure.moments))
+    assert models["magnetic"].magnetic == {6: pytest.approx(2.0)}
+    assert difference(predict(models["magnetic"], other), predict(models["magnetic"], structure)) == 0
+
+
+def test_without_moments_a_magnetic_model_is_even(models):
+    structure = replace(make_spin_structure("magnetic", 7), moments=None)
+    sizes = part_sizes(predict(models["magnetic"], structure), "spinor")
+    assert sizes["A"] == sizes["B0"] == 0
+    assert sizes["B"] > 0.1
+
+
+def test_collinear_is_a_case_of_non_collinear(models):
+    """The same weights, spin vectors of one component or of three with two of them zero."""
+    collinear = make_spin_structure("collinear", 4)
+    model = models["collinear"]
+    basis = replace(model.basis, spin="spinor")
+    spinor = HamiltonianModel(model.config, basis, model.cutoffs, model.degree, model.trained, ["A0", "A"], model.magnetic)
+    spinor.load_state_dict(model.state_dict(), assign=True)
+    other = predict(spinor.eval(), replace(collinear, basis=basis, H=None))
+    expected = replace(collinear, H=predict(model, collinear)).to_spinor()
+    assert difference(other, expected.hamiltonian) < 1e-13
+
+
+def test_moments_turned_with_the_structure_fixed(models):
+    """Without spin-orbit coupling: U H U^dagger. With it the same must fail, or spin and space would not be coupled."""
+    R = random_rotation(11)
+    for kind, holds in (("non-collinear", True), ("magnetic", False)):
+        structure = make_spin_structure(kind, 5)
+        turned = predict(models[kind], moved(structure, np.eye(3), R))
+        error = difference(turned, acted(predict(models[kind], structure), structure, np.eye(3), R))
+        assert (error < 1e-13) if holds else (error > 1e-2), kind
+
+
+def test_kramers_pairs(models):
+    """Without magnetism and without inversion: doubly degenerate at the invariant points, and only there."""
+    structure = make_spin_structure("spin-orbit", 2)
+    structure = replace(structure, H=predict(models["spin-orbit"], structure))
+    H, S = structure.H_bloch, structure.S_bloch
+    for k, together in (([0, 0, 0], True), ([0.5, 0, 0.5], True), ([0.2, 0.1, 0.3], False)):
+        levels = solve_at_k(H.dense(np.array(k)), S.dense(np.array(k)), np.array(k))
+        split = np.abs(levels[::2] - levels[1::2]).max()
+        assert (split < 1e-9) if together else (split > 1e-3), (k, split)
+
+
+def test_inversion_and_time_reversal(models):
+    """Together they make every level doubly degenerate at every k."""
+    half = POSITIONS[:2]
+    positions = np.concatenate([half, -half])[[0, 1, 2, 3]]
+    cell = np.array([[4.4, 0, 0], [0.5, 4.6, 0], [0.2, -0.4, 4.3]])
+    structure = make_spin_structure("spin-orbit", 0, positions + [0.4, 0.5, 0.3] * np.array([[1], [1], [-1], [-1]]), noise=0, cell=cell)
+    S = structure.S  # random overlap: its inversion-symmetric part
+    structure = replace(structure, H=predict(models["spin-orbit"], structure), S=replace(S, entries=np.zeros_like(S.entries)))
+    H = structure.H_bloch.dense(np.array([0.2, 0.1, 0.3]))
+    levels = np.linalg.eigvalsh(H)
+    assert np.abs(levels[::2] - levels[1::2]).max() < 1e-9
+    assert np.ptp(levels) > 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_model_files(models, kind, tmp_path):
+    save_model(tmp_path / "model.safetensors", models[kind], {})
+    again = load_model(tmp_path / "model.safetensors")
+    structure = make_spin_structure(kind, 1)
+    assert again.magnetic == models[kind].magnetic
+    assert difference(predict(again, structure), predict(models[kind], structure)) == 0
+
+
+def _wrong_spin(*, cos_sin: bool = False, sigma_plus: bool = False, exchange: bool = False) -> list[irreps.Irrep]:
+    z, plane = irreps.SPIN
+    if cos_sin:
+        plane = plane._replace(components=np.eye(3)[:2])
+    if sigma_plus:
+        z = z._replace(mirror=1)
+    if exchange:
+        plane = plane._replace(exchange=1)
+    return [z, plane]
+
+
+def _even_exchange() -> tuple[spin.SpinPart, ...]:
+    plain = spin.spin_parts("spinor", ("A0", "A", "B"))
+    return tuple(p._replace(sources=((channels.EXCHANGE, False), (channels.SCALAR, True))) if p.name == "A" else p for p in plain)
+
+
+@pytest.fixture
+def fresh_blocks():
+    """Tables are cached; wrong ones must not stay."""
+    irreps._block.cache_clear()
+    yield
+    irreps._block.cache_clear()
+
+
+@pytest.mark.usefixtures("fresh_blocks")
+@pytest.mark.parametrize(
+    ("wrong", "symmetry"),
+    [({"cos_sin": True}, "reflection"), ({"sigma_plus": True}, "reflection"), ({"exchange": True}, "exchange")],
+    ids=["(cos, sin) = (sigma_x, sigma_y)", "sigma_z is Sigma+", "s_a = +++"],
+)
+def test_wrong_labels_of_spin_are_caught(wrong, symmetry):
+    with mock.patch.object(irreps, "SPIN", _wrong_spin(**wrong)):
+        errors = spin_errors(make_spin_model("spin-orbit"), make_spin_structure("spin-orbit", 0))
+    assert errors[symmetry] > 1e-3, errors
+    if symmetry == "exchange":
+        assert errors["rotation"] < 1e-12, "nothing else sees it"
+
+
+@pytest.mark.usefixtures("fresh_blocks")
+def test_the_minus_of_the_antisymmetric_part_is_needed():
+    with mock.patch.object(spin.SpinPart, "antisymmetric", property(lambda self: self.name == "B0")):
+        errors = spin_errors(make_spin_model("spin-orbit"), make_spin_structure("spin-orbit", 0))
+    assert errors["exchange"] > 1e-3, errors
+
+
+def test_an_even_exchange_field_is_caught():
+    with mock.patch("deeph.nn.model.spin_parts", lambda *_: _even_exchange()):
+        errors = spin_errors(make_spin_model("magnetic"), make_spin_structure("magnetic", 0))
+    assert errors["time reversal"] > 1e-2, errors
+
+
+def test_gates_odd_in_time_are_caught(models):
+    """Gates are read off even scalars alone: one that saw a moment would change sign with it."""
+    plain = heads.bond_codes
+
+    def mixed(e, layout, sort):
+        codes = plain(e, layout, sort)
+        return codes + 0.02 * e[layout.l_max + 2][0, :1, :, :1] if sort == channels.SCALAR else codes
+
+    with mock.patch("deeph.nn.readout.bond_codes", mixed):
+        errors = spin_errors(models["magnetic"], make_spin_structure("magnetic", 0))
+    assert errors["time reversal"] > 1e-4, errors
+
+
+def test_a_moment_of_natural_parity_is_caught(models):
+    """A polar moment: rotations hold, reflections do not."""
+    plain = channels.Channels.start
+
+    def wrong(self, sort, *, pseudo=False):
+        return plain(self, sort, pseudo=pseudo and sort != channels.MAGNETIC)
+
+    with mock.patch.object(channels.Channels, "start", wrong):
+        errors = spin_errors(models["magnetic"], make_spin_structure("magnetic", 0))
+    assert errors["reflection"] > 1e-4, errors
+
+
+def test_float32_is_close(models):
+    """The network in single precision, as it is trained; the baseline stays in double precision."""
+    structure: Hamiltonian = make_spin_structure("magnetic", 3)
+    model = make_spin_model("magnetic", SPIN_TINY).float()
+    from deeph.inference import predict_anyway
+
+    single = predict_anyway(model, structure).hamiltonian
+    assert single.entries.dtype == np.complex64
+    assert np.abs(single.entries - predict(models["magnetic"], structure).entries).max() < 1e-3
+    assert make_graph(structure, model, targets=True)["offsite_target_A"].dtype == torch.float32
