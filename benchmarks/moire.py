@@ -23,9 +23,10 @@ import torch
 from deeph import Hamiltonian, PairBlocks, System, write_folder
 from deeph.files.store import read_folder
 from deeph.nn.baseline import PairBaseline
-from deeph.nn.frames import bond_rotation, orbital_matrix, wigner_matrices
+from deeph.nn.frames import bond_matrices
 from deeph.nn.graph import frame_coefficients, select_bonds
 from deeph.nn.model import HamiltonianModel
+from deeph.nn.spin import spin_parts
 from deeph.physics.blocks import block_shapes
 from deeph.physics.pairs import find_pairs, is_onsite, neighbour_pairs, pair_vectors
 from deeph.physics.system import read_structure
@@ -40,34 +41,36 @@ def fitted_overlap(system: System, reference: Hamiltonian, model: HamiltonianMod
     """S from the two-centre functions of a reference structure of the same (single) element."""
     kind = (6, 6)
     cutoff = model.cutoffs[kind]
-    table = model.pair_tables[kind]
+    tables, (part,) = model.tables("A0"), spin_parts("none", ["A0"])
     bonds = select_bonds(reference, model.cutoffs)
-    coefficients, onsite = frame_coefficients(reference, model, bonds, "S")
+    coefficients, onsite = frame_coefficients(reference, model, bonds, "S")["A0"]
     r = torch.as_tensor(np.linalg.norm(pair_vectors(reference.system, reference.S.pairs[bonds]), axis=1))
     c = coefficients.view(len(r), -1)
-    functions = PairBaseline(table, cutoff, 30)
+    functions = PairBaseline(part, tables.pairs[kind], cutoff, 30)
     functions.shortest.fill_(float(r.min()))
     F = functions.functions(r)
     functions.series.copy_(torch.linalg.lstsq(F, c[:, functions.sigma_plus]).solution)
-    residual = float((c - functions.two_centre(r)).abs().max())
+    residual = float((c - two_centre(functions, r)[:, 0]).abs().max())
     sys.stdout.write(f"two-centre fit of S: largest error {residual:.1e}\n")
 
     pairs = neighbour_pairs(system, {6: cutoff / 2})
     S = PairBlocks.zeros(pairs, block_shapes(reference.basis, system.numbers, pairs, spin=False))
     own = np.flatnonzero(is_onsite(pairs))
-    block = model.atom_tables[6].to_blocks(onsite.view(reference.system.n_atoms, -1).mean(0, keepdim=True)).numpy()
+    block = tables.atom_blocks(6, onsite.view(reference.system.n_atoms, 1, -1).mean(0, keepdim=True))[:, 0].numpy()
     S.put(own, np.repeat(block, len(own), axis=0))
     half = np.flatnonzero(find_pairs(pairs, pairs) >= 0)
     half = half[(S.partners > np.arange(len(pairs)))[half] & ~is_onsite(pairs)[half]]
-    shells = reference.basis.shells[6]
-    for part in np.array_split(half, max(1, len(half) // 20000)):
-        v = torch.as_tensor(pair_vectors(system, pairs[part]))
-        r = v.norm(dim=1)
-        O = orbital_matrix(wigner_matrices(bond_rotation(v / r[:, None]), max(shells)), shells)
-        blocks = (O.transpose(1, 2) @ table.to_blocks(functions.two_centre(r)) @ O).numpy()
-        S.put(part, blocks)
-        S.put(S.partners[part], np.ascontiguousarray(blocks.swapaxes(1, 2)))
+    for run in np.array_split(half, max(1, len(half) // 20000)):
+        v = torch.as_tensor(pair_vectors(system, pairs[run]))
+        blocks = tables.pair_blocks(kind, two_centre(functions, v.norm(dim=1)), bond_matrices(v, model.largest_shell))[:, 0].numpy()
+        S.put(run, blocks)
+        S.put(S.partners[run], np.ascontiguousarray(blocks.swapaxes(1, 2)))
     return Hamiltonian(system, reference.basis, S)
+
+
+def two_centre(functions: PairBaseline, r: torch.Tensor) -> torch.Tensor:
+    """(n, 1, size) coefficients at the lengths r; S knows no moments."""
+    return functions.two_centre(r, r.new_zeros(len(r), 2, 1))
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ from harmonics import rotation_of_atom, rotation_of_shell
 from network_case import random_rotation
 from openmx_files import unpack_run
 
-from deeph.nn.frames import bond_rotation, orbital_matrix, wigner_matrices
+from deeph.nn.frames import bond_matrices, bond_rotation, into_frame, orbital_matrix, spin_axes, wigner_matrices
 from deeph.nn.irreps import BlockIrreps
 from deeph.nn.tables import AtomTable, PairTable
 from deeph.physics.pairs import is_onsite, pair_vectors
@@ -17,6 +17,14 @@ from preprocess.readers import openmx
 
 SHELLS_I, SHELLS_J = (0, 0, 1, 2), (1, 0, 2, 3)
 LS = [(a, b) for a in range(4) for b in range(4)]
+MIRROR = np.diag([1.0, 1.0, -1.0])
+KINDS = pytest.mark.parametrize(("spin", "antisymmetric"), [(False, False), (False, True), (True, False), (True, True)])
+SPIN = pytest.mark.parametrize("spin", [False, True])
+
+
+def axial(Q: np.ndarray, *, spin: bool) -> np.ndarray:
+    """What a rotation or mirror makes of the Pauli matrices x, y, z, an axial vector; 1 where there are none."""
+    return np.linalg.det(Q) * Q if spin else np.eye(1)
 
 
 def about_z(angle: float) -> np.ndarray:
@@ -24,20 +32,22 @@ def about_z(angle: float) -> np.ndarray:
     return np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]])
 
 
+@SPIN
 @pytest.mark.parametrize(("l1", "l2"), LS)
-def test_combinations_are_orthonormal(l1: int, l2: int) -> None:
-    M = BlockIrreps(l1, l2).matrix()
-    assert np.abs(M @ M.T - np.eye((2 * l1 + 1) * (2 * l2 + 1))).max() < 1e-14
+def test_combinations_are_orthonormal(l1: int, l2: int, spin: bool) -> None:
+    M = BlockIrreps(l1, l2, spin=spin).matrix
+    assert np.abs(M @ M.T - np.eye((2 * l1 + 1) * (2 * l2 + 1) * (3 if spin else 1))).max() < 1e-14
 
 
+@SPIN
 @pytest.mark.parametrize(("l1", "l2"), LS)
-def test_combinations_carry_their_charge(l1: int, l2: int) -> None:
+def test_combinations_carry_their_charge(l1: int, l2: int, spin: bool) -> None:
     """A turn about the bond rotates the components of a slot by m times the angle; the mirror y -> -y changes the sign of the second."""
-    block, angle = BlockIrreps(l1, l2), 0.7
-    M, mirror = block.matrix(), np.diag([1.0, -1.0, 1.0])
+    block, angle = BlockIrreps(l1, l2, spin=spin), 0.7
+    M, mirror = block.matrix, np.diag([1.0, -1.0, 1.0])
 
     def action(Q: np.ndarray) -> np.ndarray:
-        return M @ np.kron(rotation_of_shell(Q, l1), rotation_of_shell(Q, l2)) @ M.T
+        return M @ np.kron(np.kron(rotation_of_shell(Q, l1), rotation_of_shell(Q, l2)), axial(Q, spin=spin)) @ M.T
 
     same_slot = block.slot[:, None] == block.slot
     m = np.maximum(block.sector - 1, 0)
@@ -48,41 +58,52 @@ def test_combinations_carry_their_charge(l1: int, l2: int) -> None:
     assert np.abs(action(mirror) - np.diag(sign)).max() < 1e-12
 
 
+@SPIN
 @pytest.mark.parametrize(("l1", "l2"), LS)
-def test_exchange_of_the_ends_within_a_block(l1: int, l2: int) -> None:
-    """Seen from the other end the block is transposed and turned by pi: x -> x, z -> -z."""
-    block, other = BlockIrreps(l1, l2), BlockIrreps(l2, l1)
-    values = np.random.default_rng(0).normal(size=(2 * l1 + 1, 2 * l2 + 1))
-    mirror = np.diag([1.0, 1.0, -1.0])
-    seen = rotation_of_shell(mirror, l2) @ values.T @ rotation_of_shell(mirror, l1).T
+def test_orders_are_those_of_the_elements(l1: int, l2: int, spin: bool) -> None:
+    """Each combination is made of elements with its |m1|, |m2| and charge of the Pauli matrix alone, and that decides its scale."""
+    block = BlockIrreps(l1, l2, spin=spin)
+    orders = [np.abs(np.arange(2 * l + 1) - l) for l in (l1, l2)] + ([np.array([1, 1, 0])] if spin else [])
+    elements = np.stack([x.ravel() for x in np.meshgrid(*orders, indexing="ij")], 1)
+    row, column = np.nonzero(np.abs(block.matrix) > 1e-12)
+    assert (block.orders[row] == elements[column]).all()
+
+
+@KINDS
+@pytest.mark.parametrize(("l1", "l2"), LS)
+def test_exchange_of_the_ends_within_a_block(l1: int, l2: int, spin: bool, antisymmetric: bool) -> None:
+    """Seen from the other end the block is transposed, with its sign, and mirrored: z -> -z, which reverses sigma_x and sigma_y."""
+    block, other = (BlockIrreps(*ls, spin=spin, antisymmetric=antisymmetric) for ls in ((l1, l2), (l2, l1)))
+    values = np.random.default_rng(0).normal(size=(2 * l1 + 1, 2 * l2 + 1, 3 if spin else 1))
+    left, right = rotation_of_shell(MIRROR, l2), rotation_of_shell(MIRROR, l1)
+    seen = (-1 if antisymmetric else 1) * np.einsum("ai,bj,st,jit->abs", left, right, axial(MIRROR, spin=spin), values)
     index, sign = block.transposed
-    assert np.abs(block.matrix() @ values.ravel() - sign * (other.matrix() @ seen.ravel())[index]).max() < 1e-12
+    assert np.abs(block.matrix @ values.ravel() - sign * (other.matrix @ seen.ravel())[index]).max() < 1e-12
 
 
-def test_pair_table_round_trip_and_norm() -> None:
-    table = PairTable(SHELLS_I, SHELLS_J)
-    blocks = torch.randn(5, table.n_i, table.n_j, dtype=torch.float64)
+@KINDS
+def test_pair_table_round_trip_and_norm(spin: bool, antisymmetric: bool) -> None:
+    table = PairTable(SHELLS_I, SHELLS_J, spin=spin, antisymmetric=antisymmetric)
+    blocks = torch.randn(5, 3 if spin else 1, table.n_i, table.n_j, dtype=torch.float64)
     c = table.to_coefficients(blocks)
+    assert c.shape == (5, table.size) == (5, blocks[0].numel())
     assert torch.allclose(table.to_blocks(c), blocks, atol=1e-14)
     assert torch.allclose(c.norm(dim=1), blocks.flatten(1).norm(dim=1))
 
 
-def test_pair_table_exchange() -> None:
+@KINDS
+def test_pair_table_exchange(spin: bool, antisymmetric: bool) -> None:
     """Coefficients of H_ji in the frame of j-i from those of H_ij, through real rotations."""
-    table, back = PairTable(SHELLS_I, SHELLS_J), PairTable(SHELLS_J, SHELLS_I)
-    block = torch.randn(1, table.n_i, table.n_j, dtype=torch.float64)
+    table, back = (PairTable(*s, spin=spin, antisymmetric=antisymmetric) for s in ((SHELLS_I, SHELLS_J), (SHELLS_J, SHELLS_I)))
+    block = torch.randn(1, 3 if spin else 1, table.n_i, table.n_j, dtype=torch.float64)
     direction = torch.tensor([[0.3, -0.5, 0.8]], dtype=torch.float64)
-    direction = direction / direction.norm()
-
-    def frame(n: torch.Tensor, shells: tuple[int, ...]) -> torch.Tensor:
-        return orbital_matrix(wigner_matrices(bond_rotation(n), 3), shells)
-
-    forth = table.to_coefficients(frame(direction, SHELLS_I) @ block @ frame(direction, SHELLS_J).transpose(1, 2))
+    D = bond_matrices(direction, 3)
+    turned = into_frame(block, D, SHELLS_I, SHELLS_J)
+    forth = table.to_coefficients(torch.einsum("nab,nbij->naij", spin_axes(D), turned) if spin else turned)
     # the roll of the two frames must fit: z -> -z leaves x and y of the first frame, so mirror it
-    mirror = torch.as_tensor(np.diag([1.0, 1.0, -1.0]))
-    left, right = (torch.as_tensor(rotation_of_atom(mirror.numpy(), shells)) for shells in (SHELLS_J, SHELLS_I))
-    local = table.to_blocks(forth).transpose(1, 2)
-    expected = back.to_coefficients(left @ local @ right.T)
+    left, right = (torch.as_tensor(rotation_of_atom(MIRROR, shells)) for shells in (SHELLS_J, SHELLS_I))
+    local = (-1 if antisymmetric else 1) * left @ table.to_blocks(forth).transpose(2, 3) @ right.T
+    expected = back.to_coefficients(torch.einsum("ab,nbij->naij", torch.as_tensor(axial(MIRROR, spin=spin)), local))
     assert torch.allclose(forth * torch.as_tensor(table.exchange_sign), expected[:, table.exchanged], atol=1e-12)
 
 
@@ -93,25 +114,42 @@ def test_keys_group_equal_orders() -> None:
     assert set(counts) <= {1, 2, 4}  # (0,0), (0,m), (m1,m2)
 
 
-def test_atom_table() -> None:
-    table = AtomTable((0, 1, 1, 2))
+def test_keys_with_spin_tell_the_components_of_the_pauli_matrix_apart() -> None:
+    """Sigma_z, and sigma_x with sigma_y, of each (a, b, |m1|, |m2|)."""
+    plain, spin = PairTable((0, 1), (1, 2)), PairTable((0, 1), (1, 2), spin=True)
+    counts = np.bincount(spin.key)
+    assert len(counts) == 2 * len(np.bincount(plain.key))
+    assert counts.sum() == spin.size == 3 * plain.size
+    assert sorted(counts) == sorted([*np.bincount(plain.key), *(2 * np.bincount(plain.key))])
+
+
+@KINDS
+def test_atom_table(spin: bool, antisymmetric: bool) -> None:
+    table = AtomTable((0, 1, 1, 2), spin=spin, antisymmetric=antisymmetric)
     identity = torch.eye(table.size, dtype=torch.float64)
-    assert torch.allclose(table.matrix @ table.matrix.T, identity, atol=1e-13)
-    assert torch.allclose(table.symmetrizer @ table.symmetrizer, table.symmetrizer, atol=1e-13)
-    blocks = torch.randn(3, table.n, table.n, dtype=torch.float64)
-    symmetric = table.to_blocks(table.to_coefficients(blocks) @ table.symmetrizer)
-    assert torch.allclose(symmetric, (blocks + blocks.transpose(1, 2)) / 2, atol=1e-13)
+    matrix, symmetrizer = table.to_blocks(identity).flatten(1), table.symmetrized(identity)
+    assert torch.allclose(matrix @ matrix.T, identity, atol=1e-13)
+    assert torch.allclose(symmetrizer @ symmetrizer, symmetrizer, atol=1e-13)
+    blocks = torch.randn(3, 3 if spin else 1, table.n, table.n, dtype=torch.float64)
+    assert torch.allclose(table.to_blocks(table.to_coefficients(blocks)), blocks, atol=1e-13)
+    symmetric = table.to_blocks(table.symmetrized(table.to_coefficients(blocks)))
+    sign = -1 if antisymmetric else 1
+    assert torch.allclose(symmetric, (blocks + sign * blocks.transpose(2, 3)) / 2, atol=1e-13)
 
 
-def test_atom_table_coefficients_rotate_as_L() -> None:
-    shells, Q = (0, 1, 2), random_rotation(3)
-    table, D = AtomTable(shells), torch.as_tensor(rotation_of_atom(Q, shells))
-    blocks = torch.randn(2, table.n, table.n, dtype=torch.float64)
-    before, after = table.to_coefficients(blocks), table.to_coefficients(D @ blocks @ D.T)
-    D_L = wigner_matrices(torch.as_tensor(Q)[None], 4)
-    for _, _, L, start in table.paths:
+@pytest.mark.parametrize("proper", [True, False])
+@SPIN
+def test_atom_table_coefficients_rotate_as_L(spin: bool, proper: bool) -> None:
+    """With the parity (-1)^(l1+l2) of their shells: a Pauli matrix has none."""
+    shells, Q = (0, 1, 2), random_rotation(3, proper=proper)
+    table, D, det = AtomTable(shells, spin=spin), torch.as_tensor(rotation_of_atom(Q, shells)), round(np.linalg.det(Q))
+    blocks = torch.randn(2, 3 if spin else 1, table.n, table.n, dtype=torch.float64)
+    turned = torch.einsum("ab,nbij->naij", torch.as_tensor(axial(Q, spin=spin)), D @ blocks @ D.T)
+    before, after = table.to_coefficients(blocks), table.to_coefficients(turned)
+    D_L = wigner_matrices(torch.as_tensor(det * Q)[None], 5)
+    for a, b, _, L, start in table.paths:
         rows = slice(start, start + 2 * L + 1)
-        assert torch.allclose(before[:, rows] @ D_L[L][0].T, after[:, rows], atol=1e-12)
+        assert torch.allclose(det ** (shells[a] + shells[b]) * before[:, rows] @ D_L[L][0].T, after[:, rows], atol=1e-12)
 
 
 def test_overlaps_of_openmx_couple_only_equal_m(tmp_path: Path) -> None:
@@ -123,7 +161,7 @@ def test_overlaps_of_openmx_couple_only_equal_m(tmp_path: Path) -> None:
     D = orbital_matrix(wigner_matrices(bond_rotation(v / v.norm(dim=1, keepdim=True)), 2), shells)
     table = PairTable(shells, shells)
     for matrix, limit in ((data.S, 1e-6), (data.hamiltonian, None)):
-        c = table.to_coefficients(D @ torch.as_tensor(matrix.take(off)[0]) @ D.transpose(1, 2)).numpy()
+        c = table.to_coefficients((D @ torch.as_tensor(matrix.take(off)[0]) @ D.transpose(1, 2))[:, None]).numpy()
         inside, outside = np.abs(c[:, table.sector == 0]).max(), np.abs(c[:, table.sector != 0]).max()
         assert inside > 0.1
         if limit is not None:

@@ -84,7 +84,7 @@ def test_pairs_beyond_the_cutoffs_count_the_same_everywhere(tmp_path):
     assert found.total["raw"].mae == pytest.approx(metrics["mae_meV"], rel=1e-5)
     assert found.total["raw"].rmse == pytest.approx(metrics["rmse_meV"], rel=1e-5)
     assert found.total["projected"].mae == pytest.approx(metrics["projected_mae_meV"], rel=1e-5)
-    near = sum(int(2 * graph.offsite_target.numel() + graph.onsite_target.numel()) for graph in graphs)
+    near = sum(int(2 * graph.offsite_target_A0.numel() + graph.onsite_target_A0.numel()) for graph in graphs)
     assert near < 0.8 * count  # a third of the elements lie beyond
     predict_folder(model, dataset.read("0"), tmp_path / "0")
     compared = compare_hamiltonians(read_folder(dataset.path / "0"), read_folder(tmp_path / "0"))
@@ -128,7 +128,7 @@ def test_the_baseline_alone_leaves_what_the_network_is_to_learn(run):
     blocks = predict(alone, dataset.read(split.test[0])).H
     assert (blocks.block((0, 0, 0, 0, 0)) == blocks.block((0, 0, 0, 1, 1))).all()  # two carbon atoms in different places
     graph = make_graph(dataset.read(split.test[0]), model, targets=True)
-    graph.offsite_scale.zero_()  # what is left is the target
+    graph.offsite_scale_A0.zero_()  # what is left is the target
     with torch.no_grad():
         _, sums = compute_loss(alone, graph, LossConfig())
     metrics = summarize({name: float(value) for name, value in sums.items()})

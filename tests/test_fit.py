@@ -24,8 +24,8 @@ def test_rare_elements_are_fitted_however_large_the_set(monkeypatch: pytest.Monk
     """The baseline sees a sample of a large set; an element that only one structure holds must be in it."""
     monkeypatch.setattr("deeph.nn.fit.MAX_STRUCTURES", 1)
     model = fit_model(TINY, [make_structure(0, third=6), make_structure(1, third=6), make_structure(2, third=1)])
-    assert torch.count_nonzero(model.baseline.atom_mean(1)) > 0
-    assert torch.count_nonzero(model.baseline.pair((1, 6)).series) > 0
+    assert torch.count_nonzero(model.baseline().atom_mean(1)) > 0
+    assert torch.count_nonzero(model.baseline().pair((1, 6)).series) > 0
 
 
 def bending_by_quadrature(pair: PairBaseline) -> np.ndarray:
@@ -74,46 +74,47 @@ def test_the_sums_give_the_fit_of_all_bonds_at_once(monkeypatch: pytest.MonkeyPa
     """Structure by structure, kept or made anew, as with everything in memory."""
     structures = [make_structure(seed, third=6 if seed % 2 else 1) for seed in range(6)]
     model = fit_model(TINY, structures)
-    parts = [_coefficients(s, model) for s in structures]
+    tables, baseline = model.tables("A0"), model.baseline()
+    parts = [_coefficients(s, model)["A0"] for s in structures]
     squares = []
-    occurring = [kind for kind in model.pair_tables if any(kind in p[0] for p in parts)]
+    occurring = [kind for kind in tables.pairs if any(kind in p.pairs for p in parts)]
     assert len(occurring) == 2  # C-C and H-C
     for kind in occurring:
-        r = np.concatenate([p[0][kind][0].numpy() for p in parts if kind in p[0]])
-        c = np.concatenate([p[0][kind][1].numpy() for p in parts if kind in p[0]])
+        r = np.concatenate([p.pairs[kind].r.numpy() for p in parts if kind in p.pairs])
+        c = np.concatenate([p.pairs[kind].coefficients[:, 0].numpy() for p in parts if kind in p.pairs])
         if kind[0] == kind[1]:
-            table = model.pair_tables[kind]
+            table = tables.pairs[kind]
             r, c = np.concatenate([r, r]), np.concatenate([c, c[:, table.exchanged] * table.exchange_sign])
-        pair = model.baseline.pair(kind)
+        pair = baseline.pair(kind)
         assert float(pair.shortest) == pytest.approx(min(r.min(), float(pair.cutoff) - EDGE))
         series, log, square = plain_fit(r, c, pair)
         np.testing.assert_allclose(pair.series.numpy(), series, atol=1e-7)
         np.testing.assert_allclose(pair.log_scale.numpy(), log, atol=1e-7)
         squares.append((square, c.size))
-    assert float(model.baseline.unit_offsite) == pytest.approx((sum(s for s, _ in squares) / sum(n for _, n in squares)) ** 0.5 + FLOOR)
+    assert float(baseline.unit_offsite) == pytest.approx((sum(s for s, _ in squares) / sum(n for _, n in squares)) ** 0.5 + FLOOR)
     squares = []
-    for z, table in model.atom_tables.items():
-        c = np.concatenate([p[1][z].numpy() for p in parts if z in p[1]])
-        isotropic = [start for _, _, L, start in table.paths if L == 0]
+    for z, table in tables.atoms.items():
+        c = np.concatenate([p.atoms[z].coefficients[:, 0].numpy() for p in parts if z in p.atoms])
+        isotropic = [start for *_, L, start in table.paths if L == 0]
         mean = np.zeros(table.size)
         mean[isotropic] = c[:, isotropic].mean(0)
-        np.testing.assert_allclose(model.baseline.atom_mean(z).numpy(), mean, atol=1e-12)
-        for _, _, L, start in table.paths:
+        np.testing.assert_allclose(baseline.atom_mean(z).numpy(), mean, atol=1e-12)
+        for *_, L, start in table.paths:
             rms = (((c - mean)[:, start : start + 2 * L + 1] ** 2).mean() + FLOOR**2) ** 0.5
-            np.testing.assert_allclose(model.baseline.atom_scale(z).numpy()[start : start + 2 * L + 1], rms, atol=1e-9)
+            np.testing.assert_allclose(baseline.atom_scale(z).numpy()[start : start + 2 * L + 1], rms, atol=1e-9)
         squares.append((((c - mean) ** 2).sum(), c.size))
-    assert float(model.baseline.unit_onsite) == pytest.approx((sum(s for s, _ in squares) / sum(n for _, n in squares)) ** 0.5 + FLOOR)
+    assert float(baseline.unit_onsite) == pytest.approx((sum(s for s, _ in squares) / sum(n for _, n in squares)) ** 0.5 + FLOOR)
     monkeypatch.setattr("deeph.nn.fit.MAX_BYTES", 0)
     again = fit_model(TINY, structures)
-    for name, values in again.baseline.state_dict().items():
-        assert torch.equal(values, model.baseline.state_dict()[name]), name
+    for name, values in again.baseline().state_dict().items():
+        assert torch.equal(values, baseline.state_dict()[name]), name
 
 
 def test_coefficients_in_memory_stay_below_their_budget(monkeypatch: pytest.MonkeyPatch) -> None:
     structures = [make_structure(seed) for seed in range(4)]
     model = fit_model(TINY, structures)
-    sizes = [len(r) * 8 + c.nbytes for s in structures for r, c in _coefficients(s, model)[0].values()]
-    sizes += [c.nbytes for s in structures for c in _coefficients(s, model)[1].values()]
+    found = [part for s in structures for part in _coefficients(s, model).values()]
+    sizes = [tensor.nbytes for part in found for sample in (*part.pairs.values(), *part.atoms.values()) for tensor in sample]
     monkeypatch.setattr("deeph.nn.fit.MAX_BYTES", sum(sizes) // 2)
     made: list[int] = []
     plain = fit._coefficients

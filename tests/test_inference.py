@@ -45,7 +45,8 @@ def test_prediction_is_exactly_hermitian_and_does_not_look_at_h(model, mini_grap
 def test_baseline_alone_is_a_tight_binding_model(mini_graphene):
     """With the heads silenced the prediction is the Slater-Koster part, which leaves little of an ideal crystal's bonds."""
     model = fit_model(TINY, [mini_graphene]).eval()
-    for head in (model.offsite_head, model.onsite_head):
+    readout = model.readouts["A0"]
+    for head in (*readout.offsite_heads, *readout.onsite_heads):
         for weights in head.coefficients.mix[-1].parameters():
             weights.data.zero_()
     error = predict(model, mini_graphene).hamiltonian.entries - mini_graphene.H.entries

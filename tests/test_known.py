@@ -14,12 +14,13 @@ import deeph
 from deeph.files.config_file import load_config
 from deeph.inference import predict as predicted
 from deeph.inference import predict_anyway, predict_folder
-from deeph.nn.baseline import PairBaseline
+from deeph.nn.baseline import FLOOR, BondSample, PairBaseline
 from deeph.nn.baseline_fit import PairFit
 from deeph.nn.fit import _coefficients, fit_model
 from deeph.nn.graph import make_graph, select_bonds
 from deeph.nn.known import LengthSurvey
 from deeph.nn.model import HamiltonianModel
+from deeph.nn.spin import spin_parts
 from deeph.nn.tables import PairTable
 from deeph.physics.blocks import PairBlocks, block_shapes
 from deeph.physics.hamiltonian import Hamiltonian
@@ -75,7 +76,7 @@ def test_what_was_trained_is_in_the_model_file(chains, tmp_path):
     save_model(tmp_path / "model.safetensors", chains, {})
     loaded = load_model(tmp_path / "model.safetensors")
     assert loaded.trained == chains.trained == {(6, 6): [(1.4, 1.5), (2.9, 2.9)], (14, 14): [(2.1, 2.1), (2.25, 2.25)]}
-    assert not loaded.baseline.pair((6, 6)).flat
+    assert not loaded.baseline().pair((6, 6)).flat
     assert checkpoint_report(tmp_path / "model.safetensors").facts["bonds trained on (Angstrom)"] == "C-C 1.40 to 2.90, Si-Si 2.10 to 2.25"
     description = chains.description()
     del description["trained_lengths"]  # as written by the first version
@@ -83,8 +84,9 @@ def test_what_was_trained_is_in_the_model_file(chains, tmp_path):
     old.load_state_dict(chains.state_dict())
     assert old.trained == {kind: [(pytest.approx(shortest), chains.cutoffs[kind])] for kind, shortest in (((6, 6), 1.4), ((14, 14), 2.1))}
     r = torch.tensor([1.0, 1.2])
-    functions = old.baseline.pair((6, 6))
-    assert torch.equal(functions.two_centre(r), functions.two_centre(torch.full((2,), 1.4, dtype=torch.float64)))
+    functions, no_moments = old.baseline().pair((6, 6)), torch.zeros(2, 2, 1)
+    shortest = torch.full((2,), 1.4, dtype=torch.float64)
+    assert torch.equal(functions.two_centre(r, no_moments), functions.two_centre(shortest, no_moments))
 
 
 def test_lengths_far_from_all_trained_ones_are_named_once(chains, caplog, monkeypatch):
@@ -170,7 +172,7 @@ def test_h_and_its_derivative_are_continuous_beyond_the_trained_lengths(mini_gra
 
 
 def test_the_scale_stays_bounded_below_the_shortest_bond(chains):
-    functions = chains.baseline.pair((6, 6))
+    functions = chains.baseline().pair((6, 6))
     inside = functions.scale(torch.tensor([1.4, 1.5], dtype=torch.float64))
     below = functions.scale(torch.linspace(0.3, 1.4, 50, dtype=torch.float64))
     assert (below < 1.5 * inside.max()).all()
@@ -180,26 +182,30 @@ def test_the_scale_stays_bounded_below_the_shortest_bond(chains):
 def test_between_the_shells_of_a_perfect_crystal_the_smoothest_function_is_taken():
     """Two s shells, at nine distances of graphene: a decaying function within 0.1 eV of 1 at 1.57 Angstrom, where the series was free."""
     table = PairTable([0], [0])
-    pair = PairBaseline(table, 6.35, 12)
+    (part,) = spin_parts("none", ["A0"])
+    pair = PairBaseline(part, table, 6.35, 12)
 
     def truth(r: torch.Tensor) -> torch.Tensor:
         return (-8 * torch.exp(-((r / 2.2) ** 2)) * (1 - (r / 6.35) ** 2))[:, None]
 
     r = torch.tensor([1.42, 2.46, 2.841, 3.758, 4.261, 4.92, 5.121, 5.681, 6.191], dtype=torch.float64)
     noisy = truth(r) * (1 + 0.003 * torch.sin(40 * r))[:, None]  # what two centres do not describe
-    fit = PairFit(pair, table, alike=True)
-    fit.add_sizes(r, noisy)
+    sample = BondSample(r, torch.zeros(len(r), 2, 1, dtype=torch.float64), noisy[:, None])
+    fit = PairFit(pair, table, alike=True, floor=FLOOR)
+    fit.add_sizes(sample)
     fit.begin()
     for _ in range(3):
-        fit.add_equations(r, noisy)
+        fit.add_equations(sample)
         fit.solve()
-        fit.add_rest(r, noisy)
+        fit.add_rest(sample)
         fit.set_scale()
-    between = torch.linspace(1.25, 6.0, 200, dtype=torch.float64)
-    assert (pair.two_centre(between) - truth(between)).abs().max() < 0.5
-    at = torch.tensor([1.57], dtype=torch.float64)
-    assert (pair.two_centre(at) - truth(at)).abs().max() < 0.1
-    assert (pair.two_centre(r) - truth(r)).abs().max() < 0.1
+
+    def error(r: torch.Tensor) -> float:
+        return float((pair.two_centre(r, torch.zeros(len(r), 2, 1))[:, 0] - truth(r)).abs().max())
+
+    assert error(torch.linspace(1.25, 6.0, 200, dtype=torch.float64)) < 0.5
+    assert error(torch.tensor([1.57], dtype=torch.float64)) < 0.1
+    assert error(r) < 0.1
 
 
 def test_displaced_graphene_after_training_on_perfect_cells(shared_data: Path, bilayer36: Path):
@@ -207,11 +213,11 @@ def test_displaced_graphene_after_training_on_perfect_cells(shared_data: Path, b
     perfect = [openmx.read(shared_data / "openmx" / name) for name in ("graphene", "bilayer_ab")]
     for known in (perfect[:1], perfect):
         model = fit_model(TINY.model_copy(update={"baseline_degree": 12}), known)
-        functions = model.baseline.pair((6, 6))
+        functions = model.baseline().pair((6, 6))
         errors = []
         for folder in sorted(bilayer36.iterdir()):
-            r, c = _coefficients(deeph.read_folder(folder), model)[0][6, 6]
-            errors.append((c - functions.two_centre(r))[(r > 1.5) & (r < 1.65)][:, functions.sigma_plus])
+            r, moments, c = _coefficients(deeph.read_folder(folder), model)["A0"].pairs[6, 6]
+            errors.append((c - functions.two_centre(r, moments))[:, 0][(r > 1.5) & (r < 1.65)][:, functions.sigma_plus])
         error = torch.cat(errors)
         assert len(error) > 20
         assert error.square().mean().sqrt() < 1
@@ -258,5 +264,5 @@ def test_without_pseudo_channels_all_gradients_are_finite(kinds):
     torch.manual_seed(0)
     model = fit_model(TINY.model_copy(update={f"{kind}_pseudo_channels": 0 for kind in kinds}), structures)
     prediction = model(make_graph(structures[0], model, targets=True))
-    sum(h.square().sum() for *_, h in (*prediction.offsite, *prediction.onsite)).backward()
+    sum(h.square().sum() for *_, h in (*prediction.offsite["A0"], *prediction.onsite["A0"])).backward()
     assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())

@@ -41,14 +41,14 @@ def errors_of(model: HamiltonianModel, structure: Hamiltonian) -> tuple[np.ndarr
     starts = {"bond": np.cumsum([0, *n_bond]), "atom": np.cumsum([0, *(size[a] ** 2 for a in z)])}
     prediction: Any = model(graph)
     offsite, onsite = np.full(starts["bond"][-1], np.nan), np.full(starts["atom"][-1], np.nan)
-    for _, rows, h in prediction.offsite:
-        for bond, values in zip(torch.arange(len(n_bond))[rows].tolist(), h.numpy(), strict=True):
+    for _, rows, h in prediction.offsite["A0"]:
+        for bond, values in zip(torch.arange(len(n_bond))[rows].tolist(), h[:, 0].numpy(), strict=True):
             place = slice(starts["bond"][bond], starts["bond"][bond + 1])
-            offsite[place] = graph.offsite_scale[place].numpy() * values - graph.offsite_target[place].numpy()
-    for element, rows, h in prediction.onsite:
-        for atom, values in zip(torch.arange(len(z))[rows].tolist(), h.numpy(), strict=True):
+            offsite[place] = graph.offsite_scale_A0[place].numpy() * values - graph.offsite_target_A0[place].numpy()
+    for element, rows, h in prediction.onsite["A0"]:
+        for atom, values in zip(torch.arange(len(z))[rows].tolist(), h[:, 0].numpy(), strict=True):
             place = slice(starts["atom"][atom], starts["atom"][atom + 1])
-            onsite[place] = model.baseline.atom_scale(element).numpy() * values - graph.onsite_target[place].numpy()
+            onsite[place] = model.baseline().atom_scale(element).numpy() * values - graph.onsite_target_A0[place].numpy()
     assert np.isfinite(offsite).all()
     assert np.isfinite(onsite).all()
     return offsite, onsite
@@ -63,8 +63,9 @@ def test_the_loss_is_the_mean_over_structures(model, structures, onsite_weight, 
 
     parts = [errors_of(model, structure) for structure in structures]
     assert len(parts[0][0]) > 1.5 * len(parts[1][0])
-    assert float(model.baseline.unit_offsite) != pytest.approx(float(model.baseline.unit_onsite), rel=0.1)
-    expected = np.mean([size(off, model.baseline.unit_offsite) + onsite_weight * size(on, model.baseline.unit_onsite) for off, on in parts])
+    units = model.baseline().unit_offsite, model.baseline().unit_onsite
+    assert float(units[0]) != pytest.approx(float(units[1]), rel=0.1)
+    expected = np.mean([size(off, units[0]) + onsite_weight * size(on, units[1]) for off, on in parts])
     config = LossConfig(onsite_weight=onsite_weight, mae_weight=mae_weight, rmse_weight=rmse_weight)
     batch = Batch.from_data_list([make_graph(structure, model, targets=True) for structure in structures])
     assert float(compute_loss(model, batch, config)[0].detach()) == pytest.approx(expected, rel=1e-9)

@@ -196,7 +196,7 @@ def test_bilayers_with_random_zeros_train_like_those_without(bilayer36: Path, tm
     assert load_model(tmp_path / "mixed").free_zero
     assert best_error(tmp_path / "mixed") == pytest.approx(best_error(tmp_path / "clean"), rel=0.005)
     loop.train(load_config(tmp_path / "real.toml", ["loss.energy_zero=learned"]), tmp_path / "raw")
-    left = {name: float(load_model(tmp_path / name).baseline.unit_onsite) for name in ("clean", "mixed", "raw")}
+    left = {name: float(load_model(tmp_path / name).baseline().unit_onsite) for name in ("clean", "mixed", "raw")}
     assert left["mixed"] == pytest.approx(left["clean"], rel=1e-3)
     assert left["raw"] > 1.01 * left["clean"]
 
