@@ -31,7 +31,7 @@ CODE = "deeph"
 """What ``source`` calls the code that made a prediction."""
 MOVED = ("code", "version", "format", "settings", "structure_sha256", "changes")
 """What the source of an overlap says of the overlap alone; a prediction keeps it under ``overlap``."""
-DFT_ONLY = ("scf", "H0", "moments", "largest_dropped_H_eV")
+DFT_ONLY = ("scf", "H0", "largest_dropped_H_eV")
 """What it says of another H than the predicted one."""
 
 

@@ -12,10 +12,8 @@ from deeph.cli import infer
 from deeph.config import ModelConfig
 from deeph.files.store import find_folders, read_folder, read_info
 from deeph.nn.fit import fit_model
-from deeph.nn.model import HamiltonianModel
 from deeph.training.checkpoint import BEST, save_model
 
-pytestmark = pytest.mark.skipif("magnetic" in vars(HamiltonianModel), reason="this network learns spin-free Hamiltonians")
 TINY = ModelConfig(
     node_channels=4, node_pseudo_channels=2, bond_channels=4, bond_pseudo_channels=2, n_layers=1, n_radial=4, radial_hidden=8, rank=2,
     baseline_degree=3,
