@@ -42,7 +42,7 @@ class AtomLinear(nn.Module):
 
     def parts(self, x: Tensor) -> Parts:
         """(n_atoms, K, n) -> one (n_atoms, K, number) for each family and spin component."""
-        out = []
+        out = list[Tensor]()
         for family, part, weight in zip(self.before.families, x.split(self.before.widths, -1), self.weights, strict=True):
             for one in part.split(family.number, -1) if family.n_spin > 1 else [part]:
                 y = torch.bmm(one.transpose(0, 1), weight[self.l])

@@ -172,11 +172,6 @@ class HamiltonianModel(nn.Module):
         return predict(self, x, overlap, basis, device, moments)
 
     @property
-    def magnetic(self) -> dict[int, float]:
-        """Mean size (Bohr magneton) of the moments of each magnetic element in training: of none, since H is spin-free in this version."""
-        return {}
-
-    @property
     def dtype(self) -> torch.dtype:
         """Precision of the network."""
         return self.atom_scalars.weight.dtype
