@@ -104,7 +104,7 @@ def test_gradients_of_the_layers(layout: BondLayout) -> None:
     functions = torch.randn(N_BONDS, 5, dtype=torch.float64, requires_grad=True)
     features = [s.requires_grad_() for s in sectors(layout)]
     assert torch.autograd.gradcheck(
-        lambda f, *s: tuple(gate(linear(bond_norm(radial(list(s), f))))), (functions, *features), fast_mode=True
+        lambda f, *s: tuple(gate(linear(bond_norm(radial(list(s), f), layout)))), (functions, *features), fast_mode=True
     )
 
 
@@ -166,7 +166,7 @@ def test_layers_commute_with_the_group_of_a_bond(action, layout: BondLayout) -> 
     functions, e = torch.randn(N_BONDS, 5, dtype=torch.float64), sectors(layout)
 
     def layer(e: BondFeatures) -> BondFeatures:
-        return gate(linear(bond_norm(radial(e, functions))))
+        return gate(linear(bond_norm(radial(e, functions), layout)))
 
     for a, b in zip(layer(action(e, layout)), action(layer(e), layout), strict=True):
         assert torch.allclose(a, b, atol=1e-12)

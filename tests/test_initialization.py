@@ -75,15 +75,16 @@ def test_maps_of_moments_keep_the_size():
         start = MAGNETIC_ATOM.start(family.sort, pseudo=family.pseudo)
         for l in (1, 2, 3):
             assert rms(product[:, l * l : (l + 1) ** 2, start : start + family.width]) == pytest.approx(1, rel=0.2), (family, l)
-    for part in AtomNorm(L_MAX, MAGNETIC_ATOM)(x).split(MAGNETIC_ATOM.widths, -1):
-        assert rms(part) == pytest.approx(1.1**-0.5, rel=0.01)
+    for f, part in zip(MAGNETIC_ATOM.families, AtomNorm(L_MAX, MAGNETIC_ATOM)(x).split(MAGNETIC_ATOM.widths, -1), strict=True):
+        length = f.n_spin**0.5  # of a spin vector of unit components
+        assert rms(part) * length == pytest.approx(length / (f.n_spin + 0.1) ** 0.5, rel=0.01)
 
 
 @pytest.mark.parametrize("size", [0.1, 1.0, 30.0])
 def test_norms_give_unit_size(size):
     """A tenth of the mean square over all l is added to that of each: 1/sqrt(1.1)."""
     assert rms(AtomNorm(L_MAX, ATOM)(size * atoms())) == pytest.approx(1.1**-0.5, rel=0.01)
-    assert rms(*bond_norm([size * s for s in bonds()])) == pytest.approx(1, rel=1e-3)
+    assert rms(*bond_norm([size * s for s in bonds()], LAYOUT)) == pytest.approx(1, rel=1e-3)
 
 
 @pytest.mark.parametrize("gain", [1.0, 0.5])

@@ -28,7 +28,6 @@ from deeph.nn import channels, heads, irreps, spin
 from deeph.nn.graph import make_graph
 from deeph.nn.model import HamiltonianModel
 from deeph.physics.eigenvalues import solve_at_k
-from deeph.physics.hamiltonian import Hamiltonian
 from deeph.training.checkpoint import load_model, save_model
 
 SYMMETRIES = {
@@ -201,7 +200,7 @@ def test_the_minus_of_the_antisymmetric_part_is_needed():
 
 
 def test_an_even_exchange_field_is_caught():
-    with mock.patch("deeph.nn.model.spin_parts", lambda *_: _even_exchange()):
+    with mock.patch("deeph.nn.model.spin_parts", return_value=_even_exchange()):
         errors = spin_errors(make_spin_model("magnetic"), make_spin_structure("magnetic", 0))
     assert errors["time reversal"] > 1e-2, errors
 
@@ -233,7 +232,7 @@ def test_a_moment_of_natural_parity_is_caught(models):
 
 def test_float32_is_close(models):
     """The network in single precision, as it is trained; the baseline stays in double precision."""
-    structure: Hamiltonian = make_spin_structure("magnetic", 3)
+    structure = make_spin_structure("magnetic", 3)
     model = make_spin_model("magnetic", SPIN_TINY).float()
     from deeph.inference import predict_anyway
 
