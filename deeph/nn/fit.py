@@ -56,7 +56,7 @@ def fit_model(config: ModelConfig, structures: Structures) -> HamiltonianModel:
     """
     basis, cutoffs, kinds, filling = _survey(structures)
     degree, trained = _neighbours(structures, cutoffs)
-    parts, magnetic = survey_spin(structures, basis.spin)
+    parts, magnetic = survey_spin((structures[number] for number in range(len(structures))), basis.spin)
     model = HamiltonianModel(config, basis, cutoffs, degree, trained, parts, magnetic)
     model.filling = filling
     fit_baselines({part.name: model.baseline(part.name) for part in model.spin}, Samples(structures, _sample(kinds), model))
