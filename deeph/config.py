@@ -23,7 +23,7 @@ class ModelConfig(Section):
 
     l_max: Literal["auto"] | Annotated[int, Field(ge=2, le=12)] = "auto"
     """Largest angular momentum of the features, 2 to 12; "auto" takes l1 + l2 of the two highest shells in the
-    data, and at least 4: below l = 3 nothing at a threefold site has a direction in the plane."""
+    data, one more with spin-orbit coupling, and at least 4: below l = 3 nothing at a threefold site has a direction in the plane."""
 
     node_channels: Count = 64
     """Channels per l of an atom's features with natural parity (-1)^l."""

@@ -404,9 +404,9 @@ class Hamiltonian:
     ) -> float:
         """Sum of the occupied levels, both spins, on the energy zero of H.
 
-        Its difference between directions of the moments, at one geometry, mesh and temperature, estimates that of their energies: the
-        magnetic force theorem (A. I. Liechtenstein et al., doi:10.1016/0304-8853(87)90721-9; G. H. O. Daalderop, P. J. Kelly and
-        M. F. H. Schuurmans, doi:10.1103/PhysRevB.41.11919).
+        Its change as the exchange field of one H is turned, all else kept, estimates that of the total energy: the magnetic force theorem
+        (A. I. Liechtenstein et al., doi:10.1016/0304-8853(87)90721-9; G. H. O. Daalderop, P. J. Kelly and M. F. H. Schuurmans,
+        doi:10.1103/PhysRevB.41.11919). Of two H with densities of their own it does not: see :mod:`postprocess.states.band_energy`.
 
         Parameters
         ----------

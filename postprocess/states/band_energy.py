@@ -1,8 +1,10 @@
 """The sum of the occupied levels.
 
-Its difference between two directions of the magnetic moments, at one geometry and one mesh, is the magnetic force theorem's estimate of
-the difference of their total energies (A. I. Liechtenstein et al., doi:10.1016/0304-8853(87)90721-9; G. H. O. Daalderop, P. J. Kelly and
-M. F. H. Schuurmans, doi:10.1103/PhysRevB.41.11919).
+Where the exchange field of one H is turned and all else is kept, its difference is the magnetic force theorem's estimate of the difference of
+the total energies (A. I. Liechtenstein et al., doi:10.1016/0304-8853(87)90721-9; G. H. O. Daalderop, P. J. Kelly and M. F. H. Schuurmans,
+doi:10.1103/PhysRevB.41.11919). Two H of two self-consistent densities, as DFT gives them for two directions of the moments and a network
+predicts them, differ in their potentials as well: the sum of levels changes by the density times that, which the double counting takes out
+of the total energy.
 """
 
 from dataclasses import replace
@@ -31,8 +33,8 @@ def compute_band_energy(
     hamiltonian : Hamiltonian
         With ``n_electrons``.
     mesh : KMesh
-        See :func:`postprocess.states.charges.density_mesh`: no symmetries but exact ones, since energies of a magnetic order differ by
-        less than the noise that others are judged by.
+        See :func:`postprocess.states.charges.density_mesh`: no symmetries but exact ones, since energies of directions of the moments
+        differ by less than the noise that others are judged by.
     temperature : float
         Of the Fermi-Dirac occupation, Kelvin; 0 fills the levels one after the other. The same for what is compared.
     options, jobs
