@@ -3,8 +3,8 @@
     python benchmarks/spin_cri3.py MODEL DATA OUT [--pair 008 003] [--mesh 3 3 1]
 
 DATA is the dataset with its split.json; MODEL may be the word dft: DFT's own H in the place of the prediction, without errors. OUT gets
-spin_cri3.txt. The band energy is the sum of the occupied levels. Its difference between two structures is a test of H, not the difference of
-their total energies: the magnetic force theorem asks for one geometry and one H whose exchange field is turned.
+spin_cri3.txt. The band energy is the sum of the occupied levels. Its difference between two structures is a test of H, not the difference
+of their total energies: the magnetic force theorem asks for one geometry and one H whose exchange field is turned.
 """
 
 import argparse

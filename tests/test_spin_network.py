@@ -205,8 +205,8 @@ def test_an_even_exchange_field_is_caught():
     assert errors["time reversal"] > 1e-2, errors
 
 
-def test_gates_odd_in_time_are_caught(models):
-    """Gates are read off even scalars alone: one that saw a moment would change sign with it."""
+def test_an_odd_feature_among_even_ones_is_caught(models):
+    """The spin-free part that saw a moment would change with its sign."""
     plain = heads.bond_codes
 
     def mixed(e, layout, sort):

@@ -174,6 +174,8 @@ class BlockIrreps:
         |m1|, |m2|, and the charge of the Pauli matrix.
     matrix : (n, n) array
         Orthogonal map from elements (row-major) to combinations.
+    exchange : (n,) int array
+        Sign of each combination under the mirror across the bond.
     transposed : (n,) int array, (n,) array
         Which combination of the block (l2, l1) each one becomes when the ends are exchanged, and its sign:
         H_ij[a m1, b m2] = +-(-1)^(l1+m1+l2+m2) s_a H_ji[b m2, a m1], both in the frame of their own bond direction, with - if
