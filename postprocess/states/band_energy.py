@@ -2,9 +2,9 @@
 
 Where the exchange field of one H is turned and all else is kept, its difference is the magnetic force theorem's estimate of the difference
 of the total energies (A. I. Liechtenstein et al., doi:10.1016/0304-8853(87)90721-9; G. H. O. Daalderop, P. J. Kelly and
-M. F. H. Schuurmans, doi:10.1103/PhysRevB.41.11919). Two H of two self-consistent densities, as DFT gives them for two directions of the moments and a network
-predicts them, differ in their potentials as well: the sum of levels changes by the density times that, which the double counting takes out
-of the total energy.
+M. F. H. Schuurmans, doi:10.1103/PhysRevB.41.11919). Two H of two self-consistent densities, as DFT gives them for two directions of the
+moments and a network predicts them, differ in their potentials as well: the sum of levels changes by the density times that, which the
+double counting takes out of the total energy.
 """
 
 from dataclasses import replace
