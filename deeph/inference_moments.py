@@ -12,6 +12,7 @@ from deeph.files.moments_file import MomentRows, read_moments_file, rows_of_elem
 from deeph.nn.model import HamiltonianModel
 from deeph.physics.basis import Spin
 from deeph.physics.hamiltonian import Hamiltonian
+from deeph.physics.magnetism import own_moments
 from deeph.physics.system import SYMBOLS, FloatArray, System
 from deeph.runtime.errors import DataError, UsageError
 from deeph.runtime.log import logger
@@ -76,8 +77,8 @@ def input_moments(
     given : file, mapping, array or MomentRows, optional
         What the user asks for; where it says no size, an atom has the mean of its element in training.
     stored : (n_atoms, 3) array, optional
-        Those that came with the structure, Bohr magneton: taken if none are given. Small ones of elements that are not magnetic, which the
-        magnetic ones induce, are left out.
+        Those that came with the structure, Bohr magneton: taken if none are given, without those that are induced or noise, see
+        :func:`deeph.physics.magnetism.own_moments`.
     magnetic : mapping of int to float
         The magnetic elements of the model, and their mean size in training, Bohr magneton.
     spin : {"none", "collinear", "spinor"}
@@ -102,8 +103,7 @@ def input_moments(
         return None
     where = [""] * system.n_atoms
     if given is None:
-        learned = np.isin(system.numbers, list(magnetic))
-        moments = np.zeros((system.n_atoms, 3)) if stored is None else np.where(learned[:, None], stored, 0.0)
+        moments = np.zeros((system.n_atoms, 3)) if stored is None else own_moments(stored, system.numbers, magnetic)
     elif isinstance(given, MomentRows):
         moments, where = _of_rows(system, given, magnetic)
     else:
@@ -111,7 +111,7 @@ def input_moments(
     if moments.shape != (system.n_atoms, 3):
         raise DataError(f"magnetic moments of shape {moments.shape}: expected {(system.n_atoms, 3)} for {system}")
     _check(system, moments, where, magnetic, spin)
-    return moments
+    return own_moments(moments, system.numbers, magnetic)
 
 
 def _of_rows(system: System, rows: MomentRows, magnetic: Mapping[int, float]) -> tuple[FloatArray, list[str]]:

@@ -25,6 +25,7 @@ from spin_case import (
 )
 
 from deeph.nn import channels, heads, irreps, spin
+from deeph.nn.fit import fit_model
 from deeph.nn.graph import make_graph
 from deeph.nn.model import HamiltonianModel
 from deeph.physics.eigenvalues import solve_at_k
@@ -89,6 +90,25 @@ def test_small_moments_are_no_input(models):
     other = replace(structure, moments=np.where(silicon[:, None], 0.3, structure.moments))
     assert models["magnetic"].magnetic == {6: pytest.approx(2.0)}
     assert difference(predict(models["magnetic"], other), predict(models["magnetic"], structure)) == 0
+
+
+def test_noise_is_no_moment(models):
+    """A run without magnetism leaves 0.001 to 0.01 Bohr magneton; the norms of the network would make an exchange field of it."""
+    structure = make_spin_structure("magnetic", 7)
+    noise = replace(structure, moments=0.005 * structure.moments)
+    sizes = part_sizes(predict(models["magnetic"], noise), "spinor")
+    assert sizes["A"] == sizes["B0"] == 0
+    small = part_sizes(predict(models["magnetic"], replace(structure, moments=0.02 * structure.moments)), "spinor")
+    assert small["A"] > 0.1
+
+
+def test_weak_magnets(models):
+    """Where the mean moment itself is small, small moments count."""
+    structure = make_spin_structure("magnetic", 7)
+    weak = fit_model(SPIN_TINY, [replace(structure, moments=0.005 * structure.moments)])
+    assert weak.magnetic == {6: pytest.approx(0.01)}
+    graph = make_graph(replace(structure, moments=0.005 * structure.moments), weak, targets=False)
+    assert np.linalg.norm(graph.moments.numpy(), axis=1) == pytest.approx([1, 0, 1, 0])
 
 
 def test_without_moments_a_magnetic_model_is_even(models):

@@ -10,6 +10,7 @@ from deeph.nn.kinds import atom_kinds, bond_kinds
 from deeph.nn.known import check_known, unfamiliar
 from deeph.nn.model import HamiltonianModel
 from deeph.physics.hamiltonian import Hamiltonian
+from deeph.physics.magnetism import own_moments
 from deeph.physics.pairs import half_pairs, is_onsite, pair_vectors, reversed_pairs
 from deeph.physics.soundness import check_apart
 from deeph.physics.spin_parts import PartName, split_spin
@@ -144,12 +145,17 @@ def _places(sizes: Tensor, rows: Tensor) -> Tensor:
 
 
 def relative_moments(structure: Hamiltonian, model: HamiltonianModel) -> Tensor:
-    """(n_atoms, n_spin) magnetic moments in units of the mean of their element; zero of elements that have none of their own."""
+    """(n_atoms, n_spin) magnetic moments in units of the mean of their element; zero of atoms that have none of their own.
+
+    What is noise has to be zero: the norms of the network lift small features, and with a hundredth of its moment an atom would have an
+    exchange field of the same size, up to a factor of two.
+    """
     out = torch.zeros(structure.system.n_atoms, model.n_spin, dtype=torch.float64)
     if structure.moments is not None:
-        given = torch.as_tensor(np.asarray(structure.moments, np.float64))[:, -model.n_spin :]  # collinear ones along z
+        moments, numbers = np.asarray(structure.moments, np.float64), structure.system.numbers
+        given = torch.as_tensor(own_moments(moments, numbers, model.magnetic))[:, -model.n_spin :]  # collinear ones along z
         for z, size in model.magnetic.items():
-            own = torch.as_tensor(structure.system.numbers == z)
+            own = torch.as_tensor(numbers == z)
             out[own] = given[own] / size
     return out
 

@@ -1,5 +1,6 @@
 """What the H of a structure says about its magnetism: sizes of the parts of the spin, time reversal, moments of the elements."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,12 +9,14 @@ from deeph.physics.basis import Spin
 from deeph.physics.blocks import PairBlocks
 from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.spin_parts import PartName, split_spin
-from deeph.physics.system import SYMBOLS
+from deeph.physics.system import SYMBOLS, FloatArray, IntArray
 
 TIME_ODD = 1e-3
 """eV; a part of H that is odd under time reversal and nowhere larger is noise of the run (OpenMX without magnetism: 1e-7)."""
 MOMENT = 0.02
 """Atoms with smaller moments are not magnetic, Bohr magneton."""
+WEAK = 0.01
+"""Of the mean moment of an element; in sets of weak magnets smaller moments than :data:`MOMENT` count, down to this."""
 NO_MOMENT = 1e-3
 """Bohr magneton; exchange fields are about 0.4 eV for each, so that :data:`TIME_ODD` takes more than this."""
 
@@ -69,6 +72,22 @@ class Magnetism:
     def largest_moment(self) -> float:
         """Bohr magneton; 0 where none is recorded."""
         return max((high for _, high in (self.moments or {}).values()), default=0.0)
+
+
+def own_moments(moments: FloatArray, numbers: IntArray, magnetic: Mapping[int, float]) -> FloatArray:
+    """The moments of magnetic atoms alone; zero where others induce them, or a run without magnetism leaves them as noise.
+
+    Parameters
+    ----------
+    moments : (n_atoms, 3) array
+        Bohr magneton.
+    numbers : (n_atoms,) int array
+        Atomic numbers.
+    magnetic : mapping of int to float
+        The magnetic elements, and the mean moment of their magnetic atoms.
+    """
+    least = np.array([min(MOMENT, WEAK * magnetic[z]) if z in magnetic else np.inf for z in numbers.tolist()])
+    return np.where((np.linalg.norm(moments, axis=1) >= least)[:, None], moments, 0.0)
 
 
 def moments_text(moments: Moments) -> str:
