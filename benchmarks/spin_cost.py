@@ -79,7 +79,9 @@ def main() -> None:
     for kind, rows in times.items():
         step_s, predict_s = (statistics.median(row[n] for row in rows[1:]) for n in (0, 1))
         l_max, weights, bonds = sizes[kind]
-        print(f"{kind:<22}{l_max:>6}{weights:>10}{bonds:>7}{step_s:>10.3f}{step_s / base[0]:>7.2f}{predict_s:>16.3f}{predict_s / base[1]:>7.2f}")
+        print(
+            f"{kind:<22}{l_max:>6}{weights:>10}{bonds:>7}{step_s:>10.3f}{step_s / base[0]:>7.2f}{predict_s:>16.3f}{predict_s / base[1]:>7.2f}"
+        )
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from network_case import random_rotation, rolled_rotation
 from torch import Tensor
 
 from deeph.nn.atom import AtomLinear, AtomNorm, FeedForward
-from deeph.nn.bond import BondFeatures, BondLayout, Frame, Parts, add_to_atoms, to_atoms, to_bonds
+from deeph.nn.bond import BondFeatures, BondLayout, Frame, add_to_atoms, to_atoms, to_bonds
 from deeph.nn.channels import EXCHANGE, MAGNETIC, SCALAR, Channels, sector_sizes
 from deeph.nn.frames import bond_rotation, frame_matrix, wigner_matrices
 from deeph.nn.so2 import BondLinear, Gate, RadialWeights, bond_norm
@@ -46,8 +46,8 @@ def vectors() -> Tensor:
     return torch.randn(N_BONDS, 3, dtype=torch.float64)
 
 
-def atoms(layout: BondLayout) -> Parts:
-    return tuple(torch.randn(N_ATOMS, K, n, dtype=torch.float64) for n in layout.numbers)
+def atoms(layout: BondLayout) -> Tensor:
+    return torch.randn(N_ATOMS, K, sum(layout.numbers), dtype=torch.float64)
 
 
 def sectors(layout: BondLayout) -> BondFeatures:
@@ -66,24 +66,24 @@ def dot(a: BondFeatures | tuple[Tensor, ...], b: BondFeatures | tuple[Tensor, ..
 
 def test_to_atoms_is_the_adjoint_of_to_bonds(vectors: Tensor, layout: BondLayout) -> None:
     frame, x, e = random_frame(vectors), atoms(layout), sectors(layout)
-    assert dot(to_bonds(x, frame, layout), e) == pytest.approx(dot(x, to_atoms(e, frame, N_ATOMS, layout)), abs=1e-10)
+    assert dot(to_bonds(x, frame, layout), e) == pytest.approx(float((x * to_atoms(e, frame, N_ATOMS, layout)).sum()), abs=1e-10)
 
 
 def test_messages_are_added(vectors: Tensor, layout: BondLayout) -> None:
     """In place without gradients, in a new tensor with them."""
     frame, x, e = random_frame(vectors), atoms(layout), sectors(layout)
-    expected = [a + b for a, b in zip(x, to_atoms(e, frame, N_ATOMS, layout), strict=True)]
+    expected = x + to_atoms(e, frame, N_ATOMS, layout)
     with torch.no_grad():
-        in_place = add_to_atoms(tuple(part.clone() for part in x), e, frame, layout)
-    for a, b, c in zip(add_to_atoms(x, e, frame, layout), in_place, expected, strict=True):
-        assert torch.allclose(a, c, atol=1e-13)
-        assert torch.allclose(b, c, atol=1e-13)
+        in_place = x.clone()
+        assert add_to_atoms(in_place, e, frame, layout) is in_place
+    assert torch.allclose(add_to_atoms(x, e, frame, layout), expected, atol=1e-13)
+    assert torch.allclose(in_place, expected, atol=1e-13)
 
 
 def test_to_bonds_is_an_isometry(vectors: Tensor, layout: BondLayout) -> None:
     """The features of both ends, seen from the bond, have the norm they have on the atoms."""
     frame, x = random_frame(vectors), atoms(layout)
-    expected = sum(float(part[frame.bonds].square().sum()) for part in x)
+    expected = float(x[frame.bonds].square().sum())
     z = to_bonds(x, frame, layout)
     assert dot(z, z) == pytest.approx(expected, rel=1e-12)
     assert sum(s[:, :, 0].numel() for s in z) == 2 * K * sum(layout.channels.widths)
@@ -91,10 +91,10 @@ def test_to_bonds_is_an_isometry(vectors: Tensor, layout: BondLayout) -> None:
 
 def test_gradients(vectors: Tensor, layout: BondLayout) -> None:
     frame = random_frame(vectors)
-    parts = tuple(p.requires_grad_() for p in atoms(layout))
+    x = atoms(layout).requires_grad_()
     features = [s.requires_grad_() for s in sectors(layout)]
     fast = layout.channels != CHANNELS["even"]
-    assert torch.autograd.gradcheck(lambda *p: tuple(to_bonds(p, frame, layout)), parts, fast_mode=fast)
+    assert torch.autograd.gradcheck(lambda x: tuple(to_bonds(x, frame, layout)), (x,), fast_mode=fast)
     assert torch.autograd.gradcheck(lambda *s: to_atoms(list(s), frame, N_ATOMS, layout), features, fast_mode=fast)
 
 
@@ -209,10 +209,10 @@ def test_atoms_seen_from_bonds_carry_the_labels(vectors: Tensor, layout: BondLay
 
 def test_spin_vectors_on_bonds_are_those_of_the_atoms(vectors: Tensor, layout: BondLayout) -> None:
     """Spin components are carried along: to turn them on the atoms or on the bonds is the same. So is to reverse the time."""
-    frame, x = random_frame(vectors), torch.cat(atoms(layout), -1)
+    frame, x = random_frame(vectors), atoms(layout)
 
     def bonds(x: Tensor) -> BondFeatures:
-        return to_bonds(x.split(layout.numbers, -1), frame, layout)
+        return to_bonds(x, frame, layout)
 
     for of_atoms, of_bonds in ((turn_spins, spins_turned), (reverse_time, reversed_in_time)):
         for a, b in zip(bonds(of_atoms(x, layout.channels)), of_bonds(bonds(x), layout), strict=True):

@@ -7,7 +7,6 @@ from functools import cache
 import torch
 from torch import Tensor, nn
 
-from deeph.nn.bond import Parts
 from deeph.nn.channels import EXCHANGE, MAGNETIC, SCALAR, Channels, Family
 from deeph.nn.irreps import clebsch_gordan, harmonic_l
 
@@ -40,7 +39,7 @@ class AtomLinear(nn.Module):
         first = after.families[0]
         self.bias = nn.Parameter(torch.zeros(first.number)) if first.sort == SCALAR and not first.pseudo else None
 
-    def parts(self, x: Tensor) -> Parts:
+    def parts(self, x: Tensor) -> tuple[Tensor, ...]:
         """(n_atoms, K, n) -> one (n_atoms, K, number) for each family and spin component."""
         out = list[Tensor]()
         for family, part, weight in zip(self.before.families, x.split(self.before.widths, -1), self.weights, strict=True):

@@ -19,8 +19,6 @@ from deeph.nn.irreps import exchange_sign
 BondFeatures = list[Tensor]
 PartialFeatures = Sequence[Tensor | None]
 """Bond features of which some sectors are zero (None)."""
-Parts = tuple[Tensor, ...]
-"""Atom features (n_atoms, K, number), one for each family and each component of its spin vector."""
 
 
 class Frame(NamedTuple):
@@ -76,106 +74,105 @@ class BondLayout:
 
     @cached_property
     def numbers(self) -> list[int]:
-        """Channels of each part."""
+        """Channels of each family and each component of its spin vector."""
         return [f.number for f in self.channels.families for _ in range(f.n_spin)]
 
-    def split(self, ends: Sequence[tuple[Tensor, Tensor]]) -> BondFeatures:
-        """Both ends in the frame, (n, K, number) each for every part -> sectors."""
-        n, like = len(ends[0][0]), ends[0][0]
-        out = [like.new_empty(2, row.components, n, len(row.channels)) for row in self.sectors]
-        flat = [(first.flatten(1), second.flatten(1)) for first, second in ends]
+    def split(self, first: Tensor, second: Tensor) -> BondFeatures:
+        """Both ends in the frame, (n, K, width) each -> sectors."""
+        n = len(first)
+        out = [first.new_empty(2, row.components, n, len(row.channels)) for row in self.sectors]
+        flat = [[part.flatten(1) for part in end.split(self.numbers, -1)] for end in (first, second)]
         for move in self.moves:
-            first, second = (end[:, move.source] for end in flat[move.part])
+            a, b = (end[move.part][:, move.source] for end in flat)
             target = out[move.sector][:, move.component, :, move.place]
-            torch.add(first, second, out=target[move.even])
-            torch.sub(first, second, out=target[1 - move.even])
+            torch.add(a, b, out=target[move.even])
+            torch.sub(a, b, out=target[1 - move.even])
             if move.sign < 0:
                 target.neg_()
         return out
 
-    def join(self, features: BondFeatures) -> list[tuple[Tensor, Tensor]]:
+    def join(self, features: BondFeatures) -> tuple[Tensor, Tensor]:
         """The adjoint of :meth:`split`."""
         n, K = features[0].shape[2], (self.l_max + 1) ** 2
-        flat = [(features[0].new_empty(n, K * number), features[0].new_empty(n, K * number)) for number in self.numbers]
+        flat = [[features[0].new_empty(n, K * number) for number in self.numbers] for _ in range(2)]
         for move in self.moves:
-            first, second = (end[:, move.source] for end in flat[move.part])
+            a, b = (end[move.part][:, move.source] for end in flat)
             source = features[move.sector][:, move.component, :, move.place]
-            torch.add(source[move.even], source[1 - move.even], out=first)
-            torch.sub(source[move.even], source[1 - move.even], out=second)
+            torch.add(source[move.even], source[1 - move.even], out=a)
+            torch.sub(source[move.even], source[1 - move.even], out=b)
             if move.sign < 0:
-                first.neg_()
-                second.neg_()
-        return [(a.unflatten(1, (K, number)), b.unflatten(1, (K, number))) for (a, b), number in zip(flat, self.numbers, strict=True)]
+                a.neg_()
+                b.neg_()
+        first, second = (torch.cat([part.unflatten(1, (K, -1)) for part in end if part.shape[1]], -1) for end in flat)
+        return first, second
 
 
-def _gather(parts: Parts, frame: Frame, layout: BondLayout) -> BondFeatures:
+def _gather(x: Tensor, frame: Frame, layout: BondLayout) -> BondFeatures:
     i, j = frame.bonds
-    return layout.split([(torch.bmm(frame.first, x.index_select(0, i)), torch.bmm(frame.second, x.index_select(0, j))) for x in parts])
+    return layout.split(torch.bmm(frame.first, x.index_select(0, i)), torch.bmm(frame.second, x.index_select(0, j)))
 
 
-def _scatter(features: BondFeatures, frame: Frame, n_atoms: int, layout: BondLayout) -> Parts:
-    total = tuple(features[0].new_zeros(n_atoms, (layout.l_max + 1) ** 2, number) for number in layout.numbers)
+def _scatter(features: BondFeatures, frame: Frame, n_atoms: int, layout: BondLayout) -> Tensor:
+    total = features[0].new_zeros(n_atoms, (layout.l_max + 1) ** 2, sum(layout.numbers))
     _add(total, features, frame, layout)
     return total
 
 
-def _add(total: Parts, features: BondFeatures, frame: Frame, layout: BondLayout) -> None:
+def _add(total: Tensor, features: BondFeatures, frame: Frame, layout: BondLayout) -> None:
     i, j = frame.bonds
-    for sum_, (first, second) in zip(total, layout.join(features), strict=True):
-        sum_.index_add_(0, i, torch.bmm(frame.first.transpose(1, 2), first))
-        sum_.index_add_(0, j, torch.bmm(frame.second.transpose(1, 2), second))
+    first, second = layout.join(features)
+    total.index_add_(0, i, torch.bmm(frame.first.transpose(1, 2), first))
+    total.index_add_(0, j, torch.bmm(frame.second.transpose(1, 2), second))
 
 
 class _ToBonds(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, layout: BondLayout, bonds: Tensor, first: Tensor, second: Tensor, *parts: Tensor) -> tuple[Tensor, ...]:
+    def forward(ctx: Any, layout: BondLayout, bonds: Tensor, first: Tensor, second: Tensor, x: Tensor) -> tuple[Tensor, ...]:
         ctx.save_for_backward(bonds, first, second)
-        ctx.n_atoms, ctx.layout = len(parts[0]), layout
-        return tuple(_gather(parts, Frame(bonds, first, second), layout))
+        ctx.n_atoms, ctx.layout = len(x), layout
+        return tuple(_gather(x, Frame(bonds, first, second), layout))
 
     @staticmethod
     def backward(ctx: Any, *grad: Tensor) -> tuple[Tensor | None, ...]:
-        return (None, None, None, None, *_scatter(list(grad), Frame(*ctx.saved_tensors), ctx.n_atoms, ctx.layout))
+        return (None, None, None, None, _scatter(list(grad), Frame(*ctx.saved_tensors), ctx.n_atoms, ctx.layout))
 
 
 class _ToAtoms(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: Any, n_atoms: int, layout: BondLayout, bonds: Tensor, first: Tensor, second: Tensor, *features: Tensor
-    ) -> tuple[Tensor, ...]:
+    def forward(ctx: Any, n_atoms: int, layout: BondLayout, bonds: Tensor, first: Tensor, second: Tensor, *features: Tensor) -> Tensor:
         ctx.save_for_backward(bonds, first, second)
         ctx.layout = layout
         return _scatter(list(features), Frame(bonds, first, second), n_atoms, layout)
 
     @staticmethod
     def backward(ctx: Any, *grad: Tensor) -> tuple[Tensor | None, ...]:
-        parts = tuple(g.contiguous() for g in grad)
-        return (None, None, None, None, None, *_gather(parts, Frame(*ctx.saved_tensors), ctx.layout))
+        return (None, None, None, None, None, *_gather(grad[0].contiguous(), Frame(*ctx.saved_tensors), ctx.layout))
 
 
-def to_bonds(x: Parts, frame: Frame, layout: BondLayout) -> BondFeatures:
+def to_bonds(x: Tensor, frame: Frame, layout: BondLayout) -> BondFeatures:
     """Rotate the features of both ends into the frame of each bond and split them into sectors.
 
     Parameters
     ----------
-    x : tuple of (n_atoms, K, number) tensors
-        The parts of the atom features, K = (l_max+1)^2 components by l and m.
+    x : (n_atoms, K, width) tensor
+        Atom features, K = (l_max+1)^2 components by l and m.
     frame : Frame
         With both rotations over sqrt 2 the map is an isometry.
     layout : BondLayout
-        Which part goes where.
+        Which feature goes where.
     """
-    return list(_ToBonds.apply(layout, *frame, *x))
+    return list(_ToBonds.apply(layout, *frame, x))
 
 
-def to_atoms(features: BondFeatures, frame: Frame, n_atoms: int, layout: BondLayout) -> Parts:
+def to_atoms(features: BondFeatures, frame: Frame, n_atoms: int, layout: BondLayout) -> Tensor:
     """The adjoint of :func:`to_bonds`: sums over the bonds of each atom, in the global frame."""
-    return tuple(_ToAtoms.apply(n_atoms, layout, *frame, *features))
+    total: Tensor = _ToAtoms.apply(n_atoms, layout, *frame, *features)
+    return total
 
 
-def add_to_atoms(total: Parts, features: BondFeatures, frame: Frame, layout: BondLayout) -> Parts:
+def add_to_atoms(total: Tensor, features: BondFeatures, frame: Frame, layout: BondLayout) -> Tensor:
     """``total`` plus :func:`to_atoms`; in place where no gradient is recorded, so that a run of bonds costs no more than its own size."""
     if torch.is_grad_enabled():
-        return tuple(old + new for old, new in zip(total, to_atoms(features, frame, len(total[0]), layout), strict=True))
+        return total + to_atoms(features, frame, len(total), layout)
     _add(total, features, frame, layout)
     return total

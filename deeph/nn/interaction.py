@@ -2,11 +2,10 @@
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
 from deeph.nn.atom import AtomLinear, AtomNorm, FeedForward
-from deeph.nn.bond import BondFeatures, BondLayout, Frame, PartialFeatures, Parts, add_to_atoms, to_bonds
+from deeph.nn.bond import BondFeatures, BondLayout, Frame, PartialFeatures, add_to_atoms, to_bonds
 from deeph.nn.channels import Channels
 from deeph.nn.so2 import BondLinear, Gate, RadialWeights
 
@@ -60,18 +59,19 @@ class Interaction(nn.Module):
         self.out = AtomLinear(l_max, layout.channels, atom)
         self.feed_forward = FeedForward(l_max, atom)
 
-    def prepare(self, x: Tensor) -> Parts:
+    def prepare(self, x: Tensor) -> Tensor:
         """(n_atoms, K, n): normalized atom features, mixed down before they are gathered."""
-        return self.into.parts(self.norm(x))
+        y: Tensor = self.into(self.norm(x))
+        return y
 
-    def bond_step(self, h: Parts, e: PartialFeatures, geometry: BondGeometry, total: Parts) -> tuple[BondFeatures, Parts]:
+    def bond_step(self, h: Tensor, e: PartialFeatures, geometry: BondGeometry, total: Tensor) -> tuple[BondFeatures, Tensor]:
         """Update some bonds; returns their new features, and ``total`` with their messages added on the atoms."""
         z = self.weigh(to_bonds(h, geometry.into, self.layout), geometry.radial)
         hidden = self.gate(self.from_atoms(z, add=self.from_bond.partial(e)))
         total = add_to_atoms(total, self.message(hidden), geometry.out, self.layout)
         return self.update(hidden, add=e), total
 
-    def atom_step(self, x: Tensor, messages: Parts) -> Tensor:
+    def atom_step(self, x: Tensor, messages: Tensor) -> Tensor:
         """Update the atoms with the summed messages."""
-        y: Tensor = self.feed_forward(x + self.out(torch.cat(messages, -1) * self.scale))
+        y: Tensor = self.feed_forward(x + self.out(messages * self.scale))
         return y

@@ -285,7 +285,7 @@ class HamiltonianModel(nn.Module):
         x = self.first_atoms(nn.functional.pad(first * self.degree**-0.5, (0, rest))) + self._own(atoms, graph)
         for layer in cast("Iterable[Interaction]", self.layers):
             h = layer.prepare(x)
-            total = tuple(torch.zeros_like(part) for part in h)
+            total = torch.zeros_like(h)
             for c, geometry in geometries():
                 e[c], total = layer.bond_step(h, e[c], geometry, total)
                 done(LAYER * (parts[c].stop - parts[c].start))

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from functools import cache, cached_property
 from itertools import product
+from typing import Any
 
 import numpy as np
 import torch
@@ -48,10 +49,24 @@ class SparseMap:
     def __call__(self, x: Tensor) -> Tensor:
         """(n, columns) -> (n, rows)."""
         w = torch.as_tensor(self.values, dtype=x.dtype, device=x.device)
-        out = x[:, self.columns[0]] * w[0]
-        for columns, values in zip(self.columns[1:], w[1:], strict=True):
-            out = torch.addcmul(out, x[:, columns], values)
+        columns = torch.as_tensor(self.columns, device=x.device)
+        out = x.index_select(1, columns[0]) * w[0]
+        for where, values in zip(columns[1:], w[1:], strict=True):
+            out = torch.addcmul(out, x.index_select(1, where), values)
         return out
+
+
+class _Orthogonal(torch.autograd.Function):
+    """An orthogonal map; its gradient goes the way back."""
+
+    @staticmethod
+    def forward(ctx: Any, there: SparseMap, back: SparseMap, x: Tensor) -> Tensor:
+        ctx.back = back
+        return there(x)
+
+    @staticmethod
+    def backward(ctx: Any, *grad: Tensor) -> tuple[None, None, Tensor]:
+        return None, None, ctx.back(grad[0])
 
 
 class PairTable:
@@ -109,11 +124,13 @@ class PairTable:
 
     def to_coefficients(self, blocks: Tensor) -> Tensor:
         """(n, n_spin, n_i, n_j) blocks in the bond frame -> (n, size)."""
-        return self._into(blocks.flatten(1))
+        out: Tensor = _Orthogonal.apply(self._into, self._back, blocks.flatten(1))
+        return out
 
     def to_blocks(self, coefficients: Tensor) -> Tensor:
         """(n, size) -> (n, n_spin, n_i, n_j) blocks in the bond frame."""
-        return self._back(coefficients).view(-1, self.n_spin, self.n_i, self.n_j)
+        blocks: Tensor = _Orthogonal.apply(self._back, self._into, coefficients)
+        return blocks.view(-1, self.n_spin, self.n_i, self.n_j)
 
 
 class AtomTable:
