@@ -79,9 +79,8 @@ def main() -> None:
     for kind, rows in times.items():
         step_s, predict_s = (statistics.median(row[n] for row in rows[1:]) for n in (0, 1))
         l_max, weights, bonds = sizes[kind]
-        print(
-            f"{kind:<22}{l_max:>6}{weights:>10}{bonds:>7}{step_s:>10.3f}{step_s / base[0]:>7.2f}{predict_s:>16.3f}{predict_s / base[1]:>7.2f}"
-        )
+        ratios = [step_s / base[0], predict_s / base[1]]
+        print(f"{kind:<22}{l_max:>6}{weights:>10}{bonds:>7}{step_s:>10.3f}{ratios[0]:>7.2f}{predict_s:>16.3f}{ratios[1]:>7.2f}")
 
 
 if __name__ == "__main__":
