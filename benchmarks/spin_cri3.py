@@ -1,6 +1,6 @@
 """A trained model of a magnet with spin-orbit coupling: errors of the parts of H, bands, moments, differences of band energies.
 
-    python benchmarks/spin_cri3.py MODEL DATA OUT [--pair 008 003] [--mesh 3 3 1]
+    python benchmarks/spin_cri3.py MODEL DATA OUT [--pair 008 003] [--mesh 3 3 1] [--directions]
 
 DATA is the dataset with its split.json; MODEL may be the word dft: DFT's own H in the place of the prediction, without errors. OUT gets
 spin_cri3.txt. The band energy is the sum of the occupied levels. Its difference between two structures is a test of H, not the difference
@@ -8,6 +8,7 @@ of their total energies: the magnetic force theorem asks for one geometry and on
 """
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,15 +16,13 @@ import numpy as np
 import numpy.typing as npt
 from spin_errors import Predict, Report, error_table, predictor, with_split, without_network
 
+import deeph
 from deeph import Hamiltonian
 from deeph.files.dataset import Dataset
 from deeph.physics.difference import Errors
 from deeph.runtime.errors import DataError
 from postprocess.compare.bands import compare_bands
 from postprocess.compare.like import compute_bands_like
-from postprocess.states.charges import compute_density_matrix, density_mesh, fill_levels, mulliken_charges
-from postprocess.states.fermi import known_electrons
-from postprocess.states.mesh_levels import compute_mesh_levels
 
 PATH = "G=0,0,0 M=1/2,0,0 K=1/3,1/3,0 G=0,0,0"
 TEMPERATURE = 300.0
@@ -51,16 +50,25 @@ class Ground(NamedTuple):
 
 def ground_state(h: Hamiltonian, mesh: Mesh) -> Ground:
     """Moments and band energy on the mesh of the DFT run."""
-    points = density_mesh(h, mesh)
-    density, _ = compute_density_matrix(h, points, temperature=TEMPERATURE)
-    E, weights = compute_mesh_levels(h, points).energies[0], points.weights[:, None]
-    occupation = fill_levels(E, known_electrons(h), TEMPERATURE, weights=weights)
-    return Ground(mulliken_charges(h, density)[:, 1:], float((weights * occupation(E) * E).sum()))
+    return Ground(h.mulliken(mesh, temperature=TEMPERATURE).moments, h.band_energy(mesh, temperature=TEMPERATURE))
 
 
 def angle(a: Array, b: Array) -> Array:
     """Between vectors, degrees."""
     return np.asarray(np.degrees(np.arctan2(np.linalg.norm(np.cross(a, b), axis=-1), (a * b).sum(axis=-1))))
+
+
+def with_directions(model: str) -> Predict:
+    """A prediction from directions alone, which is all that one has before DFT."""
+    loaded = deeph.load_model(model)
+
+    def predict(h: Hamiltonian) -> Hamiltonian:
+        moments, _ = recorded(h)
+        mean = np.array([loaded.magnetic.get(z, 0.0) for z in h.system.numbers.tolist()])
+        size = np.linalg.norm(moments, axis=1)
+        return loaded.predict(replace(h, moments=moments * (mean / np.where(size > 0, size, 1.0))[:, None]))
+
+    return predict
 
 
 def structures(report: Report, data: Dataset, names: tuple[str, ...], predict: Predict, mesh: Mesh) -> dict[str, tuple[float, float]]:
@@ -123,10 +131,11 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--pair", nargs=2, default=("008", "003"), help="a ferromagnetic and a canted test structure")
     parser.add_argument("--mesh", nargs=3, type=int, default=(3, 3, 1), help="k mesh of the DFT runs, through Gamma")
+    parser.add_argument("--directions", action="store_true", help="give directions alone, the sizes being the means of the training set")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     report, (data, split) = Report(), with_split(args.data)
-    predict = predictor(args.model)
+    predict = with_directions(args.model) if args.directions else predictor(args.model)
     energies = structures(report, data, split.test, predict, tuple(args.mesh))
     error_table(report, data, split.test, {**without_network(args.model), "prediction": predict})
     band_energies(report, energies, tuple(args.pair))
