@@ -37,10 +37,11 @@ class ModelConfig(Section):
     bond_pseudo_channels: Annotated[int, Field(ge=0)] = 8
     """Channels per l of a bond's features with the opposite parity; p-d and d-d blocks and spin-orbit need them."""
 
-    node_odd_channels: Count = 16
-    """Channels per l of an atom's features that change sign under time reversal; only models of magnetic data have them."""
+    node_odd_channels: Count = 8
+    """Channels per l, for each parity, of an atom's features that change sign under time reversal, and of its spin vectors; only models of
+    magnetic data have them. Three components of a spin vector make these the most expensive ones; twice as many gained nothing in CrI3."""
 
-    bond_odd_channels: Count = 8
+    bond_odd_channels: Count = 4
     """The same of a bond's features."""
 
     n_layers: Count = 3

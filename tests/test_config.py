@@ -116,7 +116,7 @@ def test_printed_defaults_need_only_the_data() -> None:
     text = run("--print-config").stdout
     assert "# Peak learning rate of AdamW." in text
     assert "learning_rate = 0.005" in text
-    for setting in ("node_odd_channels = 16", "bond_odd_channels = 8", "spin_weight = 0.25"):
+    for setting in ("node_odd_channels = 8", "bond_odd_channels = 4", "spin_weight = 0.25"):
         assert setting in text
     assert "# path =" in text
 
