@@ -73,7 +73,12 @@ def test_random_split_is_a_partition(n: int, validate: float, test: float, seed:
 
 @pytest.mark.parametrize(
     ("n", "fractions", "sizes"),
-    [(4, (0.25, 0.375, 0.375), (1, 1, 2)), (10, (0.05, 0.475, 0.475), (1, 4, 5)), (3, (0.02, 0.49, 0.49), (1, 1, 1)), (2, (0.1, 0.9), (1, 1))],
+    [
+        (4, (0.25, 0.375, 0.375), (1, 1, 2)),
+        (10, (0.05, 0.475, 0.475), (1, 4, 5)),
+        (3, (0.02, 0.49, 0.49), (1, 1, 1)),
+        (2, (0.1, 0.9), (1, 1)),
+    ],
 )
 def test_parts_that_are_rounded_up_leave_something_to_train_on(n: int, fractions: tuple[float, ...], sizes: tuple[int, ...]) -> None:
     """A known refusal: '4 structures are too few'."""

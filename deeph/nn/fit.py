@@ -50,13 +50,15 @@ def fit_model(config: ModelConfig, structures: Structures) -> HamiltonianModel:
     Raises
     ------
     ModelError
-        If there is no structure, or the structures use different bases or kinds of spin, or H is magnetic and no moments are known.
+        If there is no structure, or the structures use different bases or kinds of spin.
     DataError
-        If two atoms lie at one place.
+        If two atoms lie at one place, or H is magnetic and no moments are known.
+    UsageError
+        If the configuration names magnetic elements that have no moment.
     """
     basis, cutoffs, kinds, filling = _survey(structures)
     degree, trained = _neighbours(structures, cutoffs)
-    parts, magnetic = survey_spin((structures[number] for number in range(len(structures))), basis.spin)
+    parts, magnetic = survey_spin((structures[number] for number in range(len(structures))), basis.spin, config.magnetic_elements)
     model = HamiltonianModel(config, basis, cutoffs, degree, trained, parts, magnetic)
     model.filling = filling
     fit_baselines({part.name: model.baseline(part.name) for part in model.spin}, Samples(structures, _sample(kinds), model))
