@@ -3,7 +3,9 @@
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from deeph.physics.system import SYMBOLS
 
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
@@ -44,6 +46,10 @@ class ModelConfig(Section):
     bond_odd_channels: Count = 4
     """The same of a bond's features."""
 
+    magnetic_elements: Literal["auto"] | Annotated[tuple[str, ...], Field(min_length=1)] = "auto"
+    """Elements whose magnetic moments are input, such as ["Cr", "I"]; "auto" takes those of which some atom has at least a quarter of the
+    largest moment in the training set. Moments of the others are taken for induced ones and not read."""
+
     n_layers: Count = 3
     """Message-passing layers; each widens what an atom sees by one orbital cutoff."""
 
@@ -61,6 +67,13 @@ class ModelConfig(Section):
 
     baseline_degree: Annotated[int, Field(ge=0, le=100)] = 12
     """Degree in the bond length of the Slater-Koster baseline that is fitted first; the network learns the rest."""
+
+    @field_validator("magnetic_elements")
+    @classmethod
+    def _known_elements(cls, value: str | tuple[str, ...]) -> str | tuple[str, ...]:
+        if value != "auto" and (unknown := [name for name in value if name not in SYMBOLS[1:]]):
+            raise ValueError(f"no chemical element: {', '.join(map(repr, unknown))}; expected symbols such as Cr")
+        return value
 
 
 class DataConfig(Section):

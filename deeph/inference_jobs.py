@@ -19,7 +19,7 @@ from deeph.files.store import (
     read_overlap,
     read_poscar,
 )
-from deeph.inference_moments import as_input, input_moments, tell
+from deeph.inference_moments import as_input, input_moments, tell, tell_left_out
 from deeph.nn.graph import check_compatible
 from deeph.nn.model import HamiltonianModel
 from deeph.physics.basis import shells_text
@@ -178,8 +178,7 @@ class Inputs:
 
     def moments_of(self, job: Job) -> FloatArray | None:
         """The magnetic moments that the model is given, atoms in the order of the file; see :func:`input_moments` for errors."""
-        stored = read_moments(read_info(job.given)) if job.file is None else None
-        return input_moments(job.system(), self.moments, stored, self.model.magnetic, self.model.basis.spin)
+        return input_moments(job.system(), self.moments, _stored(job), self.model.magnetic, self.model.basis.spin)
 
     def describe(self, job: Job) -> Hamiltonian:
         """Structure, basis and moments of a job, checked against the model; without any block where S is to be computed.
@@ -221,6 +220,7 @@ class Inputs:
         """The structure with S, read or computed; its moments are told."""
         description = self.describe(job)
         check_compatible(description, self.model)
+        tell_left_out(description.system, self.moments, _stored(job), self.model.magnetic)
         if description.moments is not None:
             tell(description.system, description.moments, self.model.magnetic)
         if job.file is None:
@@ -233,6 +233,11 @@ class Inputs:
 
         structure = job.file.read()._replace(system=system)
         return overlap(structure, self.basis, cutoff=self.cutoff, threads=self.threads, unused=True)
+
+
+def _stored(job: Job) -> FloatArray | None:
+    """The moments in the structure folder of a job."""
+    return read_moments(read_info(job.given)) if job.file is None else None
 
 
 def wanted(model: HamiltonianModel, elements: Sequence[int]) -> str:

@@ -4,20 +4,20 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from deeph.files.moments_file import MomentRows, read_moments_file, rows_of_elements
 from deeph.nn.model import HamiltonianModel
 from deeph.physics.basis import Spin
 from deeph.physics.hamiltonian import Hamiltonian
-from deeph.physics.magnetism import own_moments
+from deeph.physics.magnetism import MOMENT, own_moments
 from deeph.physics.system import SYMBOLS, FloatArray, System
 from deeph.runtime.errors import DataError, UsageError
 from deeph.runtime.log import logger
 
-Moments = str | Path | Mapping[str, Sequence[float]] | MomentRows | Any
+Moments = str | Path | Mapping[str, Sequence[float]] | MomentRows | npt.ArrayLike
 """A file; directions of elements, such as ``{"Cr": (0, 0, 1)}``; or (n_atoms, 3) moments in Bohr magneton."""
 INPUT = "input of the network"
 """What ``source.moments`` says of the moments of a prediction."""
@@ -29,7 +29,9 @@ ALONG_Z = 1e-6
 
 def with_moments(structure: Hamiltonian, given: Moments | None, model: HamiltonianModel) -> Hamiltonian:
     """The structure with the moments that the model is to be given, of its own or instead of them; what they are is told."""
+    given = _read(given)
     moments = input_moments(structure.system, given, structure.moments, model.magnetic, model.basis.spin)
+    tell_left_out(structure.system, given, structure.moments, model.magnetic)
     if moments is not None:
         tell(structure.system, moments, model.magnetic)
     return as_input(structure, moments, model)
@@ -75,7 +77,8 @@ def input_moments(
     system : System
         The atoms.
     given : file, mapping, array or MomentRows, optional
-        What the user asks for; where it says no size, an atom has the mean of its element in training.
+        What the user asks for; where it says no size, an atom has the mean of its element in training. An array, Bohr magneton, is taken
+        as ``stored`` is: it may be what DFT found.
     stored : (n_atoms, 3) array, optional
         Those that came with the structure, Bohr magneton: taken if none are given, without those that are induced or noise, see
         :func:`deeph.physics.magnetism.own_moments`.
@@ -102,16 +105,18 @@ def input_moments(
             raise UsageError("magnetic moments are given, but the model is not magnetic: no element had a moment in its training data")
         return None
     where = [""] * system.n_atoms
-    if given is None:
-        moments = np.zeros((system.n_atoms, 3)) if stored is None else own_moments(stored, system.numbers, magnetic)
-    elif isinstance(given, MomentRows):
+    if isinstance(given, MomentRows):
         moments, where = _of_rows(system, given, magnetic)
     else:
-        moments = given
+        chosen = stored if given is None else given
+        moments = np.zeros((system.n_atoms, 3)) if chosen is None else chosen
     if moments.shape != (system.n_atoms, 3):
         raise DataError(f"magnetic moments of shape {moments.shape}: expected {(system.n_atoms, 3)} for {system}")
-    _check(system, moments, where, magnetic, spin)
-    return own_moments(moments, system.numbers, magnetic)
+    if bad := np.flatnonzero(~np.isfinite(moments).all(axis=1)).tolist():
+        raise DataError(f"{where[bad[0]]}the magnetic moment of atom {bad[0] + 1}, {system.symbols[bad[0]]}, is no number")
+    own = own_moments(moments, system.numbers, magnetic)
+    _check(system, moments if isinstance(given, MomentRows) else own, where, magnetic, spin)
+    return own
 
 
 def _of_rows(system: System, rows: MomentRows, magnetic: Mapping[int, float]) -> tuple[FloatArray, list[str]]:
@@ -125,11 +130,9 @@ def _of_rows(system: System, rows: MomentRows, magnetic: Mapping[int, float]) ->
 
 
 def _check(system: System, moments: FloatArray, where: Sequence[str], magnetic: Mapping[int, float], spin: Spin) -> None:
-    """Refuse moments that are no numbers, or that the model does not take."""
+    """Refuse moments that the model does not take."""
     for atom in np.flatnonzero(~(moments == 0).all(axis=1)).tolist():
         what = f"{where[atom]}the magnetic moment of atom {atom + 1}, {system.symbols[atom]},"
-        if not np.isfinite(moments[atom]).all():
-            raise DataError(f"{what} is no number")
         if int(system.numbers[atom]) not in magnetic:
             names = ", ".join(SYMBOLS[z] for z in magnetic)
             raise UsageError(
@@ -139,6 +142,30 @@ def _check(system: System, moments: FloatArray, where: Sequence[str], magnetic: 
         x, y, z = moments[atom]
         if spin == "collinear" and max(abs(x), abs(y)) > ALONG_Z * abs(z):
             raise UsageError(f"{what} is ({x:.3g}, {y:.3g}, {z:.3g}), but the model is collinear: expected one along z, such as 0 0 1")
+
+
+def tell_left_out(system: System, given: MomentRows | FloatArray | None, stored: FloatArray | None, magnetic: Mapping[int, float]) -> None:
+    """Say which moments of an array or of a structure folder :func:`input_moments` left out; warn if the model takes none at all."""
+    moments = stored if given is None else given
+    if moments is None or isinstance(moments, MomentRows):
+        return
+    if not magnetic:
+        if (largest := float(np.linalg.norm(moments, axis=1).max(initial=0.0))) >= MOMENT:
+            logger.warning(
+                "%s has magnetic moments up to %.2f Bohr magneton, but the model is not magnetic: no element had a moment in its training "
+                "data, and H is predicted without", system, largest,
+            )  # fmt: skip
+        return
+    out = np.linalg.norm(moments - own_moments(moments, system.numbers, magnetic), axis=1)
+    text = []
+    for z in np.unique(system.numbers[out >= MOMENT]).tolist():
+        sizes = out[(system.numbers == z) & (out >= MOMENT)]
+        text.append(f"{len(sizes)} {SYMBOLS[z]} (up to {sizes.max():.3f} Bohr magneton)")
+    if text:
+        logger.info(
+            "%s: the moments of %s are no input of the model, whose magnetic elements are %s; what these induce in others comes out of the "
+            "prediction", system, ", ".join(text), ", ".join(SYMBOLS[z] for z in magnetic),
+        )  # fmt: skip
 
 
 def tell(system: System, moments: FloatArray, magnetic: Mapping[int, float]) -> None:

@@ -130,7 +130,6 @@ def spin_errors(model: HamiltonianModel, structure: Hamiltonian, seed: int = 0) 
     order = np.arange(structure.system.n_atoms)[::-1]
     errors["permutation"] = difference(predict(model, structure.permuted(order)), reference.permuted(order))
     errors["time reversal"] = difference(predict(model, flipped(structure)), reversed_in_time(reference, structure))
-    errors["hermiticity"] = reference.hermiticity_error() / np.abs(reference.entries).max()
     return errors
 
 

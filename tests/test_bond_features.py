@@ -56,7 +56,7 @@ def sectors(layout: BondLayout) -> BondFeatures:
 
 def bond_layer(layout: BondLayout) -> tuple[Gate, BondLinear, RadialWeights]:
     gate = Gate(layout)
-    linear = BondLinear(sector_sizes(L_MAX, layout.channels), gate.sizes_in)
+    linear = BondLinear(sector_sizes(layout.sectors), gate.sizes_in)
     return gate.double(), linear.double(), RadialWeights(layout, 5).double()
 
 
@@ -173,14 +173,14 @@ def test_layers_commute_with_the_group_of_a_bond(action, layout: BondLayout) -> 
 
 
 def test_adding_inside_the_linear_map(layout: BondLayout) -> None:
-    sizes = sector_sizes(L_MAX, layout.channels)
+    sizes = sector_sizes(layout.sectors)
     linear, e, other = BondLinear(sizes, sizes).double(), sectors(layout), sectors(layout)
     for a, b, c in zip(linear(e, add=other), linear(e), other, strict=True):
         assert torch.allclose(a, b + c, atol=1e-13)
 
 
 def test_sectors_that_are_zero_may_be_left_out(layout: BondLayout) -> None:
-    sizes = sector_sizes(L_MAX, layout.channels)
+    sizes = sector_sizes(layout.sectors)
     linear, e = BondLinear(sizes, sizes).double(), sectors(layout)
     full = linear([e[0], *(0 * s for s in e[1:])])
     first, *others = linear.partial([e[0], *(None for _ in e[1:])])
@@ -231,8 +231,8 @@ def turn_space(x: Tensor, channels: Channels, kind: str) -> Tensor:
 def turn_spins(x: Tensor, channels: Channels) -> Tensor:
     """Spin vectors alone, in space everything stays."""
     Q = torch.as_tensor(random_rotation(8))
-    parts = zip(channels.families, channels.split(x), strict=True)
-    return torch.cat([(torch.einsum("ab,nkbc->nkac", Q, p) if f.n_spin == 3 else p).flatten(2) for f, p in parts], -1)
+    parts = zip(channels.families, x.split(channels.widths, -1), strict=True)
+    return torch.cat([torch.einsum("ab,nkbc->nkac", Q, p.unflatten(-1, (3, -1))).flatten(2) if f.n_spin == 3 else p for f, p in parts], -1)
 
 
 def reverse_time(x: Tensor, channels: Channels) -> Tensor:
@@ -283,9 +283,7 @@ def test_every_product_contributes_where_its_labels_say() -> None:
 
 def test_channels_are_laid_out_family_by_family() -> None:
     channels = CHANNELS["all"]
-    x = torch.arange(sum(channels.widths)).expand(1, 1, -1)
     assert channels.widths == [3, 2, 2, 2, 12, 3]
     assert channels.expanded() == [*range(9), *[9, 10, 11, 12] * 3, *[13] * 3]
     assert channels.total == 14
     assert [channels.start(s, pseudo=p) for s in channels.sorts for p in (False, True)] == [0, 3, 5, 7, 9, 21]
-    assert channels.split(x)[4][0, 0].tolist() == [[9, 10, 11, 12], [13, 14, 15, 16], [17, 18, 19, 20]]

@@ -178,6 +178,14 @@ def test_a_model_that_is_not_magnetic_refuses_moments(carbon, sheet, tmp_path, c
         deeph.load_model(model).predict(ase.build.graphene(vacuum=8), basis=basis, moments={"C": (0, 0, 1)})
 
 
+def test_a_model_that_is_not_magnetic_warns_of_moments_in_a_folder(carbon, tmp_path, capsys):
+    model, basis = carbon
+    S = deeph.overlap(ase.build.graphene(vacuum=8), basis)
+    write_folder(tmp_path / "s" / "sheet", replace(S, moments=np.array([[0, 0, 0.5], [0, 0, 0]])))
+    assert run(model, tmp_path / "s", tmp_path / "out") == 0
+    assert capsys.readouterr().err.count("has magnetic moments up to 0.50 Bohr magneton, but the model is not magnetic") == 1
+
+
 def test_check_of_a_folder_with_moments(magnet, tmp_path, capsys):
     """Time and memory are measured with a piece of the structure, which has fewer atoms than there are moments."""
     model, basis, _given = magnet

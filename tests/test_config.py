@@ -56,6 +56,9 @@ def test_all_mistakes_are_named_at_once(tmp_path: Path) -> None:
         ("[data]\npath='x'\n[train]\nlearning_rate=nan", "finite number"),
         ("[data]\npath='x'\n[train]\nprecision='float16'", "got 'float16', expected 'float32' or 'float64'"),
         ("[data]\npath='x'\n[model]\nl_max='big'", "model.l_max: got 'big', expected 'auto' or a valid integer"),
+        ("[data]\npath='x'\n[model]\nmagnetic_elements=['Cr', 'Xx']", "model.magnetic_elements: no chemical element: 'Xx'"),
+        ("[data]\npath='x'\n[model]\nmagnetic_elements='Cr'", "model.magnetic_elements: got 'Cr', expected 'auto'"),
+        ("[data]\npath='x'\n[model]\nmagnetic_elements=[]", "model.magnetic_elements: got"),
         ("[data]\npath='x'\n[loss]\nmae_weight=0\nrmse_weight=0", "both 0"),
     ],
 )
@@ -97,7 +100,11 @@ def test_overrides_and_relative_paths(tmp_path: Path, monkeypatch: pytest.Monkey
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub" / "c.toml").write_text('[data]\npath = "set"\nsplit = "s.json"\n')
     monkeypatch.chdir(tmp_path)
-    config = load_config("sub/c.toml", ["train.epochs=7", "train.grad_clip=none", "model.l_max=auto", "train.betas=[0.8, 0.9]"])
+    config = load_config(
+        "sub/c.toml",
+        ["train.epochs=7", "train.grad_clip=none", "model.l_max=auto", "train.betas=[0.8, 0.9]", 'model.magnetic_elements=["Cr", "I"]'],
+    )
+    assert config.model.magnetic_elements == ("Cr", "I")
     assert config.data.path == tmp_path / "sub" / "set"
     assert (config.train.epochs, config.train.grad_clip, config.model.l_max, config.train.betas) == (7, None, "auto", (0.8, 0.9))
     assert load_config("sub/c.toml", ["data.path=other"]).data.path == tmp_path / "other"
@@ -116,7 +123,7 @@ def test_printed_defaults_need_only_the_data() -> None:
     text = run("--print-config").stdout
     assert "# Peak learning rate of AdamW." in text
     assert "learning_rate = 0.005" in text
-    for setting in ("node_odd_channels = 8", "bond_odd_channels = 4", "spin_weight = 0.25"):
+    for setting in ("node_odd_channels = 8", "bond_odd_channels = 4", "spin_weight = 0.25", 'magnetic_elements = "auto"'):
         assert setting in text
     assert "# path =" in text
 

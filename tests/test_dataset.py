@@ -6,11 +6,12 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from training_case import make_case, make_structure
 
 from deeph.files.dataset import Dataset, open_dataset, random_split, read_split
+from deeph.files.partition import part_sizes
 from deeph.runtime.errors import DataError
 
 
@@ -58,6 +59,7 @@ def test_no_split(data: Dataset) -> None:
         read_split(data)
 
 
+@example(n=4, validate=0.375, test=0.375, seed=0)
 @given(n=st.integers(3, 60), validate=st.floats(0, 0.4), test=st.floats(0, 0.4), seed=st.integers(0, 99))
 def test_random_split_is_a_partition(n: int, validate: float, test: float, seed: int) -> None:
     data = Dataset(Path("nowhere"), tuple(str(i) for i in range(n)))
@@ -67,6 +69,20 @@ def test_random_split_is_a_partition(n: int, validate: float, test: float, seed:
     assert split == random_split(data, fractions, seed)
     assert bool(split.validate) == (validate > 0)
     assert bool(split.test) == (test > 0)
+
+
+@pytest.mark.parametrize(
+    ("n", "fractions", "sizes"),
+    [
+        (4, (0.25, 0.375, 0.375), (1, 1, 2)),
+        (10, (0.05, 0.475, 0.475), (1, 4, 5)),
+        (3, (0.02, 0.49, 0.49), (1, 1, 1)),
+        (2, (0.1, 0.9), (1, 1)),
+    ],
+)
+def test_parts_that_are_rounded_up_leave_something_to_train_on(n: int, fractions: tuple[float, ...], sizes: tuple[int, ...]) -> None:
+    """A known refusal: '4 structures are too few'."""
+    assert part_sizes(n, fractions) == list(sizes)
 
 
 def test_too_few_structures(data: Dataset) -> None:

@@ -84,6 +84,17 @@ def test_a_prediction_says_whose_it_is(path, tmp_path):
     assert again.source["overlap"]["code"] == "OpenMX"
 
 
+def test_a_prediction_with_spin_says_the_errors_of_all_parts(path, tmp_path):
+    """That of the spin-free part stood for all of them."""
+    errors = {"validate_mae_meV": 1.25, "validate_exchange_mae_meV": 0.5, "validate_spin_orbit_mae_meV": 0.125}
+    save_model(tmp_path / "model.safetensors", load_model(path), {"metrics": {**errors, "train_exchange_mae_meV": 3.0}})
+    model = load_model(tmp_path)
+    assert {name: value for name, value in model.origin.items() if "meV" in name} == errors
+    predict_folder(model, structure(7), tmp_path / "out")
+    text = inspect_path(tmp_path / "out").facts["model"]
+    assert "validation MAE 1.25 meV of the spin-free part, exchange 0.5, spin-orbit 0.125, overlap" in text
+
+
 def test_the_electrons_of_the_structure_itself_come_first(path):
     assert predict(load_model(path), structure(7, n_electrons=8.0)).n_electrons == 8.0  # an ion
 

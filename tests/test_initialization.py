@@ -89,7 +89,7 @@ def test_norms_give_unit_size(size):
 
 @pytest.mark.parametrize("gain", [1.0, 0.5])
 def test_maps_of_bonds_have_their_gain(gain):
-    sizes = sector_sizes(L_MAX, BOND)
+    sizes = sector_sizes(LAYOUT.sectors)
     for sector in BondLinear(sizes, sizes, gain=gain)(bonds()):
         assert rms(sector) == pytest.approx(gain, rel=0.1)
 

@@ -3,6 +3,7 @@
 import logging
 from dataclasses import replace
 from types import SimpleNamespace
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -151,6 +152,43 @@ def test_an_overlap_without_spin_serves_a_model_of_every_spin():
     assert with_moments(collinear, None, model).basis.spin == "collinear"
     plain_model = SimpleNamespace(magnetic={}, basis=plain.basis)
     assert with_moments(replace(plain, moments=np.ones((3, 3)), source={"moments": "Mulliken"}), None, plain_model).moments is None
+
+
+def test_arrays_are_taken_as_moments_of_a_folder_are(caplog):
+    """Those of DFT were refused for what chromium induces in iodine."""
+    caplog.set_level(logging.INFO)
+    dft = np.full((8, 3), 0.1)
+    dft[:2] = [0, 3.3, 0]
+    dft[2] = 0.001
+    plain = random_model()
+    model = SimpleNamespace(magnetic=MAGNETIC, basis=replace(plain.basis, spin="spinor"))
+    assert np.array_equal(moments(dft), moments(None, dft))
+    with mock.patch("deeph.inference_moments.as_input", lambda _structure, moments, _model: moments):
+        for given, stored in ((dft, None), (None, dft)):
+            caplog.clear()
+            found = with_moments(SimpleNamespace(system=CRI3, moments=stored), given, model)
+            assert np.array_equal(found, np.where(np.arange(8)[:, None] < 2, dft, 0))
+            told = caplog.records[0]
+            assert (told.levelname, len(caplog.records)) == ("INFO", 2)
+            assert "the moments of 5 I (up to 0.173 Bohr magneton) are no input of the model" in told.getMessage()
+        caplog.clear()
+        with_moments(SimpleNamespace(system=CRI3, moments=dft), {"Cr": (0, 0, 1)}, model)
+        assert "no input" not in caplog.text
+    dft[4] = np.nan
+    for given, stored in ((dft, None), (None, dft)):
+        with pytest.raises(DataError, match="atom 5, I, is no number"):
+            moments(given, stored)
+
+
+def test_a_model_that_is_not_magnetic_warns_of_moments(caplog):
+    """They were ignored without a word."""
+    plain = random_model()
+    model = SimpleNamespace(magnetic={}, basis=plain.basis)
+    for size, said in ((0.001, False), (0.05, True)):
+        caplog.clear()
+        assert with_moments(replace(plain, moments=np.full((3, 3), size)), None, model).moments is None
+        assert ("up to 0.09 Bohr magneton, but the model is not magnetic" in caplog.text) == said
+        assert [record.levelname for record in caplog.records] == ["WARNING"] * said
 
 
 def test_what_was_given_is_told(caplog):

@@ -172,6 +172,27 @@ def test_moments_that_turned_or_vanished_are_found():
     assert found_with([[0, 0, 0.9], [0, 0, 0], [0, 0, 0]]).changed(given).tolist() == [0, 1]
 
 
+def test_moments_that_were_forgotten_are_told(caplog):
+    """Atoms without a given moment were not looked at."""
+    caplog.set_level(logging.INFO)
+    given = np.array([[0, 0, 2.0], [0, 0, 0], [0, 0, 0]])  # of C N C
+    for moments, atoms in (
+        ([[0, 0, 2.0], [0, 0, 0.2], [0.9, 0, 0]], []),
+        ([[0, 0, 2.0], [0, 0, 0.2], [1.1, 0, 0]], [2]),
+        ([[0, 0, 2.0], [0, 0, -1.1], [0, 0, 0]], [1]),
+    ):
+        caplog.clear()
+        found = found_with(moments)
+        assert found.appeared(given).tolist() == atoms
+        assert found.appeared(np.zeros((3, 3))).tolist() == []
+        populations.tell_change(found, given)
+        rows = caplog.records[0].getMessage().splitlines()[2:]
+        assert [int(row.split()[0]) - 1 for row in rows] == sorted([0, *atoms])
+        assert [record.levelname for record in caplog.records[1:]] == ["WARNING"] * len(atoms)
+        for atom in atoms:
+            assert f"on 1 atom: {found.system.symbols[atom]} {atom + 1}. Were they forgotten?" in caplog.text
+
+
 @pytest.fixture
 def predicted(shared_data, tmp_path):
     """H of DFT in place of a prediction, said to be given other moments than it has."""

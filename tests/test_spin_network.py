@@ -5,6 +5,7 @@ in every prediction one of two partners is the adjoint of the other.
 """
 
 from dataclasses import replace
+from itertools import product
 from unittest import mock
 
 import numpy as np
@@ -24,7 +25,7 @@ from spin_case import (
     spin_errors,
 )
 
-from deeph.nn import channels, heads, irreps, spin
+from deeph.nn import channels, heads, irreps, so2, spin
 from deeph.nn.fit import fit_model
 from deeph.nn.graph import make_graph
 from deeph.nn.model import HamiltonianModel
@@ -151,18 +152,25 @@ def test_kramers_pairs(models):
         assert (split < 1e-9) if together else (split > 1e-3), (k, split)
 
 
-def test_inversion_and_time_reversal(models):
-    """Together they make every level doubly degenerate at every k."""
-    half = POSITIONS[:2]
-    positions = np.concatenate([half, -half])[[0, 1, 2, 3]]
+@pytest.mark.parametrize("centre", [True, False])
+def test_inversion_and_time_reversal(models, centre):
+    """Together they make every level doubly degenerate at every k; with one atom moved only at the k that are their own opposites."""
+    half = POSITIONS[:2] + np.array([0.4, 0.5, 0.3])
+    positions = np.concatenate([half, -half])
+    positions[0] += [0, 0, 0] if centre else [0.1, -0.05, 0.2]
     cell = np.array([[4.4, 0, 0], [0.5, 4.6, 0], [0.2, -0.4, 4.3]])
-    structure = make_spin_structure("spin-orbit", 0, positions + [0.4, 0.5, 0.3] * np.array([[1], [1], [-1], [-1]]), noise=0, cell=cell)
-    S = structure.S  # random overlap: its inversion-symmetric part
-    structure = replace(structure, H=predict(models["spin-orbit"], structure), S=replace(S, entries=np.zeros_like(S.entries)))
-    H = structure.H_bloch.dense(np.array([0.2, 0.1, 0.3]))
-    levels = np.linalg.eigvalsh(H)
-    assert np.abs(levels[::2] - levels[1::2]).max() < 1e-9
-    assert np.ptp(levels) > 1
+    structure = make_spin_structure("spin-orbit", 0, positions, noise=0, cell=cell)
+    H = replace(structure, H=predict(models["spin-orbit"], structure)).H_bloch
+
+    def largest_split(*k):
+        levels = np.linalg.eigvalsh(H.dense(np.array(k)))
+        assert np.ptp(levels) > 1
+        return np.abs(levels[::2] - levels[1::2]).max()
+
+    for k in product((0, 0.5), repeat=3):
+        assert largest_split(*k) < 1e-9, k
+    split = largest_split(0.2, 0.1, 0.3)
+    assert (split < 1e-9) if centre else (split > 1e-3)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -236,6 +244,22 @@ def test_an_odd_feature_among_even_ones_is_caught(models):
     with mock.patch("deeph.nn.readout.bond_codes", mixed):
         errors = spin_errors(models["magnetic"], make_spin_structure("magnetic", 0))
     assert errors["time reversal"] > 1e-4, errors
+
+
+def test_a_gate_that_reads_an_odd_feature_is_caught(models):
+    """A magnetic Sigma+g is a scalar to all else: only time reversal sees it in a gate."""
+    plain, model = so2.Gate.forward, models["magnetic"]
+    sigma = next(n for n, row in enumerate(model.layout.sectors) if row.sort == channels.MAGNETIC)
+
+    def mixed(gate, x):
+        scalars = x[0].clone()
+        scalars[0, 0, :, gate.plain[0] :] += 0.1 * x[sigma][0, 0, :, :1]
+        return plain(gate, [scalars, *x[1:]])
+
+    with mock.patch.object(so2.Gate, "forward", mixed):
+        errors = spin_errors(model, make_spin_structure("magnetic", 0))
+    assert errors.pop("time reversal") > 1e-4
+    assert max(errors.values()) < 1e-12, errors
 
 
 def test_a_moment_of_natural_parity_is_caught(models):

@@ -11,7 +11,7 @@ By = Literal["random", "composition"]
 
 
 def part_sizes(n: int, fractions: Sequence[float]) -> list[int]:
-    """Number of members of each part: all together n, and at least one where the fraction is above zero.
+    """Number of members of each part: all together n, at least one where the fraction is above zero, the others nearest to the fractions.
 
     Raises
     ------
@@ -22,9 +22,12 @@ def part_sizes(n: int, fractions: Sequence[float]) -> list[int]:
     """
     if not (all(f >= 0 for f in fractions) and abs(sum(fractions) - 1) < 1e-6 and fractions[0] > 0):
         raise UsageError(f"fractions {', '.join(f'{f:g}' for f in fractions)}: expected parts of 1 that add up to 1, the first above 0")
-    sizes = [max(1, round(f * n)) if f > 0 else 0 for f in fractions[1:]]
-    if sum(sizes) >= n:
+    if sum(f > 0 for f in fractions) > n:
         raise DataError(f"{n} structures are too few for the fractions {list(fractions)}")
+    sizes = [max(1, round(f * n)) if f > 0 else 0 for f in fractions[1:]]
+    while sum(sizes) >= n:  # several parts were rounded up, and the first has none left
+        excess = [size - f * n if size > 1 else -np.inf for size, f in zip(sizes, fractions[1:], strict=True)]
+        sizes[int(np.argmax(excess))] -= 1
     return [n - sum(sizes), *sizes]
 
 

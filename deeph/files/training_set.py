@@ -6,15 +6,13 @@ import numpy as np
 
 from deeph.physics.basis import Basis, Spin
 from deeph.physics.hamiltonian import Hamiltonian
-from deeph.physics.magnetism import MOMENT, NO_MOMENT, Magnetism, Moments, moments_text
+from deeph.physics.magnetism import MOMENT, NO_MOMENT, NO_SPIN_ORBIT, SPIN_ORBIT, Magnetism, Moments, moments_text
 from deeph.physics.soundness import check_apart, check_blocks, check_finite, check_hermitian
 from deeph.physics.system import SYMBOLS
 from deeph.runtime.errors import DataError
 
 MAX_ASYMMETRY = 1e-3
 """Accepted |M - M^dagger| of H (eV) and S: the network learns one of two partners and takes the other for its adjoint."""
-SPIN_ORBIT, NO_SPIN_ORBIT = 1e-3, 1e-6
-"""Largest element of the spin-orbit part of H (eV) that says that there is such coupling, and that there is none."""
 KINDS: dict[Spin, str] = {"none": "without spin", "collinear": "collinear", "spinor": "of spinors (non-collinear or spin-orbit)"}
 """What H is, by the kind of spin."""
 WHERE_MOMENTS = (
@@ -96,6 +94,8 @@ class TrainingSet:
         Smallest and largest moment of each element where they are recorded, Bohr magneton.
     n, n_magnetic : int
         Structures, and those of them whose H breaks time reversal.
+    spin_orbit : float
+        Largest element of the spin-orbit part of H of all structures, eV.
     with_spin_orbit, without_spin_orbit : set of sets of int
         Elements of the structures of spinors with and without spin-orbit coupling.
     """
@@ -105,6 +105,7 @@ class TrainingSet:
     moments: Moments = field(default_factory=dict)
     n: int = 0
     n_magnetic: int = 0
+    spin_orbit: float = 0.0
     with_spin_orbit: set[frozenset[int]] = field(default_factory=set)
     without_spin_orbit: set[frozenset[int]] = field(default_factory=set)
 
@@ -140,7 +141,10 @@ class TrainingSet:
 
     def _add_spin_orbit(self, elements: frozenset[int], size: float | None) -> None:
         """Elements that have spin-orbit coupling (largest element of H in eV) in one structure have it in all, or settings differ."""
-        if size is None or NO_SPIN_ORBIT < size < SPIN_ORBIT:
+        if size is None:
+            return
+        self.spin_orbit = max(size, self.spin_orbit)
+        if NO_SPIN_ORBIT < size < SPIN_ORBIT:
             return
         if size >= SPIN_ORBIT:
             self.with_spin_orbit.add(elements)
@@ -161,7 +165,7 @@ class TrainingSet:
             return "none"
         kind = "collinear"
         if self.basis.spin == "spinor":
-            kind = f"spinors {'with' if self.with_spin_orbit else 'without'} spin-orbit coupling"
+            kind = f"spinors {'with' if self.spin_orbit > NO_SPIN_ORBIT else 'without'} spin-orbit coupling"
         if not self.n_magnetic:
             return f"{kind}; H keeps time reversal: not magnetic"
         share = "" if self.n_magnetic == self.n else f" in {self.n_magnetic} of {self.n} structures"

@@ -7,12 +7,10 @@ is: no frame of a bond ever turns it, so that a network without spin-orbit coupl
 SU(2) of spin.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import NamedTuple
-
-from torch import Tensor
 
 
 class Sort(NamedTuple):
@@ -105,10 +103,6 @@ class Channels:
         """Numbers of each family per component (l, m)."""
         return [f.width for f in self.families]
 
-    def split(self, x: Tensor) -> list[Tensor]:
-        """(n_atoms, K, n) -> one (n_atoms, K, n_spin, number) for each family."""
-        return [part.unflatten(-1, (f.n_spin, f.number)) for part, f in zip(x.split(self.widths, -1), self.families, strict=True)]
-
     def start(self, sort: Sort, *, pseudo: bool = False) -> int:
         """Where a family begins in the last axis of atom features."""
         place = next(n for n, f in enumerate(self.families) if f.sort == sort and f.pseudo == pseudo)
@@ -165,9 +159,9 @@ def _rows(m: int, l_max: int, numbers: Sequence[int]) -> list[tuple[int, int]]:
     return [(l, c) for l in range(m, l_max + 1) for c in numbers]
 
 
-def sector_sizes(l_max: int, channels: Channels) -> list[int]:
+def sector_sizes(rows: Iterable[SectorRow]) -> list[int]:
     """Channels of each sector."""
-    return [len(row.channels) for row in sectors(l_max, channels)]
+    return [len(row.channels) for row in rows]
 
 
 class Move(NamedTuple):

@@ -25,6 +25,7 @@ from deeph.physics.soundness import check_apart
 from deeph.physics.spin_parts import PartName
 from deeph.physics.system import SYMBOLS
 from deeph.runtime.errors import ModelError
+from deeph.runtime.log import logger
 
 MAX_STRUCTURES = 200  # more do not change the baseline
 MAX_BYTES = 2**30  # of coefficients kept in memory; those of further structures are made anew each time
@@ -50,15 +51,19 @@ def fit_model(config: ModelConfig, structures: Structures) -> HamiltonianModel:
     Raises
     ------
     ModelError
-        If there is no structure, or the structures use different bases or kinds of spin, or H is magnetic and no moments are known.
+        If there is no structure, or the structures use different bases or kinds of spin.
     DataError
-        If two atoms lie at one place.
+        If two atoms lie at one place, or H is magnetic and no moments are known.
+    UsageError
+        If the configuration names magnetic elements that have no moment.
     """
     basis, cutoffs, kinds, filling = _survey(structures)
     degree, trained = _neighbours(structures, cutoffs)
-    parts, magnetic = survey_spin((structures[number] for number in range(len(structures))), basis.spin)
+    parts, magnetic = survey_spin((structures[number] for number in range(len(structures))), basis.spin, config.magnetic_elements)
     model = HamiltonianModel(config, basis, cutoffs, degree, trained, parts, magnetic)
     model.filling = filling
+    if model.is_magnetic and config.n_layers == 1:
+        logger.warning("model.n_layers = 1: the exchange field between atoms that have no moments of their own will be zero; 2 layers learn it")
     fit_baselines({part.name: model.baseline(part.name) for part in model.spin}, Samples(structures, _sample(kinds), model))
     return model
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from deeph.nn.bond import BondFeatures, BondLayout
-from deeph.nn.channels import Channels, Sort
+from deeph.nn.channels import Channels, Sort, sector_sizes
 from deeph.nn.embedding import PairCoefficients
 from deeph.nn.irreps import BlockIrreps, FloatArray, IntArray
 from deeph.nn.so2 import BondLinear
@@ -78,7 +78,7 @@ class OffsiteHead(nn.Module):
                 sector = int(block.sector[block.slot == slot][0])
                 self.columns[a, b, slot] = n_slots[sector]
                 n_slots[sector] += 1
-        self.linear = BondLinear([len(row.channels) for row in own], [n * rank for n in n_slots], gain=0.5)
+        self.linear = BondLinear(sector_sizes(own), [n * rank for n in n_slots], gain=0.5)
         self._layouts: dict[tuple[tuple[int, ...], tuple[int, ...]], tuple[list[SectorLayout], IntArray]] = {}
 
     def forward(self, codes: Tensor, i: Element, j: Element, table: PairTable) -> Tensor:

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from deeph.nn.atom import AtomLinear, AtomNorm, FeedForward
 from deeph.nn.bond import BondFeatures, BondLayout, Frame, PartialFeatures, add_to_atoms, to_bonds
-from deeph.nn.channels import Channels
+from deeph.nn.channels import Channels, sector_sizes
 from deeph.nn.so2 import BondLinear, Gate, RadialWeights
 
 
@@ -47,7 +47,7 @@ class Interaction(nn.Module):
     def __init__(self, atom: Channels, layout: BondLayout, n_radial: int, degree: float) -> None:
         super().__init__()
         self.layout, self.scale = layout, degree**-0.5
-        l_max, sizes = layout.l_max, [len(row.channels) for row in layout.sectors]
+        l_max, sizes = layout.l_max, sector_sizes(layout.sectors)
         self.norm = AtomNorm(l_max, atom)
         self.into = AtomLinear(l_max, atom, layout.channels)
         self.weigh = RadialWeights(layout, n_radial)

@@ -86,8 +86,6 @@ class Irrep(NamedTuple):
         Sign under the mirror xz if m = 0; 1 for m > 0, where it leaves cos and reverses sin.
     exchange : int
         Sign under the mirror across the bond.
-    t : int
-        Sign under time reversal.
     orders : tuple of int
         Charges of the factors it was coupled from.
     components : (1 or 2, dim) array
@@ -97,7 +95,6 @@ class Irrep(NamedTuple):
     m: int
     mirror: int
     exchange: int
-    t: int
     orders: tuple[int, ...]
     components: FloatArray
 
@@ -110,12 +107,12 @@ class Irrep(NamedTuple):
 def shell(l: int) -> list[Irrep]:
     """The real harmonics of a shell, m = -l..l, by |m|."""
     e = np.eye(2 * l + 1)
-    return [Irrep(m, 1, (-1) ** (l + m), 1, (m,), e[[l]] if m == 0 else e[[l + m, l - m]]) for m in range(l + 1)]
+    return [Irrep(m, 1, (-1) ** (l + m), (m,), e[[l]] if m == 0 else e[[l + m, l - m]]) for m in range(l + 1)]
 
 
 SPIN = [
-    Irrep(0, -1, 1, -1, (0,), np.array([[0.0, 0.0, 1.0]])),
-    Irrep(1, 1, -1, -1, (1,), np.array([[0.0, 1.0, 0.0], [-1.0, 0.0, 0.0]])),
+    Irrep(0, -1, 1, (0,), np.array([[0.0, 0.0, 1.0]])),
+    Irrep(1, 1, -1, (1,), np.array([[0.0, 1.0, 0.0], [-1.0, 0.0, 0.0]])),
 ]
 """Pauli matrices x, y, z, an axial vector: sigma_z is Sigma-, (cos, sin) of Pi is (sigma_y, -sigma_x)."""
 
@@ -129,7 +126,7 @@ def couple(first: Sequence[Irrep], second: Sequence[Irrep]) -> list[Irrep]:
     """
     out, h = [], np.sqrt(0.5)
     for a, b in product(first, second):
-        labels = (a.exchange * b.exchange, a.t * b.t, a.orders + b.orders)
+        labels = (a.exchange * b.exchange, a.orders + b.orders)
 
         def both(i: int, j: int, a: Irrep = a, b: Irrep = b) -> FloatArray:
             return np.kron(a.components[i], b.components[j])

@@ -1,5 +1,6 @@
 """The network from top to bottom: embed, interact, read out."""
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -376,7 +377,7 @@ class HamiltonianModel(nn.Module):
         lengths = description.get("trained_lengths")
         trained = None if lengths is None else {(int(i), int(j)): [(float(a), float(b)) for a, b in own] for i, j, own in lengths}
         magnetic = {int(z): float(size) for z, size in description.get("magnetic", [])}
-        config = ModelConfig.model_validate(description["config"])
+        config = ModelConfig.model_validate_json(json.dumps(description["config"]))  # lists become tuples
         model = cls(config, basis, cutoffs, float(description["degree"]), trained, description.get("parts", ["A0"]), magnetic)
         if "filling" in description:  # files of earlier versions do not tell
             model.filling = Filling.from_plain(description["filling"])

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn.functional import silu
 
 from deeph.nn.bond import BondFeatures, BondLayout, PartialFeatures
+from deeph.nn.channels import sector_sizes
 
 
 class BondLinear(nn.Module):
@@ -50,7 +51,7 @@ class Gate(nn.Module):
 
     def __init__(self, layout: BondLayout) -> None:
         super().__init__()
-        self.plain = [len(row.channels) for row in layout.sectors]
+        self.plain = sector_sizes(layout.sectors)
         self.n_gates = 2 * layout.channels.total
         for s, row in enumerate(layout.sectors):
             self.register_buffer(f"channel_{s}", torch.tensor([c for _, c in row.channels], dtype=torch.int64), persistent=False)

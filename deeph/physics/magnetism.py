@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from deeph.physics.basis import Spin
 from deeph.physics.blocks import PairBlocks
@@ -13,6 +14,11 @@ from deeph.physics.system import SYMBOLS, FloatArray, IntArray
 
 TIME_ODD = 1e-3
 """eV; a part of H that is odd under time reversal and nowhere larger is noise of the run (OpenMX without magnetism: 1e-7)."""
+SPIN_ORBIT, NO_SPIN_ORBIT = 1e-3, 1e-5
+"""Largest element of the spin-orbit part of H (eV) that says that there is such coupling, and that there is none; light elements alone may
+have one between the two, which is learned."""
+OWN = 0.25
+"""Atoms with at least this share of the largest moment have a moment of their own; smaller ones are induced, or none."""
 MOMENT = 0.02
 """Atoms with smaller moments are not magnetic, Bohr magneton."""
 WEAK = 0.01
@@ -72,6 +78,11 @@ class Magnetism:
     def largest_moment(self) -> float:
         """Bohr magneton; 0 where none is recorded."""
         return max((high for _, high in (self.moments or {}).values()), default=0.0)
+
+
+def has_own(sizes: FloatArray, largest: float) -> npt.NDArray[np.bool_]:
+    """Which moments are those of their own atom, by their size beside the largest one of the structure, or of all structures."""
+    return np.asarray(sizes >= OWN * largest)
 
 
 def own_moments(moments: FloatArray, numbers: IntArray, magnetic: Mapping[int, float]) -> FloatArray:

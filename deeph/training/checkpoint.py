@@ -16,6 +16,7 @@ from deeph.nn.model import HamiltonianModel
 from deeph.physics.conventions import CONVENTIONS
 from deeph.runtime.errors import DataError, ModelError
 from deeph.runtime.version import VERSION as CODE_VERSION
+from deeph.training.metrics import LABELS
 
 MODEL_FORMAT, STATE_FORMAT = "deeph-model", "deeph-training-state"
 VERSION = 3
@@ -79,9 +80,13 @@ def load_model(path: str | Path, device: str = "cpu") -> HamiltonianModel:
 
 
 def _origin(path: Path, header: Mapping[str, Any]) -> dict[str, Any]:
-    """What a prediction says of its model: the file, without where it lies on this machine, and how good it was in the validation."""
+    """What a prediction says of its model: the file, without where it lies on this machine, and how good it was in the validation.
+
+    With spin ``validate_mae_meV`` is that of the spin-free part; the other parts of H have one each.
+    """
     place, metrics = path.resolve(), header["metadata"].get("metrics") or {}
-    errors = {name: metrics[name] for name in ("validate_mae_meV", "validate_projected_mae_meV") if name in metrics}
+    names = [f"validate_{label}mae_meV" for label in ("", "projected_", *(label for label in LABELS.values() if label))]
+    errors = {name: metrics[name] for name in names if name in metrics}
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     return {"file": f"{place.parent.name}/{place.name}", "sha256": digest, "code": header["code"], **errors}
 

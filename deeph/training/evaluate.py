@@ -190,7 +190,10 @@ def as_table(record: Mapping[str, Any]) -> str:
             cells = [f"{number:>{width}.4g}" for number, width in zip(numbers, (10, 11, 10, 10), strict=True)]
             cells += [f"{baseline['raw']['mae']:>22.4g}", f"{baseline['projected']['mae']:>11.4g}"]
             rows.append(f"{part:<10}{len(model['structures']):>10}" + "".join(cells))
-    return "\n".join([*rows, *_spin_rows(record)])
+    spin = _spin_rows(record)
+    if spin:
+        rows[0] += "; of all entries, most of which are small in spinors (the lines above are of the spin-free part alone)"
+    return "\n".join([*rows, *spin])
 
 
 def _spin_rows(record: Mapping[str, Any]) -> list[str]:

@@ -15,6 +15,10 @@ FIRST, SHORTEST, LONGEST = 3.0, 12.0, 300.0
 """Seconds to the first line, and between lines: a twentieth of the time that has passed, within bounds."""
 
 
+SPIN_PARTS = {"exchange_mae_meV": "exchange", "spin_orbit_mae_meV": "spin-orbit"}
+"""Metrics of the parts of H with spin, and what lines call them; the other errors are those of the spin-free part."""
+
+
 class Progress:
     """Says how a run is going.
 
@@ -82,6 +86,7 @@ class Progress:
         if self._validated:
             best = "" if self._best is None else f" (best {self._best[0]:.4g}, epoch {self._best[1]})"
             parts.append(f"validated {self._validated['mae_meV']:.4g}{best}")
+            parts += [f"{name} {self._validated[key]:.3g}" for key, name in SPIN_PARTS.items() if key in self._validated]
         if self._bands is not None:
             parts.append(f"bands {self._bands:.4g} meV")
         return parts

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from deeph.physics.hamiltonian import Hamiltonian
+from deeph.physics.magnetism import Magnetism, largest_parts
 from deeph.physics.system import FloatArray
 from deeph.runtime.errors import DataError
 from deeph.runtime.log import logger
@@ -114,10 +115,18 @@ def _masses(edge: EdgeReport) -> list[str]:
     return [f"    mass {', '.join(f'{m:+.4f}' for m in masses)} m_e along {name}" for masses, name in zip(edge.masses, names, strict=True)]
 
 
+def _splittings(hamiltonian: Hamiltonian, bands: Bands) -> list[Splitting]:
+    """Of collinear spins, and of spinors with time reversal; in a magnet two neighbouring bands are no pair."""
+    spinor = hamiltonian.basis.spin == "spinor"
+    if spinor and hamiltonian.H is not None and not Magnetism(largest_parts(hamiltonian.H, "spinor"), None).time_reversal:
+        return []
+    return spin_splittings(bands, spinor=spinor)
+
+
 def make_report(hamiltonian: Hamiltonian, bands: Bands) -> BandReport:
     """Numbers of a band structure; edges, masses and velocities for cells that dense matrices can do."""
     hamiltonian, gap, widths = hermitian(hamiltonian), bands.gap, bandwidths(bands)
-    splittings = spin_splittings(bands, spinor=hamiltonian.basis.spin == "spinor")
+    splittings = _splittings(hamiltonian, bands)
     if hamiltonian.H_bloch.n_orbitals > DENSE_LIMIT:
         known = None if gap is None or gap.is_metal or gap.is_bound else gap.width
         return BandReport(known, None, None, None, [], widths, splittings)

@@ -68,17 +68,32 @@ class Populations:
         small = np.linalg.norm(self.moments, axis=1) < LOST * np.linalg.norm(given, axis=1)
         return np.flatnonzero(magnetic & (small | (self.angles(given) > TURNED)))
 
+    def appeared(self, given: FloatArray) -> IntArray:
+        """Atoms that were given no moment and have more than half of the mean of those given, of their element if it has any."""
+        sizes, z = np.linalg.norm(given, axis=1), self.system.numbers
+        magnetic = sizes > 0
+        if not magnetic.any():
+            return np.array([], np.int64)
+        means = np.full(len(z), sizes[magnetic].mean())
+        for one in np.unique(z[magnetic]):
+            means[z == one] = sizes[magnetic & (z == one)].mean()
+        return np.flatnonzero(~magnetic & (np.linalg.norm(self.moments, axis=1) > LOST * means))
+
     def compared(self, given: FloatArray) -> str:
-        """A table with a row for each atom that was given a moment: that one, the one found, and the angle between them."""
+        """A table with a row for each atom that was given a moment, or has one: that one, the one found, and the angle between them."""
         mesh, total = " x ".join(map(str, self.divisions)), " ".join(f"{m:.4f}" for m in self.total_moment)
         lines = [
             f"{self.system.formula}: Mulliken moments of H on a {mesh} mesh, in all ({total}) Bohr magneton",
             "  atom     given  direction                 found  angle (degrees)",
         ]
         sizes, found, angles = np.linalg.norm(given, axis=1), np.linalg.norm(self.moments, axis=1), self.angles(given)
-        for atom in np.flatnonzero(given.any(axis=1)).tolist():
+        appeared = set(self.appeared(given).tolist())
+        for atom, symbol in enumerate(self.system.symbols):
+            if atom in appeared:
+                lines.append(f"{atom + 1:4d} {symbol:<3}{'none':>8} {'':24}  {found[atom]:8.4f}")
+            if not sizes[atom]:
+                continue
             direction = "".join(f"{x:8.4f}" for x in given[atom] / sizes[atom])
-            symbol = self.system.symbols[atom]
             lines.append(f"{atom + 1:4d} {symbol:<3}{sizes[atom]:8.4f} {direction}  {found[atom]:8.4f} {angles[atom]:8.2f}")
         return "\n".join(lines)
 
@@ -110,9 +125,20 @@ def tell_change(found: Populations, given: FloatArray) -> None:
     logger.info("%s", found.compared(given))
     changed = found.changed(given)
     if len(changed):
-        shown = ", ".join(f"{found.system.symbols[atom]} {atom + 1}" for atom in changed[:SHOWN].tolist())
         logger.warning(
-            "the moments of H turned by more than %g degrees from those that were given, or lost more than half of their size, on %d "
-            "atom%s: %s%s. The network is not good enough for this magnetic order, or has not learned one like it",
-            TURNED, len(changed), "s" * (len(changed) > 1), shown, ", ..." * (len(changed) > SHOWN),
+            "the moments of H turned by more than %g degrees from those that were given, or lost more than half of their size, on "
+            "%s. The network is not good enough for this magnetic order, or has not learned one like it",
+            TURNED, _named(found.system, changed),
         )  # fmt: skip
+    appeared = found.appeared(given)
+    if len(appeared):
+        logger.warning(
+            "H has moments that were not given, of more than half of the size of those that were, on %s. Were they forgotten? The network "
+            "was told that these atoms are not magnetic", _named(found.system, appeared),
+        )  # fmt: skip
+
+
+def _named(system: System, atoms: IntArray) -> str:
+    """Such as ``2 atoms: Cr 1, Cr 4``."""
+    shown = ", ".join(f"{system.symbols[atom]} {atom + 1}" for atom in atoms[:SHOWN].tolist())
+    return f"{len(atoms)} atom{'s' * (len(atoms) > 1)}: {shown}{', ...' * (len(atoms) > SHOWN)}"

@@ -4,11 +4,9 @@ import numpy as np
 
 from deeph.files.duplicates import exchange_fields
 from deeph.physics.hamiltonian import Hamiltonian
-from deeph.physics.magnetism import MOMENT, NO_MOMENT, Magnetism, moments_text
+from deeph.physics.magnetism import MOMENT, NO_MOMENT, Magnetism, has_own, moments_text
 from preprocess.inspect.report import Check
 
-LOCAL_MOMENT = 0.5
-"""Bohr magneton; such moments, and at least half the largest, are those of their own atom, and not induced by neighbours."""
 MAX_ANGLE = 30.0
 """Accepted between moment and exchange field, degrees; DFT data of Cr, Fe, Pt and O2 have 0.4 at most."""
 
@@ -33,9 +31,9 @@ def check_moments(data: Hamiltonian) -> Check:
     """The exchange field 1/2 tr(sigma H_ii) of an atom with a moment of its own is opposite to it."""
     moments = np.zeros((data.system.n_atoms, 3)) if data.moments is None else data.moments
     size, field = np.linalg.norm(moments, axis=1), -exchange_fields(data)
-    own = np.flatnonzero(size >= max(LOCAL_MOMENT, size.max(initial=0.0) / 2))
+    own = np.flatnonzero((size >= MOMENT) & has_own(size, size.max(initial=0.0)))
     if not len(own):
-        return Check("moments", "ok", f"none of {LOCAL_MOMENT} Bohr magneton or more")
+        return Check("moments", "ok", f"none of {MOMENT} Bohr magneton or more")
     cosine = (moments[own] * field[own]).sum(axis=1) / np.maximum(size[own] * np.linalg.norm(field[own], axis=1), NO_MOMENT)
     angle = np.degrees(np.arccos(np.clip(cosine, -1, 1)))
     worst = int(angle.argmax())

@@ -117,4 +117,7 @@ def _model(model: dict[str, Any]) -> str:
     """File and errors of the model a prediction was made with."""
     file, mae, projected = (model.get(key) for key in ("file", "validate_mae_meV", "validate_projected_mae_meV"))
     errors = "" if mae is None else f", validation MAE {mae:.3g} meV"
-    return f"{file or 'not from a file'}{errors}{'' if projected is None else f' ({projected:.3g} without the energy zero)'}"
+    text = f"{file or 'not from a file'}{errors}{'' if projected is None else f' ({projected:.3g} without the energy zero)'}"
+    found = {name: model.get(f"validate_{key}_mae_meV") for name, key in (("exchange", "exchange"), ("spin-orbit", "spin_orbit"))}
+    parts = [f"{name} {value:.3g}" for name, value in found.items() if value is not None]
+    return f"{text} of the spin-free part, {', '.join(parts)}" if parts else text
