@@ -41,7 +41,8 @@ class ModelConfig(Section):
 
     node_odd_channels: Count = 8
     """Channels per l, for each parity, of an atom's features that change sign under time reversal, and of its spin vectors; only models of
-    magnetic data have them. Three components of a spin vector make these the most expensive ones; twice as many gained nothing in CrI3."""
+    magnetic data have them. The three components of a spin vector make them expensive: in CrI3 twice as many make a step 20 %
+    longer, and the exchange field 12 % more accurate after as many steps, nothing else."""
 
     bond_odd_channels: Count = 4
     """The same of a bond's features."""

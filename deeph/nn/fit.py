@@ -63,7 +63,9 @@ def fit_model(config: ModelConfig, structures: Structures) -> HamiltonianModel:
     model = HamiltonianModel(config, basis, cutoffs, degree, trained, parts, magnetic)
     model.filling = filling
     if model.is_magnetic and config.n_layers == 1:
-        logger.warning("model.n_layers = 1: the exchange field between atoms that have no moments of their own will be zero; 2 layers learn it")
+        logger.warning(
+            "model.n_layers = 1: the exchange field between atoms that have no moments of their own will be zero; 2 layers learn it"
+        )
     fit_baselines({part.name: model.baseline(part.name) for part in model.spin}, Samples(structures, _sample(kinds), model))
     return model
 
