@@ -1,11 +1,10 @@
 """The network from top to bottom: embed, interact, read out."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch_geometric.data import Data
@@ -14,7 +13,6 @@ from deeph.config import ModelConfig
 from deeph.nn.atom import AtomLinear, AtomNorm
 from deeph.nn.baseline import Baseline
 from deeph.nn.bond import BondFeatures, BondLayout, Frame, PartialFeatures
-from deeph.nn.channels import EXCHANGE, MAGNETIC, Channels
 from deeph.nn.filling import Filling
 from deeph.nn.frames import bond_matrices, frame_matrix
 from deeph.nn.interaction import BondGeometry, Interaction
@@ -23,16 +21,15 @@ from deeph.nn.kinds import atom_kinds, bond_kinds
 from deeph.nn.known import TrainedLengths
 from deeph.nn.radial import RadialBasis, smooth_cutoff
 from deeph.nn.readout import Readout, Tables, all_codes
+from deeph.nn.sizes import channels_of, largest_l, orbital_counts
 from deeph.nn.so2 import bond_norm
-from deeph.nn.spin import SpinPart, spin_parts
+from deeph.nn.spin import spin_parts
 from deeph.physics.basis import Basis
 from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.spin_parts import PartName
-from deeph.physics.system import IntArray
 from deeph.runtime.errors import ModelError
 
 WIDTH = 32  # length of the element embedding
-MIN_L = 4  # a threefold site needs l = 3 to know a direction in its plane
 WIDE = 20_000  # bonds at a time without gradients on a GPU, which idles with as few as suit a processor's cache
 LAYER = 3  # times as much work as the embedding of the same bonds, or the heads
 KEEP = 50_000  # bonds whose geometry (12 kB each) is kept from layer to layer when no gradients need it
@@ -105,11 +102,11 @@ class HamiltonianModel(nn.Module):
         self.free_zero = False  # whether the training data had different energy zeros, so that those of predictions are arbitrary
         self.spin = spin_parts(basis.spin, parts)
         self.magnetic = dict(magnetic or {})
-        self.l_max = _largest_l(config, basis, self.spin)
+        self.l_max = largest_l(config, basis, self.spin)
         self._trained = trained
-        self.register_buffer("n_orbitals", torch.as_tensor(_orbital_counts(basis)), persistent=False)
+        self.register_buffer("n_orbitals", torch.as_tensor(orbital_counts(basis)), persistent=False)
 
-        self.channels, of_bonds = _channels(config, self.spin, bond=False), _channels(config, self.spin, bond=True)
+        self.channels, of_bonds = channels_of(config, self.spin, bond=False), channels_of(config, self.spin, bond=True)
         self.layout = BondLayout(self.l_max, of_bonds)
         even = len(self.layout.sectors[0].channels)  # Sigma+ channels
         hidden = config.radial_hidden
@@ -383,36 +380,3 @@ class HamiltonianModel(nn.Module):
             model.filling = Filling.from_plain(description["filling"])
         model.free_zero = bool(description.get("free_zero", False))
         return model
-
-
-def _largest_l(config: ModelConfig, basis: Basis, spin: Sequence[SpinPart]) -> int:
-    """Highest l of the features: the largest charge of a block, one more where a Pauli matrix is coupled to the orbitals."""
-    highest = max(l for shells in basis.shells.values() for l in shells)
-    coupled = any(with_spin for part in spin for _, with_spin in part.sources)
-    needed = 2 * highest + coupled
-    l_max = max(needed, MIN_L) if config.l_max == "auto" else config.l_max
-    if l_max < needed:
-        why = " and spin-orbit coupling" if coupled else ""
-        raise ModelError(f"l_max = {l_max}, but blocks between shells of l = {highest}{why} need l_max >= {needed}")
-    return l_max
-
-
-def _channels(config: ModelConfig, spin: Sequence[SpinPart], *, bond: bool) -> Channels:
-    """Families of the features of atoms or bonds: even ones, and those that are odd under time reversal where there is magnetism."""
-    natural, pseudo, odd = (
-        (config.bond_channels, config.bond_pseudo_channels, config.bond_odd_channels)
-        if bond
-        else (config.node_channels, config.node_pseudo_channels, config.node_odd_channels)
-    )
-    sorts = {sort for part in spin for sort, _ in part.sources}
-    n_spin = max((part.n_spin for part in spin if part.name == "A"), default=1)
-    magnetic = (odd, odd) if MAGNETIC in sorts else None
-    exchange = (odd, odd // 4) if EXCHANGE in sorts else None
-    return Channels.of(natural, pseudo, magnetic, exchange, n_spin)
-
-
-def _orbital_counts(basis: Basis) -> IntArray:
-    counts = np.zeros(119, np.int64)
-    for z, shells in basis.shells.items():
-        counts[z] = sum(2 * l + 1 for l in shells)
-    return counts
