@@ -1,5 +1,6 @@
 """Two descriptions of one structure agree; errors come out with the size that was put in."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from band_cases import HEXAGONAL, SLAB_POSITIONS, random_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from lattice_models import one_orbital_model
 
 from deeph.files.store import read_folder
 from deeph.physics.basis import Basis
@@ -385,3 +387,21 @@ def test_fermi_levels_of_different_origin_are_not_set_equal():
     assert compare_bands(reference, compute_bands(data, path)).all_bands.max > 10
     moved = with_h(replace(data, fermi_energy=1.123), data.H.entries + data.S.entries)
     assert compare_bands(reference, compute_bands_like(reference, moved)).all_bands.max < 1e-7
+
+
+@pytest.mark.parametrize(
+    ("moments", "said"),
+    [
+        ([[0, 0, 2.0], [1.5, 0, 1.5]], "atom 2 \\(H\\) by 45.0"),
+        ([[0, 0, 2.0], [0, 0, 0.1]], "less than half"),
+        ([[0, 0.1, 1.9], [0, 0, 2.1]], None),
+    ],
+)
+def test_two_magnetic_states_are_noticed(moments, said, caplog):
+    """Their H differ for another reason than the error of a model."""
+    model = one_orbital_model(np.diag([3.0, 20, 20]), [[0, 0, 0], [1.4, 0, 0]], [((0, 0, 0), 0, 1, -1.0)])
+    up = replace(model, moments=np.array([[0, 0, 2.0], [0, 0, 2.0]]))
+    compare_hamiltonians(up, replace(up, moments=np.array(moments)))
+    assert bool(caplog.messages) == (said is not None)
+    if said:
+        assert re.search(said, caplog.text)

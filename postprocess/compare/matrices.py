@@ -8,9 +8,14 @@ import numpy.typing as npt
 from deeph.physics.blocks import PairBlocks, block_shapes
 from deeph.physics.difference import Errors, Table, sum_errors
 from deeph.physics.hamiltonian import Hamiltonian
+from deeph.physics.magnetism import MOMENT, OWN
 from deeph.physics.pairs import find_pairs
 from deeph.runtime.errors import DataError
+from deeph.runtime.log import logger
 from postprocess.compare.match import aligned
+
+TURNED = 10.0
+"""Degrees; moments that differ by more are those of another magnetic state."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +68,7 @@ def compare_hamiltonians(reference: Hamiltonian, other: Hamiltonian) -> MatrixCo
         If H is missing, or structure, shells or spin differ.
     """
     other = aligned(reference, other)
+    _warn_of_moments(reference, other)
     system, basis, H_ref, H = reference.system, reference.basis, reference.hamiltonian, other.hamiltonian
     if not H_ref.n_pairs:
         raise DataError("the reference holds no blocks at all")
@@ -87,6 +93,30 @@ def compare_hamiltonians(reference: Hamiltonian, other: Hamiltonian) -> MatrixCo
         only_reference=_largest(H_ref, lost),
         only_other=_largest(H, new),
     )
+
+
+def _warn_of_moments(reference: Hamiltonian, other: Hamiltonian) -> None:
+    """Say so where the two are different magnetic states of one structure."""
+    first, second = reference.moments, other.moments
+    if first is None or second is None:
+        return
+    sizes = [np.linalg.norm(m, axis=1) for m in (first, second)]
+    angle = np.degrees(np.arctan2(np.linalg.norm(np.cross(first, second), axis=1), (first * second).sum(axis=1)))
+    own = sizes[0] >= max(OWN * sizes[0].max(initial=0.0), MOMENT)
+    lost = own & (sizes[1] < sizes[0] / 2)
+    turned = own & ~lost & (angle > TURNED)
+    if turned.any():
+        atom = int(np.argmax(np.where(turned, angle, 0)))
+        logger.warning(
+            "two magnetic states are compared: the moments of %d atoms are turned by more than %g degrees, that of atom %d (%s) by %.1f",
+            turned.sum(), TURNED, atom + 1, reference.system.symbols[atom], angle[atom],
+        )  # fmt: skip
+    if lost.any():
+        atom = int(np.argmax(lost))
+        logger.warning(
+            "two magnetic states are compared: %d atoms with moments in A have less than half of them in B, the first atom %d (%s)",
+            lost.sum(), atom + 1, reference.system.symbols[atom],
+        )  # fmt: skip
 
 
 def _largest(H: PairBlocks, members: npt.NDArray[np.bool_]) -> tuple[int, float]:
