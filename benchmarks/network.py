@@ -63,7 +63,7 @@ def gemm_rate() -> float:
 def network_rate(model: HamiltonianModel) -> float:
     """The same for the products of one bond layer, chunk by chunk as the network makes them."""
     rows = model.config.chunk_bonds or 512
-    shapes = [(rows * row.components, len(row.channels)) for row in model.layout.sectors]
+    shapes = [(rows * row.components, len(row.channels)) for row in model.trunk.layout.sectors]
     pairs = [(torch.randn(2, m, n), torch.randn(2, n, n)) for m, n in shapes]
     flops = sum(2 * 2 * m * n * n for m, n in shapes)
     return 20 * flops / cpu_time(lambda: [torch.bmm(a, b) for _ in range(20) for a, b in pairs]) / 1e9

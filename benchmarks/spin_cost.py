@@ -69,7 +69,7 @@ def main() -> None:
             loss.backward()
 
         steps[kind], predictions[kind] = step, lambda model=model, structure=structure: predict_anyway(model.eval(), structure)
-        sizes[kind] = (model.l_max, sum(w.numel() for w in model.parameters()), graph.bond_index.shape[1])
+        sizes[kind] = (model.trunk.l_max, sum(w.numel() for w in model.parameters()), graph.bond_index.shape[1])
     times: dict[str, list[tuple[float, float]]] = {kind: [] for kind in KINDS}
     for _ in range(args.repeats + 1):  # the first one warms up
         for kind in KINDS:

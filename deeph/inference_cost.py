@@ -10,8 +10,9 @@ import numpy as np
 
 from deeph.inference import fill
 from deeph.nn.graph import check_reach, select_bonds
-from deeph.nn.model import KEEP, HamiltonianModel
+from deeph.nn.model import HamiltonianModel
 from deeph.nn.precision import output_dtype
+from deeph.nn.so2_network import KEEP
 from deeph.physics.blocks import PairBlocks, block_shapes
 from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.pairs import is_onsite, neighbour_pairs
@@ -27,7 +28,7 @@ DISK = 4e8
 PATTERN = 600
 """Bytes for each block of the pattern in lists of pairs, keys and partners, at the peak."""
 GEOMETRY = 12_000
-"""Bytes a bond for frames and radial functions, kept in structures of up to :data:`deeph.nn.model.KEEP` bonds."""
+"""Bytes a bond for frames and radial functions, kept in structures of up to :data:`deeph.nn.so2_network.KEEP` bonds."""
 
 
 @dataclass(frozen=True)
@@ -161,8 +162,8 @@ def _network_seconds(model: HamiltonianModel, structure: Hamiltonian, bonds: Int
 
 def _feature_bytes(model: HamiltonianModel) -> int:
     """Of one bond: even and odd under its exchange, cos and sin of each m > 0, the components of spin vectors."""
-    numbers = sum(row.components * len(row.channels) for row in model.layout.sectors)
-    return 2 * numbers * model.element.weight.element_size()
+    numbers = sum(row.components * len(row.channels) for row in model.trunk.layout.sectors)
+    return 2 * numbers * model.dtype.itemsize
 
 
 def _now() -> int:

@@ -17,7 +17,9 @@ from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.pairs import neighbour_pairs
 from deeph.physics.system import System
 
-FOLDERS = {version: Path(__file__).parent / "data" / name for version, name in ((1, "stored_model"), (2, "stored_model_2"))}
+FOLDERS = {
+    version: Path(__file__).parent / "data" / name for version, name in ((1, "stored_model"), (2, "stored_model_2"), (3, "stored_model_3"))
+}
 
 
 def displaced(structure: Hamiltonian, radii: dict[int, float]) -> Hamiltonian:

@@ -12,7 +12,7 @@ from network_case import BASIS, RADII, TINY, largest, make_model, make_structure
 
 from deeph.config import LossConfig, ModelConfig
 from deeph.files.store import find_folders, read_folder
-from deeph.nn import model as model_module
+from deeph.nn import so2_network
 from deeph.nn.fit import fit_model
 from deeph.nn.graph import make_graph
 from deeph.nn.model import HamiltonianModel
@@ -129,7 +129,7 @@ def test_a_cutoff_with_a_kink_is_caught(model: HamiltonianModel, power: int) -> 
     def rough(r: torch.Tensor, cutoff: torch.Tensor, width: float | None = None) -> torch.Tensor:
         return (4 * (1 - r / cutoff)).clamp(0, 1) ** power
 
-    with mock.patch.object(model_module, "smooth_cutoff", rough):
+    with mock.patch.object(so2_network, "smooth_cutoff", rough):
         fine, coarse = (jumps(through_the_cutoff(model, step)["on-site"], step)[power - 1] for step in (1e-3, 2e-3))
     assert fine > 0.8 * coarse > 0
 

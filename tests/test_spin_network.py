@@ -249,7 +249,7 @@ def test_an_odd_feature_among_even_ones_is_caught(models):
 def test_a_gate_that_reads_an_odd_feature_is_caught(models):
     """A magnetic Sigma+g is a scalar to all else: only time reversal sees it in a gate."""
     plain, model = so2.Gate.forward, models["magnetic"]
-    sigma = next(n for n, row in enumerate(model.layout.sectors) if row.sort == channels.MAGNETIC)
+    sigma = next(n for n, row in enumerate(model.trunk.layout.sectors) if row.sort == channels.MAGNETIC)
 
     def mixed(gate, x):
         scalars = x[0].clone()

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from spin_case import make_spin_model
 from stored_model import FOLDERS, unpack
 from training_case import make_case
 
@@ -35,6 +36,14 @@ def test_what_the_stored_model_says(tmp_path, version):
     assert sum(p.stat().st_size for p in FOLDERS[version].rglob("*.gz")) < 200_000
 
 
+def test_the_weights_of_a_magnet_are_found_by_their_old_names():
+    """Version 3 had no trunk; only magnets have weights for moments."""
+    now = make_spin_model("magnetic").state_dict()
+    old = {name.removeprefix("trunk."): tensor for name, tensor in now.items()}
+    assert any(name.startswith("moments.") for name in old)
+    assert checkpoint.renamed(old).keys() == now.keys()
+
+
 @pytest.mark.parametrize("version", FOLDERS)
 def test_a_model_of_an_earlier_version_is_written_as_one_of_today(tmp_path, version):
     path, _ = unpack(tmp_path / "old", version)
@@ -52,6 +61,6 @@ def test_a_run_of_an_earlier_version_is_not_continued(tmp_path):
     loop.train(config, tmp_path / "run")
     state = tmp_path / "run" / checkpoint.STATE
     tensors, header = checkpoint.read_tensors(state, checkpoint.STATE_FORMAT)
-    checkpoint.write_tensors(state, checkpoint.STATE_FORMAT, tensors, {**header, "version": 2})
+    checkpoint.write_tensors(state, checkpoint.STATE_FORMAT, tensors, {**header, "version": 3})
     with pytest.raises(ModelError, match=r"resume\.safetensors was written by deeph .*finish the run with that version.*without --resume"):
         loop.train(config, tmp_path / "run", resume=True)

@@ -1,7 +1,7 @@
-"""The network from top to bottom: embed, interact, read out."""
+"""The model: features of a network, heads that read H off them, and what is known without a network."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -10,30 +10,25 @@ from torch import Tensor, nn
 from torch_geometric.data import Data
 
 from deeph.config import ModelConfig
-from deeph.nn.atom import AtomLinear, AtomNorm
+from deeph.nn.atom import AtomNorm
 from deeph.nn.baseline import Baseline
-from deeph.nn.bond import BondFeatures, BondLayout, Frame, PartialFeatures
+from deeph.nn.bond import BondFeatures
 from deeph.nn.filling import Filling
-from deeph.nn.frames import bond_matrices, frame_matrix
-from deeph.nn.interaction import BondGeometry, Interaction
+from deeph.nn.frames import bond_matrices
 from deeph.nn.irreps import couplings_fingerprint
 from deeph.nn.kinds import atom_kinds, bond_kinds
 from deeph.nn.known import TrainedLengths
-from deeph.nn.radial import RadialBasis, smooth_cutoff
 from deeph.nn.readout import Readout, Tables, all_codes
-from deeph.nn.sizes import channels_of, largest_l, orbital_counts
+from deeph.nn.sizes import largest_l, orbital_counts
 from deeph.nn.so2 import bond_norm
+from deeph.nn.so2_network import SO2Network
 from deeph.nn.spin import spin_parts
 from deeph.physics.basis import Basis
 from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.spin_parts import PartName
 from deeph.runtime.errors import ModelError
 
-WIDTH = 32  # length of the element embedding
 WIDE = 20_000  # bonds at a time without gradients on a GPU, which idles with as few as suit a processor's cache
-LAYER = 3  # times as much work as the embedding of the same bonds, or the heads
-KEEP = 50_000  # bonds whose geometry (12 kB each) is kept from layer to layer when no gradients need it
-
 
 OffsiteRows = tuple[tuple[int, int], Tensor | slice, Tensor]
 OnsiteRows = tuple[int, Tensor | slice, Tensor]
@@ -102,32 +97,15 @@ class HamiltonianModel(nn.Module):
         self.free_zero = False  # whether the training data had different energy zeros, so that those of predictions are arbitrary
         self.spin = spin_parts(basis.spin, parts)
         self.magnetic = dict(magnetic or {})
-        self.l_max = largest_l(config, basis, self.spin)
         self._trained = trained
         self.register_buffer("n_orbitals", torch.as_tensor(orbital_counts(basis)), persistent=False)
 
-        self.channels, of_bonds = channels_of(config, self.spin, bond=False), channels_of(config, self.spin, bond=True)
-        self.layout = BondLayout(self.l_max, of_bonds)
-        even = len(self.layout.sectors[0].channels)  # Sigma+ channels
-        hidden = config.radial_hidden
-        self.element = nn.Embedding(119, WIDTH)
-        self.atom_scalars = nn.Linear(WIDTH, config.node_channels)
-        self.radial_basis = RadialBasis(config.n_radial, max(cutoffs.values()))
-        self.radial = nn.Sequential(nn.Linear(config.n_radial + 2 * WIDTH, hidden), nn.SiLU(), nn.Linear(hidden, hidden), nn.SiLU())
-        self.bond_even = nn.Linear(hidden, even)
-        self.bond_odd = nn.Linear(hidden, even)
-        self.polarity = nn.Linear(WIDTH, even, bias=False)
-        self.first_message = nn.Linear(hidden, even)
-        self.first_atoms = AtomLinear(self.l_max, of_bonds, self.channels)
-        layers = [Interaction(self.channels, self.layout, hidden, degree) for _ in range(config.n_layers)]
-        self.layers = nn.ModuleList(layers)
-        self.final_norm = AtomNorm(self.l_max, self.channels)
-        self.readouts = nn.ModuleDict({p.name: Readout(p, basis.shells, self.layout, self.channels, config.rank) for p in self.spin})
+        self.trunk = trunk = SO2Network(config, self.spin, largest_l(config, basis, self.spin), cutoffs, degree)
+        self.final_norm = AtomNorm(trunk.l_max, trunk.channels)
+        self.readouts = nn.ModuleDict({p.name: Readout(p, basis.shells, trunk.layout, trunk.channels, config.rank) for p in self.spin})
         flat, degree_ = trained is None, config.baseline_degree
         tables = {p: self.tables(p.name) for p in self.spin}
         self.baselines = nn.ModuleDict({p.name: Baseline(p, t.pairs, t.atoms, cutoffs, degree_, flat=flat) for p, t in tables.items()})
-        odd = [sort for sort in self.channels.sorts if sort.odd]
-        self.moments = nn.ModuleList(nn.Linear(WIDTH, self.channels.of_sort(sort)[0 if sort.vector else 1].number) for sort in odd)
 
     def __repr__(self) -> str:
         n, reach = sum(p.numel() for p in self.parameters()), max(self.cutoffs.values())
@@ -172,12 +150,12 @@ class HamiltonianModel(nn.Module):
     @property
     def dtype(self) -> torch.dtype:
         """Precision of the network."""
-        return self.atom_scalars.weight.dtype
+        return self.trunk.dtype
 
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
-        return self.atom_scalars.weight.device
+        return self.trunk.device
 
     @property
     def trained(self) -> TrainedLengths:
@@ -219,10 +197,6 @@ class HamiltonianModel(nn.Module):
         n = self.get_buffer("n_orbitals")[numbers]
         return n[bonds[0]] * n[bonds[1]], n * n
 
-    def frame(self, vectors: Tensor) -> Tensor:
-        """(n, 3) bond vectors -> (n, K, K) rotations into the bond frames over sqrt 2, in the network's precision."""
-        return (frame_matrix(bond_matrices(vectors.double(), self.l_max)) / 2**0.5).to(self.dtype)
-
     def chunks(self, n_bonds: int) -> list[slice]:
         """Runs of bonds that are processed together; their length changes no result."""
         step = self.config.chunk_bonds or max(n_bonds, 1)
@@ -231,82 +205,17 @@ class HamiltonianModel(nn.Module):
         return [slice(s, min(s + step, n_bonds)) for s in range(0, n_bonds, step)]
 
     def work(self, n_bonds: int) -> int:
-        """How much there is to do for a prediction: one for the embedding of each bond, one for its heads, :data:`LAYER` for each layer."""
-        return n_bonds * (2 + LAYER * self.config.n_layers)
-
-    def geometry(self, graph: Data, part: slice) -> BondGeometry:
-        """Frames and radial functions of a run of bonds."""
-        bonds, vectors = graph.bond_index[:, part], graph.bond_vector[part]
-        if vectors.requires_grad:
-            raise ModelError(
-                "derivatives of H with respect to the positions: the network keeps the frames of the bonds fixed in its gradient, which "
-                "would be wrong; use differences of predictions at displaced positions"
-            )
-        r = vectors.norm(dim=1)
-        zi, zj = self.element(graph.numbers[bonds[0]]), self.element(graph.numbers[bonds[1]])
-        cutoff = torch.empty_like(r)
-        for kind, rows in bond_kinds(graph.numbers, bonds):
-            cutoff[rows] = self.cutoffs[kind]
-        functions = torch.cat([self.radial_basis(r).to(self.dtype), zi + zj, zi * zj], -1)
-        frame = Frame.build(bonds, graph.frame[part] if "frame" in graph else self.frame(vectors), self.l_max)
-        return BondGeometry(frame, frame.scaled(smooth_cutoff(r, cutoff).to(self.dtype)), self.radial(functions))
-
-    def _embed(self, graph: Data, geometry: BondGeometry, total: Tensor) -> tuple[PartialFeatures, Tensor]:
-        """First features of some bonds, Sigma+ only; ``total`` with their first messages added, scalars times harmonics of the bond."""
-        zi, zj = (self.element(graph.numbers[end]) for end in geometry.into.bonds)
-        e = torch.stack([self.bond_even(geometry.radial), self.bond_odd(geometry.radial) * self.polarity(zi - zj)])
-        scalars = self.first_message(geometry.radial).unflatten(-1, (self.l_max + 1, -1))
-        for end, frame in zip(geometry.out.bonds, geometry.out[1:], strict=True):
-            message = torch.bmm(frame[:, : self.l_max + 1].transpose(1, 2), scalars)  # rows of m = 0
-            total = total.index_add(0, end, message) if torch.is_grad_enabled() else total.index_add_(0, end, message)
-        return [e[:, None]] + [None] * (len(self.layout.sectors) - 1), total
+        """How much there is to do for a prediction: that of the trunk, and one for the heads of each bond."""
+        return n_bonds * (self.trunk.work + 1)
 
     def features(self, graph: Data, done: Callable[[int], object] = int) -> tuple[Tensor, list[BondFeatures]]:
         """Final atom features (n_atoms, K, C), and bond features chunk by chunk; ``done`` hears of each piece of :meth:`work`."""
-        parts = self.chunks(graph.bond_index.shape[1])
-        # the geometry of a large graph is made anew in each layer and costs no memory
-        small = graph.bond_index.shape[1] <= KEEP or torch.is_grad_enabled()
-        kept = [self.geometry(graph, p) for p in parts] if small else None
-
-        def geometries() -> Iterator[tuple[int, BondGeometry]]:
-            for c, part in enumerate(parts):
-                yield c, kept[c] if kept else self.geometry(graph, part)
-
-        atoms = self.element(graph.numbers)
-        first = torch.zeros(len(atoms), (self.l_max + 1) ** 2, self.config.bond_channels, dtype=self.dtype, device=self.device)
-        e: list[PartialFeatures] = []
-        for _, geometry in geometries():
-            bond, first = self._embed(graph, geometry, first)
-            e.append(bond)
-            done(len(geometry.radial))
-        rest = sum(self.layout.channels.widths) - self.config.bond_channels
-        x = self.first_atoms(nn.functional.pad(first * self.degree**-0.5, (0, rest))) + self._own(atoms, graph)
-        for layer in cast("Iterable[Interaction]", self.layers):
-            h = layer.prepare(x)
-            total = torch.zeros_like(h)
-            for c, geometry in geometries():
-                e[c], total = layer.bond_step(h, e[c], geometry, total)
-                done(LAYER * (parts[c].stop - parts[c].start))
-            x = layer.atom_step(x, total)
-        return x, cast("list[BondFeatures]", e)
-
-    def _own(self, atoms: Tensor, graph: Data) -> Tensor:
-        """(n_atoms, K, n) what atoms bring along: scalars of their element, and their moment, an axial vector odd under time reversal."""
-        out = torch.zeros(len(atoms), (self.l_max + 1) ** 2, sum(self.channels.widths), dtype=self.dtype, device=self.device)
-        out[:, 0, : self.config.node_channels] = self.atom_scalars(atoms)
-        for sort, linear in zip((s for s in self.channels.sorts if s.odd), self.moments, strict=True):
-            moments = graph.moments.to(out)[:, :, None] * linear(atoms)[:, None]  # (n_atoms, n_spin, channels)
-            if sort.vector:
-                start = self.channels.start(sort)
-                out[:, 0, start : start + moments[0].numel()] = moments.flatten(1)
-            else:
-                start = self.channels.start(sort, pseudo=True)
-                out[:, 1:4, start : start + moments.shape[-1]] = moments[:, [1, 2, 0]]  # l = 1 is y, z, x
-        return out
+        x, e = self.trunk(graph, self.chunks(graph.bond_index.shape[1]), done)
+        return x, e
 
     def offsite(self, graph: Data, part: slice, e: BondFeatures) -> dict[PartName, list[OffsiteRows]]:
         """Standardized coefficients of a run of bonds, for each part of H, per pair of elements; rows count within the run."""
-        codes = all_codes(bond_norm(e, self.layout), self.layout)
+        codes = all_codes(bond_norm(e, self.trunk.layout), self.trunk.layout)
         kinds = bond_kinds(graph.numbers, graph.bond_index[:, part])
         D = bond_matrices(graph.bond_vector[part], 1) if self.is_magnetic else []
         out: dict[PartName, list[OffsiteRows]] = {}

@@ -19,12 +19,14 @@ from deeph.runtime.version import VERSION as CODE_VERSION
 from deeph.training.metrics import LABELS
 
 MODEL_FORMAT, STATE_FORMAT = "deeph-model", "deeph-training-state"
-VERSION = 3
+VERSION = 4
 """1: no trained lengths, and a baseline that is constant below the shortest bond. 2: H is spin-free; one head each for bonds and atoms.
-Files of all versions predict what they did."""
-SINCE_PARTS = 3
-"""From this version on the baselines and heads bear the name of their part of H."""
+3: one family of networks, whose weights are not apart from those of the model. Files of all versions predict what they did."""
+SINCE_TRUNK = 4
+"""From this version on the weights have the names and the order of today."""
+_TRUNK = "element|atom_scalars|radial_basis|radial|bond_even|bond_odd|polarity|first_message|first_atoms|layers|moments"
 _NAMES = (
+    (rf"^({_TRUNK})\.", r"trunk.\1."),
     (r"^baseline\.", "baselines.A0."),
     (r"^(offsite|onsite)_head\.", r"readouts.A0.\1_heads.0."),
     (r"\.feed_forward\.(left|right)\.", r".feed_forward.products.0.\1."),
@@ -122,11 +124,11 @@ def read_tensors(path: Path, kind: str) -> tuple[dict[str, torch.Tensor], dict[s
     header = _read_header(path, kind)
     with safe_open(path, framework="pt") as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-    return renamed(tensors) if kind == MODEL_FORMAT and header["version"] < SINCE_PARTS else tensors, header
+    return renamed(tensors) if kind == MODEL_FORMAT and header["version"] < SINCE_TRUNK else tensors, header
 
 
 def renamed(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The state of a model of version 1 or 2 under the names of today; maps of pseudo features into products were empty."""
+    """The state of a model of version 1 to 3 under the names of today; in 1 and 2, maps of pseudo features into products were empty."""
     out = dict[str, torch.Tensor]()
     for name, tensor in tensors.items():
         if re.search(r"\.feed_forward\.(left|right)\.weights\.1$", name):

@@ -1,0 +1,135 @@
+"""The network whose bond features stay in the frames of their bonds: SO(2) convolutions, from the embedding to the final features."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch_geometric.data import Data
+
+from deeph.config import ModelConfig
+from deeph.nn.atom import AtomLinear
+from deeph.nn.bond import BondFeatures, BondLayout, Frame, PartialFeatures
+from deeph.nn.interaction import BondGeometry, Interaction
+from deeph.nn.kinds import bond_kinds
+from deeph.nn.radial import RadialBasis, smooth_cutoff
+from deeph.nn.sizes import channels_of
+from deeph.nn.spin import SpinPart
+from deeph.nn.trunk import WIDTH, Trunk
+from deeph.runtime.errors import ModelError
+
+LAYER = 3  # times as much work as the embedding of the same bonds, or the heads
+KEEP = 50_000  # bonds whose geometry (12 kB each) is kept from layer to layer when no gradients need it
+
+
+class SO2Network(Trunk):
+    """Message passing with bond features that never leave their frame.
+
+    Parameters
+    ----------
+    config : ModelConfig
+        Sizes.
+    spin : sequence of SpinPart
+        The parts of H.
+    l_max : int
+        Highest l.
+    cutoffs : mapping of (zi, zj) to float
+        Where blocks vanish, Angstrom, zi <= zj.
+    degree : float
+        Mean over atoms of the summed squared envelopes; normalizes messages.
+    """
+
+    def __init__(
+        self, config: ModelConfig, spin: Sequence[SpinPart], l_max: int, cutoffs: Mapping[tuple[int, int], float], degree: float
+    ) -> None:
+        of_bonds = channels_of(config, spin, bond=True)
+        super().__init__(l_max, channels_of(config, spin, bond=False), BondLayout(l_max, of_bonds))
+        self.config, self.cutoffs, self.degree = config, cutoffs, degree
+        even = len(self.layout.sectors[0].channels)  # Sigma+ channels
+        hidden = config.radial_hidden
+        self.atom_scalars = nn.Linear(WIDTH, config.node_channels)
+        self.radial_basis = RadialBasis(config.n_radial, max(cutoffs.values()))
+        self.radial = nn.Sequential(nn.Linear(config.n_radial + 2 * WIDTH, hidden), nn.SiLU(), nn.Linear(hidden, hidden), nn.SiLU())
+        self.bond_even = nn.Linear(hidden, even)
+        self.bond_odd = nn.Linear(hidden, even)
+        self.polarity = nn.Linear(WIDTH, even, bias=False)
+        self.first_message = nn.Linear(hidden, even)
+        self.first_atoms = AtomLinear(self.l_max, of_bonds, self.channels)
+        layers = [Interaction(self.channels, self.layout, hidden, degree) for _ in range(config.n_layers)]
+        self.layers = nn.ModuleList(layers)
+        odd = [sort for sort in self.channels.sorts if sort.odd]
+        self.moments = nn.ModuleList(nn.Linear(WIDTH, self.channels.of_sort(sort)[0 if sort.vector else 1].number) for sort in odd)
+
+    @property
+    def work(self) -> int:
+        """One for the embedding, :data:`LAYER` for each layer."""
+        return 1 + LAYER * self.config.n_layers
+
+    def geometry(self, graph: Data, part: slice) -> BondGeometry:
+        """Frames and radial functions of a run of bonds."""
+        bonds, vectors = graph.bond_index[:, part], graph.bond_vector[part]
+        if vectors.requires_grad:
+            raise ModelError(
+                "derivatives of H with respect to the positions: the network keeps the frames of the bonds fixed in its gradient, which "
+                "would be wrong; use differences of predictions at displaced positions"
+            )
+        r = vectors.norm(dim=1)
+        zi, zj = self.element(graph.numbers[bonds[0]]), self.element(graph.numbers[bonds[1]])
+        cutoff = torch.empty_like(r)
+        for kind, rows in bond_kinds(graph.numbers, bonds):
+            cutoff[rows] = self.cutoffs[kind]
+        functions = torch.cat([self.radial_basis(r).to(self.dtype), zi + zj, zi * zj], -1)
+        frame = Frame.build(bonds, graph.frame[part] if "frame" in graph else self.frame(vectors), self.l_max)
+        return BondGeometry(frame, frame.scaled(smooth_cutoff(r, cutoff).to(self.dtype)), self.radial(functions))
+
+    def _embed(self, graph: Data, geometry: BondGeometry, total: Tensor) -> tuple[PartialFeatures, Tensor]:
+        """First features of some bonds, Sigma+ only; ``total`` with their first messages added, scalars times harmonics of the bond."""
+        zi, zj = (self.element(graph.numbers[end]) for end in geometry.into.bonds)
+        e = torch.stack([self.bond_even(geometry.radial), self.bond_odd(geometry.radial) * self.polarity(zi - zj)])
+        scalars = self.first_message(geometry.radial).unflatten(-1, (self.l_max + 1, -1))
+        for end, frame in zip(geometry.out.bonds, geometry.out[1:], strict=True):
+            message = torch.bmm(frame[:, : self.l_max + 1].transpose(1, 2), scalars)  # rows of m = 0
+            total = total.index_add(0, end, message) if torch.is_grad_enabled() else total.index_add_(0, end, message)
+        return [e[:, None]] + [None] * (len(self.layout.sectors) - 1), total
+
+    def forward(self, graph: Data, runs: Sequence[slice], done: Callable[[int], object] = int) -> tuple[Tensor, list[BondFeatures]]:
+        """Final atom features (n_atoms, K, C), and bond features run by run."""
+        # the geometry of a large graph is made anew in each layer and costs no memory
+        small = graph.bond_index.shape[1] <= KEEP or torch.is_grad_enabled()
+        kept = [self.geometry(graph, p) for p in runs] if small else None
+
+        def geometries() -> Iterator[tuple[int, BondGeometry]]:
+            for c, part in enumerate(runs):
+                yield c, kept[c] if kept else self.geometry(graph, part)
+
+        atoms = self.element(graph.numbers)
+        first = torch.zeros(len(atoms), (self.l_max + 1) ** 2, self.config.bond_channels, dtype=self.dtype, device=self.device)
+        e: list[PartialFeatures] = []
+        for _, geometry in geometries():
+            bond, first = self._embed(graph, geometry, first)
+            e.append(bond)
+            done(len(geometry.radial))
+        rest = sum(self.layout.channels.widths) - self.config.bond_channels
+        x = self.first_atoms(nn.functional.pad(first * self.degree**-0.5, (0, rest))) + self._own(atoms, graph)
+        for layer in cast("Iterable[Interaction]", self.layers):
+            h = layer.prepare(x)
+            total = torch.zeros_like(h)
+            for c, geometry in geometries():
+                e[c], total = layer.bond_step(h, e[c], geometry, total)
+                done(LAYER * (runs[c].stop - runs[c].start))
+            x = layer.atom_step(x, total)
+        return x, cast("list[BondFeatures]", e)
+
+    def _own(self, atoms: Tensor, graph: Data) -> Tensor:
+        """(n_atoms, K, n) what atoms bring along: scalars of their element, and their moment, an axial vector odd under time reversal."""
+        out = torch.zeros(len(atoms), (self.l_max + 1) ** 2, sum(self.channels.widths), dtype=self.dtype, device=self.device)
+        out[:, 0, : self.config.node_channels] = self.atom_scalars(atoms)
+        for sort, linear in zip((s for s in self.channels.sorts if s.odd), self.moments, strict=True):
+            moments = graph.moments.to(out)[:, :, None] * linear(atoms)[:, None]  # (n_atoms, n_spin, channels)
+            if sort.vector:
+                start = self.channels.start(sort)
+                out[:, 0, start : start + moments[0].numel()] = moments.flatten(1)
+            else:
+                start = self.channels.start(sort, pseudo=True)
+                out[:, 1:4, start : start + moments.shape[-1]] = moments[:, [1, 2, 0]]  # l = 1 is y, z, x
+        return out
