@@ -234,7 +234,7 @@ def test_a_model_file_without_torch(model_bytes, tmp_path):
     code = "import sys; from preprocess.cli.inspect import main\ntry: main()\nfinally: assert 'torch' not in sys.modules"
     done = subprocess.run([sys.executable, "-c", code, tmp_path, "--json"], capture_output=True, text=True, check=True)
     (report,) = json.loads(done.stdout)
-    assert report["kind"] == "deeph-model, version 3"
+    assert report["kind"] == "deeph-model, version 4"
     assert report["verdict"] == "ok"
     assert report["facts"]["elements"] == "C 0 0 1, Si 1 0 2"
     assert report["facts"]["metadata"] == {"metrics": {"validate_mae_meV": 1.25}, "epoch": 7}
