@@ -15,14 +15,15 @@ from deeph.nn.baseline import Baseline
 from deeph.nn.bond import BondFeatures, BondLayout, Frame, PartialFeatures
 from deeph.nn.filling import Filling
 from deeph.nn.frames import bond_matrices, frame_matrix
+from deeph.nn.heads import Contracted
 from deeph.nn.interaction import BondGeometry, Interaction
 from deeph.nn.irreps import couplings_fingerprint
-from deeph.nn.kinds import atom_kinds, bond_kinds
+from deeph.nn.kinds import Kinds, PairKind, find_kinds
 from deeph.nn.known import TrainedLengths
 from deeph.nn.radial import RadialBasis, smooth_cutoff
-from deeph.nn.readout import Readout, Tables, all_codes
+from deeph.nn.readout import Readout, Tables, by_sort
 from deeph.nn.sizes import channels_of, largest_l, orbital_counts
-from deeph.nn.so2 import bond_norm
+from deeph.nn.so2 import inverse_size
 from deeph.nn.spin import spin_parts
 from deeph.physics.basis import Basis
 from deeph.physics.hamiltonian import Hamiltonian
@@ -37,6 +38,8 @@ KEEP = 50_000  # bonds whose geometry (12 kB each) is kept from layer to layer w
 
 OffsiteRows = tuple[tuple[int, int], Tensor | slice, Tensor]
 OnsiteRows = tuple[int, Tensor | slice, Tensor]
+HeadMaps = dict[PartName, list[dict[PairKind, Contracted]]]
+"""For each part of H and each of its heads."""
 
 
 @dataclass
@@ -105,6 +108,10 @@ class HamiltonianModel(nn.Module):
         self.l_max = largest_l(config, basis, self.spin)
         self._trained = trained
         self.register_buffer("n_orbitals", torch.as_tensor(orbital_counts(basis)), persistent=False)
+        table = torch.zeros(119, 119, dtype=torch.float64)
+        for (i, j), cutoff in cutoffs.items():
+            table[i, j] = table[j, i] = cutoff
+        self.register_buffer("cutoff_table", table, persistent=False)
 
         self.channels, of_bonds = channels_of(config, self.spin, bond=False), channels_of(config, self.spin, bond=True)
         self.layout = BondLayout(self.l_max, of_bonds)
@@ -243,10 +250,9 @@ class HamiltonianModel(nn.Module):
                 "would be wrong; use differences of predictions at displaced positions"
             )
         r = vectors.norm(dim=1)
-        zi, zj = self.element(graph.numbers[bonds[0]]), self.element(graph.numbers[bonds[1]])
-        cutoff = torch.empty_like(r)
-        for kind, rows in bond_kinds(graph.numbers, bonds):
-            cutoff[rows] = self.cutoffs[kind]
+        numbers = graph.numbers[bonds]
+        zi, zj = self.element(numbers)
+        cutoff = self.get_buffer("cutoff_table")[numbers[0], numbers[1]]
         functions = torch.cat([self.radial_basis(r).to(self.dtype), zi + zj, zi * zj], -1)
         frame = Frame.build(bonds, graph.frame[part] if "frame" in graph else self.frame(vectors), self.l_max)
         return BondGeometry(frame, frame.scaled(smooth_cutoff(r, cutoff).to(self.dtype)), self.radial(functions))
@@ -304,41 +310,55 @@ class HamiltonianModel(nn.Module):
                 out[:, 1:4, start : start + moments.shape[-1]] = moments[:, [1, 2, 0]]  # l = 1 is y, z, x
         return out
 
-    def offsite(self, graph: Data, part: slice, e: BondFeatures) -> dict[PartName, list[OffsiteRows]]:
-        """Standardized coefficients of a run of bonds, for each part of H, per pair of elements; rows count within the run."""
-        codes = all_codes(bond_norm(e, self.layout), self.layout)
-        kinds = bond_kinds(graph.numbers, graph.bond_index[:, part])
+    def contracted(self, kinds: Kinds) -> HeadMaps:
+        """The maps of the heads for the pairs of elements of a graph."""
+        return {p.name: cast("Readout", self.readouts[p.name]).contract([kind for kind, _ in kinds.bonds]) for p in self.spin}
+
+    def offsite(self, graph: Data, kinds: Kinds, maps: HeadMaps, part: slice, e: BondFeatures) -> dict[PartName, list[OffsiteRows]]:
+        """Standardized coefficients of a run of bonds, for each part of H, per pair of elements; rows count within the run.
+
+        Parameters
+        ----------
+        graph : Data
+            Sorted by pairs of elements.
+        kinds, maps : Kinds, HeadMaps
+            Of the whole graph, from :func:`deeph.nn.kinds.find_kinds` and :meth:`contracted`.
+        part : slice
+            Which bonds.
+        e : BondFeatures
+            Theirs.
+        """
+        features, scale, runs = by_sort(e, self.layout), inverse_size(e, self.layout)[:, None, None], kinds.within(part)
         D = bond_matrices(graph.bond_vector[part], 1) if self.is_magnetic else []
+        scales = scale.split([rows.stop - rows.start for _, rows in runs])
         out: dict[PartName, list[OffsiteRows]] = {}
-        for kind, rows in kinds:
-            own, d = {sort: c[:, rows] for sort, c in codes.items()}, [x[rows] for x in D]
-            for p in self.spin:
-                out.setdefault(p.name, []).append((kind, rows, cast("Readout", self.readouts[p.name]).offsite(own, kind, d)))
+        for p in self.spin:
+            found = cast("Readout", self.readouts[p.name]).offsite(features, runs, maps[p.name], D)
+            out[p.name] = [(kind, rows, h * s) for (kind, rows), h, s in zip(runs, found, scales, strict=True)]
         return out
 
-    def onsite(self, numbers: Tensor, x: Tensor) -> dict[PartName, list[OnsiteRows]]:
+    def onsite(self, kinds: Kinds, x: Tensor) -> dict[PartName, list[OnsiteRows]]:
         """Standardized on-site coefficients, for each part of H, per element."""
-        y, kinds = self.final_norm(x), atom_kinds(numbers)
-        return {p.name: [(z, rows, cast("Readout", self.readouts[p.name]).onsite(y[rows], z)) for z, rows in kinds] for p in self.spin}
+        y = self.final_norm(x)
+        own = [(z, rows, y[rows]) for z, rows in kinds.atoms]
+        return {p.name: [(z, rows, cast("Readout", self.readouts[p.name]).onsite(h, z)) for z, rows, h in own] for p in self.spin}
 
     def forward(self, graph: Data) -> Prediction:
         """Standardized coefficients of all bonds and atoms of a graph or batch."""
+        kinds = graph.kinds if isinstance(graph.get("kinds"), Kinds) else find_kinds(graph.numbers, graph.bond_index)
+        if kinds.order is not None:
+            graph = sorted_bonds(graph, kinds.order)
         x, e = self.features(graph)
-        runs = self.chunks(graph.bond_index.shape[1])
-        found: dict[PartName, dict[tuple[int, int], list[tuple[Tensor, Tensor]]]] = {p.name: {} for p in self.spin}
+        maps, runs = self.contracted(kinds), self.chunks(graph.bond_index.shape[1])
+        found: dict[PartName, dict[PairKind, list[Tensor]]] = {p.name: {} for p in self.spin}
         for run, bond in zip(runs, e, strict=True):
-            for name, of_part in self.offsite(graph, run, bond).items():
-                for kind, members, h in of_part:
-                    index = torch.arange(run.stop - run.start, device=self.device) if isinstance(members, slice) else members
-                    found[name].setdefault(kind, []).append((index + run.start, h))
-        offsite: dict[PartName, list[OffsiteRows]] = {}
-        for name, by_kind in found.items():
-            single = len(by_kind) == 1
-            offsite[name] = [
-                (kind, slice(None) if single else torch.cat([i for i, _ in pieces]), torch.cat([h for _, h in pieces]))
-                for kind, pieces in by_kind.items()
-            ]
-        return Prediction(offsite, self.onsite(graph.numbers, x))
+            for name, of_part in self.offsite(graph, kinds, maps, run, bond).items():
+                for kind, _, h in of_part:
+                    found[name].setdefault(kind, []).append(h)
+        offsite = {
+            name: [(kind, kinds.rows(rows), torch.cat(by_kind[kind])) for kind, rows in kinds.bonds] for name, by_kind in found.items()
+        }
+        return Prediction(offsite, self.onsite(kinds, x))
 
     def description(self) -> dict[str, Any]:
         """Everything needed to rebuild the model apart from its tensors, as plain JSON values."""
@@ -380,3 +400,10 @@ class HamiltonianModel(nn.Module):
             model.filling = Filling.from_plain(description["filling"])
         model.free_zero = bool(description.get("free_zero", False))
         return model
+
+
+def sorted_bonds(graph: Data, order: Tensor) -> Data:
+    """What the network reads of a graph, its bonds in another order."""
+    own = {name: graph[name] for name in ("numbers", "moments") if name in graph}
+    of_bonds = {name: graph[name][order] for name in ("bond_vector", "frame") if name in graph}
+    return Data(**own, **of_bonds, bond_index=graph.bond_index[:, order], num_nodes=len(graph.numbers))
