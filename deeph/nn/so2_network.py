@@ -11,7 +11,6 @@ from deeph.config import ModelConfig
 from deeph.nn.atom import AtomLinear
 from deeph.nn.bond import BondFeatures, BondLayout, Frame, PartialFeatures
 from deeph.nn.interaction import BondGeometry, Interaction
-from deeph.nn.kinds import bond_kinds
 from deeph.nn.radial import RadialBasis, smooth_cutoff
 from deeph.nn.sizes import channels_of
 from deeph.nn.spin import SpinPart
@@ -44,7 +43,11 @@ class SO2Network(Trunk):
     ) -> None:
         of_bonds = channels_of(config, spin, bond=True)
         super().__init__(l_max, channels_of(config, spin, bond=False), BondLayout(l_max, of_bonds))
-        self.config, self.cutoffs, self.degree = config, cutoffs, degree
+        self.config, self.degree = config, degree
+        table = torch.zeros(119, 119, dtype=torch.float64)
+        for (i, j), cutoff in cutoffs.items():
+            table[i, j] = table[j, i] = cutoff
+        self.register_buffer("cutoffs", table, persistent=False)
         even = len(self.layout.sectors[0].channels)  # Sigma+ channels
         hidden = config.radial_hidden
         self.atom_scalars = nn.Linear(WIDTH, config.node_channels)
@@ -74,10 +77,9 @@ class SO2Network(Trunk):
                 "would be wrong; use differences of predictions at displaced positions"
             )
         r = vectors.norm(dim=1)
-        zi, zj = self.element(graph.numbers[bonds[0]]), self.element(graph.numbers[bonds[1]])
-        cutoff = torch.empty_like(r)
-        for kind, rows in bond_kinds(graph.numbers, bonds):
-            cutoff[rows] = self.cutoffs[kind]
+        numbers = graph.numbers[bonds]
+        zi, zj = self.element(numbers)
+        cutoff = self.get_buffer("cutoffs")[numbers[0], numbers[1]]
         functions = torch.cat([self.radial_basis(r).to(self.dtype), zi + zj, zi * zj], -1)
         frame = Frame.build(bonds, graph.frame[part] if "frame" in graph else self.frame(vectors), self.l_max)
         return BondGeometry(frame, frame.scaled(smooth_cutoff(r, cutoff).to(self.dtype)), self.radial(functions))
