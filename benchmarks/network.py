@@ -191,9 +191,8 @@ def main() -> None:
             f"  {count_operations(task):8d}"
         )
         for peer, figures in PEERS.items():
-            print(
-                f"    {peer:22s} {figures[number]:6d} us/edge: {figures[number] * n_edges / median / 1e6:5.1f} x ours (another run, idle core)"
-            )
+            ratio = figures[number] * n_edges / median / 1e6
+            print(f"    {peer:22s} {figures[number]:6d} us/edge: {ratio:5.1f} x ours (another run, idle core)")
         if args.profile:
             profile(task, n_edges)
     eight = bilayer(n_elements=8)
