@@ -15,6 +15,7 @@ from deeph.files.folders import new_folder
 from deeph.files.matrix_file import MatrixWriter
 from deeph.files.store import PREDICTED, element_order, write_overlap_part
 from deeph.nn.frames import bond_matrices
+from deeph.nn.given import beyond, put_zeroth
 from deeph.nn.graph import check_compatible, check_reach, make_graph, select_bonds
 from deeph.nn.model import HamiltonianModel
 from deeph.nn.precision import output_dtype
@@ -43,7 +44,7 @@ def predict(model: HamiltonianModel, structure: Hamiltonian) -> Hamiltonian:
     model : HamiltonianModel
         From :func:`deeph.training.checkpoint.load_model`.
     structure : Hamiltonian
-        Needs S; an H that it may hold is not looked at.
+        Needs S, and H0 if the model learned H - H0; an H that it may hold is not looked at.
 
     Returns
     -------
@@ -55,7 +56,8 @@ def predict(model: HamiltonianModel, structure: Hamiltonian) -> Hamiltonian:
     Raises
     ------
     ModelError
-        If the model does not know an element, the basis, the kind of spin, or neighbours of some elements or at some distance.
+        If the model does not know an element, the basis, the kind of spin, or neighbours of some elements or at some distance, or H0 is
+        missing.
     DataError
         If a pair of the overlap has no partner, an atom has no on-site block, or two atoms lie at one place.
     """
@@ -66,7 +68,7 @@ def predict(model: HamiltonianModel, structure: Hamiltonian) -> Hamiltonian:
 def predict_anyway(model: HamiltonianModel, structure: Hamiltonian) -> Hamiltonian:
     """The same without a look at what the model was trained on: for errors against DFT, which tell more."""
     check_compatible(structure, model)
-    pairs, dtype = structure.S.pairs, output_dtype(model, structure.system.numbers)
+    pairs, dtype = structure.S.pairs, output_dtype(model, structure)
     shapes = block_shapes(structure.basis, structure.system.numbers, pairs, spin=True)
     H = PairBlocks.zeros(pairs, shapes, structure.basis.n_spin, dtype)
     fill(model, structure, H)
@@ -99,13 +101,14 @@ def predict_folder(
     """
     check_reach(structure, model)  # before anything is written
     order = element_order(structure.system)
-    structure = _described(model, structure).permuted(order)
+    H0 = structure.extra  # its numbers stay in their file if they are many
+    structure = replace(_described(model, structure), extra=H0).permuted(order)
     pairs = structure.S.pairs
     shapes = block_shapes(structure.basis, structure.system.numbers, pairs, spin=True)
     with new_folder(folder, overwrite=overwrite) as temporary:
         write_overlap_part(temporary, structure, order)
         structure = replace(structure, S=replace(structure.S, entries=np.broadcast_to(np.float64(0), structure.S.entries.shape)))
-        dtype = output_dtype(model, structure.system.numbers)
+        dtype = output_dtype(model, structure)
         with MatrixWriter(temporary / PREDICTED, pairs, shapes, structure.basis.n_spin, dtype) as writer:
             fill(model, structure, writer.blocks, done)
     return len(pairs)
@@ -115,7 +118,7 @@ def _described(model: HamiltonianModel, structure: Hamiltonian) -> Hamiltonian:
     """The overlap with all that info.json says of the prediction, without what belongs to a DFT run."""
     source = structure.source
     of_overlap = source.get("overlap") or {key: source[key] for key in MOVED if key in source}
-    kept = {key: value for key, value in source.items() if key not in (*MOVED, *DFT_ONLY)}
+    kept = {key: value for key, value in source.items() if key not in (*MOVED, *DFT_ONLY) or (key == "H0" and model.given.zeroth)}
     n = structure.n_electrons
     zero = {"energy_zero": "arbitrary"} if model.free_zero else {}
     if model.free_zero:
@@ -135,7 +138,7 @@ def _described(model: HamiltonianModel, structure: Hamiltonian) -> Hamiltonian:
 
 
 def fill(model: HamiltonianModel, structure: Hamiltonian, H: PairBlocks, done: Callable[[float], object] = float) -> None:
-    """Put all predicted blocks, both directions of each pair, into H; of S only the pattern is looked at."""
+    """Put all predicted blocks, both directions of each pair, into H, which is zero so far; of S only the pattern is looked at."""
     check_compatible(structure, model)
     missing = H.partners < 0
     if missing.any():
@@ -147,9 +150,12 @@ def fill(model: HamiltonianModel, structure: Hamiltonian, H: PairBlocks, done: C
     own = own[np.argsort(H.pairs[own, 3])]
     bonds = select_bonds(structure, model.cutoffs)
     work = max(model.work(len(bonds)), 1)
+    H0 = structure.extra["H0"] if model.given.zeroth else None
+    if H0 is not None:
+        put_zeroth(H, H0, beyond(H.pairs, H.partners, bonds))
     with torch.inference_mode():
         for kind, index, blocks in _blocks(model, structure, bonds, own, lambda n: done(n / work)):
-            values = blocks.astype(H.entries.dtype)
+            values = (blocks if H0 is None else H0.take(index) + blocks).astype(H.entries.dtype)
             adjoint = values.conj().swapaxes(-1, -2)
             if kind == "onsite":
                 H.put(index, (values + adjoint) / 2)

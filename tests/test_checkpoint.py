@@ -101,8 +101,8 @@ def test_other_kind_version_and_conventions(saved: Path) -> None:
     change_header(saved, conventions={**conventions, "energy": "Hartree"})
     with pytest.raises(ModelError, match="energy = 'Hartree'; expected 'eV'"):
         load_model(saved)
-    change_header(saved, conventions=conventions, version=4)
-    with pytest.raises(ModelError, match="format version 4"):
+    change_header(saved, conventions=conventions, version=5)
+    with pytest.raises(ModelError, match="format version 5"):
         load_model(saved)
     change_header(saved, version=1, format="deeph-training-state")
     with pytest.raises(DataError, match="expected a 'deeph-model'"):

@@ -11,6 +11,7 @@ from deeph.config import ModelConfig
 from deeph.nn.baseline import EDGE, AtomSample, BondSample, Coefficients
 from deeph.nn.baseline_fit import fit_baselines
 from deeph.nn.filling import Filled, Filling
+from deeph.nn.given import Given
 from deeph.nn.graph import frame_coefficients, relative_moments, select_bonds, take_rows
 from deeph.nn.kinds import atom_kinds, bond_kinds
 from deeph.nn.known import LengthSurvey, TrainedLengths
@@ -51,16 +52,16 @@ def fit_model(config: ModelConfig, structures: Structures) -> HamiltonianModel:
     Raises
     ------
     ModelError
-        If there is no structure, or the structures use different bases or kinds of spin.
+        If there is no structure, the structures use different bases or kinds of spin, or lack an H0 that is to be used.
     DataError
         If two atoms lie at one place, or H is magnetic and no moments are known.
     UsageError
         If the configuration names magnetic elements that have no moment.
     """
-    basis, cutoffs, kinds, filling = _survey(structures)
+    basis, cutoffs, kinds, filling, n_zeroth = _survey(structures)
     degree, trained = _neighbours(structures, cutoffs)
     parts, magnetic = survey_spin((structures[number] for number in range(len(structures))), basis.spin, config.magnetic_elements)
-    model = HamiltonianModel(config, basis, cutoffs, degree, trained, parts, magnetic)
+    model = HamiltonianModel(config, basis, cutoffs, degree, trained, parts, magnetic, Given.of(config, n_zeroth, len(kinds)))
     model.filling = filling
     if model.is_magnetic and config.n_layers == 1:
         logger.warning(
@@ -139,8 +140,8 @@ def _coefficients(structure: Hamiltonian, model: HamiltonianModel) -> dict[PartN
     return out
 
 
-def _survey(structures: Structures) -> tuple[Basis, dict[tuple[int, int], float], list[set[object]], Filling]:
-    """Common basis, cutoff of each pair of elements, the elements and pairs of elements of each structure, and how far levels are filled.
+def _survey(structures: Structures) -> tuple[Basis, dict[tuple[int, int], float], list[set[object]], Filling, int]:
+    """Common basis, cutoffs, elements and pairs of elements of each structure, how far levels are filled, and how many structures have H0.
 
     A cutoff is the sum of the orbital radii where the source gives them, also of elements that never meet; else so far beyond the longest
     bond seen that H may still be anything there.
@@ -151,9 +152,11 @@ def _survey(structures: Structures) -> tuple[Basis, dict[tuple[int, int], float]
     radius: dict[int, float] = {}
     kinds: list[set[object]] = []
     filled: list[Filled] = []
+    n_zeroth = 0
     for number in range(len(structures)):
         s = structures[number]
         check_apart(s)
+        n_zeroth += "H0" in s.extra
         filled.append(Filled(s.system.numbers, s.fermi_energy, s.n_electrons))
         spins.add(s.basis.spin)
         if len(spins) > 1:
@@ -176,7 +179,7 @@ def _survey(structures: Structures) -> tuple[Basis, dict[tuple[int, int], float]
     for a, b in pairs:
         cutoffs.setdefault((a, b), radius[a] + radius[b] if a in radius and b in radius else widest)
     found = {kind: cutoffs[kind] for kind in pairs}
-    return Basis(dict(sorted(shells.items())), spins.pop()), found, kinds, Filling.of(filled)
+    return Basis(dict(sorted(shells.items())), spins.pop()), found, kinds, Filling.of(filled), n_zeroth
 
 
 def _longest_bonds(structure: Hamiltonian) -> dict[tuple[int, int], float]:

@@ -6,12 +6,13 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 from deeph.nn.frames import bond_matrices
+from deeph.nn.given import beyond
 from deeph.nn.kinds import atom_kinds, bond_kinds
 from deeph.nn.known import check_known, unfamiliar
 from deeph.nn.model import HamiltonianModel
 from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.magnetism import own_moments
-from deeph.physics.pairs import half_pairs, is_onsite, pair_vectors, reversed_pairs
+from deeph.physics.pairs import is_onsite, pair_vectors, reversed_pairs
 from deeph.physics.soundness import check_apart
 from deeph.physics.spin_parts import PartName, split_spin
 from deeph.physics.system import SYMBOLS, IntArray
@@ -58,8 +59,9 @@ def make_graph(structure: Hamiltonian, model: HamiltonianModel, *, targets: bool
         ``numbers`` (n_atoms,), ``bond_index`` (2, n_bonds), ``bond_vector`` (n_bonds, 3) float64, for magnetic models ``moments``
         (n_atoms, n_spin) in units of the mean of each element; with targets also ``frame``, and flat arrays, bond by bond and atom by atom:
         ``offsite_overlap``, ``onsite_overlap``, and for each part P of H ``offsite_target_P``, ``offsite_scale_P``, ``onsite_target_P``.
-        Targets are what the baseline leaves, in eV. ``beyond_target_P`` and ``beyond_overlap`` are the elements of H and S, one of each two
-        partners, that lie beyond the cutoffs, where zero is predicted; ``beyond_size`` is the number of those of S.
+        Targets are what the baseline leaves of H, or of H - H0, in eV. ``beyond_target_P`` and ``beyond_overlap`` are the elements of
+        H (or H - H0) and S, one of each two partners, that lie beyond the cutoffs, where zero (or H0) is predicted; ``beyond_size`` is the
+        number of those of S.
 
     Raises
     ------
@@ -89,6 +91,7 @@ def make_graph(structure: Hamiltonian, model: HamiltonianModel, *, targets: bool
 def check_compatible(structure: Hamiltonian, model: HamiltonianModel) -> None:
     """Raise a ModelError that names the first thing the model does not know, or a DataError if two atoms lie at one place."""
     check_apart(structure)
+    model.given.check(structure)
     if structure.basis.spin != model.basis.spin:
         raise ModelError(
             f"the model was trained on Hamiltonians of spin '{model.basis.spin}'; the structure has spin '{structure.basis.spin}'"
@@ -116,9 +119,9 @@ def check_reach(structure: Hamiltonian, model: HamiltonianModel) -> None:
     check_compatible(structure, model)
     bonds = select_bonds(structure, model.cutoffs)
     check_known(structure, bonds, model.trained)
-    beyond = int((~is_onsite(structure.S.pairs)).sum()) // 2 - len(bonds)
-    if beyond:
-        logger.warning("%d pairs lie beyond the cutoffs of the model; their blocks are zero", beyond)
+    far = int((~is_onsite(structure.S.pairs)).sum()) // 2 - len(bonds)
+    if far:
+        logger.warning("%d pairs lie beyond the cutoffs of the model; their blocks are %s", far, "H0" if model.given.zeroth else "zero")
     doubt = unfamiliar(structure, bonds, model.trained, model.cutoffs)
     if doubt:
         logger.warning("%s", doubt)
@@ -163,8 +166,8 @@ def relative_moments(structure: Hamiltonian, model: HamiltonianModel) -> Tensor:
 def frame_coefficients(
     structure: Hamiltonian, model: HamiltonianModel, bonds: IntArray, name: str
 ) -> dict[PartName, tuple[Tensor, Tensor]]:
-    """Coefficients of all parts of H, or of S, flat, bond by bond and atom by atom, float64."""
-    matrix, spin = (structure.hamiltonian, structure.basis.spin) if name == "H" else (structure.S, "none")
+    """Coefficients of all parts of what is learned of H, or of S, flat, bond by bond and atom by atom, float64."""
+    matrix, spin = (model.given.learned(structure), structure.basis.spin) if name == "H" else (structure.S, "none")
     parts = [part for part in model.spin if name == "H" or part.name == "A0"]
     pairs, numbers = matrix.pairs[bonds], torch.as_tensor(structure.system.numbers)
     ends = torch.as_tensor(np.ascontiguousarray(pairs[:, 3:].T))
@@ -218,12 +221,11 @@ def _add_targets(graph: Data, structure: Hamiltonian, model: HamiltonianModel, b
 
 def _add_beyond(graph: Data, structure: Hamiltonian, model: HamiltonianModel, bonds: IntArray) -> None:
     """Elements of H and S of pairs beyond the cutoffs, shape by shape."""
-    half = half_pairs(structure.S.pairs)
-    beyond = half[~np.isin(half, np.concatenate([bonds, structure.S.partners[bonds]]))]
+    learned, far = model.given.learned(structure), beyond(structure.S.pairs, structure.S.partners, bonds)
     overlap, of_parts = [np.zeros(0)], {p.name: [np.zeros(0)] for p in model.spin}
-    for _, index in structure.S.selected(beyond).groups():
-        overlap.append(structure.S.take(beyond[index]).ravel())
-        blocks = split_spin(structure.hamiltonian.take(beyond[index]), structure.basis.spin)
+    for _, index in structure.S.selected(far).groups():
+        overlap.append(structure.S.take(far[index]).ravel())
+        blocks = split_spin(learned.take(far[index]), structure.basis.spin)
         for name, found in of_parts.items():
             found.append(blocks[name].ravel())
     graph.beyond_overlap = torch.as_tensor(np.concatenate(overlap)).to(model.dtype)

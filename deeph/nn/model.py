@@ -15,6 +15,7 @@ from deeph.nn.baseline import Baseline
 from deeph.nn.bond import BondFeatures, BondLayout, Frame, PartialFeatures
 from deeph.nn.filling import Filling
 from deeph.nn.frames import bond_matrices, frame_matrix
+from deeph.nn.given import NOTHING_GIVEN, Given
 from deeph.nn.interaction import BondGeometry, Interaction
 from deeph.nn.irreps import couplings_fingerprint
 from deeph.nn.kinds import atom_kinds, bond_kinds
@@ -75,6 +76,8 @@ class HamiltonianModel(nn.Module):
     magnetic : mapping of int to float
         Elements with magnetic moments of their own, and the mean size of these in the training set, Bohr magneton. Where parts of H are odd
         under time reversal, the moments of these elements are what the network is given.
+    given : Given
+        Which known matrices it takes.
 
     Attributes
     ----------
@@ -95,9 +98,10 @@ class HamiltonianModel(nn.Module):
         trained: TrainedLengths | None = None,
         parts: Iterable[PartName] = ("A0",),
         magnetic: Mapping[int, float] | None = None,
+        given: Given = NOTHING_GIVEN,
     ) -> None:
         super().__init__()
-        self.config, self.basis, self.cutoffs, self.degree = config, basis, cutoffs, degree
+        self.config, self.basis, self.cutoffs, self.degree, self.given = config, basis, cutoffs, degree, given
         self.filling, self.origin = Filling(), dict[str, Any]()
         self.free_zero = False  # whether the training data had different energy zeros, so that those of predictions are arbitrary
         self.spin = spin_parts(basis.spin, parts)
@@ -353,6 +357,7 @@ class HamiltonianModel(nn.Module):
             "free_zero": self.free_zero,
             "parts": [part.name for part in self.spin],
             "magnetic": [[z, size] for z, size in self.magnetic.items()],
+            "given": self.given._asdict(),
             "couplings": couplings_fingerprint(),
         }
 
@@ -375,7 +380,8 @@ class HamiltonianModel(nn.Module):
         trained = None if lengths is None else {(int(i), int(j)): [(float(a), float(b)) for a, b in own] for i, j, own in lengths}
         magnetic = {int(z): float(size) for z, size in description.get("magnetic", [])}
         config = ModelConfig.model_validate_json(json.dumps(description["config"]))  # lists become tuples
-        model = cls(config, basis, cutoffs, float(description["degree"]), trained, description.get("parts", ["A0"]), magnetic)
+        given = Given(**description.get("given", {}))
+        model = cls(config, basis, cutoffs, float(description["degree"]), trained, description.get("parts", ["A0"]), magnetic, given)
         if "filling" in description:  # files of earlier versions do not tell
             model.filling = Filling.from_plain(description["filling"])
         model.free_zero = bool(description.get("free_zero", False))

@@ -19,8 +19,9 @@ from deeph.runtime.version import VERSION as CODE_VERSION
 from deeph.training.metrics import LABELS
 
 MODEL_FORMAT, STATE_FORMAT = "deeph-model", "deeph-training-state"
-VERSION = 3
+VERSION = 4
 """1: no trained lengths, and a baseline that is constant below the shortest bond. 2: H is spin-free; one head each for bonds and atoms.
+3: no H0 and no other known matrix is taken.
 Files of all versions predict what they did."""
 SINCE_PARTS = 3
 """From this version on the baselines and heads bear the name of their part of H."""
