@@ -74,6 +74,12 @@ class ModelConfig(Section):
     """Whether H - H0 is learned, with the zeroth-order Hamiltonian H0 of each structure (hamiltonian_zeroth.h5, which only deeph-pyscf
     writes); predictions need H0 as well then. "auto": where every structure of the split has it."""
 
+    zeroth_input: bool = False
+    """Whether the blocks of H0 are input of the network, too, where H - H0 is learned."""
+
+    overlap_input: bool = False
+    """Whether the off-site blocks of S are input of the network."""
+
     @field_validator("magnetic_elements")
     @classmethod
     def _known_elements(cls, value: str | tuple[str, ...]) -> str | tuple[str, ...]:

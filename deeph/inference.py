@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch_geometric.data import Data
 
 from deeph.files.folders import new_folder
 from deeph.files.matrix_file import MatrixWriter
@@ -71,7 +72,7 @@ def predict_anyway(model: HamiltonianModel, structure: Hamiltonian) -> Hamiltoni
     pairs, dtype = structure.S.pairs, output_dtype(model, structure)
     shapes = block_shapes(structure.basis, structure.system.numbers, pairs, spin=True)
     H = PairBlocks.zeros(pairs, shapes, structure.basis.n_spin, dtype)
-    fill(model, structure, H)
+    fill(model, structure, make_graph(structure, model, targets=False), H)
     return replace(_described(model, structure), H=H, r=structure.r)
 
 
@@ -107,10 +108,11 @@ def predict_folder(
     shapes = block_shapes(structure.basis, structure.system.numbers, pairs, spin=True)
     with new_folder(folder, overwrite=overwrite) as temporary:
         write_overlap_part(temporary, structure, order)
+        graph = make_graph(structure, model, targets=False)
         structure = replace(structure, S=replace(structure.S, entries=np.broadcast_to(np.float64(0), structure.S.entries.shape)))
         dtype = output_dtype(model, structure)
         with MatrixWriter(temporary / PREDICTED, pairs, shapes, structure.basis.n_spin, dtype) as writer:
-            fill(model, structure, writer.blocks, done)
+            fill(model, structure, graph, writer.blocks, done)
     return len(pairs)
 
 
@@ -137,8 +139,18 @@ def _described(model: HamiltonianModel, structure: Hamiltonian) -> Hamiltonian:
     )
 
 
-def fill(model: HamiltonianModel, structure: Hamiltonian, H: PairBlocks, done: Callable[[float], object] = float) -> None:
-    """Put all predicted blocks, both directions of each pair, into H, which is zero so far; of S only the pattern is looked at."""
+def fill(model: HamiltonianModel, structure: Hamiltonian, graph: Data, H: PairBlocks, done: Callable[[float], object] = float) -> None:
+    """Put all predicted blocks, both directions of each pair, into H, which is zero so far; of S only the pattern is looked at.
+
+    Parameters
+    ----------
+    model, structure, done
+        As for :func:`predict_folder`.
+    graph : Data
+        Of the structure, see :func:`deeph.nn.graph.make_graph`.
+    H : PairBlocks
+        On the pattern of S.
+    """
     check_compatible(structure, model)
     missing = H.partners < 0
     if missing.any():
@@ -154,7 +166,7 @@ def fill(model: HamiltonianModel, structure: Hamiltonian, H: PairBlocks, done: C
     if H0 is not None:
         put_zeroth(H, H0, beyond(H.pairs, H.partners, bonds))
     with torch.inference_mode():
-        for kind, index, blocks in _blocks(model, structure, bonds, own, lambda n: done(n / work)):
+        for kind, index, blocks in _blocks(model, graph.to(model.device), bonds, own, lambda n: done(n / work)):
             values = (blocks if H0 is None else H0.take(index) + blocks).astype(H.entries.dtype)
             adjoint = values.conj().swapaxes(-1, -2)
             if kind == "onsite":
@@ -165,10 +177,10 @@ def fill(model: HamiltonianModel, structure: Hamiltonian, H: PairBlocks, done: C
 
 
 def _blocks(
-    model: HamiltonianModel, structure: Hamiltonian, bonds: IntArray, own: IntArray, done: Callable[[int], object]
+    model: HamiltonianModel, graph: Data, bonds: IntArray, own: IntArray, done: Callable[[int], object]
 ) -> Iterator[tuple[str, IntArray, Array]]:
     """Yield (kind, positions in the pattern, (n_components, n, rows, columns) blocks in eV) of equally shaped blocks."""
-    graph, spin = make_graph(structure, model, targets=False).to(model.device), model.basis.spin
+    spin = model.basis.spin
     x, features = model.features(graph, done)
     moments, onsite = model.moments_of(graph), model.onsite(graph.numbers, x)
     for number, (z, atoms, _) in enumerate(onsite["A0"]):

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from deeph.inference import fill
-from deeph.nn.graph import check_reach, select_bonds
+from deeph.nn.graph import check_reach, make_graph, select_bonds
 from deeph.nn.model import KEEP, HamiltonianModel
 from deeph.nn.precision import output_dtype
 from deeph.physics.blocks import PairBlocks, block_shapes
@@ -159,9 +159,9 @@ def _network_seconds(model: HamiltonianModel, structure: Hamiltonian, bonds: Int
     piece = _blank(few, pairs, extra)
     shapes = block_shapes(piece.basis, piece.system.numbers, piece.S.pairs, spin=True)
     H = PairBlocks.zeros(piece.S.pairs, shapes, piece.basis.n_spin, output_dtype(model, piece))
-    fill(model, piece, H)
+    fill(model, piece, make_graph(piece, model, targets=False), H)
     start = time.perf_counter()
-    fill(model, piece, H)
+    fill(model, piece, make_graph(piece, model, targets=False), H)
     return time.perf_counter() - start
 
 

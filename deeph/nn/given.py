@@ -1,10 +1,10 @@
-"""What a model is given besides atoms and neighbours: a zeroth-order Hamiltonian H0 to start from.
+"""What a model is given besides atoms and neighbours: the overlap, and a zeroth-order Hamiltonian H0 to start from.
 
 H0 is the Hamiltonian of superposed atoms, without self-consistency. It holds most of H, core levels and three-centre integrals
 included, for the price of one step of the run: with it the network learns H - H0, and a prediction is H0 plus what the network says.
 """
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -21,6 +21,9 @@ HOW = (
 )
 
 
+KnownName = Literal["S", "H0"]
+
+
 class Given(NamedTuple):
     """Which known matrices a model takes.
 
@@ -28,9 +31,13 @@ class Given(NamedTuple):
     ----------
     zeroth : bool
         H - H0 is learned.
+    zeroth_input, overlap_input : bool
+        Blocks of H0, of S are input of the network.
     """
 
     zeroth: bool = False
+    zeroth_input: bool = False
+    overlap_input: bool = False
 
     @classmethod
     def of(cls, config: ModelConfig, have: int, number: int) -> "Given":
@@ -43,7 +50,14 @@ class Given(NamedTuple):
         """
         if config.zeroth == "use" and have < number:
             raise ModelError(f'model.zeroth = "use", but {number - have} of {number} structures have no H0 (hamiltonian_zeroth.h5); {HOW}')
-        return cls(zeroth=config.zeroth != "none" and 0 < have == number)
+        zeroth = config.zeroth != "none" and 0 < have == number
+        return cls(zeroth, config.zeroth_input and zeroth, config.overlap_input)
+
+    @property
+    def inputs(self) -> tuple[KnownName, ...]:
+        """The matrices whose blocks are input of the network."""
+        names: tuple[tuple[KnownName, bool], ...] = (("S", self.overlap_input), ("H0", self.zeroth_input))
+        return tuple(name for name, wanted in names if wanted)
 
     @property
     def extra(self) -> tuple[str, ...]:

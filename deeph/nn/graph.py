@@ -1,15 +1,18 @@
 """A structure as the network sees it: atoms, half of the bonds, and (for training) coefficients to learn."""
 
+from typing import Literal
+
 import numpy as np
 import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
 from deeph.nn.frames import bond_matrices
-from deeph.nn.given import beyond
+from deeph.nn.given import KnownName, beyond
 from deeph.nn.kinds import atom_kinds, bond_kinds
 from deeph.nn.known import check_known, unfamiliar
 from deeph.nn.model import HamiltonianModel
+from deeph.nn.rows import put_rows, take_rows
 from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.magnetism import own_moments
 from deeph.physics.pairs import is_onsite, pair_vectors, reversed_pairs
@@ -18,6 +21,8 @@ from deeph.physics.spin_parts import PartName, split_spin
 from deeph.physics.system import SYMBOLS, IntArray
 from deeph.runtime.errors import ModelError
 from deeph.runtime.log import logger
+
+MatrixName = Literal["H"] | KnownName
 
 
 def select_bonds(structure: Hamiltonian, cutoffs: dict[tuple[int, int], float]) -> IntArray:
@@ -57,7 +62,8 @@ def make_graph(structure: Hamiltonian, model: HamiltonianModel, *, targets: bool
     -------
     torch_geometric.data.Data
         ``numbers`` (n_atoms,), ``bond_index`` (2, n_bonds), ``bond_vector`` (n_bonds, 3) float64, for magnetic models ``moments``
-        (n_atoms, n_spin) in units of the mean of each element; with targets also ``frame``, and flat arrays, bond by bond and atom by atom:
+        (n_atoms, n_spin) in units of the mean of each element, ``offsite_input_M`` and ``onsite_input_M`` of each known matrix M that is
+        input; with targets also ``frame``, and flat arrays, bond by bond and atom by atom:
         ``offsite_overlap``, ``onsite_overlap``, and for each part P of H ``offsite_target_P``, ``offsite_scale_P``, ``onsite_target_P``.
         Targets are what the baseline leaves of H, or of H - H0, in eV. ``beyond_target_P`` and ``beyond_overlap`` are the elements of
         H (or H - H0) and S, one of each two partners, that lie beyond the cutoffs, where zero (or H0) is predicted; ``beyond_size`` is the
@@ -82,6 +88,7 @@ def make_graph(structure: Hamiltonian, model: HamiltonianModel, *, targets: bool
     )
     if model.is_magnetic:
         graph.moments = relative_moments(structure, model)
+    _add_inputs(graph, structure, model, bonds)
     if targets:
         graph.frame = model.frame(vectors)
         _add_targets(graph, structure, model, bonds)
@@ -127,26 +134,6 @@ def check_reach(structure: Hamiltonian, model: HamiltonianModel) -> None:
         logger.warning("%s", doubt)
 
 
-def take_rows(flat: Tensor, sizes: Tensor, rows: Tensor | slice) -> Tensor:
-    """(n, size) equally long rows of a flat array whose rows have different lengths ``sizes``."""
-    if isinstance(rows, slice):
-        return flat.view(len(sizes), -1)
-    return flat[_places(sizes, rows)]
-
-
-def put_rows(flat: Tensor, sizes: Tensor, rows: Tensor | slice, values: Tensor) -> None:
-    """Write n equally long rows, of any further axes, into a flat array; the reverse of :func:`take_rows`."""
-    if isinstance(rows, slice):
-        flat.copy_(values.reshape(-1))
-    else:
-        flat[_places(sizes, rows)] = values.flatten(1)
-
-
-def _places(sizes: Tensor, rows: Tensor) -> Tensor:
-    starts = torch.cumsum(sizes, 0) - sizes
-    return starts[rows][:, None] + torch.arange(int(sizes[rows[0]]), device=sizes.device)
-
-
 def relative_moments(structure: Hamiltonian, model: HamiltonianModel) -> Tensor:
     """(n_atoms, n_spin) magnetic moments in units of the mean of their element; zero of atoms that have none of their own.
 
@@ -164,10 +151,11 @@ def relative_moments(structure: Hamiltonian, model: HamiltonianModel) -> Tensor:
 
 
 def frame_coefficients(
-    structure: Hamiltonian, model: HamiltonianModel, bonds: IntArray, name: str
+    structure: Hamiltonian, model: HamiltonianModel, bonds: IntArray, name: MatrixName
 ) -> dict[PartName, tuple[Tensor, Tensor]]:
-    """Coefficients of all parts of what is learned of H, or of S, flat, bond by bond and atom by atom, float64."""
-    matrix, spin = (model.given.learned(structure), structure.basis.spin) if name == "H" else (structure.S, "none")
+    """Coefficients of all parts of what is learned of H, or of the spin-free part of S or H0; flat, by bonds and by atoms, float64."""
+    spin = "none" if name == "S" else structure.basis.spin
+    matrix = model.given.learned(structure) if name == "H" else structure.S if name == "S" else structure.extra["H0"]
     parts = [part for part in model.spin if name == "H" or part.name == "A0"]
     pairs, numbers = matrix.pairs[bonds], torch.as_tensor(structure.system.numbers)
     ends = torch.as_tensor(np.ascontiguousarray(pairs[:, 3:].T))
@@ -217,6 +205,22 @@ def _add_targets(graph: Data, structure: Hamiltonian, model: HamiltonianModel, b
         for name, values in (("offsite_target", offsite), ("offsite_scale", scale), ("onsite_target", onsite)):
             graph[f"{name}_{p.name}"] = values.to(model.dtype)
     _add_beyond(graph, structure, model, bonds)
+
+
+def _add_inputs(graph: Data, structure: Hamiltonian, model: HamiltonianModel, bonds: IntArray) -> None:
+    """What is read in of the blocks of known matrices."""
+    bond_sizes, atom_sizes = model.row_sizes(graph.numbers, graph.bond_index)
+    r = graph.bond_vector.norm(dim=1)
+    for name in model.given.inputs:
+        known = model.known_input(name)
+        offsite, onsite = frame_coefficients(structure, model, bonds, name)["A0"]
+        for kind, rows in bond_kinds(graph.numbers, graph.bond_index):
+            put_rows(offsite, bond_sizes, rows, known.offsite_values(kind, r[rows], take_rows(offsite, bond_sizes, rows)))
+        graph[f"offsite_input_{name}"] = offsite.to(model.dtype)
+        if known.atoms is not None:
+            for z, rows in atom_kinds(graph.numbers):
+                put_rows(onsite, atom_sizes, rows, known.onsite_values(z, take_rows(onsite, atom_sizes, rows)))
+            graph[f"onsite_input_{name}"] = onsite.to(model.dtype)
 
 
 def _add_beyond(graph: Data, structure: Hamiltonian, model: HamiltonianModel, bonds: IntArray) -> None:

@@ -15,7 +15,8 @@ from deeph.nn.baseline import Baseline
 from deeph.nn.bond import BondFeatures, BondLayout, Frame, PartialFeatures
 from deeph.nn.filling import Filling
 from deeph.nn.frames import bond_matrices, frame_matrix
-from deeph.nn.given import NOTHING_GIVEN, Given
+from deeph.nn.given import NOTHING_GIVEN, Given, KnownName
+from deeph.nn.inputs import KnownInput, added
 from deeph.nn.interaction import BondGeometry, Interaction
 from deeph.nn.irreps import couplings_fingerprint
 from deeph.nn.kinds import atom_kinds, bond_kinds
@@ -132,6 +133,10 @@ class HamiltonianModel(nn.Module):
         self.baselines = nn.ModuleDict({p.name: Baseline(p, t.pairs, t.atoms, cutoffs, degree_, flat=flat) for p, t in tables.items()})
         odd = [sort for sort in self.channels.sorts if sort.odd]
         self.moments = nn.ModuleList(nn.Linear(WIDTH, self.channels.of_sort(sort)[0 if sort.vector else 1].number) for sort in odd)
+        self.inputs = nn.ModuleDict()
+        for name in given.inputs:
+            known = Baseline(self.spin[0], tables[self.spin[0]].pairs, tables[self.spin[0]].atoms, cutoffs, degree_)
+            self.inputs[name] = KnownInput(known, self.layout, self.channels, config.rank, onsite=name == "H0")
 
     def __repr__(self) -> str:
         n, reach = sum(p.numel() for p in self.parameters()), max(self.cutoffs.values())
@@ -198,6 +203,10 @@ class HamiltonianModel(nn.Module):
     def baseline(self, part: PartName = "A0") -> Baseline:
         """What is known of a part of H before training."""
         return cast("Baseline", self.baselines[part])
+
+    def known_input(self, name: KnownName) -> KnownInput:
+        """How a known matrix is read in."""
+        return cast("KnownInput", self.inputs[name])
 
     @property
     def n_spin(self) -> int:
@@ -279,9 +288,10 @@ class HamiltonianModel(nn.Module):
         atoms = self.element(graph.numbers)
         first = torch.zeros(len(atoms), (self.l_max + 1) ** 2, self.config.bond_channels, dtype=self.dtype, device=self.device)
         e: list[PartialFeatures] = []
-        for _, geometry in geometries():
+        read = self._reader(graph)
+        for c, geometry in geometries():
             bond, first = self._embed(graph, geometry, first)
-            e.append(bond)
+            e.append(read(parts[c], bond))
             done(len(geometry.radial))
         rest = sum(self.layout.channels.widths) - self.config.bond_channels
         x = self.first_atoms(nn.functional.pad(first * self.degree**-0.5, (0, rest))) + self._own(atoms, graph)
@@ -306,7 +316,28 @@ class HamiltonianModel(nn.Module):
             else:
                 start = self.channels.start(sort, pseudo=True)
                 out[:, 1:4, start : start + moments.shape[-1]] = moments[:, [1, 2, 0]]  # l = 1 is y, z, x
+        for name in self.given.inputs:
+            if f"onsite_input_{name}" in graph:
+                sizes = self.row_sizes(graph.numbers, graph.bond_index)[1]
+                out = out + self.known_input(name).read_atoms(graph.numbers, graph[f"onsite_input_{name}"], sizes)
         return out
+
+    def _reader(self, graph: Data) -> Callable[[slice, PartialFeatures], PartialFeatures]:
+        """What adds the known matrices to the features of a run of bonds."""
+        if not self.given.inputs:
+            return lambda _, e: e
+        sizes = self.row_sizes(graph.numbers, graph.bond_index)[0]
+        ends = torch.cat([sizes.new_zeros(1), sizes.cumsum(0)]).tolist()
+        kinds = [kind for kind, _ in bond_kinds(graph.numbers, graph.bond_index)]
+        codes = {name: self.known_input(name).bonds.codes(kinds) for name in self.given.inputs}
+
+        def read(run: slice, e: PartialFeatures) -> PartialFeatures:
+            for name, own in codes.items():
+                flat = graph[f"offsite_input_{name}"][ends[run.start] : ends[run.stop]]
+                e = added(e, self.known_input(name).read_bonds(graph.numbers, graph.bond_index[:, run], flat, sizes[run], own))
+            return e
+
+        return read
 
     def offsite(self, graph: Data, part: slice, e: BondFeatures) -> dict[PartName, list[OffsiteRows]]:
         """Standardized coefficients of a run of bonds, for each part of H, per pair of elements; rows count within the run."""

@@ -10,8 +10,8 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 from deeph.config import LossConfig
-from deeph.nn.graph import take_rows
 from deeph.nn.model import HamiltonianModel, Prediction
+from deeph.nn.rows import take_rows
 from deeph.nn.spin import SpinPart
 from deeph.training.metrics import PartErrors, error_sums, project_energy_zero
 
