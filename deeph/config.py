@@ -80,6 +80,9 @@ class ModelConfig(Section):
     overlap_input: bool = False
     """Whether the off-site blocks of S are input of the network."""
 
+    potential: bool = False
+    """Whether the network gives each shell of each atom a potential V, and 1/2 (V_i + V_j) S_ij is added to H."""
+
     @field_validator("magnetic_elements")
     @classmethod
     def _known_elements(cls, value: str | tuple[str, ...]) -> str | tuple[str, ...]:

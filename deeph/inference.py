@@ -182,13 +182,15 @@ def _blocks(
     """Yield (kind, positions in the pattern, (n_components, n, rows, columns) blocks in eV) of equally shaped blocks."""
     spin = model.basis.spin
     x, features = model.features(graph, done)
-    moments, onsite = model.moments_of(graph), model.onsite(graph.numbers, x)
+    moments, onsite, V = model.moments_of(graph), model.onsite(graph.numbers, x), model.potentials(graph.numbers, x)
     for number, (z, atoms, _) in enumerate(onsite["A0"]):
         parts: dict[PartName, Array] = {}
         for p in model.spin:
             baseline = model.baseline(p.name)
             h = onsite[p.name][number][2].double()
             coefficients = baseline.onsite(z, moments[atoms]) + baseline.atom_scale(z) * h
+            if p.name == "A0" and V is not None:
+                coefficients = coefficients + model.onsite_shift(graph, V, z, atoms)[:, None]
             parts[p.name] = model.tables(p.name).atom_blocks(z, coefficients).cpu().numpy()
         rows = own[atoms if isinstance(atoms, slice) else atoms.cpu().numpy()]
         yield "onsite", rows, join_spin(parts, spin)
@@ -196,16 +198,28 @@ def _blocks(
         e, features[number] = features[number], []  # free what is done
         vectors, ends = graph.bond_vector[run], moments[graph.bond_index[:, run]].transpose(0, 1)
         r, D = vectors.norm(dim=1), bond_matrices(vectors, max(model.largest_shell, 1))
-        offsite = model.offsite(graph, run, e)
+        offsite, piece = model.offsite(graph, run, e), _piece(model, graph, run)
         for of_kind in range(len(offsite["A0"])):
             parts = {}
             for p in model.spin:
                 kind, members, h = offsite[p.name][of_kind]
                 functions = model.baseline(p.name).pair(kind)
                 known, sigma = functions.two_centre(r[members], ends[members]), functions.scale(r[members])[:, None]
+                if p.name == "A0" and V is not None:
+                    known = known + model.offsite_shift(piece, V, kind, members)[:, None]
                 blocks = model.tables(p.name).pair_blocks(kind, known + sigma * h.double(), [d[members] for d in D])
                 parts[p.name] = blocks.cpu().numpy()
             members = offsite["A0"][of_kind][1]
             index = bonds[run][members if isinstance(members, slice) else members.cpu().numpy()]
             yield "offsite", index, join_spin(parts, spin)
         done(run.stop - run.start)
+
+
+def _piece(model: HamiltonianModel, graph: Data, run: slice) -> Data:
+    """A run of bonds as a graph, with the blocks of S that potentials are multiplied with."""
+    bonds = graph.bond_index[:, run]
+    piece = Data(numbers=graph.numbers, bond_index=bonds, bond_vector=graph.bond_vector[run])
+    if "offsite_overlap" in graph:
+        first = int(model.row_sizes(graph.numbers, graph.bond_index[:, : run.start])[0].sum())
+        piece.offsite_overlap = graph.offsite_overlap[first : first + int(model.row_sizes(graph.numbers, bonds)[0].sum())]
+    return piece

@@ -33,11 +33,14 @@ class Given(NamedTuple):
         H - H0 is learned.
     zeroth_input, overlap_input : bool
         Blocks of H0, of S are input of the network.
+    potential : bool
+        Potentials of shells times S are added to H, see :mod:`deeph.nn.shell_potential`.
     """
 
     zeroth: bool = False
     zeroth_input: bool = False
     overlap_input: bool = False
+    potential: bool = False
 
     @classmethod
     def of(cls, config: ModelConfig, have: int, number: int) -> "Given":
@@ -51,7 +54,7 @@ class Given(NamedTuple):
         if config.zeroth == "use" and have < number:
             raise ModelError(f'model.zeroth = "use", but {number - have} of {number} structures have no H0 (hamiltonian_zeroth.h5); {HOW}')
         zeroth = config.zeroth != "none" and 0 < have == number
-        return cls(zeroth, config.zeroth_input and zeroth, config.overlap_input)
+        return cls(zeroth, config.zeroth_input and zeroth, config.overlap_input, config.potential)
 
     @property
     def inputs(self) -> tuple[KnownName, ...]:

@@ -62,8 +62,8 @@ def make_graph(structure: Hamiltonian, model: HamiltonianModel, *, targets: bool
     -------
     torch_geometric.data.Data
         ``numbers`` (n_atoms,), ``bond_index`` (2, n_bonds), ``bond_vector`` (n_bonds, 3) float64, for magnetic models ``moments``
-        (n_atoms, n_spin) in units of the mean of each element, ``offsite_input_M`` and ``onsite_input_M`` of each known matrix M that is
-        input; with targets also ``frame``, and flat arrays, bond by bond and atom by atom:
+        (n_atoms, n_spin) in units of the mean of each element. With targets also ``frame``. Flat arrays, bond by bond and atom by atom:
+        ``offsite_input_M`` and ``onsite_input_M`` of each known matrix M that is input; with targets, and where potentials are predicted,
         ``offsite_overlap``, ``onsite_overlap``, and for each part P of H ``offsite_target_P``, ``offsite_scale_P``, ``onsite_target_P``.
         Targets are what the baseline leaves of H, or of H - H0, in eV. ``beyond_target_P`` and ``beyond_overlap`` are the elements of
         H (or H - H0) and S, one of each two partners, that lie beyond the cutoffs, where zero (or H0) is predicted; ``beyond_size`` is the
@@ -88,6 +88,8 @@ def make_graph(structure: Hamiltonian, model: HamiltonianModel, *, targets: bool
     )
     if model.is_magnetic:
         graph.moments = relative_moments(structure, model)
+    if targets or model.given.potential:
+        graph.offsite_overlap, graph.onsite_overlap = (x.to(model.dtype) for x in frame_coefficients(structure, model, bonds, "S")["A0"])
     _add_inputs(graph, structure, model, bonds)
     if targets:
         graph.frame = model.frame(vectors)
@@ -187,7 +189,6 @@ def frame_coefficients(
 
 def _add_targets(graph: Data, structure: Hamiltonian, model: HamiltonianModel, bonds: IntArray) -> None:
     coefficients = frame_coefficients(structure, model, bonds, "H")
-    graph.offsite_overlap, graph.onsite_overlap = (x.to(model.dtype) for x in frame_coefficients(structure, model, bonds, "S")["A0"])
     bond_sizes, atom_sizes = model.row_sizes(graph.numbers, graph.bond_index)
     r, moments = graph.bond_vector.norm(dim=1), model.moments_of(graph)
     for p in model.spin:

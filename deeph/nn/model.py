@@ -23,6 +23,8 @@ from deeph.nn.kinds import atom_kinds, bond_kinds
 from deeph.nn.known import TrainedLengths
 from deeph.nn.radial import RadialBasis, smooth_cutoff
 from deeph.nn.readout import Readout, Tables, all_codes
+from deeph.nn.rows import take_rows
+from deeph.nn.shell_potential import ShellPotential, offsite_shift, onsite_shift
 from deeph.nn.sizes import channels_of, largest_l, orbital_counts
 from deeph.nn.so2 import bond_norm
 from deeph.nn.spin import spin_parts
@@ -43,7 +45,7 @@ OnsiteRows = tuple[int, Tensor | slice, Tensor]
 
 @dataclass
 class Prediction:
-    """Standardized coefficients h; H = B + sigma h.
+    """Standardized coefficients h and potentials V of shells; H = B + sigma h + 1/2 (V_i + V_j) S.
 
     Attributes
     ----------
@@ -51,10 +53,13 @@ class Prediction:
         For each part of H, per pair of elements.
     onsite : dict of str to list of (z, atoms, (n, copies, size) tensor)
         For each part of H, per element.
+    V : tensor or None
+        Potentials of the shells, eV, see :meth:`HamiltonianModel.potentials`.
     """
 
     offsite: dict[PartName, list[OffsiteRows]]
     onsite: dict[PartName, list[OnsiteRows]]
+    V: Tensor | None = None
 
 
 class HamiltonianModel(nn.Module):
@@ -137,6 +142,7 @@ class HamiltonianModel(nn.Module):
         for name in given.inputs:
             known = Baseline(self.spin[0], tables[self.spin[0]].pairs, tables[self.spin[0]].atoms, cutoffs, degree_)
             self.inputs[name] = KnownInput(known, self.layout, self.channels, config.rank, onsite=name == "H0")
+        self.shell_potential = ShellPotential(basis.shells, config.node_channels, config.rank) if given.potential else None
 
     def __repr__(self) -> str:
         n, reach = sum(p.numel() for p in self.parameters()), max(self.cutoffs.values())
@@ -356,6 +362,24 @@ class HamiltonianModel(nn.Module):
         y, kinds = self.final_norm(x), atom_kinds(numbers)
         return {p.name: [(z, rows, cast("Readout", self.readouts[p.name]).onsite(y[rows], z)) for z, rows in kinds] for p in self.spin}
 
+    def potentials(self, numbers: Tensor, x: Tensor) -> Tensor | None:
+        """(n_atoms, n) potentials of the shells of all atoms, eV; None if the model has none."""
+        if self.shell_potential is None:
+            return None
+        unit = self.baseline().unit_onsite.to(self.dtype)
+        return cast("Tensor", unit * self.shell_potential(numbers, self.final_norm(x)[:, 0, : self.config.node_channels]))
+
+    def offsite_shift(self, graph: Data, V: Tensor, kind: tuple[int, int], rows: Tensor | slice) -> Tensor:
+        """(n, size) coefficients of 1/2 (V_i + V_j) S of bonds between two elements, eV."""
+        sizes, bonds = self.row_sizes(graph.numbers, graph.bond_index)[0], graph.bond_index[:, rows]
+        S, r = take_rows(graph.offsite_overlap, sizes, rows), graph.bond_vector[rows].norm(dim=1)
+        return offsite_shift(V, bonds, r, S, self.tables("A0").pairs[kind], self.cutoffs[kind])
+
+    def onsite_shift(self, graph: Data, V: Tensor, z: int, rows: Tensor | slice) -> Tensor:
+        """(n, size) coefficients of 1/2 (V_i + V_i) S of atoms of an element, eV."""
+        sizes = self.row_sizes(graph.numbers, graph.bond_index)[1]
+        return onsite_shift(V[rows], take_rows(graph.onsite_overlap, sizes, rows), self.tables("A0").atoms[z])
+
     def forward(self, graph: Data) -> Prediction:
         """Standardized coefficients of all bonds and atoms of a graph or batch."""
         x, e = self.features(graph)
@@ -373,7 +397,7 @@ class HamiltonianModel(nn.Module):
                 (kind, slice(None) if single else torch.cat([i for i, _ in pieces]), torch.cat([h for _, h in pieces]))
                 for kind, pieces in by_kind.items()
             ]
-        return Prediction(offsite, self.onsite(graph.numbers, x))
+        return Prediction(offsite, self.onsite(graph.numbers, x), self.potentials(graph.numbers, x))
 
     def description(self) -> dict[str, Any]:
         """Everything needed to rebuild the model apart from its tensors, as plain JSON values."""

@@ -67,13 +67,16 @@ def part_errors(model: HamiltonianModel, batch: Data, prediction: Prediction, pa
     """Errors of the coefficients of one part of H, eV, in rows (copies x size)."""
     bond_sizes, atom_sizes = model.row_sizes(batch.numbers, batch.bond_index)
     offsite, onsite = [], []
+    V = prediction.V if part.name == "A0" else None
     target, scale = batch[f"offsite_target_{part.name}"], batch[f"offsite_scale_{part.name}"]
     for kind, rows, h in prediction.offsite[part.name]:
         sigma = take_rows(scale, bond_sizes * (part.n_spin // part.copies), rows)
-        offsite.append((kind, rows, (h * sigma[:, None]).flatten(1) - take_rows(target, part.n_spin * bond_sizes, rows)))
+        error = (h * sigma[:, None]).flatten(1) - take_rows(target, part.n_spin * bond_sizes, rows)
+        offsite.append((kind, rows, error if V is None else error + model.offsite_shift(batch, V, kind, rows)))
     for z, rows, h in prediction.onsite[part.name]:
         sigma = model.baseline(part.name).atom_scale(z).to(h.dtype)
-        onsite.append((z, rows, (h * sigma).flatten(1) - take_rows(batch[f"onsite_target_{part.name}"], part.n_spin * atom_sizes, rows)))
+        error = (h * sigma).flatten(1) - take_rows(batch[f"onsite_target_{part.name}"], part.n_spin * atom_sizes, rows)
+        onsite.append((z, rows, error if V is None else error + model.onsite_shift(batch, V, z, rows)))
     return PartErrors(offsite, onsite)
 
 
