@@ -70,6 +70,19 @@ class ModelConfig(Section):
     baseline_degree: Annotated[int, Field(ge=0, le=100)] = 12
     """Degree in the bond length of the Slater-Koster baseline that is fitted first; the network learns the rest."""
 
+    zeroth: Literal["auto", "use", "none"] = "auto"
+    """Whether H - H0 is learned, with the zeroth-order Hamiltonian H0 of each structure (hamiltonian_zeroth.h5, which only deeph-pyscf
+    writes); predictions need H0 as well then. "auto": where every structure of the split has it."""
+
+    zeroth_input: bool = False
+    """Whether the blocks of H0 are input of the network, too, where H - H0 is learned."""
+
+    overlap_input: bool = False
+    """Whether the off-site blocks of S are input of the network."""
+
+    potential: bool = False
+    """Whether the network gives each shell of each atom a potential V, and 1/2 (V_i + V_j) S_ij is added to H."""
+
     @field_validator("magnetic_elements")
     @classmethod
     def _known_elements(cls, value: str | tuple[str, ...]) -> str | tuple[str, ...]:

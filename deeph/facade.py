@@ -158,7 +158,7 @@ def _with_overlap(model: "HamiltonianModel", x: Source, given: Source | None, ba
         raise UsageError("both overlap and basis are given: expected one of them")
     if basis is not None:
         return overlap(x, basis, spin=model.basis.spin)
-    data = read(x if given is None else given)
+    data = _read_with(model.given.extra, x if given is None else given)
     if not isinstance(data, Hamiltonian):
         raise UsageError(
             f"{data} {'' if given is None else 'given as overlap '}has no overlap matrix: give basis=... (the basis files of the training "
@@ -169,6 +169,15 @@ def _with_overlap(model: "HamiltonianModel", x: Source, given: Source | None, ba
     structure = _structure(x)
     data = data.permuted(_same_atoms(structure.system, data.system))
     return data if structure.moments is None else replace(data, moments=structure.moments)
+
+
+def _read_with(extra: Sequence[str], x: Source) -> System | Hamiltonian:
+    """What :func:`read` gives, of a structure folder with further matrices."""
+    from deeph.files.store import is_structure_folder, read_folder
+
+    if extra and isinstance(x, str | Path) and is_structure_folder(Path(x).expanduser()):
+        return read_folder(Path(x).expanduser(), extra=extra)
+    return read(x)
 
 
 def _same_atoms(system: System, other: System) -> IntArray:

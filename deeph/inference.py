@@ -10,15 +10,18 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch_geometric.data import Data
 
 from deeph.files.folders import new_folder
 from deeph.files.matrix_file import MatrixWriter
 from deeph.files.store import PREDICTED, element_order, write_overlap_part
 from deeph.nn.frames import bond_matrices
+from deeph.nn.given import beyond, put_zeroth
 from deeph.nn.graph import check_compatible, check_reach, make_graph, select_bonds
 from deeph.nn.kinds import find_kinds
 from deeph.nn.model import HamiltonianModel
 from deeph.nn.precision import output_dtype
+from deeph.nn.rows import take_rows
 from deeph.physics.blocks import Array, PairBlocks, block_shapes
 from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.pairs import is_onsite
@@ -44,7 +47,7 @@ def predict(model: HamiltonianModel, structure: Hamiltonian) -> Hamiltonian:
     model : HamiltonianModel
         From :func:`deeph.training.checkpoint.load_model`.
     structure : Hamiltonian
-        Needs S; an H that it may hold is not looked at.
+        Needs S, and H0 if the model learned H - H0; an H that it may hold is not looked at.
 
     Returns
     -------
@@ -56,7 +59,8 @@ def predict(model: HamiltonianModel, structure: Hamiltonian) -> Hamiltonian:
     Raises
     ------
     ModelError
-        If the model does not know an element, the basis, the kind of spin, or neighbours of some elements or at some distance.
+        If the model does not know an element, the basis, the kind of spin, or neighbours of some elements or at some distance, or H0 is
+        missing.
     DataError
         If a pair of the overlap has no partner, an atom has no on-site block, or two atoms lie at one place.
     """
@@ -67,10 +71,10 @@ def predict(model: HamiltonianModel, structure: Hamiltonian) -> Hamiltonian:
 def predict_anyway(model: HamiltonianModel, structure: Hamiltonian) -> Hamiltonian:
     """The same without a look at what the model was trained on: for errors against DFT, which tell more."""
     check_compatible(structure, model)
-    pairs, dtype = structure.S.pairs, output_dtype(model, structure.system.numbers)
+    pairs, dtype = structure.S.pairs, output_dtype(model, structure)
     shapes = block_shapes(structure.basis, structure.system.numbers, pairs, spin=True)
     H = PairBlocks.zeros(pairs, shapes, structure.basis.n_spin, dtype)
-    fill(model, structure, H)
+    fill(model, structure, make_graph(structure, model, targets=False), H)
     return replace(_described(model, structure), H=H, r=structure.r)
 
 
@@ -100,15 +104,17 @@ def predict_folder(
     """
     check_reach(structure, model)  # before anything is written
     order = element_order(structure.system)
-    structure = _described(model, structure).permuted(order)
+    H0 = structure.extra  # its numbers stay in their file if they are many
+    structure = replace(_described(model, structure), extra=H0).permuted(order)
     pairs = structure.S.pairs
     shapes = block_shapes(structure.basis, structure.system.numbers, pairs, spin=True)
     with new_folder(folder, overwrite=overwrite) as temporary:
         write_overlap_part(temporary, structure, order)
+        graph = make_graph(structure, model, targets=False)
         structure = replace(structure, S=replace(structure.S, entries=np.broadcast_to(np.float64(0), structure.S.entries.shape)))
-        dtype = output_dtype(model, structure.system.numbers)
+        dtype = output_dtype(model, structure)
         with MatrixWriter(temporary / PREDICTED, pairs, shapes, structure.basis.n_spin, dtype) as writer:
-            fill(model, structure, writer.blocks, done)
+            fill(model, structure, graph, writer.blocks, done)
     return len(pairs)
 
 
@@ -116,7 +122,7 @@ def _described(model: HamiltonianModel, structure: Hamiltonian) -> Hamiltonian:
     """The overlap with all that info.json says of the prediction, without what belongs to a DFT run."""
     source = structure.source
     of_overlap = source.get("overlap") or {key: source[key] for key in MOVED if key in source}
-    kept = {key: value for key, value in source.items() if key not in (*MOVED, *DFT_ONLY)}
+    kept = {key: value for key, value in source.items() if key not in (*MOVED, *DFT_ONLY) or (key == "H0" and model.given.zeroth)}
     n = structure.n_electrons
     zero = {"energy_zero": "arbitrary"} if model.free_zero else {}
     if model.free_zero:
@@ -135,8 +141,18 @@ def _described(model: HamiltonianModel, structure: Hamiltonian) -> Hamiltonian:
     )
 
 
-def fill(model: HamiltonianModel, structure: Hamiltonian, H: PairBlocks, done: Callable[[float], object] = float) -> None:
-    """Put all predicted blocks, both directions of each pair, into H; of S only the pattern is looked at."""
+def fill(model: HamiltonianModel, structure: Hamiltonian, graph: Data, H: PairBlocks, done: Callable[[float], object] = float) -> None:
+    """Put all predicted blocks, both directions of each pair, into H, which is zero so far; of S only the pattern is looked at.
+
+    Parameters
+    ----------
+    model, structure, done
+        As for :func:`predict_folder`.
+    graph : Data
+        Of the structure, see :func:`deeph.nn.graph.make_graph`.
+    H : PairBlocks
+        On the pattern of S.
+    """
     check_compatible(structure, model)
     missing = H.partners < 0
     if missing.any():
@@ -148,9 +164,12 @@ def fill(model: HamiltonianModel, structure: Hamiltonian, H: PairBlocks, done: C
     own = own[np.argsort(H.pairs[own, 3])]
     bonds = select_bonds(structure, model.cutoffs)
     work = max(model.work(len(bonds)), 1)
+    H0 = structure.extra["H0"] if model.given.zeroth else None
+    if H0 is not None:
+        put_zeroth(H, H0, beyond(H.pairs, H.partners, bonds))
     with torch.inference_mode():
-        for kind, index, blocks in _blocks(model, structure, bonds, own, lambda n: done(n / work)):
-            values = blocks.astype(H.entries.dtype)
+        for kind, index, blocks in _blocks(model, graph.to(model.device), bonds, own, lambda n: done(n / work)):
+            values = (blocks if H0 is None else H0.take(index) + blocks).astype(H.entries.dtype)
             adjoint = values.conj().swapaxes(-1, -2)
             if kind == "onsite":
                 H.put(index, (values + adjoint) / 2)
@@ -160,19 +179,23 @@ def fill(model: HamiltonianModel, structure: Hamiltonian, H: PairBlocks, done: C
 
 
 def _blocks(
-    model: HamiltonianModel, structure: Hamiltonian, bonds: IntArray, own: IntArray, done: Callable[[int], object]
+    model: HamiltonianModel, graph: Data, bonds: IntArray, own: IntArray, done: Callable[[int], object]
 ) -> Iterator[tuple[str, IntArray, Array]]:
     """Yield (kind, positions in the pattern, (n_components, n, rows, columns) blocks in eV) of equally shaped blocks."""
-    graph, spin = make_graph(structure, model, targets=False).to(model.device), model.basis.spin
-    x, features = model.features(graph, done)
+    spin = model.basis.spin
     kinds = find_kinds(graph.numbers, graph.bond_index)
+    x, features = model.features(graph, kinds, done)
     moments, onsite, maps = model.moments_of(graph), model.onsite(kinds, x), model.contracted(kinds)
+    V, atom_sizes = model.potentials(kinds, x), model.row_sizes(graph.numbers, graph.bond_index)[1]
+    S = {} if V is None else kinds.split(graph.offsite_overlap, {kind: table.size for kind, table in V.tables.pairs.items()})
     for number, (z, atoms, _) in enumerate(onsite["A0"]):
         parts: dict[PartName, Array] = {}
         for p in model.spin:
             baseline = model.baseline(p.name)
             h = onsite[p.name][number][2].double()
             coefficients = baseline.onsite(z, moments[atoms]) + baseline.atom_scale(z) * h
+            if p.name == "A0" and V is not None:
+                coefficients = coefficients + V.onsite(z, atoms, take_rows(graph.onsite_overlap, atom_sizes, atoms))[:, None]
             parts[p.name] = model.tables(p.name).atom_blocks(z, coefficients).cpu().numpy()
         rows = own[atoms if isinstance(atoms, slice) else atoms.cpu().numpy()]
         yield "onsite", rows, join_spin(parts, spin)
@@ -181,12 +204,15 @@ def _blocks(
         vectors, ends = graph.bond_vector[run], moments[graph.bond_index[:, run]].transpose(0, 1)
         r, D = vectors.norm(dim=1), bond_matrices(vectors, max(model.largest_shell, 1))
         offsite = model.offsite(graph, kinds, maps, run, e)
+        S_run = kinds.rows_within(run, S) if V is not None else []
         for of_kind in range(len(offsite["A0"])):
             parts = {}
             for p in model.spin:
                 kind, members, h = offsite[p.name][of_kind]
                 functions = model.baseline(p.name).pair(kind)
                 known, sigma = functions.two_centre(r[members], ends[members]), functions.scale(r[members])[:, None]
+                if p.name == "A0" and V is not None:
+                    known = known + V.offsite(kind, graph.bond_index[:, run][:, members], r[members], S_run[of_kind])[:, None]
                 blocks = model.tables(p.name).pair_blocks(kind, known + sigma * h.double(), [d[members] for d in D])
                 parts[p.name] = blocks.cpu().numpy()
             members = offsite["A0"][of_kind][1]

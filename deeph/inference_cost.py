@@ -3,13 +3,13 @@
 import resource
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from deeph.inference import fill
-from deeph.nn.graph import check_reach, select_bonds
+from deeph.nn.graph import check_reach, make_graph, select_bonds
 from deeph.nn.model import HamiltonianModel
 from deeph.nn.precision import output_dtype
 from deeph.nn.so2_network import KEEP
@@ -106,7 +106,7 @@ def estimate(
     sample = min(n, max(SAMPLE, model.chunks(10**9)[0].stop if model.device.type == "cuda" else 0))
     seconds["network"] = _network_seconds(model, structure, bonds[:sample]) * (n / sample if sample else 1)
     per_entry = structure.basis.spin_factor**2 * structure.basis.n_spin  # of H for one of S
-    blocks = entries * (8 + per_entry * np.dtype(output_dtype(model, structure.system.numbers)).itemsize)
+    blocks = entries * (8 + per_entry * np.dtype(output_dtype(model, structure)).itemsize)
     files = blocks + 2 * 64 * structure.S.n_pairs
     seconds["files"] = files / DISK
     features = n * (_feature_bytes(model) + (GEOMETRY if n <= KEEP else 0))
@@ -121,9 +121,14 @@ def _with_pattern(structure: Hamiltonian, cutoff: float | None) -> Hamiltonian:
     return _blank(structure, neighbour_pairs(structure.system, radii))
 
 
-def _blank(structure: Hamiltonian, pairs: IntArray) -> Hamiltonian:
-    shapes = block_shapes(structure.basis, structure.system.numbers, pairs, spin=False)
-    return replace(structure, S=PairBlocks(pairs, shapes, np.broadcast_to(np.float64(0), (1, int(shapes.prod(axis=1).sum())))))
+def _blank(structure: Hamiltonian, pairs: IntArray, extra: Iterable[str] = ()) -> Hamiltonian:
+    """The structure with zeros, which need no memory, for S and the named further matrices."""
+
+    def zeros(n_components: int, *, spin: bool) -> PairBlocks:
+        shapes = block_shapes(structure.basis, structure.system.numbers, pairs, spin=spin)
+        return PairBlocks(pairs, shapes, np.broadcast_to(np.float64(0), (n_components, int(shapes.prod(axis=1).sum()))))
+
+    return replace(structure, S=zeros(1, spin=False), extra={name: zeros(structure.basis.n_spin, spin=True) for name in extra})
 
 
 def _overlap_seconds(structure: Hamiltonian, compute: Callable[[System], object]) -> float:
@@ -142,8 +147,8 @@ def _overlap_seconds(structure: Hamiltonian, compute: Callable[[System], object]
 
 def _network_seconds(model: HamiltonianModel, structure: Hamiltonian, bonds: IntArray) -> float:
     """Seconds for the prediction of some bonds and their atoms, after once to warm up."""
-    structure = replace(structure, moments=None)  # those of a piece would take as long
-    S = structure.S
+    S, extra = structure.S, structure.extra
+    structure = replace(structure, moments=None, extra={})  # those of a piece would take as long
     pairs = S.pairs[np.concatenate([bonds, S.partners[bonds]])]
     atoms = np.unique(pairs[:, 3:]) if len(pairs) else np.arange(min(structure.system.n_atoms, 64))
     place = np.full(structure.system.n_atoms, -1)
@@ -151,12 +156,13 @@ def _network_seconds(model: HamiltonianModel, structure: Hamiltonian, bonds: Int
     pairs = np.concatenate([pairs, S.pairs[np.flatnonzero(is_onsite(S.pairs) & (place[S.pairs[:, 3]] >= 0))]])
     pairs[:, 3:] = place[pairs[:, 3:]]
     system = structure.system.permuted(atoms)
-    piece = _blank(replace(structure, system=system, basis=structure.basis.restricted(system.numbers), S=S.selected(np.arange(0))), pairs)
+    few = replace(structure, system=system, basis=structure.basis.restricted(system.numbers), S=S.selected(np.arange(0)))
+    piece = _blank(few, pairs, extra)
     shapes = block_shapes(piece.basis, piece.system.numbers, piece.S.pairs, spin=True)
-    H = PairBlocks.zeros(piece.S.pairs, shapes, piece.basis.n_spin, output_dtype(model, piece.system.numbers))
-    fill(model, piece, H)
+    H = PairBlocks.zeros(piece.S.pairs, shapes, piece.basis.n_spin, output_dtype(model, piece))
+    fill(model, piece, make_graph(piece, model, targets=False), H)
     start = time.perf_counter()
-    fill(model, piece, H)
+    fill(model, piece, make_graph(piece, model, targets=False), H)
     return time.perf_counter() - start
 
 

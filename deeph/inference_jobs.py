@@ -20,12 +20,13 @@ from deeph.files.store import (
     read_poscar,
 )
 from deeph.inference_moments import as_input, input_moments, tell, tell_left_out
+from deeph.nn.given import HOW
 from deeph.nn.graph import check_compatible
 from deeph.nn.model import HamiltonianModel
 from deeph.physics.basis import shells_text
 from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.system import SYMBOLS, FloatArray, System
-from deeph.runtime.errors import DataError, UsageError
+from deeph.runtime.errors import DataError, ModelError, UsageError
 
 BASIS_FILES = "C6.0.pao:s2p2d1 (OpenMX), C_gga_8au_100Ry_2s2p1d.orb (ABACUS), C.ion.xml (SIESTA) or gto:NAME (PySCF)"
 SAME_MOMENT = 1e-6
@@ -188,9 +189,10 @@ class Inputs:
         UsageError
             If the basis is missing, or is not that of the model, or the model does not take the moments.
         DataError, ModelError
-            If the structure cannot be read, the model does not know an element, or the moments are not those of this structure.
+            If the structure cannot be read, lacks an H0 that the model needs, or has an element that the model does not know, or the
+            moments are not those of this structure.
         """
-        structure = read_overlap(job.given) if job.file is None else self._described(job)
+        structure = read_overlap(job.given, self.model.given.extra) if job.file is None else self._described(job)
         return as_input(structure, self.moments_of(job), self.model)
 
     def _described(self, job: Job) -> Hamiltonian:
@@ -198,6 +200,8 @@ class Inputs:
         from deeph.facade import describe_overlap
 
         structure = job.file.read()
+        if self.model.given.zeroth:
+            raise ModelError(f"the model predicts H - H0, and {job.given} is no structure folder with H0: {HOW}")
         elements = np.unique(structure.system.numbers).tolist()
         if unknown := [SYMBOLS[z] for z in elements if z not in self.model.basis.shells]:
             raise DataError(f"the model does not know {', '.join(unknown)}; it was trained on {', '.join(self.model.basis.to_symbols())}")

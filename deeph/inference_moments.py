@@ -41,7 +41,7 @@ def as_input(structure: Hamiltonian, moments: FloatArray | None, model: Hamilton
     """The structure as the model is given it: with these moments and a note on what they are; S without spin serves every model."""
     source = {key: value for key, value in structure.source.items() if key != "moments"}
     structure = replace(structure, moments=moments, source=source if moments is None else {**source, "moments": INPUT})
-    if structure.basis.spin != "none":
+    if structure.basis.spin == model.basis.spin or structure.basis.spin != "none":
         return structure
     return replace(structure, basis=replace(structure.basis, spin=model.basis.spin), H=None, extra={})
 

@@ -83,7 +83,7 @@ def _convert(job: Job, options: Options) -> Outcome:
 def done(job: Job, data: Hamiltonian, found: str) -> Outcome:
     """A job whose folder was written, with what the verification found."""
     orbitals = int(data.basis.n_orbitals(data.system.numbers).sum())
-    scf = "overlap only" if data.H is None else str(Convergence.of(data.source))
+    scf = str(Convergence.of(data.source)) if data.H is not None else "S and H0" if "H0" in data.extra else "overlap only"
     return Outcome(job, "ok", f"{data.system.formula}, {orbitals} orbitals, spin {data.basis.spin}, {scf}: {found}", 0.0)
 
 

@@ -7,7 +7,7 @@ from unittest import mock
 import numpy as np
 import torch
 from harmonics import rotation_of_atom
-from network_case import POSITIONS, TINY, make_structure, other_half, random_rotation, with_roll
+from network_case import POSITIONS, TINY, make_structure, other_half, random_rotation, rotated_blocks, with_roll
 
 from deeph.config import ModelConfig
 from deeph.inference import predict_anyway
@@ -89,15 +89,17 @@ def acted(blocks: PairBlocks, structure: Hamiltonian, rotation: np.ndarray, spin
 
 
 def moved(structure: Hamiltonian, rotation: np.ndarray, spin: np.ndarray) -> Hamiltonian:
-    """The crystal turned or mirrored, its moments turned by ``spin``; no H."""
+    """The crystal turned or mirrored with its overlap and further matrices, its moments turned by ``spin``; no H."""
     system = System(structure.system.cell @ rotation.T, structure.system.positions @ rotation.T, structure.system.numbers)
     moments = None if structure.moments is None else structure.moments @ spin.T
-    return replace(structure, system=system, H=None, moments=moments)
+    extra = {name: acted(blocks, structure, rotation, spin) for name, blocks in structure.extra.items()}
+    return replace(structure, system=system, S=rotated_blocks(structure.S, structure, rotation), H=None, moments=moments, extra=extra)
 
 
 def flipped(structure: Hamiltonian) -> Hamiltonian:
-    """All moments reversed."""
-    return replace(structure, moments=None if structure.moments is None else -structure.moments)
+    """All moments reversed, and matrices reversed in time."""
+    extra = {name: reversed_in_time(blocks, structure) for name, blocks in structure.extra.items()}
+    return replace(structure, moments=None if structure.moments is None else -structure.moments, extra=extra)
 
 
 def reversed_in_time(blocks: PairBlocks, structure: Hamiltonian) -> PairBlocks:

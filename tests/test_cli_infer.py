@@ -21,6 +21,7 @@ from deeph.config import ModelConfig
 from deeph.files.store import read_folder, write_folder
 from deeph.inference import predict
 from deeph.nn.fit import fit_model
+from deeph.nn.graph import make_graph
 from deeph.nn.model import WIDE, HamiltonianModel
 from deeph.runtime import log
 from deeph.training.checkpoint import load_model, save_model
@@ -312,7 +313,9 @@ def test_the_shares_of_the_work_add_up(model, basis):
     from deeph.inference import fill
     from deeph.physics.blocks import PairBlocks
 
-    fill(load_model(model), structure, PairBlocks.zeros(structure.S.pairs, structure.S.shapes), shares.append)
+    one = load_model(model)
+    graph = make_graph(structure, one, targets=False)
+    fill(one, structure, graph, PairBlocks.zeros(structure.S.pairs, structure.S.shapes), shares.append)
     assert len(shares) > 6
     assert sum(shares) == pytest.approx(1)
 

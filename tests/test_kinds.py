@@ -13,10 +13,11 @@ from torch_geometric.data import Batch, Data
 
 from deeph.config import LossConfig
 from deeph.nn.fit import fit_model
-from deeph.nn.graph import make_graph, put_rows, take_rows
+from deeph.nn.graph import make_graph
 from deeph.nn.heads import OffsiteHead
 from deeph.nn.kinds import Kinds, find_kinds
 from deeph.nn.model import HamiltonianModel, sorted_bonds
+from deeph.nn.rows import put_rows, take_rows
 from deeph.physics.basis import Basis
 from deeph.physics.blocks import PairBlocks, block_shapes
 from deeph.physics.hamiltonian import Hamiltonian
@@ -70,7 +71,7 @@ def test_prediction_follows_the_bonds(model: HamiltonianModel, graphs: list[Data
     graph = graphs[0]
     order = torch.as_tensor(np.random.default_rng(0).permutation(graph.bond_index.shape[1]))
     with torch.no_grad():
-        plain, shuffled = model(graph), model(sorted_bonds(graph, order))
+        plain, shuffled = model(graph), model(sorted_bonds(graph, order, model.row_sizes(graph.numbers, graph.bond_index)[0]))
     assert [kind for kind, *_ in plain.offsite["A0"]] == [kind for kind, *_ in shuffled.offsite["A0"]]
     for (_, rows, h), (_, places, other) in zip(plain.offsite["A0"], shuffled.offsite["A0"], strict=True):
         bonds = torch.arange(len(order))[rows]
@@ -106,7 +107,7 @@ def test_gradients_of_the_heads(model: HamiltonianModel) -> None:
         for m in head.contract(kinds, [readout.tables.pairs[6, 6], readout.tables.pairs[6, 14]])
     ]
     torch.manual_seed(0)
-    e = [torch.randn(2, r.components, 5, len(r.channels), dtype=torch.float64, requires_grad=True) for r in model.layout.sectors]
+    e = [torch.randn(2, r.components, 5, len(r.channels), dtype=torch.float64, requires_grad=True) for r in model.trunk.layout.sectors]
     weights = [w.clone().requires_grad_() for m in maps for w in m.weights]
 
     def run(*tensors: Tensor) -> tuple[Tensor, ...]:

@@ -18,12 +18,12 @@ from deeph.files.hdf5 import open_hdf5
 from deeph.files.matrix_file import CONTENT
 from deeph.files.partition import By, at_random, by_composition
 from deeph.files.selection import Entry, condition
-from deeph.files.store import HAMILTONIAN, OVERLAP, find_folders, read_folder
+from deeph.files.store import EXTRA_FILES, HAMILTONIAN, OVERLAP, find_folders, read_folder
 from deeph.physics.hamiltonian import Hamiltonian
 from deeph.runtime.errors import DataError
 
 if TYPE_CHECKING:
-    from deeph.config import DataConfig
+    from deeph.config import Config, DataConfig
 
 SPLIT_FILES = ("split.json", "dataset_split.json")
 PARTS = ("train", "validate", "test")
@@ -41,10 +41,13 @@ class Dataset:
         The folder they are in.
     names : tuple of str
         Their paths relative to it, with ``/``.
+    extra : tuple of str
+        Further matrices that are read, where a folder has them, see :data:`deeph.physics.hamiltonian.EXTRA`.
     """
 
     path: Path
     names: tuple[str, ...]
+    extra: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         return f"Dataset {self.path}, {len(self)} structure{'' if len(self) == 1 else 's'}"
@@ -66,7 +69,12 @@ class Dataset:
         DataError
             If there is no such folder, or it is damaged or holds no ``hamiltonian.h5``.
         """
-        return read_folder(self.path / name, predicted=False)
+        return read_folder(self.path / name, predicted=False, extra=self.extra)
+
+    def with_zeroth(self, choice: str, names: Sequence[str]) -> Self:
+        """The same with H0 read: always ("use"), never ("none"), or if all of the named structures have it ("auto")."""
+        have = all((self.path / name / EXTRA_FILES["H0"]).is_file() for name in names)
+        return replace(self, extra=("H0",) if choice == "use" or (choice == "auto" and have) else ())
 
     def subset(self, names: Sequence[str]) -> Self:
         """Only some of the structures, in the order given."""
@@ -187,7 +195,7 @@ class Dataset:
                 digest.update((folder / "POSCAR").read_bytes())
             except OSError as error:
                 raise DataError(f"{folder} is not a complete training structure: {error}") from error
-            for file_name in (OVERLAP, HAMILTONIAN):
+            for file_name in (OVERLAP, HAMILTONIAN, *(EXTRA_FILES[extra] for extra in self.extra)):
                 with open_hdf5(folder / file_name, CONTENT) as file:
                     entries, n = file["entries"], file["entries"].shape[-1]
                     digest.update(repr((entries.shape, entries.dtype.str, file["chunk_shapes"].shape)).encode())
@@ -317,6 +325,13 @@ def random_split(dataset: Dataset, fractions: tuple[float, float, float], seed: 
     """
     train, validate, test = at_random(dict.fromkeys(dataset.names, ""), fractions, seed)
     return Split(tuple(train), tuple(validate), tuple(test))
+
+
+def open_split(config: "Config") -> tuple[Dataset, Split]:
+    """Data set and split of a training run; H0 is read where the settings want it and all structures of the split have it."""
+    dataset = open_dataset(config.data.path)
+    split = split_of(dataset, config.data)
+    return dataset.with_zeroth(config.model.zeroth, [*split.train, *split.validate, *split.test]), split
 
 
 def split_of(dataset: Dataset, config: "DataConfig") -> Split:

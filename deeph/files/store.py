@@ -7,7 +7,7 @@ Collinear spin is an extension: ``"spin": "collinear"`` in info.json and ``entri
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -66,7 +66,9 @@ def _below(path: Path) -> Iterator[Path]:
         below[:] = sorted(b for b in below if not b.startswith(".")) if new else []
 
 
-def read_folder(folder: str | Path, *, predicted: bool | None = None, positions: bool = False, extra: bool = False) -> Hamiltonian:
+def read_folder(
+    folder: str | Path, *, predicted: bool | None = None, positions: bool = False, extra: bool | Collection[str] = False
+) -> Hamiltonian:
     """Read a structure folder.
 
     Parameters
@@ -78,8 +80,8 @@ def read_folder(folder: str | Path, *, predicted: bool | None = None, positions:
         else the overlap alone.
     positions : bool
         Whether to read the position matrices, if there are any.
-    extra : bool
-        Whether to read the further matrices of :attr:`Hamiltonian.extra` that there are.
+    extra : bool or names
+        Whether to read the further matrices of :attr:`Hamiltonian.extra` that there are, or which of them.
 
     Raises
     ------
@@ -95,12 +97,12 @@ def read_folder(folder: str | Path, *, predicted: bool | None = None, positions:
     return _read(folder, name, positions=positions, extra=extra)
 
 
-def read_overlap(folder: str | Path) -> Hamiltonian:
+def read_overlap(folder: str | Path, extra: Collection[str] = ()) -> Hamiltonian:
     """Read a structure folder without any H it may hold; otherwise like :func:`read_folder`."""
-    return _read(Path(folder), None, positions=False, extra=False)
+    return _read(Path(folder), None, positions=False, extra=extra)
 
 
-def _read(folder: Path, matrix: str | None, *, positions: bool, extra: bool) -> Hamiltonian:
+def _read(folder: Path, matrix: str | None, *, positions: bool, extra: bool | Collection[str]) -> Hamiltonian:
     if not is_structure_folder(folder):
         raise DataError(
             f"{folder} is not a structure folder: expected POSCAR and info.json in it; "
@@ -114,7 +116,7 @@ def _read(folder: Path, matrix: str | None, *, positions: bool, extra: bool) -> 
         raise DataError(f"{folder}: {error}") from error
 
 
-def _read_parts(folder: Path, matrix: str | None, *, positions: bool, extra: bool) -> Hamiltonian:
+def _read_parts(folder: Path, matrix: str | None, *, positions: bool, extra: bool | Collection[str]) -> Hamiltonian:
     info = read_info(folder)
     system = read_poscar(folder / "POSCAR")
     basis = _basis_of(info, folder).restricted(system.numbers)
@@ -125,8 +127,9 @@ def _read_parts(folder: Path, matrix: str | None, *, positions: bool, extra: boo
             matrices["H"] = _joined(system, basis, matrices["H"], read_matrix(folder / SPIN_ORBIT, system.n_atoms))
     if positions and (folder / POSITION).is_file():
         matrices["r"] = read_matrix(folder / POSITION, system.n_atoms)
+    wanted = extra if isinstance(extra, Collection) else EXTRA_FILES if extra else ()
     for name, file in EXTRA_FILES.items():
-        if extra and (folder / file).is_file():
+        if name in wanted and (folder / file).is_file():
             matrices[name] = read_matrix(folder / file, system.n_atoms)
     matrices = on_common_pattern(system, basis, matrices)
     return Hamiltonian(

@@ -130,9 +130,13 @@ class PairBaseline(nn.Module):
         return out
 
     def scale(self, r: Tensor) -> Tensor:
-        """(n,) bond lengths -> (n, size) sigma in eV, float64: a smooth mean of log sigma at the knots, times the cutoff."""
+        """(n,) bond lengths -> (n, size) sigma in eV, float64, with the cutoff."""
+        return self.level(r) * smooth_cutoff(r.double(), self.cutoff, EDGE)[:, None]
+
+    def level(self, r: Tensor) -> Tensor:
+        """(n,) bond lengths -> (n, size) sigma without the cutoff: a smooth mean of log sigma at the knots."""
         log = torch.softmax(self.kernel(r, 1.0), 1) @ self.log_scale
-        return log.exp()[:, self.key.to(r.device)] * smooth_cutoff(r.double(), self.cutoff, EDGE)[:, None]
+        return log.exp()[:, self.key.to(r.device)]
 
 
 class Baseline(nn.Module):

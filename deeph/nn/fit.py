@@ -9,13 +9,15 @@ from torch import Tensor
 
 from deeph.config import ModelConfig
 from deeph.nn.baseline import EDGE, AtomSample, BondSample, Coefficients
-from deeph.nn.baseline_fit import fit_baselines
+from deeph.nn.baseline_fit import fit_baselines, fit_sizes
 from deeph.nn.filling import Filled, Filling
-from deeph.nn.graph import frame_coefficients, relative_moments, select_bonds, take_rows
+from deeph.nn.given import Given
+from deeph.nn.graph import MatrixName, frame_coefficients, relative_moments, select_bonds
 from deeph.nn.kinds import atom_kinds, bond_kinds
 from deeph.nn.known import LengthSurvey, TrainedLengths
 from deeph.nn.model import HamiltonianModel
 from deeph.nn.radial import smooth_cutoff
+from deeph.nn.rows import take_rows
 from deeph.nn.spin import SpinPart
 from deeph.nn.spin_survey import survey_spin
 from deeph.physics.basis import Basis, Spin
@@ -51,22 +53,26 @@ def fit_model(config: ModelConfig, structures: Structures) -> HamiltonianModel:
     Raises
     ------
     ModelError
-        If there is no structure, or the structures use different bases or kinds of spin.
+        If there is no structure, the structures use different bases or kinds of spin, or lack an H0 that is to be used.
     DataError
         If two atoms lie at one place, or H is magnetic and no moments are known.
     UsageError
         If the configuration names magnetic elements that have no moment.
     """
-    basis, cutoffs, kinds, filling = _survey(structures)
+    basis, cutoffs, kinds, filling, n_zeroth = _survey(structures)
     degree, trained = _neighbours(structures, cutoffs)
     parts, magnetic = survey_spin((structures[number] for number in range(len(structures))), basis.spin, config.magnetic_elements)
-    model = HamiltonianModel(config, basis, cutoffs, degree, trained, parts, magnetic)
+    model = HamiltonianModel(config, basis, cutoffs, degree, trained, parts, magnetic, Given.of(config, n_zeroth, len(kinds)))
     model.filling = filling
     if model.is_magnetic and config.n_layers == 1:
         logger.warning(
             "model.n_layers = 1: the exchange field between atoms that have no moments of their own will be zero; 2 layers learn it"
         )
-    fit_baselines({part.name: model.baseline(part.name) for part in model.spin}, Samples(structures, _sample(kinds), model))
+    numbers = _sample(kinds)
+    fit_baselines({part.name: model.baseline(part.name) for part in model.spin}, Samples(structures, numbers, model))
+    for name in model.given.inputs:
+        fit = fit_sizes if name == "S" else fit_baselines
+        fit({"A0": model.known_input(name).baseline}, Samples(structures, numbers, model, name))
     return model
 
 
@@ -83,7 +89,7 @@ def _sample(kinds: list[set[object]]) -> list[int]:
 
 
 class Samples:
-    """Coefficients of H of some structures, one structure after the other, as often as asked for.
+    """Coefficients of what is learned of H, or of a known matrix, of some structures, one structure after the other, as often as asked for.
 
     Parameters
     ----------
@@ -93,10 +99,12 @@ class Samples:
         Which of them.
     model : HamiltonianModel
         Its cutoffs and layouts.
+    name : {"H", "S", "H0"}
+        Of which matrix.
     """
 
-    def __init__(self, structures: Structures, numbers: list[int], model: HamiltonianModel) -> None:
-        self.structures, self.numbers, self.model = structures, numbers, model
+    def __init__(self, structures: Structures, numbers: list[int], model: HamiltonianModel, name: MatrixName = "H") -> None:
+        self.structures, self.numbers, self.model, self.name = structures, numbers, model, name
         self._kept: dict[int, dict[PartName, Coefficients]] = {}
         self._room = MAX_BYTES
 
@@ -105,7 +113,7 @@ class Samples:
             if number in self._kept:
                 yield self._kept[number]
                 continue
-            found = _coefficients(self.structures[number], self.model)
+            found = _coefficients(self.structures[number], self.model, self.name)
             size = sum(t.nbytes for c in found.values() for sample in (*c.pairs.values(), *c.atoms.values()) for t in sample)
             if size <= self._room:
                 self._room -= size
@@ -113,8 +121,8 @@ class Samples:
             yield found
 
 
-def _coefficients(structure: Hamiltonian, model: HamiltonianModel) -> dict[PartName, Coefficients]:
-    """Coefficients of the parts of H of one structure, by pairs of elements and by elements."""
+def _coefficients(structure: Hamiltonian, model: HamiltonianModel, name: MatrixName) -> dict[PartName, Coefficients]:
+    """Coefficients of the parts of a matrix of one structure, by pairs of elements and by elements."""
     bonds = select_bonds(structure, model.cutoffs)
     numbers, pairs = torch.as_tensor(structure.system.numbers), structure.S.pairs[bonds]
     ends = torch.as_tensor(np.ascontiguousarray(pairs[:, 3:].T))
@@ -122,8 +130,8 @@ def _coefficients(structure: Hamiltonian, model: HamiltonianModel) -> dict[PartN
     r = torch.as_tensor(np.linalg.norm(pair_vectors(structure.system, pairs), axis=1))
     moments = relative_moments(structure, model)
     out: dict[PartName, Coefficients] = {}
-    found = frame_coefficients(structure, model, bonds, "H")
-    for p in model.spin:
+    found = frame_coefficients(structure, model, bonds, name)
+    for p in (part for part in model.spin if part.name in found):
         (offsite, onsite), m = found[p.name], moments[:, : p.copies]
 
         def rows_of(flat: Tensor, sizes: Tensor, rows: Tensor | slice, p: SpinPart = p) -> Tensor:
@@ -139,8 +147,8 @@ def _coefficients(structure: Hamiltonian, model: HamiltonianModel) -> dict[PartN
     return out
 
 
-def _survey(structures: Structures) -> tuple[Basis, dict[tuple[int, int], float], list[set[object]], Filling]:
-    """Common basis, cutoff of each pair of elements, the elements and pairs of elements of each structure, and how far levels are filled.
+def _survey(structures: Structures) -> tuple[Basis, dict[tuple[int, int], float], list[set[object]], Filling, int]:
+    """Common basis, cutoffs, elements and pairs of elements of each structure, how far levels are filled, and how many structures have H0.
 
     A cutoff is the sum of the orbital radii where the source gives them, also of elements that never meet; else so far beyond the longest
     bond seen that H may still be anything there.
@@ -151,9 +159,11 @@ def _survey(structures: Structures) -> tuple[Basis, dict[tuple[int, int], float]
     radius: dict[int, float] = {}
     kinds: list[set[object]] = []
     filled: list[Filled] = []
+    n_zeroth = 0
     for number in range(len(structures)):
         s = structures[number]
         check_apart(s)
+        n_zeroth += "H0" in s.extra
         filled.append(Filled(s.system.numbers, s.fermi_energy, s.n_electrons))
         spins.add(s.basis.spin)
         if len(spins) > 1:
@@ -176,7 +186,7 @@ def _survey(structures: Structures) -> tuple[Basis, dict[tuple[int, int], float]
     for a, b in pairs:
         cutoffs.setdefault((a, b), radius[a] + radius[b] if a in radius and b in radius else widest)
     found = {kind: cutoffs[kind] for kind in pairs}
-    return Basis(dict(sorted(shells.items())), spins.pop()), found, kinds, Filling.of(filled)
+    return Basis(dict(sorted(shells.items())), spins.pop()), found, kinds, Filling.of(filled), n_zeroth
 
 
 def _longest_bonds(structure: Hamiltonian) -> dict[tuple[int, int], float]:

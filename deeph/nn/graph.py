@@ -1,22 +1,28 @@
 """A structure as the network sees it: atoms, half of the bonds, and (for training) coefficients to learn."""
 
+from typing import Literal
+
 import numpy as np
 import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
 from deeph.nn.frames import bond_matrices
+from deeph.nn.given import KnownName, beyond
 from deeph.nn.kinds import atom_kinds, bond_kinds
 from deeph.nn.known import check_known, unfamiliar
 from deeph.nn.model import HamiltonianModel
+from deeph.nn.rows import put_rows, take_rows
 from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.magnetism import own_moments
-from deeph.physics.pairs import half_pairs, is_onsite, pair_vectors, reversed_pairs
+from deeph.physics.pairs import is_onsite, pair_vectors, reversed_pairs
 from deeph.physics.soundness import check_apart
 from deeph.physics.spin_parts import PartName, split_spin
 from deeph.physics.system import SYMBOLS, IntArray
 from deeph.runtime.errors import ModelError
 from deeph.runtime.log import logger
+
+MatrixName = Literal["H"] | KnownName
 
 
 def select_bonds(structure: Hamiltonian, cutoffs: dict[tuple[int, int], float]) -> IntArray:
@@ -57,10 +63,12 @@ def make_graph(structure: Hamiltonian, model: HamiltonianModel, *, targets: bool
     -------
     torch_geometric.data.Data
         ``numbers`` (n_atoms,), ``bond_index`` (2, n_bonds), ``bond_vector`` (n_bonds, 3) float64, for magnetic models ``moments``
-        (n_atoms, n_spin) in units of the mean of each element; with targets also ``frame``, and flat arrays, bond by bond and atom by atom:
+        (n_atoms, n_spin) in units of the mean of each element. With targets also ``frame``. Flat arrays, bond by bond and atom by atom:
+        ``offsite_input_M`` and ``onsite_input_M`` of each known matrix M that is input; with targets, and where potentials are predicted,
         ``offsite_overlap``, ``onsite_overlap``, and for each part P of H ``offsite_target_P``, ``offsite_scale_P``, ``onsite_target_P``.
-        Targets are what the baseline leaves, in eV. ``beyond_target_P`` and ``beyond_overlap`` are the elements of H and S, one of each two
-        partners, that lie beyond the cutoffs, where zero is predicted; ``beyond_size`` is the number of those of S.
+        Targets are what the baseline leaves of H, or of H - H0, in eV. ``beyond_target_P`` and ``beyond_overlap`` are the elements of
+        H (or H - H0) and S, one of each two partners, that lie beyond the cutoffs, where zero (or H0) is predicted; ``beyond_size`` is the
+        number of those of S.
 
     Raises
     ------
@@ -81,6 +89,9 @@ def make_graph(structure: Hamiltonian, model: HamiltonianModel, *, targets: bool
     )
     if model.is_magnetic:
         graph.moments = relative_moments(structure, model)
+    if targets or model.given.potential:
+        graph.offsite_overlap, graph.onsite_overlap = (x.to(model.dtype) for x in frame_coefficients(structure, model, bonds, "S")["A0"])
+    _add_inputs(graph, structure, model, bonds)
     if targets:
         graph.frame = model.trunk.frame(vectors)
         _add_targets(graph, structure, model, bonds)
@@ -90,6 +101,7 @@ def make_graph(structure: Hamiltonian, model: HamiltonianModel, *, targets: bool
 def check_compatible(structure: Hamiltonian, model: HamiltonianModel) -> None:
     """Raise a ModelError that names the first thing the model does not know, or a DataError if two atoms lie at one place."""
     check_apart(structure)
+    model.given.check(structure)
     if structure.basis.spin != model.basis.spin:
         raise ModelError(
             f"the model was trained on Hamiltonians of spin '{model.basis.spin}'; the structure has spin '{structure.basis.spin}'"
@@ -117,40 +129,12 @@ def check_reach(structure: Hamiltonian, model: HamiltonianModel) -> None:
     check_compatible(structure, model)
     bonds = select_bonds(structure, model.cutoffs)
     check_known(structure, bonds, model.trained)
-    beyond = int((~is_onsite(structure.S.pairs)).sum()) // 2 - len(bonds)
-    if beyond:
-        logger.warning("%d pairs lie beyond the cutoffs of the model; their blocks are zero", beyond)
+    far = int((~is_onsite(structure.S.pairs)).sum()) // 2 - len(bonds)
+    if far:
+        logger.warning("%d pairs lie beyond the cutoffs of the model; their blocks are %s", far, "H0" if model.given.zeroth else "zero")
     doubt = unfamiliar(structure, bonds, model.trained, model.cutoffs)
     if doubt:
         logger.warning("%s", doubt)
-
-
-def take_rows(flat: Tensor, sizes: Tensor, rows: Tensor | slice) -> Tensor:
-    """(n, size) equally long rows of a flat array whose rows have different lengths ``sizes``."""
-    if isinstance(rows, slice):
-        return flat[_stretch(sizes, rows)].view(len(sizes[rows]), -1)
-    return flat[_places(sizes, rows)]
-
-
-def put_rows(flat: Tensor, sizes: Tensor, rows: Tensor | slice, values: Tensor) -> None:
-    """Write n equally long rows, of any further axes, into a flat array; the reverse of :func:`take_rows`."""
-    if isinstance(rows, slice):
-        flat[_stretch(sizes, rows)] = values.reshape(-1)
-    else:
-        flat[_places(sizes, rows)] = values.flatten(1)
-
-
-def _stretch(sizes: Tensor, rows: slice) -> slice:
-    """Where neighbouring rows are."""
-    if rows in (slice(None), slice(0, len(sizes))):
-        return slice(None)
-    start = int(sizes[: rows.start].sum())
-    return slice(start, start + int(sizes[rows].sum()))
-
-
-def _places(sizes: Tensor, rows: Tensor) -> Tensor:
-    starts = torch.cumsum(sizes, 0) - sizes
-    return starts[rows][:, None] + torch.arange(int(sizes[rows[0]]), device=sizes.device)
 
 
 def relative_moments(structure: Hamiltonian, model: HamiltonianModel) -> Tensor:
@@ -170,10 +154,11 @@ def relative_moments(structure: Hamiltonian, model: HamiltonianModel) -> Tensor:
 
 
 def frame_coefficients(
-    structure: Hamiltonian, model: HamiltonianModel, bonds: IntArray, name: str
+    structure: Hamiltonian, model: HamiltonianModel, bonds: IntArray, name: MatrixName
 ) -> dict[PartName, tuple[Tensor, Tensor]]:
-    """Coefficients of all parts of H, or of S, flat, bond by bond and atom by atom, float64."""
-    matrix, spin = (structure.hamiltonian, structure.basis.spin) if name == "H" else (structure.S, "none")
+    """Coefficients of all parts of what is learned of H, or of the spin-free part of S or H0; flat, by bonds and by atoms, float64."""
+    spin = "none" if name == "S" else structure.basis.spin
+    matrix = model.given.learned(structure) if name == "H" else structure.S if name == "S" else structure.extra["H0"]
     parts = [part for part in model.spin if name == "H" or part.name == "A0"]
     pairs, numbers = matrix.pairs[bonds], torch.as_tensor(structure.system.numbers)
     ends = torch.as_tensor(np.ascontiguousarray(pairs[:, 3:].T))
@@ -205,7 +190,6 @@ def frame_coefficients(
 
 def _add_targets(graph: Data, structure: Hamiltonian, model: HamiltonianModel, bonds: IntArray) -> None:
     coefficients = frame_coefficients(structure, model, bonds, "H")
-    graph.offsite_overlap, graph.onsite_overlap = (x.to(model.dtype) for x in frame_coefficients(structure, model, bonds, "S")["A0"])
     bond_sizes, atom_sizes = model.row_sizes(graph.numbers, graph.bond_index)
     r, moments = graph.bond_vector.norm(dim=1), model.moments_of(graph)
     for p in model.spin:
@@ -225,14 +209,29 @@ def _add_targets(graph: Data, structure: Hamiltonian, model: HamiltonianModel, b
     _add_beyond(graph, structure, model, bonds)
 
 
+def _add_inputs(graph: Data, structure: Hamiltonian, model: HamiltonianModel, bonds: IntArray) -> None:
+    """What is read in of the blocks of known matrices."""
+    bond_sizes, atom_sizes = model.row_sizes(graph.numbers, graph.bond_index)
+    r = graph.bond_vector.norm(dim=1)
+    for name in model.given.inputs:
+        known = model.known_input(name)
+        offsite, onsite = frame_coefficients(structure, model, bonds, name)["A0"]
+        for kind, rows in bond_kinds(graph.numbers, graph.bond_index):
+            put_rows(offsite, bond_sizes, rows, known.offsite_values(kind, r[rows], take_rows(offsite, bond_sizes, rows)))
+        graph[f"offsite_input_{name}"] = offsite.to(model.dtype)
+        if known.atoms is not None:
+            for z, rows in atom_kinds(graph.numbers):
+                put_rows(onsite, atom_sizes, rows, known.onsite_values(z, take_rows(onsite, atom_sizes, rows)))
+            graph[f"onsite_input_{name}"] = onsite.to(model.dtype)
+
+
 def _add_beyond(graph: Data, structure: Hamiltonian, model: HamiltonianModel, bonds: IntArray) -> None:
     """Elements of H and S of pairs beyond the cutoffs, shape by shape."""
-    half = half_pairs(structure.S.pairs)
-    beyond = half[~np.isin(half, np.concatenate([bonds, structure.S.partners[bonds]]))]
+    learned, far = model.given.learned(structure), beyond(structure.S.pairs, structure.S.partners, bonds)
     overlap, of_parts = [np.zeros(0)], {p.name: [np.zeros(0)] for p in model.spin}
-    for _, index in structure.S.selected(beyond).groups():
-        overlap.append(structure.S.take(beyond[index]).ravel())
-        blocks = split_spin(structure.hamiltonian.take(beyond[index]), structure.basis.spin)
+    for _, index in structure.S.selected(far).groups():
+        overlap.append(structure.S.take(far[index]).ravel())
+        blocks = split_spin(learned.take(far[index]), structure.basis.spin)
         for name, found in of_parts.items():
             found.append(blocks[name].ravel())
     graph.beyond_overlap = torch.as_tensor(np.concatenate(overlap)).to(model.dtype)

@@ -1,5 +1,6 @@
 """Atoms by element and bonds by pair of elements: what the network treats alike, it treats at once."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,6 +41,16 @@ class Kinds:
             if start < stop:
                 out.append((kind, slice(start - part.start, stop - part.start)))
         return out
+
+    def split(self, flat: Tensor, sizes: Mapping[PairKind, int]) -> dict[PairKind, Tensor]:
+        """(n, size) rows of each pair of elements, of a flat array of the rows of all bonds in the sorted order."""
+        parts = flat.split([(run.stop - run.start) * sizes[kind] for kind, run in self.bonds])
+        return {kind: part.view(-1, sizes[kind]) for (kind, _), part in zip(self.bonds, parts, strict=True)}
+
+    def rows_within(self, part: slice, rows: Mapping[PairKind, Tensor]) -> list[Tensor]:
+        """Of the rows of each pair of elements, those of :meth:`within`."""
+        met = [(kind, run) for kind, run in self.bonds if max(run.start, part.start) < min(run.stop, part.stop)]
+        return [rows[kind][max(part.start - run.start, 0) : part.stop - run.start] for kind, run in met]
 
     def to(self, device: torch.device, **how: Any) -> "Kinds":
         """On another device; graphs call it when they go there."""

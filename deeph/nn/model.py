@@ -15,11 +15,15 @@ from deeph.nn.baseline import Baseline
 from deeph.nn.bond import BondFeatures
 from deeph.nn.filling import Filling
 from deeph.nn.frames import bond_matrices
+from deeph.nn.given import NOTHING_GIVEN, Given, KnownName
 from deeph.nn.heads import Contracted
+from deeph.nn.inputs import KnownInput, KnownInputs
 from deeph.nn.irreps import couplings_fingerprint
 from deeph.nn.kinds import Kinds, PairKind, find_kinds
 from deeph.nn.known import TrainedLengths
 from deeph.nn.readout import Readout, Tables, by_sort
+from deeph.nn.rows import in_order
+from deeph.nn.shell_potential import Potentials, ShellPotential
 from deeph.nn.sizes import largest_l, orbital_counts
 from deeph.nn.so2 import inverse_size
 from deeph.nn.so2_network import SO2Network
@@ -39,7 +43,7 @@ HeadMaps = dict[PartName, list[dict[PairKind, Contracted]]]
 
 @dataclass
 class Prediction:
-    """Standardized coefficients h; H = B + sigma h.
+    """Standardized coefficients h and potentials V of shells; H = B + sigma h + 1/2 (V_i + V_j) S.
 
     Attributes
     ----------
@@ -47,10 +51,13 @@ class Prediction:
         For each part of H, per pair of elements.
     onsite : dict of str to list of (z, atoms, (n, copies, size) tensor)
         For each part of H, per element.
+    V : Potentials or None
+        Of the shells, see :mod:`deeph.nn.shell_potential`.
     """
 
     offsite: dict[PartName, list[OffsiteRows]]
     onsite: dict[PartName, list[OnsiteRows]]
+    V: Potentials | None = None
 
 
 class HamiltonianModel(nn.Module):
@@ -73,6 +80,8 @@ class HamiltonianModel(nn.Module):
     magnetic : mapping of int to float
         Elements with magnetic moments of their own, and the mean size of these in the training set, Bohr magneton. Where parts of H are odd
         under time reversal, the moments of these elements are what the network is given.
+    given : Given
+        Which known matrices it takes.
 
     Attributes
     ----------
@@ -93,9 +102,10 @@ class HamiltonianModel(nn.Module):
         trained: TrainedLengths | None = None,
         parts: Iterable[PartName] = ("A0",),
         magnetic: Mapping[int, float] | None = None,
+        given: Given = NOTHING_GIVEN,
     ) -> None:
         super().__init__()
-        self.config, self.basis, self.cutoffs, self.degree = config, basis, cutoffs, degree
+        self.config, self.basis, self.cutoffs, self.degree, self.given = config, basis, cutoffs, degree, given
         self.filling, self.origin = Filling(), dict[str, Any]()
         self.free_zero = False  # whether the training data had different energy zeros, so that those of predictions are arbitrary
         self.spin = spin_parts(basis.spin, parts)
@@ -109,6 +119,11 @@ class HamiltonianModel(nn.Module):
         flat, degree_ = trained is None, config.baseline_degree
         tables = {p: self.tables(p.name) for p in self.spin}
         self.baselines = nn.ModuleDict({p.name: Baseline(p, t.pairs, t.atoms, cutoffs, degree_, flat=flat) for p, t in tables.items()})
+        self.inputs = KnownInputs()
+        for name in given.inputs:
+            known = Baseline(self.spin[0], self.tables("A0").pairs, self.tables("A0").atoms, cutoffs, degree_)
+            self.inputs[name] = KnownInput(known, trunk.layout, trunk.channels, config.rank, onsite=name == "H0")
+        self.shell_potential = ShellPotential(self.tables("A0"), cutoffs, trunk.channels, config.rank) if given.potential else None
 
     def __repr__(self) -> str:
         n, reach = sum(p.numel() for p in self.parameters()), max(self.cutoffs.values())
@@ -176,6 +191,10 @@ class HamiltonianModel(nn.Module):
         """What is known of a part of H before training."""
         return cast("Baseline", self.baselines[part])
 
+    def known_input(self, name: KnownName) -> KnownInput:
+        """How a known matrix is read in."""
+        return cast("KnownInput", self.inputs[name])
+
     @property
     def n_spin(self) -> int:
         """Components of the spin vectors: 1 of collinear spins, else 3."""
@@ -211,9 +230,20 @@ class HamiltonianModel(nn.Module):
         """How much there is to do for a prediction: that of the trunk, and one for the heads of each bond."""
         return n_bonds * (self.trunk.work + 1)
 
-    def features(self, graph: Data, done: Callable[[int], object] = int) -> tuple[Tensor, list[BondFeatures]]:
-        """Final atom features (n_atoms, K, C), and bond features chunk by chunk; ``done`` hears of each piece of :meth:`work`."""
-        x, e = self.trunk(graph, self.chunks(graph.bond_index.shape[1]), done)
+    def features(self, graph: Data, kinds: Kinds, done: Callable[[int], object] = int) -> tuple[Tensor, list[BondFeatures]]:
+        """Final atom features (n_atoms, K, C), and bond features chunk by chunk.
+
+        Parameters
+        ----------
+        graph : Data
+            Sorted by pairs of elements.
+        kinds : Kinds
+            From :func:`deeph.nn.kinds.find_kinds`.
+        done : callable
+            Hears of each piece of :meth:`work`.
+        """
+        known = self.inputs.reading(graph, kinds, self.row_sizes(graph.numbers, graph.bond_index)[1])
+        x, e = self.trunk(graph, self.chunks(graph.bond_index.shape[1]), known, done)
         return x, e
 
     def contracted(self, kinds: Kinds) -> HeadMaps:
@@ -249,12 +279,18 @@ class HamiltonianModel(nn.Module):
         own = [(z, rows, y[rows]) for z, rows in kinds.atoms]
         return {p.name: [(z, rows, cast("Readout", self.readouts[p.name]).onsite(h, z)) for z, rows, h in own] for p in self.spin}
 
+    def potentials(self, kinds: Kinds, x: Tensor) -> Potentials | None:
+        """Potentials of the shells of all atoms; None if the model has none."""
+        if self.shell_potential is None:
+            return None
+        return cast("Potentials", self.shell_potential(kinds, self.final_norm(x), self.baseline().unit_onsite))
+
     def forward(self, graph: Data) -> Prediction:
         """Standardized coefficients of all bonds and atoms of a graph or batch."""
         kinds = graph.kinds if isinstance(graph.get("kinds"), Kinds) else find_kinds(graph.numbers, graph.bond_index)
         if kinds.order is not None:
-            graph = sorted_bonds(graph, kinds.order)
-        x, e = self.features(graph)
+            graph = sorted_bonds(graph, kinds.order, self.row_sizes(graph.numbers, graph.bond_index)[0])
+        x, e = self.features(graph, kinds)
         maps, runs = self.contracted(kinds), self.chunks(graph.bond_index.shape[1])
         found: dict[PartName, dict[PairKind, list[Tensor]]] = {p.name: {} for p in self.spin}
         for run, bond in zip(runs, e, strict=True):
@@ -264,7 +300,7 @@ class HamiltonianModel(nn.Module):
         offsite = {
             name: [(kind, kinds.rows(rows), torch.cat(by_kind[kind])) for kind, rows in kinds.bonds] for name, by_kind in found.items()
         }
-        return Prediction(offsite, self.onsite(kinds, x))
+        return Prediction(offsite, self.onsite(kinds, x), self.potentials(kinds, x))
 
     def description(self) -> dict[str, Any]:
         """Everything needed to rebuild the model apart from its tensors, as plain JSON values."""
@@ -279,6 +315,7 @@ class HamiltonianModel(nn.Module):
             "free_zero": self.free_zero,
             "parts": [part.name for part in self.spin],
             "magnetic": [[z, size] for z, size in self.magnetic.items()],
+            "given": self.given._asdict(),
             "couplings": couplings_fingerprint(),
         }
 
@@ -301,15 +338,17 @@ class HamiltonianModel(nn.Module):
         trained = None if lengths is None else {(int(i), int(j)): [(float(a), float(b)) for a, b in own] for i, j, own in lengths}
         magnetic = {int(z): float(size) for z, size in description.get("magnetic", [])}
         config = ModelConfig.model_validate_json(json.dumps(description["config"]))  # lists become tuples
-        model = cls(config, basis, cutoffs, float(description["degree"]), trained, description.get("parts", ["A0"]), magnetic)
+        given = Given(**description.get("given", {}))
+        model = cls(config, basis, cutoffs, float(description["degree"]), trained, description.get("parts", ["A0"]), magnetic, given)
         if "filling" in description:  # files of earlier versions do not tell
             model.filling = Filling.from_plain(description["filling"])
         model.free_zero = bool(description.get("free_zero", False))
         return model
 
 
-def sorted_bonds(graph: Data, order: Tensor) -> Data:
-    """What the network reads of a graph, its bonds in another order."""
-    own = {name: graph[name] for name in ("numbers", "moments") if name in graph}
+def sorted_bonds(graph: Data, order: Tensor, sizes: Tensor) -> Data:
+    """What the network reads of a graph, its bonds in another order; ``sizes`` (n_bonds,) are the lengths of rows of coefficients."""
+    own = {name: graph[name] for name in graph.keys() if name in ("numbers", "moments") or name.startswith("onsite_input_")}  # noqa: SIM118
     of_bonds = {name: graph[name][order] for name in ("bond_vector", "frame") if name in graph}
-    return Data(**own, **of_bonds, bond_index=graph.bond_index[:, order], num_nodes=len(graph.numbers))
+    flat = {name: in_order(graph[name], sizes, order) for name in graph.keys() if name.startswith("offsite_input_")}  # noqa: SIM118
+    return Data(**own, **of_bonds, **flat, bond_index=graph.bond_index[:, order], num_nodes=len(graph.numbers))

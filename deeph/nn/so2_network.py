@@ -10,6 +10,7 @@ from torch_geometric.data import Data
 from deeph.config import ModelConfig
 from deeph.nn.atom import AtomLinear
 from deeph.nn.bond import BondFeatures, BondLayout, Frame, PartialFeatures
+from deeph.nn.inputs import Reading
 from deeph.nn.interaction import BondGeometry, Interaction
 from deeph.nn.radial import RadialBasis, smooth_cutoff
 from deeph.nn.sizes import channels_of
@@ -94,7 +95,9 @@ class SO2Network(Trunk):
             total = total.index_add(0, end, message) if torch.is_grad_enabled() else total.index_add_(0, end, message)
         return [e[:, None]] + [None] * (len(self.layout.sectors) - 1), total
 
-    def forward(self, graph: Data, runs: Sequence[slice], done: Callable[[int], object] = int) -> tuple[Tensor, list[BondFeatures]]:
+    def forward(
+        self, graph: Data, runs: Sequence[slice], known: Reading, done: Callable[[int], object] = int
+    ) -> tuple[Tensor, list[BondFeatures]]:
         """Final atom features (n_atoms, K, C), and bond features run by run."""
         # the geometry of a large graph is made anew in each layer and costs no memory
         small = graph.bond_index.shape[1] <= KEEP or torch.is_grad_enabled()
@@ -107,12 +110,13 @@ class SO2Network(Trunk):
         atoms = self.element(graph.numbers)
         first = torch.zeros(len(atoms), (self.l_max + 1) ** 2, self.config.bond_channels, dtype=self.dtype, device=self.device)
         e: list[PartialFeatures] = []
-        for _, geometry in geometries():
+        for c, geometry in geometries():
             bond, first = self._embed(graph, geometry, first)
-            e.append(bond)
+            e.append(known.with_bonds(bond, runs[c]))
             done(len(geometry.radial))
         rest = sum(self.layout.channels.widths) - self.config.bond_channels
         x = self.first_atoms(nn.functional.pad(first * self.degree**-0.5, (0, rest))) + self._own(atoms, graph)
+        x = known.with_atoms(x)
         for layer in cast("Iterable[Interaction]", self.layers):
             h = layer.prepare(x)
             total = torch.zeros_like(h)

@@ -170,6 +170,11 @@ class AtomTable:
         self._sign = -1.0 if antisymmetric else 1.0
 
     @cached_property
+    def shell_pair(self) -> IntArray:
+        """(size, 2) shells a and b of each coefficient."""
+        return np.concatenate([np.tile([a, b], (rows.stop - rows.start, 1)) for a, b, rows in self._shell_pairs])
+
+    @cached_property
     def _transposed(self) -> tuple[IntArray, FloatArray]:
         """Where the transposed block has each coefficient, and its sign there."""
         begin = {path[:4]: path[4] for path in self.paths}

@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 
 from deeph.config import Config
-from deeph.files.dataset import Dataset, Split, open_dataset, split_of
+from deeph.files.dataset import Dataset, Split, open_split
 from deeph.files.training_set import TrainingSet
 from deeph.nn.model import HamiltonianModel
 from deeph.physics.basis import Basis
@@ -63,8 +63,7 @@ def check_data(config: Config) -> str:
     DataError
         If structures are damaged or do not belong together: all of them, one line each.
     """
-    dataset = open_dataset(config.data.path)
-    split = split_of(dataset, config.data)
+    dataset, split = open_split(config)
     chosen = band_structures(dataset, split, config)
     found, n_atoms = _read_all(dataset, split)
     n_levels = [int(reference.counted.sum()) for reference in make_references(dataset, chosen)]
@@ -79,6 +78,7 @@ def check_data(config: Config) -> str:
         f"structures  {len(split.train)} to train on, {len(split.validate)} to validate with, {len(split.test)} kept for tests\n"
         f"basis       {found.basis.to_symbols()}\n"
         f"spin        {found.spin_text}\n"
+        f"learned     {'H - H0' if dataset.extra else 'H'}\n"
         f"size        {n_atoms / len(names):.0f} atoms and {sum(n_bonds[n] for n in names) / len(names):.0f} bonds on average\n"
         f"training    about {n_steps} steps an epoch, {train.epochs} epochs"
         + (f", at most {train.max_minutes:g} minutes" if train.max_minutes else "")
@@ -101,6 +101,8 @@ def _read_all(dataset: Dataset, split: Split) -> tuple[TrainingSet, int]:
                 data = dataset.read(name)
                 n_atoms += data.system.n_atoms
                 found.add(data, train=at < len(split.train))
+                if missing := set(dataset.extra) - set(data.extra):
+                    problems.append(f'{name}: no {", ".join(missing)} (hamiltonian_zeroth.h5), which model.zeroth = "use" asks for')
             except DataError as error:
                 problems.append(str(error) if str(dataset.path / name) in str(error) else f"{name}: {error}")
     if problems:

@@ -21,7 +21,8 @@ from deeph.training.metrics import LABELS
 MODEL_FORMAT, STATE_FORMAT = "deeph-model", "deeph-training-state"
 VERSION = 4
 """1: no trained lengths, and a baseline that is constant below the shortest bond. 2: H is spin-free; one head each for bonds and atoms.
-3: one family of networks, whose weights are not apart from those of the model. Files of all versions predict what they did."""
+3: one family of networks, whose weights are not apart from those of the model; no known matrix is taken. Files of all versions predict
+what they did."""
 SINCE_TRUNK = 4
 """From this version on the weights have the names and the order of today."""
 _TRUNK = "element|atom_scalars|radial_basis|radial|bond_even|bond_odd|polarity|first_message|first_atoms|layers|moments"

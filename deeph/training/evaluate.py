@@ -123,6 +123,7 @@ def baseline_alone(model: HamiltonianModel) -> HamiltonianModel:
     """The same model without its network: H = B, the Slater-Koster baseline and the mean on-site blocks."""
     alone = copy.deepcopy(model)
     alone.trunk.layers = alone.trunk.layers[:1]  # what the network computes is multiplied by zero
+    alone.shell_potential = None
     for part in alone.spin:
         baseline = alone.baseline(part.name)
         for kind in baseline.pair_tables:

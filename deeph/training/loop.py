@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from deeph.config import Config
-from deeph.files.dataset import Dataset, Split, open_dataset, split_of
+from deeph.files.dataset import Dataset, Split, open_split
 from deeph.files.folders import remove_leftovers
 from deeph.nn.fit import Structures, fit_model
 from deeph.nn.model import HamiltonianModel
@@ -83,8 +83,7 @@ def train(config: Config, out: str | Path, *, resume: bool = False, log: RunLog 
         with group.together():
             check_folder(out, resume=resume)
             device = choose_device(config.train.device, launch)
-            dataset = open_dataset(config.data.path)
-            split = split_of(dataset, config.data)
+            dataset, split = open_split(config)
         use_device(group, device)
         group.by_first(lambda: remove_leftovers(out))
         if resume:

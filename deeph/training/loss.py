@@ -10,8 +10,8 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 from deeph.config import LossConfig
-from deeph.nn.graph import take_rows
 from deeph.nn.model import HamiltonianModel, Prediction
+from deeph.nn.rows import take_rows
 from deeph.nn.spin import SpinPart
 from deeph.training.metrics import PartErrors, error_sums, project_energy_zero
 
@@ -67,13 +67,21 @@ def part_errors(model: HamiltonianModel, batch: Data, prediction: Prediction, pa
     """Errors of the coefficients of one part of H, eV, in rows (copies x size)."""
     bond_sizes, atom_sizes = model.row_sizes(batch.numbers, batch.bond_index)
     offsite, onsite = [], []
+    V = prediction.V if part.name == "A0" else None
     target, scale = batch[f"offsite_target_{part.name}"], batch[f"offsite_scale_{part.name}"]
     for kind, rows, h in prediction.offsite[part.name]:
         sigma = take_rows(scale, bond_sizes * (part.n_spin // part.copies), rows)
-        offsite.append((kind, rows, (h * sigma[:, None]).flatten(1) - take_rows(target, part.n_spin * bond_sizes, rows)))
+        error = (h * sigma[:, None]).flatten(1) - take_rows(target, part.n_spin * bond_sizes, rows)
+        if V is not None:
+            S, r = take_rows(batch.offsite_overlap, bond_sizes, rows), batch.bond_vector[rows].norm(dim=1)
+            error = error + V.offsite(kind, batch.bond_index[:, rows], r, S)
+        offsite.append((kind, rows, error))
     for z, rows, h in prediction.onsite[part.name]:
         sigma = model.baseline(part.name).atom_scale(z).to(h.dtype)
-        onsite.append((z, rows, (h * sigma).flatten(1) - take_rows(batch[f"onsite_target_{part.name}"], part.n_spin * atom_sizes, rows)))
+        error = (h * sigma).flatten(1) - take_rows(batch[f"onsite_target_{part.name}"], part.n_spin * atom_sizes, rows)
+        if V is not None:
+            error = error + V.onsite(z, rows, take_rows(batch.onsite_overlap, atom_sizes, rows))
+        onsite.append((z, rows, error))
     return PartErrors(offsite, onsite)
 
 

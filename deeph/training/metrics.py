@@ -8,8 +8,8 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 from deeph.nn.frames import bond_matrices
-from deeph.nn.graph import take_rows
 from deeph.nn.model import HamiltonianModel
+from deeph.nn.rows import take_rows
 from deeph.physics.spin_parts import PartName
 
 OffsiteErrors = list[tuple[tuple[int, int], Tensor | slice, Tensor]]

@@ -131,7 +131,11 @@ class OutputConfig(Section):
     """Position matrices (for optics and Berry quantities)."""
 
     zeroth: bool = False
-    """H0, the Fock matrix of the superposition of spherical atomic densities."""
+    """H0, the Fock matrix of the superposition of spherical atomic densities: what a network can learn H - H0 from."""
+
+    hamiltonian: bool = True
+    """H of the converged density. false: no self-consistent run; S and H0 alone are written, which is what a model that learned H - H0
+    needs for a prediction (deeph-infer), in seconds."""
 
 
 class PyscfConfig(Section):

@@ -107,6 +107,8 @@ def calculate(config: PyscfConfig, system: System) -> tuple[Hamiltonian, str]:
         If the run does not converge or its data fail the verification.
     """
     mf = mean_field(config, system)
+    if not config.output.hamiltonian:
+        return without_run(config, mf)
     mf.kernel()
     if not mf.converged:
         raise DataError(
@@ -116,6 +118,12 @@ def calculate(config: PyscfConfig, system: System) -> tuple[Hamiltonian, str]:
     run = collect_run(mf, zeroth=config.output.zeroth)
     data = to_hamiltonian(run)
     return (data if config.output.positions else replace(data, r=None)), verify(data, "bands", bands_of(run))
+
+
+def without_run(config: PyscfConfig, mf: Any) -> tuple[Hamiltonian, str]:
+    """S and H0 of a calculation that is not run, and what their verification found."""
+    data = to_hamiltonian(collect_run(mf, hamiltonian=False))
+    return (data if config.output.positions else replace(data, r=None)), verify(data, "basic")
 
 
 def structure_of(config: PyscfConfig, job: Job) -> System:

@@ -17,7 +17,9 @@ class MeanField:
     Parameters
     ----------
     mf : pyscf mean-field object
-        Converged.
+        Converged, unless ``run`` is False.
+    run : bool
+        Whether its own density is wanted, or only matrices that need none.
 
     Attributes
     ----------
@@ -36,7 +38,7 @@ class MeanField:
         If the object is of another kind, or not converged.
     """
 
-    def __init__(self, mf: Any) -> None:
+    def __init__(self, mf: Any, *, run: bool = True) -> None:
         self.spin = _spin_of(mf)
         self.mf, self.mol = mf, mf.mol
         if self.mol.cart:
@@ -45,7 +47,7 @@ class MeanField:
         self._many = _has_many_k(mf)
         if self._many and not isinstance(mf.kpts, np.ndarray):
             raise DataError(f"{type(mf).__name__} uses the symmetry of the crystal: expected plain k points, from cell.make_kpts(...)")
-        if not mf.converged:
+        if run and not mf.converged:
             raise DataError("the PySCF calculation is not converged: call mf.kernel() first, perhaps with a larger mf.max_cycle")
         points = mf.kpts if self._many else mf.kpt if self.periodic else np.zeros(3)
         self.kpts = np.asarray(points, float).reshape(-1, 3)

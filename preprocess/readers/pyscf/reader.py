@@ -147,7 +147,7 @@ def to_hamiltonian(run: Run) -> Hamiltonian:
     system = System(run.cell * PYSCF.bohr, run.positions * PYSCF.bohr, run.numbers, (bool(info["periodic"]),) * 3)
     basis = Basis.from_symbols(info["shells"], info["spin"])
     size = int(basis.n_orbitals(system.numbers).sum())
-    if run.S.shape[-1] != size or run.H.shape[-1] != size * basis.spin_factor:
+    if run.S.shape[-1] != size or {run.H.shape[-1], run.H0.shape[-1]} != {size * basis.spin_factor}:
         raise DataError(f"matrices of {run.S.shape[-1]} orbitals, but the basis {info['shells']} has {size}")
     pairs = pairs_in_range(run.cell, run.positions, run.numbers, info)
 
@@ -158,7 +158,8 @@ def to_hamiltonian(run: Run) -> Hamiltonian:
         return (spinor_blocks(found) if spinor else found).hermitized(), dropped
 
     S, dropped_overlap = blocks(run.S, 1.0)
-    H, dropped = blocks(run.H, PYSCF.hartree)
+    H, dropped = blocks(run.H if len(run.H) else run.H0, PYSCF.hartree)
+    H0 = blocks(run.H0, PYSCF.hartree)[0] if len(run.H0) else None
     if not dropped <= MAX_DROPPED:
         raise DataError(
             f"H has entries of {dropped:.1e} eV beyond the range of the orbitals, expected below {MAX_DROPPED:g} eV: "
@@ -173,13 +174,13 @@ def to_hamiltonian(run: Run) -> Hamiltonian:
         system,
         basis.restricted(system.numbers),
         S,
-        H,
+        H if len(run.H) else None,
         to_project_order("pyscf", r, system, basis, spin=False),
-        fermi_energy=info["fermi_energy"] * PYSCF.hartree,
+        fermi_energy=info["fermi_energy"] * PYSCF.hartree if "fermi_energy" in info else None,
         n_electrons=info["n_electrons"],
         source=_source(info, run) | {"largest_dropped_H_eV": dropped, "largest_dropped_S": dropped_overlap},
         moments=run.moments if len(run.moments) else None,
-        extra={"H0": blocks(run.H0, PYSCF.hartree)[0]} if len(run.H0) else {},
+        extra={} if H0 is None else {"H0": H0},
     )
 
 
@@ -192,15 +193,17 @@ def _source(info: dict[str, Any], run: Run) -> dict[str, Any]:
         "basis": info["basis"],
         "constants": PYSCF._asdict(),
         "orbital_radii": orbital_radii(info["exponents"]),
-        "total_energy_eV": info["total_energy"] * PYSCF.hartree,
         "periodic": info["periodic"],
         "mesh": run.mesh.tolist(),
     }
+    if len(run.H):
+        source["total_energy_eV"] = info["total_energy"] * PYSCF.hartree
+        # no run file is written of another calculation than a converged one
+        source |= Convergence.of({"scf": {"converged": True}} | info).to_source()
     if len(run.H0):
         source["H0"] = "Fock matrix of the superposition of spherical atomic densities"
     if len(run.moments):
         source["moments"] = "Mulliken"
-    source |= Convergence.of({"scf": {"converged": True}} | info).to_source()  # no run file is written of another calculation
     if "k_grid" in info:
         source |= {"k_grid": info["k_grid"], "k_shift": [0.0, 0.0, 0.0]}
     if "temperature" in info:

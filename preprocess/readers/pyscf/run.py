@@ -37,7 +37,8 @@ class Run(NamedTuple):
     info : str
         JSON object: ``format_version``, ``version`` of PySCF, ``method``, ``basis``, ``shells`` and smallest ``exponents`` of each element,
         ``spin``, ``periodic``, ``n_electrons``, ``fermi_energy``, ``total_energy`` of a cell, ``scf`` (how the cycle ended), ``k_grid`` of
-        the self-consistent run where its occupations follow from the energies, and ``temperature`` (kelvin) of a Fermi smearing.
+        the self-consistent run where its occupations follow from the energies, and ``temperature`` (kelvin) of a Fermi smearing. Without
+        a self-consistent run there is no energy.
     cell : (3, 3) array
         Lattice vectors in rows; the box of a molecule.
     positions : (n_atoms, 3) array
@@ -105,7 +106,7 @@ def save_run(mf: Any, folder: str | Path, *, mesh: tuple[int, int, int] | None =
         temporary.unlink(missing_ok=True)
 
 
-def collect_run(mf: Any, *, mesh: tuple[int, int, int] | None = None, zeroth: bool = False) -> Run:
+def collect_run(mf: Any, *, mesh: tuple[int, int, int] | None = None, zeroth: bool = False, hamiltonian: bool = True) -> Run:
     """Evaluate H(k) and S(k) of a converged calculation on a mesh that resolves the range of the orbitals, and r(R).
 
     Parameters
@@ -117,6 +118,8 @@ def collect_run(mf: Any, *, mesh: tuple[int, int, int] | None = None, zeroth: bo
         self-consistent run: H(k) follows from the converged density at any k. Only with exact exchange the two have to be the same.
     zeroth : bool
         Whether to evaluate the Fock matrix of the superposition of spherical atomic densities, too (once more the cost of a mesh).
+    hamiltonian : bool
+        False for S, r and H0 of a calculation that was not run: ``H`` and ``scf_energies`` are of length 0 then.
 
     Raises
     ------
@@ -125,14 +128,13 @@ def collect_run(mf: Any, *, mesh: tuple[int, int, int] | None = None, zeroth: bo
     """
     from pyscf import __version__
 
-    field = MeanField(mf)
+    field = MeanField(mf, run=hamiltonian)
     mol = field.mol
     shells, exponents = basis_of(mol)
     positions = np.asarray(mol.atom_coords())
     vectors = np.asarray(mol.lattice_vectors()) if field.periodic else _box(positions, exponents)
     scf_k = np.asarray(mol.get_scaled_kpts(field.kpts)).reshape(-1, 3) if field.periodic else field.kpts
-    energies, occupation = field.states()
-    info = {
+    info: dict[str, Any] = {
         "format_version": FORMAT_VERSION,
         "version": __version__,
         "method": f"{type(mf).__name__} {getattr(mf, 'xc', 'HF')}",
@@ -142,21 +144,27 @@ def collect_run(mf: Any, *, mesh: tuple[int, int, int] | None = None, zeroth: bo
         "spin": field.spin,
         "periodic": field.periodic,
         "n_electrons": float(mol.nelectron),
-        "total_energy": float(mf.e_tot),
-        **_convergence(mf).to_source(),
     }
     scf_mesh = mesh_of(scf_k)
-    info |= _filling(mf, energies, occupation / (2 if field.spin == "none" else 1), scf_mesh)
+    energies = np.zeros((0, len(scf_k), 0))
+    if hamiltonian:
+        energies, occupation = field.states()
+        info |= {"total_energy": float(mf.e_tot), **_convergence(mf).to_source()}
+        info |= _filling(mf, energies, occupation / (2 if field.spin == "none" else 1), scf_mesh)
     numbers = np.array([NUMBERS.get(mol.atom_pure_symbol(a), 0) for a in range(mol.natm)])
     pairs = pairs_in_range(vectors, positions, numbers, info)
     chosen = np.ones(3, int) if not field.periodic else smallest_mesh(pairs) if mesh is None else np.array(mesh)
     if field.periodic and (why := only_own_mesh(mf, field.spin)):
         chosen = _scf_mesh_instead(chosen, scf_mesh, why, free=mesh is None)
-    H, S = on_mesh(field, chosen, scf_mesh)
-    H0 = on_mesh(field, chosen, scf_mesh, field.atomic_density())[0] if zeroth else H[:0]
+    density = None if hamiltonian else field.atomic_density()
+    H, S = on_mesh(field, chosen, scf_mesh, density)
+    H, H0 = (H, H[:0]) if hamiltonian else (H[:0], H)
+    if zeroth and hamiltonian:
+        H0 = on_mesh(field, chosen, scf_mesh, field.atomic_density())[0]
     cells = np.unique(pairs[:, :3], axis=0)
     r = position_matrices(mol, cells, vectors)
-    return Run(json.dumps(info), vectors, positions, numbers, chosen, H, S, H0, cells, r, field.moments(), scf_k, energies)
+    moments = field.moments() if hamiltonian else np.zeros((0, 3))
+    return Run(json.dumps(info), vectors, positions, numbers, chosen, H, S, H0, cells, r, moments, scf_k, energies)
 
 
 def _convergence(mf: Any) -> Convergence:
