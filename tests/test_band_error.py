@@ -9,7 +9,7 @@ import pytest
 from training_case import SMALL, make_case, make_structure
 
 from deeph.files.config_file import load_config
-from deeph.files.dataset import open_dataset
+from deeph.files.dataset import open_dataset, split_of
 from deeph.files.store import read_folder, write_folder
 from deeph.physics.basis import Basis
 from deeph.physics.blocks import PairBlocks
@@ -130,7 +130,7 @@ def test_electrons_fill_collinear_levels_of_both_spins():
 
 def test_a_run_writes_the_column(tmp_path):
     config = load_config(make_case(tmp_path, settings=SMALL + 'band_structures = ["000", "004"]\n'), ["data.seed=1"])
-    split = loop.split_of(open_dataset(config.data.path), config.data)
+    split = split_of(open_dataset(config.data.path), config.data)
     assert not {"000", "004"} & set(split.test)
     with pytest.raises(DataError, match=r"000 .*Fermi level is not known"):
         check_data(config)
@@ -153,7 +153,7 @@ def test_a_run_writes_the_column(tmp_path):
 def test_names_that_cannot_be_used(tmp_path):
     path = make_case(tmp_path)
     config = load_config(path)
-    split = loop.split_of(open_dataset(config.data.path), config.data)
+    split = split_of(open_dataset(config.data.path), config.data)
     with pytest.raises(UsageError, match="names 099, which"):
         check_data(load_config(path, ['train.band_structures=["099"]']))
     with pytest.raises(UsageError, match=f"names {split.test[0]} of the test set"):

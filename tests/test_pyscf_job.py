@@ -318,3 +318,35 @@ def test_structures_of_a_folder_keep_their_names(tmp_path):
     [job] = find_calculations(config, "water", tmp_path / "out")
     assert structure_of(config, job).formula == "H2O"
     assert json.loads(json.dumps(config.model_dump(mode="json")))
+
+
+@pytest.mark.parametrize(("text", "change"), [(WATER, "method.kind='RKS'"), (CHAIN, "scf.k_mesh=[1,1,2]"), (WATER, "method.kind='UHF'")])
+def test_S_and_H0_without_a_run(tmp_path, text, change):
+    """The same S and H0 as beside the H of a run, nothing self-consistent, and no H, energy or Fermi level that nobody calculated."""
+    full, bare = (settings(tmp_path, text, change, f"output.{key}") for key in ("zeroth=true", "hamiltonian=false"))
+    [job] = find_calculations(full, "job", tmp_path / "full")
+    other = Job(job.run, tmp_path / "bare")
+    assert Calculation(full)(job).status == "ok"
+    build = pyscf_job.mean_field
+
+    def not_to_be_run(*arguments):
+        mf = build(*arguments)
+        mf.kernel = None
+        return mf
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pyscf_job, "mean_field", not_to_be_run)
+        outcome = Calculation(bare)(other)
+    assert outcome.status == "ok", outcome
+    assert "S and H0" in outcome.reason
+    one, two = (read_folder(where, extra=True) for where in (job.out, other.out))
+    assert two.H is None
+    assert two.fermi_energy is None
+    assert "total_energy_eV" not in two.source
+    assert "scf" not in two.source
+    assert two.n_electrons == one.n_electrons
+    assert np.abs(two.S.entries - one.S.entries).max() < 1e-12
+    assert np.abs(two.extra["H0"].entries - one.extra["H0"].entries).max() < 1e-5
+    assert np.abs(one.extra["H0"].entries - one.hamiltonian.entries).max() > 1e-2
+    assert Calculation(bare)(other).status == "skipped"
+    assert "output.hamiltonian" in Calculation(full)(Job(job.run, other.out)).reason

@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 from training_case import make_case, make_structure
 
 from deeph.files.config_file import load_config
-from deeph.files.dataset import open_dataset
+from deeph.files.dataset import open_dataset, split_of
 from deeph.files.store import write_folder
 from deeph.nn.fit import fit_model
 from deeph.runtime.errors import DataError, DeephError, UsageError
@@ -112,7 +112,7 @@ def test_best_model_is_the_validated_average(case: Path, tmp_path: Path) -> None
     for name, parameter in load_model(tmp_path / "run" / LAST).named_parameters():
         assert torch.equal(parameter, state[f"average.{name}"])
     dataset = open_dataset(config.data.path)
-    job = loop.Job(config, dataset, loop.split_of(dataset, config.data), tmp_path / "run", Group(), torch.device("cpu"))
+    job = loop.Job(config, dataset, split_of(dataset, config.data), tmp_path / "run", Group(), torch.device("cpu"))
     trainer = loop.Trainer(job, loop.load_state(tmp_path / "run" / STATE))
     model = load_model(tmp_path / "run" / BEST)
     trainer.average.weights = dict(model.named_parameters())
@@ -143,7 +143,7 @@ def test_only_a_lower_loss_makes_a_better_model(
 def test_shares_of_a_batch_add_up_to_the_gradient_of_its_mean_loss(case: Path, tmp_path: Path) -> None:
     config = load_config(case)
     dataset = open_dataset(config.data.path)
-    split = loop.split_of(dataset, config.data)
+    split = split_of(dataset, config.data)
     loop._begin(dataset, split, config, tmp_path / "run", loop.RunLog())
     job = loop.Job(config, dataset, split, tmp_path / "run", Group(), torch.device("cpu"))
     trainer = loop.Trainer(job, loop.load_state(tmp_path / "run" / STATE))
