@@ -29,7 +29,7 @@ from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.spin_parts import PartName
 from deeph.runtime.errors import ModelError
 
-WIDE = 20_000  # bonds at a time without gradients on a GPU, which idles with as few as suit a processor's cache
+WIDE = 20_000  # bonds at a time on a GPU, which idles with as few as suit a processor's cache
 
 OffsiteRows = tuple[tuple[int, int], Tensor | slice, Tensor]
 OnsiteRows = tuple[int, Tensor | slice, Tensor]
@@ -203,7 +203,7 @@ class HamiltonianModel(nn.Module):
     def chunks(self, n_bonds: int) -> list[slice]:
         """Runs of bonds that are processed together; their length changes no result."""
         step = self.config.chunk_bonds or max(n_bonds, 1)
-        if self.device.type == "cuda" and not torch.is_grad_enabled():
+        if self.device.type == "cuda":
             step = max(step, WIDE)
         return [slice(s, min(s + step, n_bonds)) for s in range(0, n_bonds, step)]
 
