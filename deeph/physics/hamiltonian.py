@@ -143,6 +143,24 @@ class Hamiltonian:
         spinor = self.H is not None and self.basis.spin == "spinor"
         return BlochMatrix(self.system, self.S.to_spinor() if spinor else self.S, self._pattern)
 
+    @cached_property
+    def error_bloch(self) -> BlochMatrix:
+        """The modes of the error as Bloch matrices, one component per mode and spin channel.
+
+        Raises
+        ------
+        DataError
+            If there are none.
+        """
+        if self.error_bars is None or self.error_bars.modes is None:
+            raise DataError("this structure has no modes of the error of H, which error bars of levels are made of; see deeph-ensemble")
+        return BlochMatrix(self.system, self.error_bars.modes, self._pattern)
+
+    @property
+    def has_modes(self) -> bool:
+        """Whether there are modes of the error of H."""
+        return self.error_bars is not None and self.error_bars.modes is not None
+
     def permuted(self, order: IntArray) -> "Hamiltonian":
         """The same structure with its atoms in another order (``new[a] = old[order[a]]``)."""
         if (order == np.arange(len(order))).all():
