@@ -76,7 +76,10 @@ def predict_anyway(model: Predictor, structure: Hamiltonian) -> Hamiltonian:
     dtype = output_dtype(first, structure.system.numbers)
     shapes, n_spin = block_shapes(structure.basis, structure.system.numbers, pairs, spin=True), structure.basis.n_spin
     H = PairBlocks.zeros(pairs, shapes, n_spin, dtype)
-    modes = PairBlocks.zeros(pairs, shapes, _n_modes(model) * n_spin, dtype) if keeps_modes(model, H) else None
+    modes = None
+    if keeps_modes(model, H):
+        modes = PairBlocks.zeros(pairs, shapes, _n_modes(model) * n_spin, dtype)
+        _add_common_mode(model, structure, modes)
     sigma = fill_mean(model, structure, H, modes)
     bars = None if sigma is None else ErrorBars(sigma, modes)
     return replace(_described(first, structure), H=H, r=structure.r, error_bars=bars)
@@ -88,7 +91,15 @@ def keeps_modes(model: Predictor, H: PairBlocks) -> bool:
 
 
 def _n_modes(model: Predictor) -> int:
-    return len(model.members) if isinstance(model, Ensemble) else 0
+    """One for each member, and the common one."""
+    return len(model.members) + 1 if isinstance(model, Ensemble) else 0
+
+
+def _add_common_mode(model: Predictor, structure: Hamiltonian, modes: PairBlocks) -> None:
+    """The last mode is a multiple of S: it moves all levels alike, as what the members have in common does."""
+    if isinstance(model, Ensemble):
+        S = structure.S.to_spinor() if structure.basis.spin == "spinor" else structure.S
+        modes.entries[-structure.basis.n_spin :] = model.calibration.levels[1] * S.entries
 
 
 def predict_folder(
@@ -133,12 +144,13 @@ def predict_folder(
     shapes = block_shapes(structure.basis, structure.system.numbers, pairs, spin=True)
     with new_folder(folder, overwrite=overwrite) as temporary:
         write_overlap_part(temporary, structure, order)
-        structure = replace(structure, S=replace(structure.S, entries=np.broadcast_to(np.float64(0), structure.S.entries.shape)))
         dtype = output_dtype(first, structure.system.numbers)
         with MatrixWriter(temporary / PREDICTED, pairs, shapes, n_spin, dtype) as writer, ExitStack() as further:
             own = None
             if (modes and _n_modes(model)) or keeps_modes(model, writer.blocks):
                 own = further.enter_context(MatrixWriter(temporary / ERROR_MODES, pairs, shapes, _n_modes(model) * n_spin, dtype)).blocks
+                _add_common_mode(model, structure, own)
+            structure = replace(structure, S=replace(structure.S, entries=np.broadcast_to(np.float64(0), structure.S.entries.shape)))
             sigma = fill_mean(model, structure, writer.blocks, own, done)
         if sigma is not None:
             write_sigma(temporary, pairs, sigma)
@@ -175,8 +187,8 @@ def fill_mean(
         own = None if modes is None else replace(modes, entries=modes.entries[number * n_spin : (number + 1) * n_spin])
         fill(member, structure, MeanBlocks(H.pairs, H.shapes, H.entries, number, squares, own), lambda share: done(share / n))
     if modes is not None:
-        factor = model.calibration.levels / (n - 1) ** 0.5
-        for component in range(modes.n_components):  # one after the other: they may be large and lie in a file
+        factor = model.calibration.levels[0] / (n - 1) ** 0.5
+        for component in range(n * n_spin):  # one after the other: they may be large and lie in a file
             modes.entries[component] -= H.entries[component % n_spin]
             modes.entries[component] *= factor
     spread = np.sqrt(squares / (n - 1) / (n_spin * H.shapes.prod(axis=1)))

@@ -56,7 +56,10 @@ def test_mean_and_spread_are_those_of_the_members(members, structure):
     assert np.abs(bars(predicted).sigma - block_rms(variance)).max() < 1e-12
     modes = bars(predicted).modes
     assert modes is not None
-    assert np.abs(modes.entries - (H - H.mean(axis=0)) / 2**0.5).max() < 1e-12
+    assert np.abs(modes.entries[:3] - (H - H.mean(axis=0)) / 2**0.5).max() < 1e-12
+    common = Ensemble(members, replace(BARE, levels=(2.0, 0.5))).predict(structure).error_bars.modes
+    assert np.abs(common.entries[:3] - 2 * modes.entries[:3]).max() < 1e-12
+    assert np.array_equal(common.entries[3:], 0.5 * structure.S.entries)
     assert predicted.hamiltonian.hermiticity_error() == 0
 
 

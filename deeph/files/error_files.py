@@ -1,7 +1,7 @@
 """Error bars in a structure folder, beside ``hamiltonian_pred.h5``; both are packed matrix files, :mod:`deeph.files.matrix_file`.
 
-``error_bars.h5`` has one number a block: its blocks are 1 x 1. ``error_modes.h5`` has the modes, the blocks of each as those of H; it is as
-many times as large as H as the ensemble has members.
+``error_bars.h5`` has one number a block: its blocks are 1 x 1. ``error_modes.h5`` has the modes, the blocks of each as those of H; it is
+larger than H by the number of members and one more.
 """
 
 from dataclasses import replace

@@ -56,12 +56,13 @@ class Calibration:
     ----------
     rows : mapping of (Z, Z', bin) to (a, b, c)
         c in eV.
-    levels : float
-        What the first-order error of a level, from the deviations of the members, is multiplied with.
+    levels : (float, float)
+        Of levels: what the first-order error from the deviations of the members is multiplied with, and the error that all levels have
+        in common, eV.
     """
 
     rows: Mapping[Key, tuple[float, float, float]]
-    levels: float = 1.0
+    levels: tuple[float, float] = (1.0, 0.0)
 
     def sigma(self, structure: Hamiltonian, spread: FloatArray, size: FloatArray) -> FloatArray:
         """Standard deviations of the blocks of a prediction.
@@ -100,7 +101,7 @@ class Calibration:
 
     def to_plain(self) -> dict[str, Any]:
         """As JSON values."""
-        return {"bin_angstrom": BIN, "blocks": [[*key, *row] for key, row in self.rows.items()], "levels": self.levels}
+        return {"bin_angstrom": BIN, "blocks": [[*key, *row] for key, row in self.rows.items()], "levels": list(self.levels)}
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> Self:
@@ -108,10 +109,11 @@ class Calibration:
         if plain["bin_angstrom"] != BIN:
             raise ValueError(f"bins of {plain['bin_angstrom']} Angstrom; expected {BIN}")
         rows = {(int(i), int(j), int(n)): (float(a), float(b), float(c)) for i, j, n, a, b, c in plain["blocks"]}
-        numbers = np.array([*rows.values(), (float(plain["levels"]),) * 3])
+        factor, common = (float(x) for x in plain["levels"])
+        numbers = np.array([*rows.values(), (factor, common, 0.0)])
         if not rows or not (np.isfinite(numbers).all() and (numbers >= 0).all()):
             raise ValueError("the coefficients of the calibration have to be positive numbers")
-        return cls(rows, float(plain["levels"]))
+        return cls(rows, (factor, common))
 
 
 def block_keys(structure: Hamiltonian) -> IntArray:
@@ -153,6 +155,12 @@ def calibrate(found: Iterable[Blocks]) -> Calibration:
             own = which.ravel() == n
             rows[i, j, bin_] = _fit(spread[own], np.zeros(int(own.sum())) if bin_ == ONSITE else size[own], error[own])
     return Calibration(rows)
+
+
+def calibrate_levels(expected: FloatArray, true: FloatArray) -> tuple[float, float]:
+    """:attr:`Calibration.levels` from (n,) first-order errors and true errors of levels, eV."""
+    factor, _, common = _fit(expected, np.zeros_like(expected), true)
+    return factor, common
 
 
 def _fit(spread: FloatArray, size: FloatArray, error: FloatArray) -> tuple[float, float, float]:

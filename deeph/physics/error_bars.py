@@ -3,7 +3,8 @@
 Of each block there is one number, the root mean square over its matrix elements, which no rotation of the structure changes. The errors of
 different blocks are not independent of each other: neighbouring blocks err together, and in a level they add up or cancel. So the error of
 a level does not follow from these numbers. It needs the deviations themselves, one matrix for each member, called modes here: they are a
-square root of the covariance of the errors, and to first order the variance of a level is the sum over them of (c^dagger D c)^2.
+square root of the covariance of the errors, and to first order the variance of a level is the sum over them of (c^dagger D c)^2. The error
+that the members have in common is one more mode, a multiple of S, since it moves levels much alike.
 """
 
 from collections.abc import Iterable, Sequence
@@ -35,8 +36,8 @@ class ErrorBars:
     sigma : (n_pairs,) array
         Expected root mean square error of the matrix elements of each block, eV, on the pattern of H.
     modes : PairBlocks or None
-        One matrix after the other (of collinear spins up and down), eV: the deviations of the members of an ensemble from their mean,
-        scaled so that their squares add up to the variance of a level. None where they were not kept.
+        One matrix after the other (of collinear spins up and down), eV: the deviations of the members of an ensemble from their mean, and
+        last a multiple of S, scaled so that their squares add up to the variance of a level. None where they were not kept.
     """
 
     sigma: FloatArray

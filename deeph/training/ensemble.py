@@ -9,7 +9,7 @@ import numpy as np
 
 from deeph.files.dataset import Dataset, Split, open_dataset, read_split, split_of
 from deeph.inference import predict_anyway
-from deeph.nn.calibration import ONE_SIGMA, Blocks, Calibration, calibrate, describe, judged
+from deeph.nn.calibration import Blocks, Calibration, calibrate, calibrate_levels, describe, judged
 from deeph.nn.ensemble import Ensemble, check_members, members_of
 from deeph.nn.model import HamiltonianModel
 from deeph.physics.bloch import BlochMatrix
@@ -87,7 +87,7 @@ def make_ensemble(runs: Sequence[Path], out: Path, data: Path | None = None, spl
             found.append(_look(ensemble, dataset.read(name)))
             told.advance()
     blocks = [one.blocks for one in found]
-    ensemble.calibration = replace(calibrate(blocks), levels=_level_factor(np.concatenate([one.levels for one in found], axis=1)))
+    ensemble.calibration = replace(calibrate(blocks), levels=_level_calibration(np.concatenate([one.levels for one in found], axis=1)))
     logger.info("%s", "\n".join(describe(ensemble.calibration, blocks)))
     save_ensemble(out, ensemble, _metadata(runs, records, blocks))
     return ensemble
@@ -160,7 +160,8 @@ def _level_pairs(structure: Hamiltonian, predicted: Hamiltonian) -> FloatArray:
     small error of H pulls down, are none of them, and with them the n-th level would be compared with another one.
     """
     bars = predicted.error_bars
-    if structure.n_orbitals > DENSE or bars is None or bars.modes is None:
+    filled = structure.fermi_energy is not None or structure.n_electrons is not None
+    if structure.n_orbitals > DENSE or not filled or bars is None or bars.modes is None:
         return np.zeros((2, 0))
     modes, n_spin = BlochMatrix(predicted.system, bars.modes), structure.basis.n_spin
     out = []
@@ -177,18 +178,18 @@ def _level_pairs(structure: Hamiltonian, predicted: Hamiltonian) -> FloatArray:
     return np.concatenate(out, axis=1)
 
 
-def _level_factor(levels: FloatArray) -> float:
-    """What first-order errors are multiplied with so that 68.3 % of the true ones lie within."""
+def _level_calibration(levels: FloatArray) -> tuple[float, float]:
+    """See :attr:`deeph.nn.calibration.Calibration.levels`."""
     expected, true = levels[:, levels[0] > 0]
     if not len(true):
         logger.warning(
-            "no levels of the validation structures were computed (more than %d orbitals): error bars of levels are not calibrated", DENSE
+            "error bars of levels are not calibrated: the validation structures have more than %d orbitals, or no Fermi level", DENSE
         )
-        return 1.0
-    factor = float(np.quantile(true / expected, ONE_SIGMA))
-    logger.info("levels: %d of the validation structures, mean error %.3g meV; first-order errors are multiplied by %.3g",
-                len(true), 1e3 * float(true.mean()), factor)  # fmt: skip
-    return factor
+        return 1.0, 0.0
+    factor, common = calibrate_levels(expected, true)
+    logger.info("levels: %d of the validation structures, mean error %.3g meV; one sigma: %.3g times the first-order error and %.3g meV",
+                len(true), 1e3 * float(true.mean()), factor, 1e3 * common)  # fmt: skip
+    return factor, common
 
 
 def _metadata(runs: Sequence[Path], records: list[dict[str, Any]], blocks: list[Blocks]) -> dict[str, Any]:
