@@ -48,7 +48,8 @@ def made(runs) -> Path:
 def test_file_is_a_model(made, runs):
     model = load_model(made)
     assert isinstance(model, Ensemble)
-    assert [len(model.members), len(model.calibration.rows) > 2] == [2, True]
+    assert len(model.members) == 2
+    assert model.calibration.rows
     assert model.members[0].origin["file"].endswith("/e.safetensors")
     assert model.members[0].origin["members"] == 2
     for name, member in zip("ab", model.members, strict=True):
