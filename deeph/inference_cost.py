@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from deeph.inference import fill
+from deeph.nn.ensemble import Predictor, members_of
 from deeph.nn.graph import check_reach, select_bonds
 from deeph.nn.model import HamiltonianModel
 from deeph.nn.precision import output_dtype
@@ -76,13 +77,13 @@ def _size(n_bytes: float) -> str:
 
 
 def estimate(
-    model: HamiltonianModel, structure: Hamiltonian, compute: Callable[[System], object] | None = None, cutoff: float | None = None
+    predictor: Predictor, structure: Hamiltonian, compute: Callable[[System], object] | None = None, cutoff: float | None = None
 ) -> Cost:
     """The cost of a prediction.
 
     Parameters
     ----------
-    model : HamiltonianModel
+    predictor : HamiltonianModel or Ensemble
         The model, on the device it will run on.
     structure : Hamiltonian
         With S, or without any block where S is to be computed; then ``source`` has the orbital radii.
@@ -96,6 +97,7 @@ def estimate(
     ModelError, DataError
         If the structure would be refused, see :func:`deeph.nn.graph.check_reach`.
     """
+    model, n_members = members_of(predictor)[0], len(members_of(predictor))
     seconds = {}
     if compute is not None:
         structure = _with_pattern(structure, cutoff)
@@ -104,7 +106,7 @@ def estimate(
     bonds = select_bonds(structure, model.cutoffs)
     n, entries = len(bonds), structure.S.entries.shape[1]
     sample = min(n, max(SAMPLE, model.chunks(10**9)[0].stop if model.device.type == "cuda" else 0))
-    seconds["network"] = _network_seconds(model, structure, bonds[:sample]) * (n / sample if sample else 1)
+    seconds["network"] = _network_seconds(model, structure, bonds[:sample]) * n_members * (n / sample if sample else 1)
     per_entry = structure.basis.spin_factor**2 * structure.basis.n_spin  # of H for one of S
     blocks = entries * (8 + per_entry * np.dtype(output_dtype(model, structure.system.numbers)).itemsize)
     files = blocks + 2 * 64 * structure.S.n_pairs
