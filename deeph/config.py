@@ -123,6 +123,10 @@ class LossConfig(Section):
     rmse_weight: NotNegative = 1.0
     """Weight of the root mean square error."""
 
+    sigma_power: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """p, 0 to 1: errors are divided by sigma^p, where sigma is what the baseline leaves of their pair of shells at their distance. With 0
+    every error in eV counts alike; with 1 every element counts relative to its own size, far and small ones as much as near ones."""
+
     @model_validator(mode="after")
     def _not_all_zero(self) -> Self:
         if self.mae_weight == 0 and self.rmse_weight == 0:
