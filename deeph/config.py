@@ -209,6 +209,30 @@ class TrainConfig(Section):
         return self
 
 
+class BandConfig(Section):
+    """A last stage of the run in which errors of H count by what they do to the levels: at random k, in the states of the DFT."""
+
+    share: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Share of the run that is the band stage, its last epochs; 0: none. It begins with a warm restart of the learning rate. A finished run
+    gets one with --resume, more train.epochs and a share that leaves the epochs done before it: 60 after 45 have share = 0.25."""
+
+    weight: Positive = 0.1
+    """Weight of the error in the states, relative to the loss of the first stage, which goes on."""
+
+    window: Positive | None = 5.0
+    """Levels up to this far above the Fermi level are those one looks at, eV. "none": all levels count alike, which is the error in the
+    metric of the overlap, S^-1/2 dH S^-1/2."""
+
+    reach: Positive = 2.0
+    """Levels above the window count less, by reach/(reach + distance): as what they do to those in the window; eV."""
+
+    learning_rate: Positive = 1e-3
+    """Peak learning rate of the stage."""
+
+    k_points: Count = 8
+    """Random k of each structure; one is taken in each epoch, in turn."""
+
+
 class Config(Section):
     """All settings of a training run."""
 
@@ -216,3 +240,4 @@ class Config(Section):
     model: ModelConfig = ModelConfig()
     loss: LossConfig = LossConfig()
     train: TrainConfig = TrainConfig()
+    bands: BandConfig = BandConfig()

@@ -15,10 +15,13 @@ from deeph.config import LossConfig
 from deeph.nn.graph import take_rows
 from deeph.nn.model import HamiltonianModel, Prediction
 from deeph.nn.spin import SpinPart
+from deeph.training.band_loss import BandTerm, band_loss
 from deeph.training.metrics import PartErrors, error_sums, project_energy_zero
 
 
-def compute_loss(model: HamiltonianModel, batch: Data, config: LossConfig) -> tuple[Tensor, dict[str, Tensor]]:
+def compute_loss(
+    model: HamiltonianModel, batch: Data, config: LossConfig, bands: BandTerm | None = None
+) -> tuple[Tensor, dict[str, Tensor]]:
     """Loss of a batch, and sums for the metrics.
 
     Parameters
@@ -29,13 +32,15 @@ def compute_loss(model: HamiltonianModel, batch: Data, config: LossConfig) -> tu
         Graphs with targets.
     config : LossConfig
         Weights.
+    bands : BandTerm, optional
+        States of the DFT, of the band stage of a run, see :mod:`deeph.training.band_loss`.
 
     Returns
     -------
     loss : scalar tensor
         Mean over the structures of mae_weight MAE + rmse_weight RMSE, off-site plus onsite_weight on-site, each in units of the root
         mean square that the baseline leaves in the training set; of the spin-free part plus spin_weight times each part with spin; without
-        their part mu S if the energy zero of the model is free.
+        their part mu S if the energy zero of the model is free. In the band stage plus the error in the states.
     sums : dict of scalar tensors
         What :func:`deeph.training.metrics.summarize` needs, to be added over batches and processes.
     """
@@ -57,12 +62,16 @@ def compute_loss(model: HamiltonianModel, batch: Data, config: LossConfig) -> tu
         of_atoms = _mean_errors([e for *_, e in onsite], [atom_graph[r] for _, r, _ in onsite], n_graphs, baseline.unit_onsite, config)
         both = of_bonds + config.onsite_weight * of_atoms
         loss = loss + (both if part.name == "A0" else config.spin_weight * both)
+    of_levels: dict[str, Tensor] = {}
+    if bands is not None:
+        in_states, of_levels = band_loss(model, batch, (bond_graph, atom_graph), errors, bands)
+        loss = loss + in_states
     with torch.no_grad():
         detached = {
             name: PartErrors([(k, r, e.detach()) for k, r, e in offsite], [(z, r, e.detach()) for z, r, e in onsite])
             for name, (offsite, onsite) in errors.items()
         }
-        sums = error_sums(model, batch, detached)
+        sums = error_sums(model, batch, detached) | of_levels
     return loss, sums
 
 
