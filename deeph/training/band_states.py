@@ -25,6 +25,21 @@ def random_k(structure: Hamiltonian, name: str, seed: int, turn: int) -> FloatAr
     return np.asarray(np.random.default_rng([seed, crc32(name.encode()), turn]).random(3) * periodic)
 
 
+def check_window(structure: Hamiltonian, window: float | None) -> None:
+    """Refuse a structure whose window has no place.
+
+    Raises
+    ------
+    DataError
+        If neither Fermi level nor number of electrons is known.
+    """
+    if window is not None and structure.fermi_energy is None and structure.n_electrons is None:
+        raise DataError(
+            "the Fermi level is not known: info.json holds neither 'fermi_energy_eV' nor 'occupation'. Add one of them, or set "
+            'bands.window to "none" for all levels'
+        )
+
+
 def find_states(structure: Hamiltonian, k: FloatArray, window: float | None) -> States:
     """Diagonalize the DFT H at one k.
 
