@@ -48,6 +48,10 @@ def cases() -> list[tuple[str, HamiltonianModel, Hamiltonian]]:
     ]
 
 
+def unit_of(model: HamiltonianModel) -> float:
+    return max(float(model.baseline().unit_offsite), float(model.baseline().unit_onsite))
+
+
 def error_of(model: HamiltonianModel, structure: Hamiltonian, states: States) -> tuple[list[torch.Tensor], dict[str, PartErrors]]:
     graph = make_graph(structure, model, targets=True)
     prediction = model(graph)
@@ -106,7 +110,7 @@ def test_the_loss_in_plain_numpy(model, structures):
         M, w = C.conj().T @ dH @ C, np.array([1.0] * n + [REACH / (REACH + e - E[n - 1]) for e in E[n:]])
         blocks = (np.abs(M[:n, :n]) ** 2).sum() + 2 * (np.abs(M[:n, n:]) ** 2 * w[n:]).sum()
         blocks += (np.abs(M[n:, n:]) ** 2 * w[n:, None] * w[n:]).sum()
-        expected.append(np.sqrt(blocks / w.sum()) / float(model.baseline().unit_offsite))
+        expected.append(np.sqrt(blocks / w.sum()) / unit_of(model))
         changes.append(np.abs(np.linalg.eigvalsh(np.diag(E) + M)[:n] - E[:n]))
     assert float(loss_of(model, structures)) == pytest.approx(np.mean(expected), rel=1e-9)
     batch = Batch.from_data_list([make_graph(structure, model, targets=True) for structure in structures])
@@ -136,7 +140,7 @@ def test_the_metric_of_the_overlap(model, structures):
     dH, S = error_of(model, structure, states)[0][0][0].numpy(), structure.S_bloch.dense(K, gauge="atomic")
     values, vectors = np.linalg.eigh(S)
     root = vectors / np.sqrt(values) @ vectors.conj().T
-    expected = np.linalg.norm(root @ dH @ root) / np.sqrt(len(S)) / float(model.baseline().unit_offsite)
+    expected = np.linalg.norm(root @ dH @ root) / np.sqrt(len(S)) / unit_of(model)
     assert float(loss_of(model, [structure], window=None)) == pytest.approx(expected, rel=1e-9)
 
 

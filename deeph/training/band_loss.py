@@ -84,8 +84,8 @@ def band_loss(
     Returns
     -------
     loss : scalar tensor
-        weight times the mean over the structures of |W M W|_F / |W|_F, averaged over collinear spins, over the root mean square of the
-        off-site elements that the baseline leaves.
+        weight times the mean over the structures of |W M W|_F / |W|_F, averaged over collinear spins, over the root mean square that the
+        baseline leaves, on-site or off-site, whichever is larger.
     sums : dict of scalar tensors
         ``level_abs_sum`` (eV) and ``level_count``; empty in training.
     """
@@ -101,7 +101,8 @@ def band_loss(
                 sums["level_abs_sum"] = sums["level_abs_sum"] + change.abs().sum().cpu()
                 sums["level_count"] = sums["level_count"] + n_low
         found.append(torch.stack(of_spins).mean())
-    return torch.stack(found).mean() * term.weight / model.baseline().unit_offsite, {} if model.training else sums
+    unit = torch.maximum(model.baseline().unit_offsite, model.baseline().unit_onsite)
+    return torch.stack(found).mean() * term.weight / unit, {} if model.training else sums
 
 
 def level_weights(energies: Tensor, n_low: int, reach: float) -> Tensor:
