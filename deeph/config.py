@@ -123,6 +123,10 @@ class LossConfig(Section):
     rmse_weight: NotNegative = 1.0
     """Weight of the root mean square error."""
 
+    sigma_power: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """p, 0 to 1: errors are divided by sigma^p, where sigma is what the baseline leaves of their pair of shells at their distance. With 0
+    every error in eV counts alike; with 1 every element counts relative to its own size, far and small ones as much as near ones."""
+
     @model_validator(mode="after")
     def _not_all_zero(self) -> Self:
         if self.mae_weight == 0 and self.rmse_weight == 0:
@@ -210,6 +214,30 @@ class TrainConfig(Section):
         return self
 
 
+class BandConfig(Section):
+    """A last stage of the run in which errors of H count by what they do to the levels: at random k, in the states of the DFT."""
+
+    share: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Share of the run that is the band stage, its last epochs; 0: none. It begins with a warm restart of the learning rate. A finished run
+    gets one with --resume, more train.epochs and a share that leaves the epochs done before it: 60 after 45 have share = 0.25."""
+
+    weight: Positive = 0.1
+    """Weight of the error in the states, relative to the loss of the first stage, which goes on."""
+
+    window: Positive | None = 5.0
+    """Levels up to this far above the Fermi level are those one looks at, eV. "none": all levels count alike, which is the error in the
+    metric of the overlap, S^-1/2 dH S^-1/2."""
+
+    reach: Positive = 2.0
+    """Levels above the window count less, by reach/(reach + distance): as what they do to those in the window; eV."""
+
+    learning_rate: Positive = 1e-3
+    """Peak learning rate of the stage."""
+
+    k_points: Count = 8
+    """Random k of each structure; one is taken in each epoch, in turn."""
+
+
 class Config(Section):
     """All settings of a training run."""
 
@@ -217,3 +245,4 @@ class Config(Section):
     model: ModelConfig = ModelConfig()
     loss: LossConfig = LossConfig()
     train: TrainConfig = TrainConfig()
+    bands: BandConfig = BandConfig()

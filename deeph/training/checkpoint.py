@@ -35,6 +35,8 @@ _NAMES = (
     (r"\.feed_forward\.product\.", ".feed_forward.products.0."),
 )
 BEST, LAST, STATE = "model.safetensors", "last.safetensors", "resume.safetensors"
+FIRST = "first_stage.safetensors"
+"""The best model before the band stage."""
 
 
 def save_model(path: str | Path, model: HamiltonianModel, metadata: Mapping[str, Any]) -> None:
