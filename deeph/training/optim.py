@@ -68,7 +68,8 @@ def _first_basis(square: torch.Tensor) -> torch.Tensor:
     """Eigenvectors of (n, a, a) matrices, largest first; of a null space such axes as rounding does not change."""
     a, size = square.shape[-1], square.diagonal(dim1=-2, dim2=-1).mean(-1)[:, None]
     ramp = torch.linspace(0, -0.01, a, dtype=square.dtype, device=square.device)
-    return torch.linalg.eigh(square + torch.diag_embed(size * ramp))[1].flip(-1).contiguous()
+    vectors: torch.Tensor = torch.linalg.eigh(square + torch.diag_embed(size * ramp))[1]
+    return vectors.flip(-1).contiguous()
 
 
 def _follow(state: dict[str, torch.Tensor]) -> None:
