@@ -11,12 +11,10 @@ from deeph.config import ModelConfig
 from deeph.nn.atom import AtomLinear
 from deeph.nn.bond import BondFeatures, BondLayout, Frame, PartialFeatures
 from deeph.nn.interaction import BondGeometry, Interaction
-from deeph.nn.kinds import bond_kinds
 from deeph.nn.radial import RadialBasis, smooth_cutoff
 from deeph.nn.sizes import channels_of
 from deeph.nn.spin import SpinPart
 from deeph.nn.trunk import WIDTH, Trunk
-from deeph.runtime.errors import ModelError
 
 LAYER = 3  # times as much work as the embedding of the same bonds, or the heads
 KEEP = 50_000  # bonds whose geometry (12 kB each) is kept from layer to layer when no gradients need it
@@ -43,8 +41,8 @@ class SO2Network(Trunk):
         self, config: ModelConfig, spin: Sequence[SpinPart], l_max: int, cutoffs: Mapping[tuple[int, int], float], degree: float
     ) -> None:
         of_bonds = channels_of(config, spin, bond=True)
-        super().__init__(l_max, channels_of(config, spin, bond=False), BondLayout(l_max, of_bonds))
-        self.config, self.cutoffs, self.degree = config, cutoffs, degree
+        super().__init__(l_max, channels_of(config, spin, bond=False), BondLayout(l_max, of_bonds), cutoffs)
+        self.config, self.degree = config, degree
         even = len(self.layout.sectors[0].channels)  # Sigma+ channels
         hidden = config.radial_hidden
         self.atom_scalars = nn.Linear(WIDTH, config.node_channels)
@@ -68,19 +66,11 @@ class SO2Network(Trunk):
     def geometry(self, graph: Data, part: slice) -> BondGeometry:
         """Frames and radial functions of a run of bonds."""
         bonds, vectors = graph.bond_index[:, part], graph.bond_vector[part]
-        if vectors.requires_grad:
-            raise ModelError(
-                "derivatives of H with respect to the positions: the network keeps the frames of the bonds fixed in its gradient, which "
-                "would be wrong; use differences of predictions at displaced positions"
-            )
         r = vectors.norm(dim=1)
         zi, zj = self.element(graph.numbers[bonds[0]]), self.element(graph.numbers[bonds[1]])
-        cutoff = torch.empty_like(r)
-        for kind, rows in bond_kinds(graph.numbers, bonds):
-            cutoff[rows] = self.cutoffs[kind]
         functions = torch.cat([self.radial_basis(r).to(self.dtype), zi + zj, zi * zj], -1)
         frame = Frame.build(bonds, graph.frame[part] if "frame" in graph else self.frame(vectors), self.l_max)
-        return BondGeometry(frame, frame.scaled(smooth_cutoff(r, cutoff).to(self.dtype)), self.radial(functions))
+        return BondGeometry(frame, frame.scaled(smooth_cutoff(r, self.limits(graph.numbers, bonds)).to(self.dtype)), self.radial(functions))
 
     def _embed(self, graph: Data, geometry: BondGeometry, total: Tensor) -> tuple[PartialFeatures, Tensor]:
         """First features of some bonds, Sigma+ only; ``total`` with their first messages added, scalars times harmonics of the bond."""

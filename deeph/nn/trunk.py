@@ -1,7 +1,7 @@
 """What a family of networks has to do: features of atoms and bonds. The heads, the baseline and all else belong to the model."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +10,7 @@ from torch_geometric.data import Data
 from deeph.nn.bond import BondFeatures, BondLayout
 from deeph.nn.channels import Channels
 from deeph.nn.frames import bond_matrices, frame_matrix
+from deeph.nn.kinds import bond_kinds
 
 WIDTH = 32  # length of the element embedding
 
@@ -25,6 +26,8 @@ class Trunk(nn.Module):
         Of the atom features.
     layout : BondLayout
         Of the bond features.
+    cutoffs : mapping of (zi, zj) to float
+        Where blocks vanish, Angstrom, zi <= zj.
     element : nn.Embedding
         Of the atomic numbers.
     layers : nn.ModuleList
@@ -33,10 +36,10 @@ class Trunk(nn.Module):
 
     layers: nn.ModuleList
 
-    def __init__(self, l_max: int, channels: Channels, layout: BondLayout, width: int = WIDTH) -> None:
+    def __init__(self, l_max: int, channels: Channels, layout: BondLayout, cutoffs: Mapping[tuple[int, int], float]) -> None:
         super().__init__()
-        self.l_max, self.channels, self.layout = l_max, channels, layout
-        self.element = nn.Embedding(119, width)
+        self.l_max, self.channels, self.layout, self.cutoffs = l_max, channels, layout, cutoffs
+        self.element = nn.Embedding(119, WIDTH)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -51,6 +54,17 @@ class Trunk(nn.Module):
     def frame(self, vectors: Tensor) -> Tensor:
         """(n, 3) bond vectors -> (n, K, K) rotations into the bond frames over sqrt 2, in the network's precision."""
         return (frame_matrix(bond_matrices(vectors.double(), self.l_max)) / 2**0.5).to(self.dtype)
+
+    def prepare(self, graph: Data) -> None:
+        """Add to a graph what is the same in every step of a training."""
+        graph.frame = self.frame(graph.bond_vector)
+
+    def limits(self, numbers: Tensor, bonds: Tensor) -> Tensor:
+        """(n,) cutoffs of some bonds, Angstrom, float64."""
+        out = torch.empty(bonds.shape[1], dtype=torch.float64, device=bonds.device)
+        for kind, rows in bond_kinds(numbers, bonds):
+            out[rows] = self.cutoffs[kind]
+        return out
 
     @property
     @abstractmethod
