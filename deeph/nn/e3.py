@@ -17,6 +17,7 @@ from torch_geometric.data import Data
 from deeph.config import ModelConfig
 from deeph.nn.bond import BondFeatures, BondLayout, Frame, to_bonds
 from deeph.nn.e3_layers import SCALAR, Convolution, IrrepsLinear, IrrepsNorm
+from deeph.nn.irreps import harmonic_l
 from deeph.nn.radial import RadialNetwork, smooth_cutoff
 from deeph.nn.sizes import channels_of
 from deeph.nn.spin import SpinPart
@@ -129,6 +130,11 @@ class E3Network(Trunk):
         """:data:`LAYER` for each layer."""
         return LAYER * self.config.n_layers
 
+    def memory(self, n_bonds: int) -> int:
+        """Features of both directions with harmonics, radial functions and envelopes; the heads' take their place run by run."""
+        kept = sum(mul * (2 * l + 1) for mul, l, _ in self.config.irrep_numbers) + (self.l_max + 1) ** 2 + self.config.radial_hidden + 1
+        return max(super().memory(n_bonds), 2 * n_bonds * kept * self.dtype.itemsize)
+
     def directed(self, graph: Data, run: slice) -> DirectedBonds:
         """Both directions of a run of bonds."""
         i, j = graph.bond_index[:, run]
@@ -137,9 +143,8 @@ class E3Network(Trunk):
         envelope = smooth_cutoff(r, self.limits(graph.numbers, graph.bond_index[:, run])).to(self.dtype)
         radial = self.radial(r, self.element(graph.numbers[i]), self.element(graph.numbers[j]))
         there = o3.spherical_harmonics(list(range(self.l_max + 1)), vectors[:, _AXES], normalize=True, normalization="component")
-        parity = torch.tensor([(-1.0) ** l for l in range(self.l_max + 1) for _ in range(2 * l + 1)], device=there.device)
         ends = torch.stack([torch.cat([i, j]), torch.cat([j, i])])
-        harmonics = torch.cat([there, there * parity]).to(self.dtype)
+        harmonics = torch.cat([there, opposite(there, self.l_max)]).to(self.dtype)
         return DirectedBonds(ends, harmonics, torch.cat([radial, radial]), torch.cat([envelope, envelope])[:, None])
 
     def forward(self, graph: Data, runs: Sequence[slice], done: Callable[[int], object] = int) -> tuple[Tensor, list[BondFeatures]]:
@@ -153,9 +158,11 @@ class E3Network(Trunk):
                 e[c], total = layer.bond_step(atoms, e[c], b, total)
                 done(LAYER * (runs[c].stop - runs[c].start))
             v = layer.atom_step(v, total)
-        return components(self.atoms_out(v), self.l_max, self.channels.widths), [
-            self._into_frames(self.bonds_out(e[c]), graph, run) for c, run in enumerate(runs)
-        ]
+        out = []
+        for c, run in enumerate(runs):
+            last, e[c] = e[c], v.new_empty(0)  # free what is done
+            out.append(self._into_frames(self.bonds_out(last), graph, run))
+        return components(self.atoms_out(v), self.l_max, self.channels.widths), out
 
     def _into_frames(self, e: Tensor, graph: Data, run: slice) -> BondFeatures:
         """Features of both directions of n bonds, as those of both ends are seen from a bond."""
@@ -163,6 +170,11 @@ class E3Network(Trunk):
         places = torch.arange(2 * n, device=e.device).view(2, n)
         frame = graph.frame[run] if "frame" in graph else self.frame(graph.bond_vector[run])
         return to_bonds(components(e, self.l_max, self.layout.channels.widths), Frame.build(places, frame, self.l_max), self.layout)
+
+
+def opposite(harmonics: Tensor, l_max: int) -> Tensor:
+    """(n, (l_max + 1)^2) harmonics of the opposite directions."""
+    return harmonics * (-1.0) ** torch.as_tensor(harmonic_l(l_max), device=harmonics.device)
 
 
 def even_irreps(l_max: int, natural: int, pseudo: int) -> o3.Irreps:

@@ -21,13 +21,14 @@ def _built(kind: str, before: str, between: str, after: str, dtype: torch.dtype,
     default = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)
     try:
-        if kind == "linear":
-            operation = o3.Linear(before, after, internal_weights=False, shared_weights=True, biases=between == "bias")
-        else:
-            operation = o3.FullyConnectedTensorProduct(before, between, after, internal_weights=False, shared_weights=True)
+        with torch.inference_mode(mode=False):  # a training may use what a prediction needed first
+            if kind == "linear":
+                operation = o3.Linear(before, after, internal_weights=False, shared_weights=True, biases=between == "bias")
+            else:
+                operation = o3.FullyConnectedTensorProduct(before, between, after, internal_weights=False, shared_weights=True)
+            return operation.to(device=device, dtype=dtype)
     finally:
         torch.set_default_dtype(default)
-    return operation.to(device=device, dtype=dtype)
 
 
 class IrrepsLinear(nn.Module):

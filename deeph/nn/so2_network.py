@@ -17,7 +17,8 @@ from deeph.nn.spin import SpinPart
 from deeph.nn.trunk import WIDTH, Trunk
 
 LAYER = 3  # times as much work as the embedding of the same bonds, or the heads
-KEEP = 50_000  # bonds whose geometry (12 kB each) is kept from layer to layer when no gradients need it
+KEEP = 50_000  # bonds whose geometry is kept from layer to layer when no gradients need it
+GEOMETRY = 12_000  # bytes of it a bond, frames and radial functions
 
 
 class SO2Network(Trunk):
@@ -62,6 +63,10 @@ class SO2Network(Trunk):
     def work(self) -> int:
         """One for the embedding, :data:`LAYER` for each layer."""
         return 1 + LAYER * self.config.n_layers
+
+    def memory(self, n_bonds: int) -> int:
+        """With the geometry of small structures."""
+        return super().memory(n_bonds) + (GEOMETRY * n_bonds if n_bonds <= KEEP else 0)
 
     def geometry(self, graph: Data, part: slice) -> BondGeometry:
         """Frames and radial functions of a run of bonds."""

@@ -66,6 +66,11 @@ class Trunk(nn.Module):
             out[rows] = self.cutoffs[kind]
         return out
 
+    def memory(self, n_bonds: int) -> int:
+        """Bytes for the features of so many bonds in a prediction: both exchange parities, all components of all sectors."""
+        numbers = sum(row.components * len(row.channels) for row in self.layout.sectors)
+        return 2 * n_bonds * numbers * self.dtype.itemsize
+
     @property
     @abstractmethod
     def work(self) -> int:
