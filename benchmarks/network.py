@@ -1,9 +1,10 @@
-"""Cost of the default network on one core: microseconds per directed edge, memory, and the fraction of the matrix rate.
+"""Cost of the default network on one core: microseconds per directed edge, memory, operations, the fraction of the matrix rate.
 
     python benchmarks/network.py [--repeats 5] [--profile]
 
-64-atom bilayer graphene, carbon s2p2d1, bonds up to 6.35 Angstrom, float32. Times are CPU seconds of one thread; the matrix rate is
-measured between them, because other work on the machine slows both alike.
+64-atom bilayer graphene, carbon s2p2d1, bonds up to 6.35 Angstrom, float32; and the same atoms as eight elements. Times are CPU seconds of
+one thread; the matrix rate is measured between them, because other work on the machine slows both alike. The figures of the peers come
+from another run.
 """
 
 import argparse
@@ -13,9 +14,11 @@ import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch_geometric.data import Data
 
 from deeph import Basis, Hamiltonian, PairBlocks, System
@@ -25,6 +28,7 @@ from deeph.nn.graph import make_graph
 from deeph.nn.model import HamiltonianModel
 from deeph.physics.blocks import block_shapes
 from deeph.physics.pairs import neighbour_pairs, pair_vectors
+from deeph.physics.system import SYMBOLS
 from deeph.training.loss import compute_loss
 from deeph.training.optim import make_optimizer
 
@@ -35,22 +39,29 @@ PEERS = {
     "DeePTB SLEM (0.70 M)": (421, 970),
     "QHNet (20.3 M)": (3260, 8100),
 }
-"""Forward and training step at released defaults, us per directed edge, measured on the same kind of machine and the same 64 atoms."""
+"""Forward and training step at released defaults, us per directed edge; from another run, on an idle core of the same kind, same atoms."""
+ELEMENTS = (6, 5, 7, 8, 13, 14, 15, 16)
 
 
-def bilayer(seed: int = 0) -> Hamiltonian:
-    """AB bilayer of 4 x 4 cells, atoms displaced at random; H and S are smooth stand-ins, only their pattern and size matter."""
+def bilayer(seed: int = 0, n_elements: int = 1) -> Hamiltonian:
+    """AB bilayer of 4 x 4 cells, atoms displaced at random; H and S are smooth stand-ins, only their pattern and size matter.
+
+    The atoms are of the first ``n_elements`` elements in turn, all with the shells of carbon.
+    """
     cell = np.array([[2.46, 0, 0], [1.23, 1.23 * 3**0.5, 0], [0, 0, 20.0]])
     fractions = np.array([[0, 0, 0], [1 / 3, 1 / 3, 0], [1 / 3, 1 / 3, 3.35 / 20], [2 / 3, 2 / 3, 3.35 / 20]])
     shifts = np.array([[i, j, 0] for i in range(4) for j in range(4)])
     rng = np.random.default_rng(seed)
     positions = (fractions[None] + shifts[:, None]).reshape(-1, 3) @ cell
-    system = System(cell * [[4], [4], [1]], positions + rng.normal(scale=0.05, size=positions.shape), np.full(64, 6))
-    basis, pairs = Basis({6: (0, 0, 1, 1, 2)}), neighbour_pairs(system, {6: CUTOFF / 2})
+    elements = ELEMENTS[:n_elements]
+    numbers = np.array(elements)[np.arange(64) % n_elements]
+    system = System(cell * [[4], [4], [1]], positions + rng.normal(scale=0.05, size=positions.shape), numbers)
+    basis, pairs = Basis(dict.fromkeys(elements, (0, 0, 1, 1, 2))), neighbour_pairs(system, dict.fromkeys(elements, CUTOFF / 2))
     shapes = block_shapes(basis, system.numbers, pairs, spin=False)
     decay = np.repeat(np.exp(-np.linalg.norm(pair_vectors(system, pairs), axis=1)), shapes.prod(axis=1))
     H = PairBlocks(pairs, shapes, rng.normal(size=(1, len(decay))) * decay).hermitized()
-    return Hamiltonian(system, basis, PairBlocks(pairs, shapes, decay[None]).hermitized(), H, source={"orbital_radii": {"C": CUTOFF / 2}})
+    radii = {SYMBOLS[z]: CUTOFF / 2 for z in elements}
+    return Hamiltonian(system, basis, PairBlocks(pairs, shapes, decay[None]).hermitized(), H, source={"orbital_radii": radii})
 
 
 def gemm_rate() -> float:
@@ -83,6 +94,21 @@ def count_flops(task: Callable[[], object]) -> float:
     with FlopCounterMode(display=False) as counter:
         task()
     return float(counter.get_total_flops())
+
+
+def count_operations(task: Callable[[], object]) -> int:
+    """Calls of torch's operations: what a GPU waits for."""
+    with _Counter() as counter:
+        task()
+    return counter.calls
+
+
+class _Counter(TorchDispatchMode):
+    calls = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.calls += 1
+        return func(*args, **(kwargs or {}))
 
 
 def peak_memory(task: Callable[[], object]) -> float:
@@ -146,7 +172,7 @@ def main() -> None:
     model = fit_model(ModelConfig(), [structure])
     n_parameters = sum(p.numel() for p in model.parameters())
     print(f"{n_parameters / 1e6:.2f} M parameters, {structure.system.n_atoms} atoms, {n_edges} directed edges, torch {torch.__version__}")
-    print("                 us/edge  (spread)   edges/s   MFLOP/edge  GFLOP/s  of 1024^3  of its shapes   MB over base")
+    print("                 us/edge  (spread)   edges/s   MFLOP/edge  GFLOP/s  of 1024^3  of its shapes   MB over base  operations")
     work = tasks(model, structure)
     peaks = {name: peak_memory(task) for name, task in work.items()}  # before this process has memory to spare
     for number, (name, task) in enumerate(work.items()):
@@ -162,11 +188,23 @@ def main() -> None:
             f"{name:14s} {1e6 * median / n_edges:9.1f}  {1e6 * min(samples) / n_edges:.0f}-{1e6 * max(samples) / n_edges:.0f}"
             f"  {n_edges / median:9.0f}  {flops / n_edges / 1e6:9.2f}  {speed:9.1f}  {speed / rate:6.0%} of {rate:.0f}"
             f"  {speed / statistics.median(own):5.0%} of {statistics.median(own):.0f}  {peaks[name]:8.0f}"
+            f"  {count_operations(task):8d}"
         )
         for peer, figures in PEERS.items():
-            print(f"    {peer:22s} {figures[number]:6d} us/edge: {figures[number] * n_edges / median / 1e6:5.1f} x ours")
+            ratio = figures[number] * n_edges / median / 1e6
+            print(f"    {peer:22s} {figures[number]:6d} us/edge: {ratio:5.1f} x ours (another run, idle core)")
         if args.profile:
             profile(task, n_edges)
+    eight = bilayer(n_elements=8)
+    for name, task in tasks(fit_model(ModelConfig(), [eight]), eight).items():
+        task()
+        work[name]()
+        pairs = [(cpu_time(task), cpu_time(work[name])) for _ in range(args.repeats)]  # by turns
+        ratios = [many / one for many, one in pairs]
+        print(
+            f"eight elements, {name}: {statistics.median(ratios):.2f} x one ({min(ratios):.2f}-{max(ratios):.2f}), "
+            f"{count_operations(task)} operations"
+        )
 
 
 if __name__ == "__main__":

@@ -197,8 +197,12 @@ class TrainConfig(Section):
     batch_structures: Count = 4
     """Largest number of structures in a batch, over all processes: small ones, such as molecules, fill no batch of bonds."""
 
+    optimizer: Literal["muon", "adamw"] = "muon"
+    """"muon" moves each matrix of the maps along its orthogonalized momentum and all else as AdamW does; "adamw" moves each number by
+    itself."""
+
     learning_rate: Positive = 5e-3
-    """Peak learning rate of AdamW."""
+    """Peak learning rate."""
 
     min_learning_rate: NotNegative = 1e-6
     """Learning rate at the end of the cosine."""
@@ -211,6 +215,9 @@ class TrainConfig(Section):
 
     betas: tuple[Fraction, Fraction] = (0.9, 0.999)
     """Decay of AdamW's averages of the gradient and of its square."""
+
+    momentum: Fraction = 0.95
+    """Decay of the momentum of matrices."""
 
     grad_clip: Positive | None = 1.0
     """Largest norm of the gradient; longer ones are scaled down. "none": no limit."""

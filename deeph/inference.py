@@ -16,6 +16,7 @@ from deeph.files.matrix_file import MatrixWriter
 from deeph.files.store import PREDICTED, element_order, write_overlap_part
 from deeph.nn.frames import bond_matrices
 from deeph.nn.graph import check_compatible, check_reach, make_graph, select_bonds
+from deeph.nn.kinds import find_kinds
 from deeph.nn.model import HamiltonianModel
 from deeph.nn.precision import output_dtype
 from deeph.physics.blocks import Array, PairBlocks, block_shapes
@@ -164,7 +165,8 @@ def _blocks(
     """Yield (kind, positions in the pattern, (n_components, n, rows, columns) blocks in eV) of equally shaped blocks."""
     graph, spin = make_graph(structure, model, targets=False).to(model.device), model.basis.spin
     x, features = model.features(graph, done)
-    moments, onsite = model.moments_of(graph), model.onsite(graph.numbers, x)
+    kinds = find_kinds(graph.numbers, graph.bond_index)
+    moments, onsite, maps = model.moments_of(graph), model.onsite(kinds, x), model.contracted(kinds)
     for number, (z, atoms, _) in enumerate(onsite["A0"]):
         parts: dict[PartName, Array] = {}
         for p in model.spin:
@@ -178,7 +180,7 @@ def _blocks(
         e, features[number] = features[number], []  # free what is done
         vectors, ends = graph.bond_vector[run], moments[graph.bond_index[:, run]].transpose(0, 1)
         r, D = vectors.norm(dim=1), bond_matrices(vectors, max(model.largest_shell, 1))
-        offsite = model.offsite(graph, run, e)
+        offsite = model.offsite(graph, kinds, maps, run, e)
         for of_kind in range(len(offsite["A0"])):
             parts = {}
             for p in model.spin:

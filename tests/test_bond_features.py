@@ -10,7 +10,7 @@ from deeph.nn.atom import AtomLinear, AtomNorm, FeedForward
 from deeph.nn.bond import BondFeatures, BondLayout, Frame, add_to_atoms, to_atoms, to_bonds
 from deeph.nn.channels import EXCHANGE, MAGNETIC, SCALAR, Channels, sector_sizes
 from deeph.nn.frames import bond_rotation, frame_matrix, wigner_matrices
-from deeph.nn.so2 import BondLinear, Gate, RadialWeights, bond_norm
+from deeph.nn.so2 import BondLinear, Gate, RadialWeights, inverse_size
 
 L_MAX, N_ATOMS, N_BONDS = 3, 4, 7
 K = (L_MAX + 1) ** 2
@@ -60,6 +60,10 @@ def bond_layer(layout: BondLayout) -> tuple[Gate, BondLinear, RadialWeights]:
     return gate.double(), linear.double(), RadialWeights(layout, 5).double()
 
 
+def normed(e: BondFeatures, layout: BondLayout) -> BondFeatures:
+    return [s * inverse_size(e, layout)[:, None] for s in e]
+
+
 def dot(a: BondFeatures | tuple[Tensor, ...], b: BondFeatures | tuple[Tensor, ...]) -> float:
     return float(sum((x * y).sum() for x, y in zip(a, b, strict=True)))
 
@@ -104,7 +108,7 @@ def test_gradients_of_the_layers(layout: BondLayout) -> None:
     functions = torch.randn(N_BONDS, 5, dtype=torch.float64, requires_grad=True)
     features = [s.requires_grad_() for s in sectors(layout)]
     assert torch.autograd.gradcheck(
-        lambda f, *s: tuple(gate(linear(bond_norm(radial(list(s), f), layout)))), (functions, *features), fast_mode=True
+        lambda f, *s: tuple(gate(linear(normed(radial(list(s), f), layout)))), (functions, *features), fast_mode=True
     )
 
 
@@ -166,7 +170,7 @@ def test_layers_commute_with_the_group_of_a_bond(action, layout: BondLayout) -> 
     functions, e = torch.randn(N_BONDS, 5, dtype=torch.float64), sectors(layout)
 
     def layer(e: BondFeatures) -> BondFeatures:
-        return gate(linear(bond_norm(radial(e, functions), layout)))
+        return gate(linear(normed(radial(e, functions), layout)))
 
     for a, b in zip(layer(action(e, layout)), action(layer(e), layout), strict=True):
         assert torch.allclose(a, b, atol=1e-12)

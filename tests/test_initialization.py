@@ -9,10 +9,10 @@ from torch import Tensor
 from deeph.nn.atom import AtomLinear, AtomNorm, AtomProduct, FeedForward
 from deeph.nn.bond import BondFeatures, BondLayout
 from deeph.nn.channels import EXCHANGE, MAGNETIC, SCALAR, Channels, sector_sizes
-from deeph.nn.heads import OffsiteHead, OnsiteHead, bond_codes
+from deeph.nn.heads import OffsiteHead, OnsiteHead, features_of
 from deeph.nn.interaction import Interaction
 from deeph.nn.radial import RadialBasis
-from deeph.nn.so2 import BondLinear, bond_norm
+from deeph.nn.so2 import BondLinear, inverse_size
 from deeph.nn.tables import AtomTable, PairTable
 
 L_MAX, SHELLS = 4, (0, 0, 1, 1, 2)
@@ -83,8 +83,9 @@ def test_maps_of_moments_keep_the_size():
 @pytest.mark.parametrize("size", [0.1, 1.0, 30.0])
 def test_norms_give_unit_size(size):
     """A tenth of the mean square over all l is added to that of each: 1/sqrt(1.1)."""
+    x = [size * s for s in bonds()]
     assert rms(AtomNorm(L_MAX, ATOM)(size * atoms())) == pytest.approx(1.1**-0.5, rel=0.01)
-    assert rms(*bond_norm([size * s for s in bonds()], LAYOUT)) == pytest.approx(1, rel=1e-3)
+    assert rms(*(s * inverse_size(x, LAYOUT)[:, None] for s in x)) == pytest.approx(1, rel=1e-3)
 
 
 @pytest.mark.parametrize("gain", [1.0, 0.5])
@@ -94,15 +95,20 @@ def test_maps_of_bonds_have_their_gain(gain):
         assert rms(sector) == pytest.approx(gain, rel=0.1)
 
 
+def coefficients(head, e, kind, table):
+    """Of bonds between two elements."""
+    return head(e, [slice(0, e[0].shape[2])], head.contract([kind], [table]))[0]
+
+
 def test_heads_begin_small_and_alike():
     """Unit features and shell coefficients c give about |c|/sqrt 2: a gain of 0.5 on two ends, and half of a random on-site block."""
     offsite, onsite = OffsiteHead([0, 1, 2], LAYOUT, SCALAR, 16), OnsiteHead([0, 1, 2], ATOM, SCALAR, 16)
     here = (6, SHELLS)
     for there in (here, (14, SHELLS)):
-        h = offsite(bond_codes(bonds(), LAYOUT, SCALAR), here, there, PairTable(SHELLS, SHELLS))
-        assert rms(h) / rms(offsite.coefficients(here, there)) == pytest.approx(0.75, rel=0.15)
+        h = coefficients(offsite, features_of(bonds(), LAYOUT, SCALAR), (here, there), PairTable(SHELLS, SHELLS))
+        assert rms(h) / rms(offsite.coefficients(sorted({here, there}))) == pytest.approx(0.75, rel=0.15)
     h = onsite(atoms(), here, AtomTable(SHELLS))
-    assert rms(h) / rms(onsite.coefficients(here, here)) == pytest.approx(0.72, rel=0.15)
+    assert rms(h) / rms(onsite.coefficients([here])) == pytest.approx(0.72, rel=0.15)
 
 
 @pytest.mark.parametrize(("sort", "spin", "antisymmetric"), [(SCALAR, True, True), (MAGNETIC, False, True), (EXCHANGE, False, False)])
@@ -110,14 +116,14 @@ def test_heads_of_the_parts_with_spin_begin_as_small(sort, spin, antisymmetric):
     """Of B, B0 and A; they have fewer channels, whose random weights scatter more."""
     here = (6, SHELLS)
     offsite = OffsiteHead([0, 1, 2], MAGNETIC_LAYOUT, sort, 16, spin=spin, antisymmetric=antisymmetric)
-    codes = bond_codes(bonds(layout=MAGNETIC_LAYOUT), MAGNETIC_LAYOUT, sort)
+    e = features_of(bonds(layout=MAGNETIC_LAYOUT), MAGNETIC_LAYOUT, sort)
     for there in (here, (14, SHELLS)):
-        h = offsite(codes, here, there, PairTable(SHELLS, SHELLS, spin=spin, antisymmetric=antisymmetric))
-        assert rms(h) / rms(offsite.coefficients(here, there)) == pytest.approx(0.75, rel=0.25)
+        h = coefficients(offsite, e, (here, there), PairTable(SHELLS, SHELLS, spin=spin, antisymmetric=antisymmetric))
+        assert rms(h) / rms(offsite.coefficients(sorted({here, there}))) == pytest.approx(0.75, rel=0.25)
     onsite = OnsiteHead([0, 1, 2], MAGNETIC_ATOM, sort, 16, spin=spin)
     x = torch.randn(300, (L_MAX + 2) ** 2, sum(MAGNETIC_ATOM.widths))
     h = onsite(x, here, AtomTable(SHELLS, spin=spin, antisymmetric=antisymmetric))
-    assert rms(h) / rms(onsite.coefficients(here, here)) == pytest.approx(0.72, rel=0.25)
+    assert rms(h) / rms(onsite.coefficients([here])) == pytest.approx(0.72, rel=0.25)
 
 
 def test_a_layer_begins_as_a_residual_step_of_half_the_size():

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from deeph.config import TrainConfig
 from deeph.training.batches import plan_batches, share, shuffled
-from deeph.training.optim import RunningAverage, learning_rate, make_optimizer
+from deeph.training.optim import RunningAverage, learning_rate, make_optimizer, orthogonalized
 
 
 class Small(torch.nn.Module):
@@ -50,7 +50,7 @@ def test_first_step_is_that_of_adamw() -> None:
     """After one step Adam has moved by lr g/(|g| + eps), and decay has shrunk the weight by 1 - lr wd."""
     model = torch.nn.Linear(2, 2, bias=False).double()
     old = model.weight.detach().clone()
-    optimizer = make_optimizer(model, TrainConfig(weight_decay=0.1, learning_rate=0.01, min_learning_rate=0.0))
+    optimizer = make_optimizer(model, TrainConfig(optimizer="adamw", weight_decay=0.1, learning_rate=0.01, min_learning_rate=0.0))
     model.weight.grad = torch.tensor([[1.0, -2.0], [0.5, 4.0]], dtype=torch.float64)
     optimizer.step()
     expected = old * (1 - 0.01 * 0.1) - 0.01 * model.weight.grad / (model.weight.grad.abs() + 1e-8)
@@ -109,3 +109,48 @@ def test_order_depends_on_seed_and_epoch() -> None:
     names = [str(i) for i in range(20)]
     assert shuffled(names, 1, 4) == shuffled(names, 1, 4)
     assert len({tuple(shuffled(names, seed, epoch)) for seed in range(3) for epoch in range(3)}) == 9
+
+
+@given(a=st.integers(1, 12), b=st.integers(1, 12), number=st.integers(1, 3), seed=st.integers(0, 99))
+def test_orthogonalized(a: int, b: int, number: int, seed: int) -> None:
+    """Singular vectors stay, singular values come near one; turning the rows or columns turns the result."""
+    generator = torch.Generator().manual_seed(seed)
+    n = min(a, b)
+    u, v = (torch.linalg.qr(torch.randn(number, size, n, dtype=torch.float64, generator=generator))[0] for size in (a, b))
+    s = 0.1 + torch.rand(number, n, dtype=torch.float64, generator=generator)
+    found = u.mT @ orthogonalized(u * s[:, None] @ v.mT) @ v
+    values = found.diagonal(dim1=-2, dim2=-1)
+    assert float((found - torch.diag_embed(values)).abs().max()) < 1e-9
+    assert float(values.min()) > 0.6
+    assert float(values.max()) < 1.3
+
+
+def test_orthogonalized_zero() -> None:
+    assert not orthogonalized(torch.zeros(2, 3, 4)).any()
+
+
+def test_matrices_move_along_their_orthogonalized_momentum() -> None:
+    """The first step by hand: momentum (1 - beta) g, with Nesterov's look ahead; a stack of matrices moves matrix by matrix."""
+    model = torch.nn.ParameterDict({"weights": torch.nn.Parameter(torch.randn(2, 3, 5, dtype=torch.float64))})
+    old, grad = model["weights"].detach().clone(), torch.randn(2, 3, 5, dtype=torch.float64)
+    optimizer = make_optimizer(model, TrainConfig(weight_decay=0.1, learning_rate=0.01))
+    model["weights"].grad = grad.clone()
+    optimizer.step()
+    for k in range(2):
+        expected = old[k] * (1 - 0.01 * 0.1) - 0.01 * 0.2 * 5**0.5 * orthogonalized(grad[k])
+        torch.testing.assert_close(model["weights"][k].detach(), expected, rtol=1e-12, atol=1e-14)
+
+
+def test_what_is_no_matrix_moves_as_adamw_does() -> None:
+    model = Small()
+    grads = {name: torch.randn_like(p) for name, p in model.named_parameters()}
+    moved = {}
+    for kind in ("muon", "adamw"):
+        torch.manual_seed(0)
+        other = Small()
+        for name, p in other.named_parameters():
+            p.grad = grads[name].clone()
+        make_optimizer(other, TrainConfig(optimizer=kind)).step()
+        moved[kind] = {name: p.detach().clone() for name, p in other.named_parameters()}
+    same = {name for name in grads if torch.equal(moved["muon"][name], moved["adamw"][name])}
+    assert same == set(grads) - {"linear.weight"}

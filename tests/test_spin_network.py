@@ -235,13 +235,13 @@ def test_an_even_exchange_field_is_caught():
 
 def test_an_odd_feature_among_even_ones_is_caught(models):
     """The spin-free part that saw a moment would change with its sign."""
-    plain = heads.bond_codes
+    plain = heads.features_of
 
     def mixed(e, layout, sort):
-        codes = plain(e, layout, sort)
-        return codes + 0.02 * e[layout.l_max + 2][0, :1, :, :1] if sort == channels.SCALAR else codes
+        own = plain(e, layout, sort)
+        return [s + 0.02 * e[layout.l_max + 2][:1, :1, :, :1] for s in own] if sort == channels.SCALAR else own
 
-    with mock.patch("deeph.nn.readout.bond_codes", mixed):
+    with mock.patch("deeph.nn.readout.features_of", mixed):
         errors = spin_errors(models["magnetic"], make_spin_structure("magnetic", 0))
     assert errors["time reversal"] > 1e-4, errors
 

@@ -140,7 +140,7 @@ class E3Network(Trunk):
         i, j = graph.bond_index[:, run]
         vectors = graph.bond_vector[run]
         r = vectors.norm(dim=1)
-        envelope = smooth_cutoff(r, self.limits(graph.numbers, graph.bond_index[:, run])).to(self.dtype)
+        envelope = smooth_cutoff(r, self.limits(graph.numbers[graph.bond_index[:, run]])).to(self.dtype)
         radial = self.radial(r, self.element(graph.numbers[i]), self.element(graph.numbers[j]))
         there = o3.spherical_harmonics(list(range(self.l_max + 1)), vectors[:, _AXES], normalize=True, normalization="component")
         ends = torch.stack([torch.cat([i, j]), torch.cat([j, i])])

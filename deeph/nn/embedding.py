@@ -1,5 +1,8 @@
 """Elements and their shells as learned vectors; cost is linear in the number of elements."""
 
+from collections.abc import Sequence
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
@@ -21,13 +24,11 @@ class ShellEmbedding(nn.Module):
         self.angular = nn.Embedding(8, width)
         self.zeta = nn.Embedding(MAX_ZETA, width)
 
-    def forward(self, z: int, shells: tuple[int, ...]) -> Tensor:
-        """(n_shells, 3 width) of one element."""
-        device = self.element.weight.device
-        l = torch.tensor(shells, device=device)
-        zeta = torch.tensor([min(shells[:a].count(la), MAX_ZETA - 1) for a, la in enumerate(shells)], device=device)
-        element = self.element(torch.full_like(l, z))
-        return torch.cat([element, self.angular(l), self.zeta(zeta)], -1)
+    def forward(self, elements: Sequence[tuple[int, tuple[int, ...]]]) -> Tensor:
+        """(n_shells, 3 width) of all shells of some elements, given as (Z, shells)."""
+        rows = [(z, l, min(shells[:a].count(l), MAX_ZETA - 1)) for z, shells in elements for a, l in enumerate(shells)]
+        element, l, zeta = torch.tensor(rows, device=self.element.weight.device).T
+        return torch.cat([self.element(element), self.angular(l), self.zeta(zeta)], -1)
 
 
 class PairCoefficients(nn.Module):
@@ -39,9 +40,10 @@ class PairCoefficients(nn.Module):
         self.mix = nn.Sequential(nn.Linear(6 * width, 128), nn.SiLU(), nn.Linear(128, rank))
         self.rank = rank
 
-    def forward(self, i: tuple[int, tuple[int, ...]], j: tuple[int, tuple[int, ...]]) -> Tensor:
-        """(n_shells_i, n_shells_j, rank) for (element, shells) of both ends; not symmetric in them."""
-        a, b = self.shells(*i), self.shells(*j)
-        pairs = torch.cat([a[:, None].expand(-1, len(b), -1), b[None].expand(len(a), -1, -1)], -1)
-        out: Tensor = self.mix(pairs)
+    def forward(self, elements: Sequence[tuple[int, tuple[int, ...]]]) -> Tensor:
+        """(n_shells, n_shells, rank) for all pairs of shells of some elements; not symmetric in them."""
+        shells = self.shells(elements)
+        first = cast("nn.Linear", self.mix[0])
+        i, j = first.weight.chunk(2, 1)  # the map of (shell, shell) is a sum over both
+        out: Tensor = self.mix[1:]((shells @ i.T)[:, None] + (shells @ j.T + first.bias))
         return out

@@ -20,7 +20,7 @@ from deeph.runtime.log import logger
 
 
 def select_bonds(structure: Hamiltonian, cutoffs: dict[tuple[int, int], float]) -> IntArray:
-    """Positions in the pattern of one of each two partners, the lighter element first, sorted by atom i.
+    """Positions in the pattern of one of each two partners, the lighter element first, sorted by the elements, then by atom i.
 
     Pairs beyond the cutoff of their elements are left out (the network predicts zero for them).
     """
@@ -37,7 +37,8 @@ def select_bonds(structure: Hamiltonian, cutoffs: dict[tuple[int, int], float]) 
     place = np.searchsorted(np.unique(numbers), numbers)
     keep = lower & ~is_onsite(pairs) & (length < limit[place[pairs[:, 3]], place[pairs[:, 4]]])
     index = np.flatnonzero(keep)
-    return np.asarray(index[np.lexsort((pairs[index, 4], pairs[index, 3]))])
+    i, j = pairs[index, 3:].T
+    return np.asarray(index[np.lexsort((j, i, numbers[j], numbers[i]))])
 
 
 def make_graph(structure: Hamiltonian, model: HamiltonianModel, *, targets: bool) -> Data:
@@ -127,16 +128,24 @@ def check_reach(structure: Hamiltonian, model: HamiltonianModel) -> None:
 def take_rows(flat: Tensor, sizes: Tensor, rows: Tensor | slice) -> Tensor:
     """(n, size) equally long rows of a flat array whose rows have different lengths ``sizes``."""
     if isinstance(rows, slice):
-        return flat.view(len(sizes), -1)
+        return flat[_stretch(sizes, rows)].view(len(sizes[rows]), -1)
     return flat[_places(sizes, rows)]
 
 
 def put_rows(flat: Tensor, sizes: Tensor, rows: Tensor | slice, values: Tensor) -> None:
     """Write n equally long rows, of any further axes, into a flat array; the reverse of :func:`take_rows`."""
     if isinstance(rows, slice):
-        flat.copy_(values.reshape(-1))
+        flat[_stretch(sizes, rows)] = values.reshape(-1)
     else:
         flat[_places(sizes, rows)] = values.flatten(1)
+
+
+def _stretch(sizes: Tensor, rows: slice) -> slice:
+    """Where neighbouring rows are."""
+    if rows in (slice(None), slice(0, len(sizes))):
+        return slice(None)
+    start = int(sizes[: rows.start].sum())
+    return slice(start, start + int(sizes[rows].sum()))
 
 
 def _places(sizes: Tensor, rows: Tensor) -> Tensor:

@@ -58,7 +58,7 @@ def _by_kind(structure: Hamiltonian, bonds: IntArray) -> Iterator[tuple[Kind, In
     r = np.linalg.norm(pair_vectors(structure.system, pairs), axis=1)
     ends = torch.as_tensor(np.ascontiguousarray(pairs[:, 3:].T))
     for kind, rows in bond_kinds(torch.as_tensor(structure.system.numbers), ends):
-        index = np.arange(len(pairs)) if isinstance(rows, slice) else rows.numpy()
+        index = rows if isinstance(rows, slice) else rows.numpy()
         yield kind, bonds[index], r[index]
 
 

@@ -16,12 +16,13 @@ from deeph.nn.bond import BondFeatures
 from deeph.nn.families import make_trunk
 from deeph.nn.filling import Filling
 from deeph.nn.frames import bond_matrices
+from deeph.nn.heads import Contracted
 from deeph.nn.irreps import couplings_fingerprint
-from deeph.nn.kinds import atom_kinds, bond_kinds
+from deeph.nn.kinds import Kinds, PairKind, find_kinds
 from deeph.nn.known import TrainedLengths
-from deeph.nn.readout import Readout, Tables, all_codes
+from deeph.nn.readout import Readout, Tables, by_sort
 from deeph.nn.sizes import largest_l, orbital_counts
-from deeph.nn.so2 import bond_norm
+from deeph.nn.so2 import inverse_size
 from deeph.nn.spin import spin_parts
 from deeph.physics.basis import Basis
 from deeph.physics.hamiltonian import Hamiltonian
@@ -32,6 +33,8 @@ WIDE = 20_000  # bonds at a time without gradients on a GPU, which idles with as
 
 OffsiteRows = tuple[tuple[int, int], Tensor | slice, Tensor]
 OnsiteRows = tuple[int, Tensor | slice, Tensor]
+HeadMaps = dict[PartName, list[dict[PairKind, Contracted]]]
+"""For each part of H and each of its heads."""
 
 
 @dataclass
@@ -218,41 +221,55 @@ class HamiltonianModel(nn.Module):
         x, e = self.trunk(graph, self.chunks(graph.bond_index.shape[1]), done)
         return x, e
 
-    def offsite(self, graph: Data, part: slice, e: BondFeatures) -> dict[PartName, list[OffsiteRows]]:
-        """Standardized coefficients of a run of bonds, for each part of H, per pair of elements; rows count within the run."""
-        codes = all_codes(bond_norm(e, self.trunk.layout), self.trunk.layout)
-        kinds = bond_kinds(graph.numbers, graph.bond_index[:, part])
+    def contracted(self, kinds: Kinds) -> HeadMaps:
+        """The maps of the heads for the pairs of elements of a graph."""
+        return {p.name: cast("Readout", self.readouts[p.name]).contract([kind for kind, _ in kinds.bonds]) for p in self.spin}
+
+    def offsite(self, graph: Data, kinds: Kinds, maps: HeadMaps, part: slice, e: BondFeatures) -> dict[PartName, list[OffsiteRows]]:
+        """Standardized coefficients of a run of bonds, for each part of H, per pair of elements; rows count within the run.
+
+        Parameters
+        ----------
+        graph : Data
+            Sorted by pairs of elements.
+        kinds, maps : Kinds, HeadMaps
+            Of the whole graph, from :func:`deeph.nn.kinds.find_kinds` and :meth:`contracted`.
+        part : slice
+            Which bonds.
+        e : BondFeatures
+            Theirs.
+        """
+        features, scale, runs = by_sort(e, self.trunk.layout), inverse_size(e, self.trunk.layout)[:, None, None], kinds.within(part)
         D = bond_matrices(graph.bond_vector[part], 1) if self.is_magnetic else []
+        scales = scale.split([rows.stop - rows.start for _, rows in runs])
         out: dict[PartName, list[OffsiteRows]] = {}
-        for kind, rows in kinds:
-            own, d = {sort: c[:, rows] for sort, c in codes.items()}, [x[rows] for x in D]
-            for p in self.spin:
-                out.setdefault(p.name, []).append((kind, rows, cast("Readout", self.readouts[p.name]).offsite(own, kind, d)))
+        for p in self.spin:
+            found = cast("Readout", self.readouts[p.name]).offsite(features, runs, maps[p.name], D)
+            out[p.name] = [(kind, rows, h * s) for (kind, rows), h, s in zip(runs, found, scales, strict=True)]
         return out
 
-    def onsite(self, numbers: Tensor, x: Tensor) -> dict[PartName, list[OnsiteRows]]:
+    def onsite(self, kinds: Kinds, x: Tensor) -> dict[PartName, list[OnsiteRows]]:
         """Standardized on-site coefficients, for each part of H, per element."""
-        y, kinds = self.final_norm(x), atom_kinds(numbers)
-        return {p.name: [(z, rows, cast("Readout", self.readouts[p.name]).onsite(y[rows], z)) for z, rows in kinds] for p in self.spin}
+        y = self.final_norm(x)
+        own = [(z, rows, y[rows]) for z, rows in kinds.atoms]
+        return {p.name: [(z, rows, cast("Readout", self.readouts[p.name]).onsite(h, z)) for z, rows, h in own] for p in self.spin}
 
     def forward(self, graph: Data) -> Prediction:
         """Standardized coefficients of all bonds and atoms of a graph or batch."""
+        kinds = graph.kinds if isinstance(graph.get("kinds"), Kinds) else find_kinds(graph.numbers, graph.bond_index)
+        if kinds.order is not None:
+            graph = sorted_bonds(graph, kinds.order)
         x, e = self.features(graph)
-        runs = self.chunks(graph.bond_index.shape[1])
-        found: dict[PartName, dict[tuple[int, int], list[tuple[Tensor, Tensor]]]] = {p.name: {} for p in self.spin}
+        maps, runs = self.contracted(kinds), self.chunks(graph.bond_index.shape[1])
+        found: dict[PartName, dict[PairKind, list[Tensor]]] = {p.name: {} for p in self.spin}
         for run, bond in zip(runs, e, strict=True):
-            for name, of_part in self.offsite(graph, run, bond).items():
-                for kind, members, h in of_part:
-                    index = torch.arange(run.stop - run.start, device=self.device) if isinstance(members, slice) else members
-                    found[name].setdefault(kind, []).append((index + run.start, h))
-        offsite: dict[PartName, list[OffsiteRows]] = {}
-        for name, by_kind in found.items():
-            single = len(by_kind) == 1
-            offsite[name] = [
-                (kind, slice(None) if single else torch.cat([i for i, _ in pieces]), torch.cat([h for _, h in pieces]))
-                for kind, pieces in by_kind.items()
-            ]
-        return Prediction(offsite, self.onsite(graph.numbers, x))
+            for name, of_part in self.offsite(graph, kinds, maps, run, bond).items():
+                for kind, _, h in of_part:
+                    found[name].setdefault(kind, []).append(h)
+        offsite = {
+            name: [(kind, kinds.rows(rows), torch.cat(by_kind[kind])) for kind, rows in kinds.bonds] for name, by_kind in found.items()
+        }
+        return Prediction(offsite, self.onsite(kinds, x))
 
     def description(self) -> dict[str, Any]:
         """Everything needed to rebuild the model apart from its tensors, as plain JSON values."""
@@ -294,3 +311,10 @@ class HamiltonianModel(nn.Module):
             model.filling = Filling.from_plain(description["filling"])
         model.free_zero = bool(description.get("free_zero", False))
         return model
+
+
+def sorted_bonds(graph: Data, order: Tensor) -> Data:
+    """What the network reads of a graph, its bonds in another order."""
+    own = {name: graph[name] for name in ("numbers", "moments") if name in graph}
+    of_bonds = {name: graph[name][order] for name in ("bond_vector", "frame") if name in graph}
+    return Data(**own, **of_bonds, bond_index=graph.bond_index[:, order], num_nodes=len(graph.numbers))

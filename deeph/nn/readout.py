@@ -1,6 +1,6 @@
 """One part of H from the features: its tables, its heads, and the way between coefficients and blocks."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import cast
 
 import torch
@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from deeph.nn.bond import BondFeatures, BondLayout
 from deeph.nn.channels import Channels, Sort
 from deeph.nn.frames import into_frame, out_of_frame, spin_axes
-from deeph.nn.heads import OffsiteHead, OnsiteHead, bond_codes
+from deeph.nn.heads import Contracted, OffsiteHead, OnsiteHead, features_of
+from deeph.nn.kinds import PairKind
 from deeph.nn.spin import SpinPart
 from deeph.nn.tables import AtomTable, PairTable
 
@@ -107,29 +108,48 @@ class Readout(nn.Module):
         """Those of a source; with ``spin`` the coefficients couple the Pauli matrix to the orbitals."""
         return self.general if spin and self.general is not None else self.tables
 
-    def offsite(self, codes: Mapping[Sort, Tensor], kind: tuple[int, int], D: list[Tensor]) -> Tensor:
-        """(n, copies, size) of bonds between two elements.
+    def contract(self, kinds: Sequence[PairKind]) -> list[dict[PairKind, Contracted]]:
+        """The maps of the heads for some pairs of elements, to be made once for all their bonds."""
+        ends = [((i, self.shells[i]), (j, self.shells[j])) for i, j in kinds]
+        out = []
+        for (_, spin), head in zip(self.part.sources, self.offsite_heads, strict=True):
+            tables = self._tables(spin=spin)
+            maps = cast("OffsiteHead", head).contract(ends, [tables.pairs[kind] for kind in kinds]) if kinds else []
+            out.append(dict(zip(kinds, maps, strict=True)))
+        return out
+
+    def offsite(
+        self,
+        e: Mapping[Sort, BondFeatures],
+        runs: Sequence[tuple[PairKind, slice]],
+        maps: Sequence[Mapping[PairKind, Contracted]],
+        D: list[Tensor],
+    ) -> list[Tensor]:
+        """(n, copies, size) for each run of bonds between two elements.
 
         Parameters
         ----------
-        codes : mapping of Sort to (n_spin, n, width) tensor
-            From :func:`deeph.nn.heads.bond_codes`.
-        kind : (zi, zj)
-            The elements.
+        e : mapping of Sort to BondFeatures
+            From :func:`deeph.nn.heads.features_of`.
+        runs : sequence of ((zi, zj), slice)
+            The elements, and their bonds.
+        maps : sequence of mappings
+            From :meth:`contract`.
         D : list of tensors
             :func:`deeph.nn.frames.bond_matrices`; needed where a vector of spin space meets spin-orbit coupling.
         """
-        i, j = ((z, self.shells[z]) for z in kind)
-        total = None
-        for (sort, spin), head in zip(self.part.sources, self.offsite_heads, strict=True):
-            tables = self._tables(spin=spin)
-            h = cast("Tensor", head(codes[sort], i, j, tables.pairs[kind])).transpose(0, 1)
-            if tables is not self.tables:  # both vectors of spin space and couplings to the bond: along the axes of the crystal
-                d = [x.to(h) for x in D]
-                local = torch.einsum("nab,naij->nbij", spin_axes(d), tables.pairs[kind].to_blocks(h[:, 0]))
-                h = self.tables.pairs[kind].to_coefficients(local.flatten(0, 1)).unflatten(0, local.shape[:2])
-            total = h if total is None else total + h
-        return cast("Tensor", total)
+        total: list[Tensor] = []
+        for (sort, spin), head, own in zip(self.part.sources, self.offsite_heads, maps, strict=True):
+            found = cast("list[Tensor]", head(e[sort], [rows for _, rows in runs], [own[kind] for kind, _ in runs]))
+            if self._tables(spin=spin) is not self.tables:
+                found = [self._uncoupled(h, kind, [x[rows].to(h) for x in D]) for h, (kind, rows) in zip(found, runs, strict=True)]
+            total = [a + b for a, b in zip(total, found, strict=True)] if total else found
+        return total
+
+    def _uncoupled(self, h: Tensor, kind: PairKind, D: list[Tensor]) -> Tensor:
+        """Coefficients of couplings to the bond as those of spin vectors along the axes of the crystal."""
+        local = torch.einsum("nab,naij->nbij", spin_axes(D), self._tables(spin=True).pairs[kind].to_blocks(h[:, 0]))
+        return self.tables.pairs[kind].to_coefficients(local.flatten(0, 1)).view(*local.shape[:2], self.tables.pairs[kind].size)
 
     def onsite(self, x: Tensor, z: int) -> Tensor:
         """(n, copies, size) of atoms of an element, from their features (n, K, width)."""
@@ -143,6 +163,6 @@ class Readout(nn.Module):
         return cast("Tensor", total)
 
 
-def all_codes(e: BondFeatures, layout: BondLayout) -> dict[Sort, Tensor]:
+def by_sort(e: BondFeatures, layout: BondLayout) -> dict[Sort, BondFeatures]:
     """The features of some bonds, sort by sort, as the heads read them."""
-    return {sort: bond_codes(e, layout, sort) for sort in layout.channels.sorts}
+    return {sort: features_of(e, layout, sort) for sort in layout.channels.sorts}

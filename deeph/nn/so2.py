@@ -88,9 +88,8 @@ class RadialWeights(nn.Module):
         return [features * w.index_select(-1, self.get_buffer(f"index_{s}")) for s, features in enumerate(x)]
 
 
-def bond_norm(x: BondFeatures, layout: BondLayout, eps: float = 1e-6) -> BondFeatures:
-    """Divide the features of each bond by their root mean square over all sectors; a spin vector counts by its length."""
+def inverse_size(x: BondFeatures, layout: BondLayout, eps: float = 1e-6) -> Tensor:
+    """(n_bonds,) 1 / root mean square of the features of each bond over all sectors; a spin vector counts by its length."""
     count = sum(2 * row.components * len(row.channels) // layout.channels.of_sort(row.sort)[0].n_spin for row in layout.sectors)
-    square = sum(s.square().sum(dim=(0, 1, -1)) for s in x)
-    scale = torch.rsqrt(torch.as_tensor(square) / count + eps)[:, None]
-    return [s * scale for s in x]
+    square = sum(torch.linalg.vector_norm(s, dim=-1).square().sum((0, 1)) for s in x)
+    return torch.rsqrt(torch.as_tensor(square) / count + eps)

@@ -72,10 +72,11 @@ class SO2Network(Trunk):
         """Frames and radial functions of a run of bonds."""
         bonds, vectors = graph.bond_index[:, part], graph.bond_vector[part]
         r = vectors.norm(dim=1)
-        zi, zj = self.element(graph.numbers[bonds[0]]), self.element(graph.numbers[bonds[1]])
+        numbers = graph.numbers[bonds]
+        zi, zj = self.element(numbers)
         functions = torch.cat([self.radial_basis(r).to(self.dtype), zi + zj, zi * zj], -1)
         frame = Frame.build(bonds, graph.frame[part] if "frame" in graph else self.frame(vectors), self.l_max)
-        return BondGeometry(frame, frame.scaled(smooth_cutoff(r, self.limits(graph.numbers, bonds)).to(self.dtype)), self.radial(functions))
+        return BondGeometry(frame, frame.scaled(smooth_cutoff(r, self.limits(numbers)).to(self.dtype)), self.radial(functions))
 
     def _embed(self, graph: Data, geometry: BondGeometry, total: Tensor) -> tuple[PartialFeatures, Tensor]:
         """First features of some bonds, Sigma+ only; ``total`` with their first messages added, scalars times harmonics of the bond."""

@@ -10,7 +10,6 @@ from torch_geometric.data import Data
 from deeph.nn.bond import BondFeatures, BondLayout
 from deeph.nn.channels import Channels
 from deeph.nn.frames import bond_matrices, frame_matrix
-from deeph.nn.kinds import bond_kinds
 
 WIDTH = 32  # length of the element embedding
 
@@ -26,19 +25,24 @@ class Trunk(nn.Module):
         Of the atom features.
     layout : BondLayout
         Of the bond features.
-    cutoffs : mapping of (zi, zj) to float
-        Where blocks vanish, Angstrom, zi <= zj.
+    cutoffs : (119, 119) tensor
+        Where blocks of two elements vanish, Angstrom.
     element : nn.Embedding
         Of the atomic numbers.
     layers : nn.ModuleList
         Those through which an atom sees further; any number of them is a network.
     """
 
+    cutoffs: Tensor
     layers: nn.ModuleList
 
     def __init__(self, l_max: int, channels: Channels, layout: BondLayout, cutoffs: Mapping[tuple[int, int], float]) -> None:
         super().__init__()
-        self.l_max, self.channels, self.layout, self.cutoffs = l_max, channels, layout, cutoffs
+        self.l_max, self.channels, self.layout = l_max, channels, layout
+        table = torch.zeros(119, 119, dtype=torch.float64)
+        for (i, j), cutoff in cutoffs.items():
+            table[i, j] = table[j, i] = cutoff
+        self.register_buffer("cutoffs", table, persistent=False)
         self.element = nn.Embedding(119, WIDTH)
 
     @property
@@ -59,12 +63,9 @@ class Trunk(nn.Module):
         """Add to a graph what is the same in every step of a training."""
         graph.frame = self.frame(graph.bond_vector)
 
-    def limits(self, numbers: Tensor, bonds: Tensor) -> Tensor:
-        """(n,) cutoffs of some bonds, Angstrom, float64."""
-        out = torch.empty(bonds.shape[1], dtype=torch.float64, device=bonds.device)
-        for kind, rows in bond_kinds(numbers, bonds):
-            out[rows] = self.cutoffs[kind]
-        return out
+    def limits(self, numbers: Tensor) -> Tensor:
+        """(n,) cutoffs of bonds between (2, n) elements, Angstrom."""
+        return self.cutoffs[numbers[0], numbers[1]]
 
     def memory(self, n_bonds: int) -> int:
         """Bytes for the features of so many bonds in a prediction: both exchange parities, all components of all sectors."""

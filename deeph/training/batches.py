@@ -9,6 +9,7 @@ from torch_geometric.data import Batch, Data
 from deeph.config import TrainConfig
 from deeph.files.dataset import Dataset
 from deeph.nn.graph import make_graph
+from deeph.nn.kinds import find_kinds
 from deeph.nn.model import HamiltonianModel
 
 STEPS_BETWEEN = 50
@@ -83,7 +84,9 @@ class Graphs:
     @torch.no_grad()
     def batch(self, names: Sequence[str]) -> Batch:
         """One batch of some structures, with targets."""
-        return Batch.from_data_list([self._kept.get(name) or self._make(name) for name in names]).to(self.device)
+        batch = Batch.from_data_list([self._kept.get(name) or self._make(name) for name in names])
+        batch.kinds = find_kinds(batch.numbers, batch.bond_index)  # before it leaves the main memory: nothing waits for a GPU
+        return batch.to(self.device)
 
     def _make(self, name: str) -> Data:
         graph = make_graph(self.dataset.read(name), self.model, targets=True)
