@@ -37,6 +37,7 @@ class Muon(torch.optim.AdamW):
             for p in group["params"] if group["matrices"] else []:
                 if p.grad is None or not p.numel():
                     continue
+                self.state[p].setdefault("step", torch.zeros(()))  # AdamW looks for it when a state is loaded
                 momentum = self.state[p].setdefault("momentum", torch.zeros_like(p))
                 momentum.lerp_(p.grad, 1 - self.momentum)
                 direction = orthogonalized(torch.lerp(p.grad, momentum, self.momentum))
