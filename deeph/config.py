@@ -1,5 +1,6 @@
 """Settings of a training run. The docstring of each field is its documentation, also in ``deeph-train --print-config``."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -20,8 +21,29 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True)
 
 
+NOT_IN_FAMILY = {
+    "so2": {"irreps"},
+    "e3": {"l_max", "node_odd_channels", "bond_odd_channels", "magnetic_elements"},
+    "slater-koster": {
+        "irreps", "l_max", "n_layers", "node_channels", "node_pseudo_channels", "bond_channels", "bond_pseudo_channels",
+        "node_odd_channels", "bond_odd_channels",
+    },
+}  # fmt: skip
+"""Sizes that a family does not have."""
+
+
 class ModelConfig(Section):
     """Size of the network."""
+
+    family: Literal["so2", "e3", "slater-koster"] = "so2"
+    """Kind of network. "so2": the features of a bond stay in its frame, the fastest and most accurate one. "e3": full Clebsch-Gordan
+    products of irreps, the class of DeepH-E3, for comparison; no magnetism. "slater-koster": no surroundings, integrals of two centres as
+    trainable functions of the bond length. Sizes that a family does not have must be left out."""
+
+    irreps: str = "64x0e+32x1o+16x2e+8x3o+8x4e+8x1e+8x2o+4x3e"
+    """Of the family "e3": irreps of atoms and bonds, 0e first; channels, x, l, and parity e or o. The highest l is at least l1 + l2 of the
+    two highest shells in the data, one more with spin-orbit coupling. The heads read node_channels, node_pseudo_channels, bond_channels and
+    bond_pseudo_channels linear combinations of them for each l."""
 
     l_max: Literal["auto"] | Annotated[int, Field(ge=2, le=12)] = "auto"
     """Largest angular momentum of the features, 2 to 12; "auto" takes l1 + l2 of the two highest shells in the
@@ -70,12 +92,40 @@ class ModelConfig(Section):
     baseline_degree: Annotated[int, Field(ge=0, le=100)] = 12
     """Degree in the bond length of the Slater-Koster baseline that is fitted first; the network learns the rest."""
 
+    @field_validator("irreps")
+    @classmethod
+    def _known_irreps(cls, value: str) -> str:
+        found = _irreps(value)
+        names = [(l, parity) for _, l, parity in found]
+        if not found or names[0] != (0, "e") or len(set(names)) < len(names) or any(l > 12 for l, _ in names):
+            raise ValueError(f"got {value!r}, expected irreps up to l = 12, each once and 0e first, such as '64x0e+32x1o+16x2e+8x1e'")
+        return value
+
+    @property
+    def irrep_numbers(self) -> list[tuple[int, int, str]]:
+        """Channels, l and parity of the irreps."""
+        return _irreps(self.irreps)
+
+    @model_validator(mode="after")
+    def _sizes_of_the_family(self) -> Self:
+        fields = type(self).model_fields
+        wrong = [name for name in fields if name in NOT_IN_FAMILY[self.family] and getattr(self, name) != fields[name].default]
+        if wrong:
+            raise ValueError(f"the family {self.family!r} has no {', '.join(wrong)}: leave that out, or choose another family")
+        return self
+
     @field_validator("magnetic_elements")
     @classmethod
     def _known_elements(cls, value: str | tuple[str, ...]) -> str | tuple[str, ...]:
         if value != "auto" and (unknown := [name for name in value if name not in SYMBOLS[1:]]):
             raise ValueError(f"no chemical element: {', '.join(map(repr, unknown))}; expected symbols such as Cr")
         return value
+
+
+def _irreps(text: str) -> list[tuple[int, int, str]]:
+    """Channels, l and parity of each; none if the text is not understood."""
+    terms = [re.fullmatch(r"([1-9]\d*)x(\d+)([eo])", term.strip()) for term in text.split("+")]
+    return [(int(term[1]), int(term[2]), term[3]) for term in terms if term] if all(terms) else []
 
 
 class DataConfig(Section):

@@ -13,7 +13,6 @@ from deeph.nn.ensemble import Predictor, members_of
 from deeph.nn.graph import check_reach, select_bonds
 from deeph.nn.model import HamiltonianModel
 from deeph.nn.precision import output_dtype
-from deeph.nn.so2_network import KEEP
 from deeph.physics.blocks import PairBlocks, block_shapes
 from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.pairs import is_onsite, neighbour_pairs
@@ -28,8 +27,6 @@ DISK = 4e8
 """Bytes a second to and from files; a stated rate, slower than most disks."""
 PATTERN = 600
 """Bytes for each block of the pattern in lists of pairs, keys and partners, at the peak."""
-GEOMETRY = 12_000
-"""Bytes a bond for frames and radial functions, kept in structures of up to :data:`deeph.nn.so2_network.KEEP` bonds."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +108,7 @@ def estimate(
     blocks = entries * (8 + per_entry * np.dtype(output_dtype(model, structure.system.numbers)).itemsize)
     files = blocks + 2 * 64 * structure.S.n_pairs
     seconds["files"] = files / DISK
-    features = n * (_feature_bytes(model) + (GEOMETRY if n <= KEEP else 0))
+    features = model.trunk.memory(n)
     device = features if model.device.type == "cuda" else 0
     here = _now() + PATTERN * structure.S.n_pairs + blocks + (features if not device else 0)
     return Cost(str(structure.system), structure.n_orbitals, structure.S.n_pairs, n, files, here, device, seconds)
@@ -160,12 +157,6 @@ def _network_seconds(model: HamiltonianModel, structure: Hamiltonian, bonds: Int
     start = time.perf_counter()
     fill(model, piece, H)
     return time.perf_counter() - start
-
-
-def _feature_bytes(model: HamiltonianModel) -> int:
-    """Of one bond: even and odd under its exchange, cos and sin of each m > 0, the components of spin vectors."""
-    numbers = sum(row.components * len(row.channels) for row in model.trunk.layout.sectors)
-    return 2 * numbers * model.dtype.itemsize
 
 
 def _now() -> int:

@@ -106,7 +106,7 @@ def test_gradients_of_the_heads(model: HamiltonianModel) -> None:
         for m in head.contract(kinds, [readout.tables.pairs[6, 6], readout.tables.pairs[6, 14]])
     ]
     torch.manual_seed(0)
-    e = [torch.randn(2, r.components, 5, len(r.channels), dtype=torch.float64, requires_grad=True) for r in model.layout.sectors]
+    e = [torch.randn(2, r.components, 5, len(r.channels), dtype=torch.float64, requires_grad=True) for r in model.trunk.layout.sectors]
     weights = [w.clone().requires_grad_() for m in maps for w in m.weights]
 
     def run(*tensors: Tensor) -> tuple[Tensor, ...]:

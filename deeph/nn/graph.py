@@ -82,7 +82,7 @@ def make_graph(structure: Hamiltonian, model: HamiltonianModel, *, targets: bool
     if model.is_magnetic:
         graph.moments = relative_moments(structure, model)
     if targets:
-        graph.frame = model.trunk.frame(vectors)
+        model.trunk.prepare(graph)
         _add_targets(graph, structure, model, bonds)
     return graph
 

@@ -13,6 +13,7 @@ from deeph.config import ModelConfig
 from deeph.nn.atom import AtomNorm
 from deeph.nn.baseline import Baseline
 from deeph.nn.bond import BondFeatures
+from deeph.nn.families import make_trunk
 from deeph.nn.filling import Filling
 from deeph.nn.frames import bond_matrices
 from deeph.nn.heads import Contracted
@@ -22,7 +23,6 @@ from deeph.nn.known import TrainedLengths
 from deeph.nn.readout import Readout, Tables, by_sort
 from deeph.nn.sizes import largest_l, orbital_counts
 from deeph.nn.so2 import inverse_size
-from deeph.nn.so2_network import SO2Network
 from deeph.nn.spin import spin_parts
 from deeph.physics.basis import Basis
 from deeph.physics.hamiltonian import Hamiltonian
@@ -103,7 +103,7 @@ class HamiltonianModel(nn.Module):
         self._trained = trained
         self.register_buffer("n_orbitals", torch.as_tensor(orbital_counts(basis)), persistent=False)
 
-        self.trunk = trunk = SO2Network(config, self.spin, largest_l(config, basis, self.spin), cutoffs, degree)
+        self.trunk = trunk = make_trunk(config, self.spin, largest_l(config, basis, self.spin), cutoffs, degree)
         self.final_norm = AtomNorm(trunk.l_max, trunk.channels)
         self.readouts = nn.ModuleDict({p.name: Readout(p, basis.shells, trunk.layout, trunk.channels, config.rank) for p in self.spin})
         flat, degree_ = trained is None, config.baseline_degree
@@ -213,6 +213,11 @@ class HamiltonianModel(nn.Module):
 
     def features(self, graph: Data, done: Callable[[int], object] = int) -> tuple[Tensor, list[BondFeatures]]:
         """Final atom features (n_atoms, K, C), and bond features chunk by chunk; ``done`` hears of each piece of :meth:`work`."""
+        if graph.bond_vector.requires_grad:
+            raise ModelError(
+                "derivatives of H with respect to the positions: the network keeps the frames of the bonds fixed in its gradient, which "
+                "would be wrong; use differences of predictions at displaced positions"
+            )
         x, e = self.trunk(graph, self.chunks(graph.bond_index.shape[1]), done)
         return x, e
 

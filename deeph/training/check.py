@@ -69,7 +69,8 @@ def check_data(config: Config) -> str:
     chosen = band_structures(dataset, split, config)
     found, n_atoms = _read_all(dataset, split, config.bands)
     n_levels = [int(reference.counted.sum()) for reference in make_references(dataset, chosen)]
-    HamiltonianModel(config.model, found.basis, dict.fromkeys(_pairs(found.basis), 1.0), 1.0)  # refuses sizes that do not fit the basis
+    cutoffs = dict.fromkeys(_pairs(found.basis), 1.0)
+    HamiltonianModel(config.model, found.basis, cutoffs, 1.0, parts=found.parts)  # refuses sizes and families that do not fit the data
     names = [*split.train, *split.validate, *split.test]
     n_bonds, train = dataset.subset(names).n_bonds, config.train
     n_steps = len(plan_batches(split.train, n_bonds, train))
