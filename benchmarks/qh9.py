@@ -22,6 +22,7 @@ import numpy as np
 from deeph import Hamiltonian, load_model
 from deeph.files.dataset import PARTS, open_dataset, read_split
 from deeph.inference import predict_anyway
+from deeph.nn.ensemble import members_of
 from deeph.physics.blocks import energy_zero
 from deeph.physics.system import FloatArray
 from deeph.physics.units import CODATA
@@ -50,7 +51,7 @@ def predictor(model: str) -> tuple[Predict, tuple[str, ...]]:
     if model == "H0":
         return lambda data: replace(data, H=data.extra["H0"]), ("H0",)
     loaded = load_model(model)
-    return lambda data: predict_anyway(loaded, data), loaded.given.extra
+    return lambda data: predict_anyway(loaded, data), members_of(loaded)[0].given.extra
 
 
 def errors(reference: Hamiltonian, predicted: Hamiltonian) -> FloatArray:

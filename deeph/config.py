@@ -1,5 +1,6 @@
 """Settings of a training run. The docstring of each field is its documentation, also in ``deeph-train --print-config``."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -20,8 +21,29 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True)
 
 
+NOT_IN_FAMILY = {
+    "so2": {"irreps"},
+    "e3": {"l_max", "node_odd_channels", "bond_odd_channels", "magnetic_elements", "zeroth_input", "overlap_input"},
+    "slater-koster": {
+        "irreps", "l_max", "n_layers", "node_channels", "node_pseudo_channels", "bond_channels", "bond_pseudo_channels",
+        "node_odd_channels", "bond_odd_channels", "zeroth_input", "overlap_input", "potential",
+    },
+}  # fmt: skip
+"""Sizes that a family does not have, and known matrices that it does not read."""
+
+
 class ModelConfig(Section):
     """Size of the network."""
+
+    family: Literal["so2", "e3", "slater-koster"] = "so2"
+    """Kind of network. "so2": the features of a bond stay in its frame, the fastest and most accurate one. "e3": full Clebsch-Gordan
+    products of irreps, the class of DeepH-E3, for comparison; no magnetism. "slater-koster": no surroundings, integrals of two centres as
+    trainable functions of the bond length. Sizes that a family does not have must be left out."""
+
+    irreps: str = "64x0e+32x1o+16x2e+8x3o+8x4e+8x1e+8x2o+4x3e"
+    """Of the family "e3": irreps of atoms and bonds, 0e first; channels, x, l, and parity e or o. The highest l is at least l1 + l2 of the
+    two highest shells in the data, one more with spin-orbit coupling. The heads read node_channels, node_pseudo_channels, bond_channels and
+    bond_pseudo_channels linear combinations of them for each l."""
 
     l_max: Literal["auto"] | Annotated[int, Field(ge=2, le=12)] = "auto"
     """Largest angular momentum of the features, 2 to 12; "auto" takes l1 + l2 of the two highest shells in the
@@ -83,12 +105,40 @@ class ModelConfig(Section):
     potential: bool = False
     """Whether the network gives each shell of each atom a potential V, and 1/2 (V_i + V_j) S_ij is added to H."""
 
+    @field_validator("irreps")
+    @classmethod
+    def _known_irreps(cls, value: str) -> str:
+        found = _irreps(value)
+        names = [(l, parity) for _, l, parity in found]
+        if not found or names[0] != (0, "e") or len(set(names)) < len(names) or any(l > 12 for l, _ in names):
+            raise ValueError(f"got {value!r}, expected irreps up to l = 12, each once and 0e first, such as '64x0e+32x1o+16x2e+8x1e'")
+        return value
+
+    @property
+    def irrep_numbers(self) -> list[tuple[int, int, str]]:
+        """Channels, l and parity of the irreps."""
+        return _irreps(self.irreps)
+
+    @model_validator(mode="after")
+    def _sizes_of_the_family(self) -> Self:
+        fields = type(self).model_fields
+        wrong = [name for name in fields if name in NOT_IN_FAMILY[self.family] and getattr(self, name) != fields[name].default]
+        if wrong:
+            raise ValueError(f"the family {self.family!r} has no {', '.join(wrong)}: leave that out, or choose another family")
+        return self
+
     @field_validator("magnetic_elements")
     @classmethod
     def _known_elements(cls, value: str | tuple[str, ...]) -> str | tuple[str, ...]:
         if value != "auto" and (unknown := [name for name in value if name not in SYMBOLS[1:]]):
             raise ValueError(f"no chemical element: {', '.join(map(repr, unknown))}; expected symbols such as Cr")
         return value
+
+
+def _irreps(text: str) -> list[tuple[int, int, str]]:
+    """Channels, l and parity of each; none if the text is not understood."""
+    terms = [re.fullmatch(r"([1-9]\d*)x(\d+)([eo])", term.strip()) for term in text.split("+")]
+    return [(int(term[1]), int(term[2]), term[3]) for term in terms if term] if all(terms) else []
 
 
 class DataConfig(Section):
@@ -136,6 +186,10 @@ class LossConfig(Section):
     rmse_weight: NotNegative = 1.0
     """Weight of the root mean square error."""
 
+    sigma_power: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """p, 0 to 1: errors are divided by sigma^p, where sigma is what the baseline leaves of their pair of shells at their distance. With 0
+    every error in eV counts alike; with 1 every element counts relative to its own size, far and small ones as much as near ones."""
+
     @model_validator(mode="after")
     def _not_all_zero(self) -> Self:
         if self.mae_weight == 0 and self.rmse_weight == 0:
@@ -154,15 +208,16 @@ class TrainConfig(Section):
     minutes / max_minutes).
     Such a run is not reproducible bit for bit, because its learning rates depend on the speed of the machine."""
 
-    batch_bonds: Count = 3000
-    """Largest number of bonds (each pair of atoms once) in a batch, over all processes; a larger structure is a batch of its own."""
+    batch_bonds: Count = 1500
+    """Largest number of bonds (each pair of atoms once) in a batch, over all processes; a larger structure is a batch of its own. On a
+    processor, where large batches are not faster, small ones learn more in the same time."""
 
     batch_structures: Count = 4
     """Largest number of structures in a batch, over all processes: small ones, such as molecules, fill no batch of bonds."""
 
-    optimizer: Literal["muon", "adamw"] = "muon"
-    """"muon" moves each matrix of the maps along its orthogonalized momentum and all else as AdamW does; "adamw" moves each number by
-    itself."""
+    optimizer: Literal["soap", "adamw"] = "soap"
+    """"soap" is Adam in the eigenbases of the gradients of each matrix of the maps, and AdamW of all else; "adamw" takes each number by
+    itself, needs a quarter of the memory for its averages, and reaches the same error after three to six times as many steps."""
 
     learning_rate: Positive = 5e-3
     """Peak learning rate."""
@@ -178,9 +233,6 @@ class TrainConfig(Section):
 
     betas: tuple[Fraction, Fraction] = (0.9, 0.999)
     """Decay of AdamW's averages of the gradient and of its square."""
-
-    momentum: Fraction = 0.95
-    """Decay of the momentum of matrices."""
 
     grad_clip: Positive | None = 1.0
     """Largest norm of the gradient; longer ones are scaled down. "none": no limit."""
@@ -225,6 +277,30 @@ class TrainConfig(Section):
         return self
 
 
+class BandConfig(Section):
+    """A last stage of the run in which errors of H count by what they do to the levels: at random k, in the states of the DFT."""
+
+    share: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Share of the run that is the band stage, its last epochs; 0: none. It begins with a warm restart of the learning rate. A finished run
+    gets one with --resume, more train.epochs and a share that leaves the epochs done before it: 60 after 45 have share = 0.25."""
+
+    weight: Positive = 0.1
+    """Weight of the error in the states, relative to the loss of the first stage, which goes on."""
+
+    window: Positive | None = 5.0
+    """Levels up to this far above the Fermi level are those one looks at, eV. "none": all levels count alike, which is the error in the
+    metric of the overlap, S^-1/2 dH S^-1/2."""
+
+    reach: Positive = 2.0
+    """Levels above the window count less, by reach/(reach + distance): as what they do to those in the window; eV."""
+
+    learning_rate: Positive = 1e-3
+    """Peak learning rate of the stage."""
+
+    k_points: Count = 8
+    """Random k of each structure; one is taken in each epoch, in turn."""
+
+
 class Config(Section):
     """All settings of a training run."""
 
@@ -232,3 +308,4 @@ class Config(Section):
     model: ModelConfig = ModelConfig()
     loss: LossConfig = LossConfig()
     train: TrainConfig = TrainConfig()
+    bands: BandConfig = BandConfig()

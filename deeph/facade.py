@@ -19,6 +19,7 @@ from deeph.runtime.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from deeph.inference_moments import Moments
+    from deeph.nn.ensemble import Predictor
     from deeph.nn.model import HamiltonianModel
     from postprocess.bands.bands import Bands as Bands  # noqa: PLC0414 - offered for annotations
     from postprocess.density.dos import DOS as DOS  # noqa: PLC0414 - offered for annotations
@@ -132,7 +133,7 @@ def _files(basis: BasisFiles) -> tuple[str, ...] | dict[str, str]:
 
 
 def predict(
-    model: "HamiltonianModel",
+    model: "Predictor",
     x: Source,
     overlap: Source | None = None,
     basis: BasisFiles | None = None,
@@ -142,6 +143,7 @@ def predict(
     """What :meth:`deeph.nn.model.HamiltonianModel.predict` does."""
     from deeph.inference import predict as predict_blocks
     from deeph.inference_moments import with_moments
+    from deeph.nn.ensemble import members_of
 
     if device is not None:
         import torch
@@ -149,7 +151,8 @@ def predict(
         if str(device).startswith("cuda") and not torch.cuda.is_available():
             raise UsageError(f"device {device!r}, but torch sees no GPU")
         model.to(device)
-    return predict_blocks(model, with_moments(_with_overlap(model, x, overlap, basis), moments, model))
+    first = members_of(model)[0]
+    return predict_blocks(model, with_moments(_with_overlap(first, x, overlap, basis), moments, first))
 
 
 def _with_overlap(model: "HamiltonianModel", x: Source, given: Source | None, basis: BasisFiles | None) -> Hamiltonian:

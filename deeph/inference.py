@@ -1,20 +1,22 @@
 """Prediction: H for structures whose overlap is known, written block by block.
 
 Memory is that of the bond features (8 kB a bond for the default model); frames and radial functions are made anew chunk by chunk,
-and finished blocks go straight to the file. The predicted H is exactly Hermitian.
+and finished blocks go straight to the file. The predicted H is exactly Hermitian. The members of an ensemble predict one after the other.
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch_geometric.data import Data
 
+from deeph.files.error_files import ERROR_MODES, write_sigma
 from deeph.files.folders import new_folder
 from deeph.files.matrix_file import MatrixWriter
 from deeph.files.store import PREDICTED, element_order, write_overlap_part
+from deeph.nn.ensemble import Ensemble, MeanBlocks, Predictor, members_of
 from deeph.nn.frames import bond_matrices
 from deeph.nn.given import beyond, put_zeroth
 from deeph.nn.graph import check_compatible, check_reach, make_graph, select_bonds
@@ -23,10 +25,11 @@ from deeph.nn.model import HamiltonianModel
 from deeph.nn.precision import output_dtype
 from deeph.nn.rows import take_rows
 from deeph.physics.blocks import Array, PairBlocks, block_shapes
+from deeph.physics.error_bars import ErrorBars, block_rms
 from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.pairs import is_onsite
 from deeph.physics.spin_parts import PartName, join_spin
-from deeph.physics.system import IntArray
+from deeph.physics.system import FloatArray, IntArray
 from deeph.runtime.errors import DataError
 from deeph.runtime.log import logger
 from deeph.runtime.version import VERSION
@@ -37,14 +40,16 @@ MOVED = ("code", "version", "format", "settings", "structure_sha256", "changes")
 """What the source of an overlap says of the overlap alone; a prediction keeps it under ``overlap``."""
 DFT_ONLY = ("scf", "H0", "largest_dropped_H_eV")
 """What it says of another H than the predicted one."""
+KEPT_MODES = 2**28
+"""Bytes up to which the modes of the error, which only error bars of levels need, are kept without being asked for."""
 
 
-def predict(model: HamiltonianModel, structure: Hamiltonian) -> Hamiltonian:
+def predict(model: Predictor, structure: Hamiltonian) -> Hamiltonian:
     """H of a structure, in memory.
 
     Parameters
     ----------
-    model : HamiltonianModel
+    model : HamiltonianModel or Ensemble
         From :func:`deeph.training.checkpoint.load_model`.
     structure : Hamiltonian
         Needs S, and H0 if the model learned H - H0; an H that it may hold is not looked at.
@@ -54,7 +59,7 @@ def predict(model: HamiltonianModel, structure: Hamiltonian) -> Hamiltonian:
     Hamiltonian
         With H in eV on the pattern of S, float32 unless that is too coarse (:func:`deeph.nn.precision.output_dtype`). Its Fermi level is
         unknown (None): the energy zero of H is the model's, and ``fermi_guess`` is where that of the training data was. ``source`` names
-        the model.
+        the model. Of an ensemble H is the mean of its members, with ``error_bars``.
 
     Raises
     ------
@@ -64,31 +69,65 @@ def predict(model: HamiltonianModel, structure: Hamiltonian) -> Hamiltonian:
     DataError
         If a pair of the overlap has no partner, an atom has no on-site block, or two atoms lie at one place.
     """
-    check_reach(structure, model)
+    check_reach(structure, members_of(model)[0])
     return predict_anyway(model, structure)
 
 
-def predict_anyway(model: HamiltonianModel, structure: Hamiltonian) -> Hamiltonian:
+def predict_anyway(model: Predictor, structure: Hamiltonian) -> Hamiltonian:
     """The same without a look at what the model was trained on: for errors against DFT, which tell more."""
-    check_compatible(structure, model)
-    pairs, dtype = structure.S.pairs, output_dtype(model, structure)
-    shapes = block_shapes(structure.basis, structure.system.numbers, pairs, spin=True)
-    H = PairBlocks.zeros(pairs, shapes, structure.basis.n_spin, dtype)
-    fill(model, structure, make_graph(structure, model, targets=False), H)
-    return replace(_described(model, structure), H=H, r=structure.r)
+    first, pairs = members_of(model)[0], structure.S.pairs
+    check_compatible(structure, first)
+    dtype = output_dtype(first, structure)
+    shapes, n_spin = block_shapes(structure.basis, structure.system.numbers, pairs, spin=True), structure.basis.n_spin
+    H = PairBlocks.zeros(pairs, shapes, n_spin, dtype)
+    modes = None
+    if keeps_modes(model, H):
+        modes = PairBlocks.zeros(pairs, shapes, _n_modes(model) * n_spin, dtype)
+        _add_common_mode(model, structure, modes)
+    sigma = fill_mean(model, structure, H, modes)
+    bars = None if sigma is None else ErrorBars(sigma, modes)
+    return replace(_described(first, structure), H=H, r=structure.r, error_bars=bars)
+
+
+def keeps_modes(model: Predictor, H: PairBlocks) -> bool:
+    """Whether the modes of the error are kept without being asked for: those of an ensemble, where they are not large."""
+    return 0 < _n_modes(model) * H.entries.nbytes <= KEPT_MODES
+
+
+def _n_modes(model: Predictor) -> int:
+    """One for each member, and the common one."""
+    return len(model.members) + 1 if isinstance(model, Ensemble) else 0
+
+
+def _add_common_mode(model: Predictor, structure: Hamiltonian, modes: PairBlocks) -> None:
+    """The last mode is a multiple of S: it moves all levels alike, as what the members have in common does."""
+    if isinstance(model, Ensemble):
+        S = structure.S.to_spinor() if structure.basis.spin == "spinor" else structure.S
+        modes.entries[-structure.basis.n_spin :] = model.calibration.levels[1] * S.entries
 
 
 def predict_folder(
-    model: HamiltonianModel, structure: Hamiltonian, folder: Path, *, overwrite: bool = False, done: Callable[[float], object] = float
+    model: Predictor,
+    structure: Hamiltonian,
+    folder: Path,
+    *,
+    overwrite: bool = False,
+    modes: bool = False,
+    done: Callable[[float], object] = float,
 ) -> int:
     """Predict H and write it as a structure folder with ``hamiltonian_pred.h5``; blocks go to the file as they are made.
 
+    Of an ensemble the error bars are written beside it, see :mod:`deeph.files.error_files`.
+
     Parameters
     ----------
-    model, structure : HamiltonianModel, Hamiltonian
-        As for :func:`predict`. The numbers in S are let go once they are in their file: do not keep a name for a large structure.
+    model, structure : HamiltonianModel or Ensemble, Hamiltonian
+        As for :func:`predict`. The numbers in S are let go once they are in their file, unless the model reads them: do not keep a name
+        for a large structure.
     folder : path
         Must not exist unless ``overwrite``; it appears complete or not at all.
+    modes : bool
+        Of an ensemble: keep the modes of the error although they are large.
     done : callable
         Hears what share of the work each finished piece was, 1 in all.
 
@@ -102,20 +141,65 @@ def predict_folder(
     ModelError, DataError
         As for :func:`predict`, and a FolderExistsError if there is something at ``folder``.
     """
-    check_reach(structure, model)  # before anything is written
+    first = members_of(model)[0]
+    check_reach(structure, first)  # before anything is written
     order = element_order(structure.system)
     H0 = structure.extra  # its numbers stay in their file if they are many
-    structure = replace(_described(model, structure), extra=H0).permuted(order)
-    pairs = structure.S.pairs
+    structure = replace(_described(first, structure), extra=H0).permuted(order)
+    pairs, n_spin = structure.S.pairs, structure.basis.n_spin
     shapes = block_shapes(structure.basis, structure.system.numbers, pairs, spin=True)
     with new_folder(folder, overwrite=overwrite) as temporary:
         write_overlap_part(temporary, structure, order)
-        graph = make_graph(structure, model, targets=False)
-        structure = replace(structure, S=replace(structure.S, entries=np.broadcast_to(np.float64(0), structure.S.entries.shape)))
-        dtype = output_dtype(model, structure)
-        with MatrixWriter(temporary / PREDICTED, pairs, shapes, structure.basis.n_spin, dtype) as writer:
-            fill(model, structure, graph, writer.blocks, done)
+        dtype = output_dtype(first, structure)
+        with MatrixWriter(temporary / PREDICTED, pairs, shapes, n_spin, dtype) as writer, ExitStack() as further:
+            own = None
+            if (modes and _n_modes(model)) or keeps_modes(model, writer.blocks):
+                own = further.enter_context(MatrixWriter(temporary / ERROR_MODES, pairs, shapes, _n_modes(model) * n_spin, dtype)).blocks
+                _add_common_mode(model, structure, own)
+            if not first.given.reads_overlap:
+                structure = replace(structure, S=replace(structure.S, entries=np.broadcast_to(np.float64(0), structure.S.entries.shape)))
+            sigma = fill_mean(model, structure, writer.blocks, own, done)
+        if sigma is not None:
+            write_sigma(temporary, pairs, sigma)
     return len(pairs)
+
+
+def fill_mean(
+    model: Predictor, structure: Hamiltonian, H: PairBlocks, modes: PairBlocks | None = None, done: Callable[[float], object] = float
+) -> FloatArray | None:
+    """Put the H of a model, of an ensemble the mean of its members, into H.
+
+    Parameters
+    ----------
+    model, structure : HamiltonianModel or Ensemble, Hamiltonian
+        As for :func:`fill`.
+    H : PairBlocks
+        Zero.
+    modes : PairBlocks, optional
+        Room for the modes of the error, see :class:`deeph.physics.error_bars.ErrorBars`.
+    done : callable
+        As for :func:`predict_folder`.
+
+    Returns
+    -------
+    (n_pairs,) array or None
+        Standard deviations of the blocks, eV; None of a single model.
+    """
+    if not isinstance(model, Ensemble):
+        fill(model, structure, H, done)
+        return None
+    n, n_spin = len(model.members), H.n_components
+    squares = np.zeros(H.n_pairs)
+    for number, member in enumerate(model.members):
+        own = None if modes is None else replace(modes, entries=modes.entries[number * n_spin : (number + 1) * n_spin])
+        fill(member, structure, MeanBlocks(H.pairs, H.shapes, H.entries, number, squares, own), lambda share: done(share / n))
+    if modes is not None:
+        factor = model.calibration.levels[0] / (n - 1) ** 0.5
+        for component in range(n * n_spin):  # one after the other: they may be large and lie in a file
+            modes.entries[component] -= H.entries[component % n_spin]
+            modes.entries[component] *= factor
+    spread = np.sqrt(squares / (n - 1) / (n_spin * H.shapes.prod(axis=1)))
+    return model.calibration.sigma(structure, spread, block_rms(H))
 
 
 def _described(model: HamiltonianModel, structure: Hamiltonian) -> Hamiltonian:
@@ -131,6 +215,7 @@ def _described(model: HamiltonianModel, structure: Hamiltonian) -> Hamiltonian:
         structure,
         H=None,
         r=None,
+        error_bars=None,
         extra={},
         moments=structure.moments if model.is_magnetic else None,
         fermi_energy=None,
@@ -141,17 +226,10 @@ def _described(model: HamiltonianModel, structure: Hamiltonian) -> Hamiltonian:
     )
 
 
-def fill(model: HamiltonianModel, structure: Hamiltonian, graph: Data, H: PairBlocks, done: Callable[[float], object] = float) -> None:
-    """Put all predicted blocks, both directions of each pair, into H, which is zero so far; of S only the pattern is looked at.
+def fill(model: HamiltonianModel, structure: Hamiltonian, H: PairBlocks, done: Callable[[float], object] = float) -> None:
+    """Put all predicted blocks, both directions of each pair, into H, which is zero so far.
 
-    Parameters
-    ----------
-    model, structure, done
-        As for :func:`predict_folder`.
-    graph : Data
-        Of the structure, see :func:`deeph.nn.graph.make_graph`.
-    H : PairBlocks
-        On the pattern of S.
+    Of S only the pattern is looked at, unless the model reads the overlap.
     """
     check_compatible(structure, model)
     missing = H.partners < 0
@@ -168,7 +246,7 @@ def fill(model: HamiltonianModel, structure: Hamiltonian, graph: Data, H: PairBl
     if H0 is not None:
         put_zeroth(H, H0, beyond(H.pairs, H.partners, bonds))
     with torch.inference_mode():
-        for kind, index, blocks in _blocks(model, graph.to(model.device), bonds, own, lambda n: done(n / work)):
+        for kind, index, blocks in _blocks(model, structure, bonds, own, lambda n: done(n / work)):
             values = (blocks if H0 is None else H0.take(index) + blocks).astype(H.entries.dtype)
             adjoint = values.conj().swapaxes(-1, -2)
             if kind == "onsite":
@@ -179,10 +257,10 @@ def fill(model: HamiltonianModel, structure: Hamiltonian, graph: Data, H: PairBl
 
 
 def _blocks(
-    model: HamiltonianModel, graph: Data, bonds: IntArray, own: IntArray, done: Callable[[int], object]
+    model: HamiltonianModel, structure: Hamiltonian, bonds: IntArray, own: IntArray, done: Callable[[int], object]
 ) -> Iterator[tuple[str, IntArray, Array]]:
     """Yield (kind, positions in the pattern, (n_components, n, rows, columns) blocks in eV) of equally shaped blocks."""
-    spin = model.basis.spin
+    graph, spin = make_graph(structure, model, targets=False).to(model.device), model.basis.spin
     kinds = find_kinds(graph.numbers, graph.bond_index)
     x, features = model.features(graph, kinds, done)
     moments, onsite, maps = model.moments_of(graph), model.onsite(kinds, x), model.contracted(kinds)

@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from deeph.inference import fill
-from deeph.nn.graph import check_reach, make_graph, select_bonds
+from deeph.nn.ensemble import Predictor, members_of
+from deeph.nn.graph import check_reach, select_bonds
 from deeph.nn.model import HamiltonianModel
 from deeph.nn.precision import output_dtype
-from deeph.nn.so2_network import KEEP
 from deeph.physics.blocks import PairBlocks, block_shapes
 from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.pairs import is_onsite, neighbour_pairs
@@ -27,8 +27,6 @@ DISK = 4e8
 """Bytes a second to and from files; a stated rate, slower than most disks."""
 PATTERN = 600
 """Bytes for each block of the pattern in lists of pairs, keys and partners, at the peak."""
-GEOMETRY = 12_000
-"""Bytes a bond for frames and radial functions, kept in structures of up to :data:`deeph.nn.so2_network.KEEP` bonds."""
 
 
 @dataclass(frozen=True)
@@ -76,13 +74,13 @@ def _size(n_bytes: float) -> str:
 
 
 def estimate(
-    model: HamiltonianModel, structure: Hamiltonian, compute: Callable[[System], object] | None = None, cutoff: float | None = None
+    predictor: Predictor, structure: Hamiltonian, compute: Callable[[System], object] | None = None, cutoff: float | None = None
 ) -> Cost:
     """The cost of a prediction.
 
     Parameters
     ----------
-    model : HamiltonianModel
+    predictor : HamiltonianModel or Ensemble
         The model, on the device it will run on.
     structure : Hamiltonian
         With S, or without any block where S is to be computed; then ``source`` has the orbital radii.
@@ -96,6 +94,7 @@ def estimate(
     ModelError, DataError
         If the structure would be refused, see :func:`deeph.nn.graph.check_reach`.
     """
+    model, n_members = members_of(predictor)[0], len(members_of(predictor))
     seconds = {}
     if compute is not None:
         structure = _with_pattern(structure, cutoff)
@@ -104,12 +103,12 @@ def estimate(
     bonds = select_bonds(structure, model.cutoffs)
     n, entries = len(bonds), structure.S.entries.shape[1]
     sample = min(n, max(SAMPLE, model.chunks(10**9)[0].stop if model.device.type == "cuda" else 0))
-    seconds["network"] = _network_seconds(model, structure, bonds[:sample]) * (n / sample if sample else 1)
+    seconds["network"] = _network_seconds(model, structure, bonds[:sample]) * n_members * (n / sample if sample else 1)
     per_entry = structure.basis.spin_factor**2 * structure.basis.n_spin  # of H for one of S
     blocks = entries * (8 + per_entry * np.dtype(output_dtype(model, structure)).itemsize)
     files = blocks + 2 * 64 * structure.S.n_pairs
     seconds["files"] = files / DISK
-    features = n * (_feature_bytes(model) + (GEOMETRY if n <= KEEP else 0))
+    features = model.trunk.memory(n)
     device = features if model.device.type == "cuda" else 0
     here = _now() + PATTERN * structure.S.n_pairs + blocks + (features if not device else 0)
     return Cost(str(structure.system), structure.n_orbitals, structure.S.n_pairs, n, files, here, device, seconds)
@@ -160,16 +159,10 @@ def _network_seconds(model: HamiltonianModel, structure: Hamiltonian, bonds: Int
     piece = _blank(few, pairs, extra)
     shapes = block_shapes(piece.basis, piece.system.numbers, piece.S.pairs, spin=True)
     H = PairBlocks.zeros(piece.S.pairs, shapes, piece.basis.n_spin, output_dtype(model, piece))
-    fill(model, piece, make_graph(piece, model, targets=False), H)
+    fill(model, piece, H)
     start = time.perf_counter()
-    fill(model, piece, make_graph(piece, model, targets=False), H)
+    fill(model, piece, H)
     return time.perf_counter() - start
-
-
-def _feature_bytes(model: HamiltonianModel) -> int:
-    """Of one bond: even and odd under its exchange, cos and sin of each m > 0, the components of spin vectors."""
-    numbers = sum(row.components * len(row.channels) for row in model.trunk.layout.sectors)
-    return 2 * numbers * model.dtype.itemsize
 
 
 def _now() -> int:

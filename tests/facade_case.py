@@ -33,7 +33,7 @@ def carbon_file(folder: Path) -> str:
     return f"{write_pao(folder / 'C6.0.pao', 'C', 4, cutoff=5.0)}:s2p2d1"
 
 
-def carbon_model(folder: Path, basis: str) -> Path:
+def carbon_model(folder: Path, basis: str, seed: int = 0) -> Path:
     """The folder of a model, fitted to some sheets of graphene."""
     import ase.build
     import torch
@@ -47,7 +47,7 @@ def carbon_model(folder: Path, basis: str) -> Path:
         baseline_degree=4,
     )  # fmt: skip
     sheets = [ase.build.graphene(a=a, vacuum=10) for a in (2.36, 2.41, 2.46, 2.51, 2.56)]
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     model = fit_model(config, [extended_hueckel(deeph.overlap(sheet, basis=basis)) for sheet in sheets])
     folder.mkdir(parents=True, exist_ok=True)
     save_model(folder / BEST, model, {"note": "for the tests"})

@@ -72,10 +72,13 @@ def test_examples_say_what_they_need(script, tmp_path):
 
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory):
-    """A folder with what the pages talk about: a model, its basis file, graphene with H, and its structure file."""
+    """A folder with what the pages talk about: a model, its basis file, an ensemble, graphene with H and predicted, its structure file."""
     import ase.build
 
     import deeph
+    from deeph.nn.calibration import ONSITE, Calibration
+    from deeph.nn.ensemble import Ensemble
+    from deeph.training.checkpoint import save_ensemble
 
     folder = tmp_path_factory.mktemp("desk")
     basis = carbon_file(folder)
@@ -83,6 +86,11 @@ def desk(tmp_path_factory):
     sheet = ase.build.graphene(vacuum=10)
     extended_hueckel(deeph.overlap(sheet, basis=basis)).save(folder / "runs" / "graphene")
     sheet.write(folder / "runs" / "graphene.vasp", format="vasp")
+    members = [deeph.load_model(carbon_model(folder / f"model_{seed}", basis, seed)) for seed in range(2)]
+    of_blocks = {(6, 6, n): (1.0, 0.0, 0.0) for n in (ONSITE, *range(20))}
+    ensemble = Ensemble(members, Calibration(of_blocks))
+    save_ensemble(folder / "ensemble.safetensors", ensemble, {})
+    ensemble.predict(folder / "runs" / "graphene").save(folder / "with_errors" / "graphene")
     return folder
 
 

@@ -73,6 +73,7 @@ DOORS = {
     "deeph/facade.py": ("preprocess", "postprocess"),
     "deeph/physics/hamiltonian.py": ("deeph.facade",),
     "deeph/nn/model.py": ("deeph.facade",),
+    "deeph/nn/ensemble.py": ("deeph.facade",),
 }
 """What a file may import inside calls, or for the type checker alone, though it lies above it."""
 

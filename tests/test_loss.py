@@ -127,3 +127,23 @@ def test_the_metrics_of_training_are_those_of_the_coefficients(model, structures
     assert found["offsite_mae_meV"] == pytest.approx(np.abs(offsite).mean(), rel=1e-9)
     assert found["onsite_mae_meV"] == pytest.approx(np.abs(onsite).mean(), rel=1e-9)
     assert found["rmse_meV"] == pytest.approx(np.sqrt((2 * (offsite**2).sum() + (onsite**2).sum()) / n), rel=1e-9)
+
+
+@pytest.mark.parametrize("power", [0.5, 1.0])
+def test_errors_over_a_power_of_sigma(model, structures, power):
+    """Divided by sigma^p, and scaled so that errors as large as sigma count as they do without."""
+
+    def size(errors: np.ndarray, sigma: np.ndarray, unit: torch.Tensor) -> float:
+        e = errors / sigma**power * np.sqrt((sigma**2).mean() / (sigma ** (2 - 2 * power)).mean())
+        return (np.abs(e).mean() + np.sqrt((e**2).mean())) / float(unit)
+
+    expected, units = [], (model.baseline().unit_offsite, model.baseline().unit_onsite)
+    for structure in structures:
+        graph, errors = make_graph(structure, model, targets=True), errors_of(model, structure)
+        onsite = np.concatenate([model.baseline().atom_scale(z).numpy() for z in graph.numbers.tolist()])
+        sigma = [np.maximum(s, model.baseline().floor) for s in (graph.offsite_scale_A0.numpy(), onsite)]
+        assert all(s.max() > 1.5 * s.min() for s in sigma)
+        expected.append(sum(size(e, s, unit) for e, s, unit in zip(errors, sigma, units, strict=True)))
+    batch = Batch.from_data_list([make_graph(structure, model, targets=True) for structure in structures])
+    assert float(compute_loss(model, batch, LossConfig(sigma_power=power))[0].detach()) == pytest.approx(np.mean(expected), rel=1e-9)
+    assert float(compute_loss(model, batch, LossConfig())[0].detach()) != pytest.approx(np.mean(expected), rel=1e-2)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from deeph.config import TrainConfig
 from deeph.training.batches import plan_batches, share, shuffled
-from deeph.training.optim import RunningAverage, learning_rate, make_optimizer, orthogonalized
+from deeph.training.optim import RunningAverage, _first_basis, learning_rate, make_optimizer
 
 
 class Small(torch.nn.Module):
@@ -111,46 +111,61 @@ def test_order_depends_on_seed_and_epoch() -> None:
     assert len({tuple(shuffled(names, seed, epoch)) for seed in range(3) for epoch in range(3)}) == 9
 
 
-@given(a=st.integers(1, 12), b=st.integers(1, 12), number=st.integers(1, 3), seed=st.integers(0, 99))
-def test_orthogonalized(a: int, b: int, number: int, seed: int) -> None:
-    """Singular vectors stay, singular values come near one; turning the rows or columns turns the result."""
-    generator = torch.Generator().manual_seed(seed)
-    n = min(a, b)
-    u, v = (torch.linalg.qr(torch.randn(number, size, n, dtype=torch.float64, generator=generator))[0] for size in (a, b))
-    s = 0.1 + torch.rand(number, n, dtype=torch.float64, generator=generator)
-    found = u.mT @ orthogonalized(u * s[:, None] @ v.mT) @ v
-    values = found.diagonal(dim1=-2, dim2=-1)
-    assert float((found - torch.diag_embed(values)).abs().max()) < 1e-9
-    assert float(values.min()) > 0.6
-    assert float(values.max()) < 1.3
-
-
-def test_orthogonalized_zero() -> None:
-    assert not orthogonalized(torch.zeros(2, 3, 4)).any()
-
-
-def test_matrices_move_along_their_orthogonalized_momentum() -> None:
-    """The first step by hand: momentum (1 - beta) g, with Nesterov's look ahead; a stack of matrices moves matrix by matrix."""
-    model = torch.nn.ParameterDict({"weights": torch.nn.Parameter(torch.randn(2, 3, 5, dtype=torch.float64))})
-    old, grad = model["weights"].detach().clone(), torch.randn(2, 3, 5, dtype=torch.float64)
+def test_soap_is_adam_in_the_eigenbases() -> None:
+    """Three steps against the formulas with full diagonalizations: bases stay those of the first gradient until they are turned."""
+    torch.manual_seed(0)
+    model = torch.nn.ParameterDict({"weights": torch.nn.Parameter(torch.randn(2, 4, 4, dtype=torch.float64))})
     optimizer = make_optimizer(model, TrainConfig(weight_decay=0.1, learning_rate=0.01))
-    model["weights"].grad = grad.clone()
-    optimizer.step()
-    for k in range(2):
-        expected = old[k] * (1 - 0.01 * 0.1) - 0.01 * 0.2 * 5**0.5 * orthogonalized(grad[k])
-        torch.testing.assert_close(model["weights"][k].detach(), expected, rtol=1e-12, atol=1e-14)
+    expected = model["weights"].detach().clone()
+    grads = torch.randn(4, 2, 4, 4, dtype=torch.float64)
+    U, V = (_first_basis(x) for x in (grads[0] @ grads[0].mT, grads[0].mT @ grads[0]))
+    mean = square = torch.zeros(2, 4, 4, dtype=torch.float64)
+    for n, grad in enumerate(grads):
+        model["weights"].grad = grad.clone()
+        optimizer.step()
+        if n:
+            turned = U.mT @ grad @ V
+            mean, square = 0.95 * mean + 0.05 * turned, 0.95 * square + 0.05 * turned**2
+            step = (mean / (1 - 0.95**n)) / ((square / (1 - 0.95**n)).sqrt() + 1e-8)
+            expected = expected * (1 - 0.01 * 0.1) - 0.01 * U @ step @ V.mT
+        torch.testing.assert_close(model["weights"].detach(), expected, rtol=1e-10, atol=1e-12)
+
+
+def test_soap_follows_the_eigenvectors() -> None:
+    """Gradients with fixed principal axes: after some turns the bases are these axes, in falling order."""
+    torch.manual_seed(0)
+    axes = torch.linalg.qr(torch.randn(4, 4, dtype=torch.float64))[0]
+    model = torch.nn.ParameterDict({"weights": torch.nn.Parameter(torch.zeros(4, 6, dtype=torch.float64))})
+    optimizer = make_optimizer(model, TrainConfig())
+    for _ in range(400):
+        model["weights"].grad = axes @ (torch.tensor([8.0, 4.0, 2.0, 1.0]).double()[:, None] * torch.randn(4, 6, dtype=torch.float64))
+        optimizer.step()
+    overlap = (axes.T @ optimizer.state[model["weights"]]["left_basis"][0]).abs()
+    assert float(overlap.diagonal().min()) > 0.9
+
+
+def test_first_basis() -> None:
+    """Eigenvectors in falling order; where the matrix is zero, axes that noise does not turn."""
+    torch.manual_seed(0)
+    G = torch.randn(1, 6, 2, dtype=torch.float64)
+    square = G @ G.mT
+    basis = _first_basis(square)[0]
+    values = (basis.T @ square[0] @ basis).diagonal()
+    exact = torch.linalg.eigvalsh(square[0]).flip(0)
+    torch.testing.assert_close(values, exact, rtol=1e-2, atol=1e-2 * float(exact[0]))
+    noise = 1e-15 * torch.randn(6, 6, dtype=torch.float64)
+    assert float((_first_basis(square + noise + noise.T)[0] - basis).abs().max()) < 1e-10
 
 
 def test_what_is_no_matrix_moves_as_adamw_does() -> None:
-    model = Small()
-    grads = {name: torch.randn_like(p) for name, p in model.named_parameters()}
+    grads = {name: torch.randn_like(p) for name, p in Small().named_parameters()}
     moved = {}
-    for kind in ("muon", "adamw"):
+    for kind in ("soap", "adamw"):
         torch.manual_seed(0)
         other = Small()
         for name, p in other.named_parameters():
             p.grad = grads[name].clone()
         make_optimizer(other, TrainConfig(optimizer=kind)).step()
         moved[kind] = {name: p.detach().clone() for name, p in other.named_parameters()}
-    same = {name for name in grads if torch.equal(moved["muon"][name], moved["adamw"][name])}
+    same = {name for name in grads if torch.equal(moved["soap"][name], moved["adamw"][name])}
     assert same == set(grads) - {"linear.weight"}

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from deeph.files.moments_file import MomentRows
     from deeph.inference_cost import Cost
     from deeph.inference_jobs import Inputs, Job
-    from deeph.nn.model import HamiltonianModel
+    from deeph.nn.ensemble import Predictor
 
 EPILOG = """examples:
   deeph-infer model twisted.vasp predicted/ --basis C6.0.pao:s2p2d1      S and H of a structure
@@ -37,7 +37,7 @@ def parser() -> argparse.ArgumentParser:
     """The options of the command."""
     p = make_parser("deeph-infer", "Predict H of structures; S is read from structure folders, or computed with --basis.", EPILOG)
     p.usage = "deeph-infer MODEL STRUCTURE [STRUCTURE ...] OUT [--basis FILE ...] [options]"
-    p.add_argument("model", type=Path, metavar="MODEL", help="model.safetensors, or the folder of a training run")
+    p.add_argument("model", type=Path, metavar="MODEL", help="model.safetensors, the folder of a training run, or an ensemble")
     p.add_argument(
         "paths", type=Path, nargs="+", metavar="STRUCTURE",
         help="POSCAR, cif, xyz, input of OpenMX, ABACUS (STRU) or SIESTA; a structure folder with S; or a folder of these. The last one is "
@@ -53,6 +53,10 @@ def parser() -> argparse.ArgumentParser:
         "x y z a direction, SIZE in Bohr magneton (default: the mean in training). Atoms without a row are non-magnetic",
     )  # fmt: skip
     p.add_argument("--cutoff", type=float, metavar="ANGSTROM", help="blocks of all pairs up to this distance; default: those that overlap")
+    p.add_argument(
+        "--modes", action="store_true",
+        help="of an ensemble: keep what error bars of levels need also of large cells (as many times the size of H as there are members)",
+    )  # fmt: skip
     p.add_argument("--check", action="store_true", help="say what would be done, with the time and memory it will take, and stop")
     p.add_argument("--overwrite", action="store_true", help="replace predictions that exist; without it they are skipped")
     p.add_argument("--device", default="auto", help="auto (a GPU if there is one), cpu, cuda, cuda:1 (default auto)")
@@ -79,10 +83,14 @@ def _body(args: argparse.Namespace) -> int:
     with telling(f"still reading {args.model}"):
         from deeph.files.folders import remove_leftovers
         from deeph.inference_jobs import Inputs, find_jobs
+        from deeph.nn.ensemble import members_of
 
         jobs = find_jobs(given, out)
         moments = _moments(args, jobs)
-        inputs = Inputs(_load(args), args.basis, args.cutoff, args.threads or 1, moments)
+        model = _load(args)
+        inputs = Inputs(members_of(model)[0], args.basis, args.cutoff, args.threads or 1, moments)
+        if args.modes and len(members_of(model)) == 1:
+            raise UsageError(f"--modes, but {args.model} is a single model without error bars; deeph-ensemble makes one of several runs")
         bare = [job for job in jobs if job.file is not None]
         if args.basis and not bare:
             logger.warning("--basis is not used: the structure folders hold S")
@@ -92,10 +100,10 @@ def _body(args: argparse.Namespace) -> int:
             with suppress(DataError, ModelError):
                 inputs.describe(job)
     if args.check:
-        return _check_all(jobs, inputs, time.monotonic() - start, overwrite=args.overwrite)
+        return _check_all(jobs, model, inputs, time.monotonic() - start, overwrite=args.overwrite)
     out.mkdir(parents=True, exist_ok=True)
     remove_leftovers(out)
-    return _each(jobs, lambda job: _predict(job, inputs, overwrite=args.overwrite))
+    return _each(jobs, lambda job: _predict(job, model, inputs, args))
 
 
 def _paths(args: argparse.Namespace) -> tuple[list[Path], Path]:
@@ -121,17 +129,17 @@ def _moments(args: argparse.Namespace, jobs: "list[Job]") -> "MomentRows | None"
     return rows
 
 
-def _load(args: argparse.Namespace) -> "HamiltonianModel":
+def _load(args: argparse.Namespace) -> "Predictor":
     import torch
 
     from deeph.training.checkpoint import load_model
 
     if args.threads:
         torch.set_num_threads(args.threads)
-    return load_model(args.model, _device(args.device))
+    return load_model(args.model, choose_device(args.device))
 
 
-def _device(name: str) -> str:
+def choose_device(name: str) -> str:
     """The device as torch calls it: a GPU if there is one, or that which was asked for."""
     import torch
 
@@ -164,36 +172,47 @@ def _each(jobs: "list[Job]", work: "Callable[[Job], None]") -> int:
     return int(failed > 0)
 
 
-def _predict(job: "Job", inputs: "Inputs", *, overwrite: bool) -> None:
+def _predict(job: "Job", model: "Predictor", inputs: "Inputs", args: argparse.Namespace) -> None:
     from deeph.files.folders import FolderExistsError
     from deeph.inference import predict_folder
     from deeph.inference_jobs import is_done
     from deeph.runtime.log import logger, telling
 
-    start, model = time.monotonic(), inputs.model
-    if is_done(job, model, inputs.moments_of(job), overwrite=overwrite):
+    start = time.monotonic()
+    if is_done(job, inputs.model, inputs.moments_of(job), overwrite=args.overwrite):
         logger.info("%s: predicted already, skipped", job.out)
         return
     try:
         with telling(job.out.name, WORK, "work") as told:
-            n_blocks = predict_folder(model, inputs.get(job), job.out, overwrite=overwrite, done=lambda share: told.advance(WORK * share))
+            options = {"overwrite": args.overwrite, "modes": args.modes}
+            n_blocks = predict_folder(model, inputs.get(job), job.out, **options, done=lambda share: told.advance(WORK * share))
     except FolderExistsError as error:
         logger.info("%s, skipped", error)
         return
-    logger.info("%s: %s, %d blocks, %.1f s", job.out, job.system(), n_blocks, time.monotonic() - start)
-    if model.magnetic:
+    logger.info("%s: %s, %d blocks, %.1f s%s", job.out, job.system(), n_blocks, time.monotonic() - start, _largest_error(job.out))
+    if inputs.model.magnetic:
         from deeph.facade import check_moments
 
         check_moments(job.out)
 
 
-def _check_all(jobs: "list[Job]", inputs: "Inputs", begun: float, *, overwrite: bool) -> int:
+def _largest_error(folder: Path) -> str:
+    """The error bars of a prediction in a few words, nothing of a single model."""
+    from deeph.files.error_files import read_sigma
+
+    sigma = read_sigma(folder)
+    if sigma is None:
+        return ""
+    return f", error bars {1e3 * float((sigma**2).mean() ** 0.5):.2g} meV (rms of the blocks), {1e3 * float(sigma.max()):.2g} at most"
+
+
+def _check_all(jobs: "list[Job]", model: "Predictor", inputs: "Inputs", begun: float, *, overwrite: bool) -> int:
     """Say what the structures will take, of many of them what some take; ``begun``: seconds that it took to begin."""
     from deeph.runtime.log import duration
 
     chosen = jobs[:: -(-len(jobs) // MEASURED)]
     costs: list[Cost] = []
-    code = _each(chosen, lambda job: costs.append(_check(job, inputs, overwrite=overwrite)))
+    code = _each(chosen, lambda job: costs.append(_check(job, model, inputs, overwrite=overwrite)))
     seconds = sum(sum(cost.seconds.values()) for cost in costs) * len(jobs) / max(len(chosen), 1)
     measured = f", from {len(chosen)} of them" if len(chosen) < len(jobs) else ""
     every = f"all {len(jobs)} structures{measured}: {duration(seconds)}, and" if len(jobs) > 1 else "and once"
@@ -201,7 +220,7 @@ def _check_all(jobs: "list[Job]", inputs: "Inputs", begun: float, *, overwrite: 
     return code
 
 
-def _check(job: "Job", inputs: "Inputs", *, overwrite: bool) -> "Cost":
+def _check(job: "Job", model: "Predictor", inputs: "Inputs", *, overwrite: bool) -> "Cost":
     from deeph.inference_cost import estimate
     from deeph.inference_jobs import is_done
     from deeph.inference_moments import tell
@@ -211,7 +230,7 @@ def _check(job: "Job", inputs: "Inputs", *, overwrite: bool) -> "Cost":
         tell(structure.system, structure.moments, inputs.model.magnetic)
     done = is_done(job, inputs.model, structure.moments, overwrite=overwrite)
     compute = None if job.file is None else lambda piece: inputs.compute(job, piece)
-    cost = estimate(inputs.model, structure, compute, inputs.cutoff)
+    cost = estimate(model, structure, compute, inputs.cutoff)
     sys.stdout.write(f"{job.given} -> {job.out}{' (there already)' if done else ''}\n{cost.to_text()}\n")
     return cost
 

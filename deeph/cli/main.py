@@ -19,6 +19,7 @@ From DFT of small cells to the bands of large ones:
   preprocess   DFT output (OpenMX, ABACUS, SIESTA, FHI-aims, ...) to verified structure folders
   inspect      what a structure folder, dataset, DFT run or model holds, and whether it is sound; filter and split datasets
   train        fit a network to structure folders
+  ensemble     several runs as one model, whose predictions have error bars
   overlap      S of a new structure from basis files alone
   infer        H of new structures
   bands        band structures: figures, tables, gaps, masses

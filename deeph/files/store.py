@@ -14,6 +14,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from deeph.files.error_files import read_error_bars, write_error_bars
 from deeph.files.folders import new_folder
 from deeph.files.matrix_file import read_matrix, write_matrix
 from deeph.files.text import integer, read_text
@@ -67,7 +68,12 @@ def _below(path: Path) -> Iterator[Path]:
 
 
 def read_folder(
-    folder: str | Path, *, predicted: bool | None = None, positions: bool = False, extra: bool | Collection[str] = False
+    folder: str | Path,
+    *,
+    predicted: bool | None = None,
+    positions: bool = False,
+    extra: bool | Collection[str] = False,
+    modes: bool = False,
 ) -> Hamiltonian:
     """Read a structure folder.
 
@@ -82,6 +88,8 @@ def read_folder(
         Whether to read the position matrices, if there are any.
     extra : bool or names
         Whether to read the further matrices of :attr:`Hamiltonian.extra` that there are, or which of them.
+    modes : bool
+        Whether to read the modes of the error bars of a prediction, if there are any; the error bars of its blocks always are.
 
     Raises
     ------
@@ -94,29 +102,31 @@ def read_folder(
         name = PREDICTED if predicted else HAMILTONIAN
     elif not (folder / str(name)).is_file():
         name = None
-    return _read(folder, name, positions=positions, extra=extra)
+    return _read(folder, name, positions=positions, extra=extra, modes=modes)
 
 
 def read_overlap(folder: str | Path, extra: Collection[str] = ()) -> Hamiltonian:
     """Read a structure folder without any H it may hold; otherwise like :func:`read_folder`."""
-    return _read(Path(folder), None, positions=False, extra=extra)
+    return _read(Path(folder), None, extra=extra)
 
 
-def _read(folder: Path, matrix: str | None, *, positions: bool, extra: bool | Collection[str]) -> Hamiltonian:
+def _read(
+    folder: Path, matrix: str | None, *, positions: bool = False, extra: bool | Collection[str] = False, modes: bool = False
+) -> Hamiltonian:
     if not is_structure_folder(folder):
         raise DataError(
             f"{folder} is not a structure folder: expected POSCAR and info.json in it; "
             "deeph-preprocess converts runs of DFT codes and legacy folders"
         )
     try:
-        return _read_parts(folder, matrix, positions=positions, extra=extra)
+        return _read_parts(folder, matrix, positions=positions, extra=extra, modes=modes)
     except DataError as error:
         if str(folder) in str(error):
             raise
         raise DataError(f"{folder}: {error}") from error
 
 
-def _read_parts(folder: Path, matrix: str | None, *, positions: bool, extra: bool | Collection[str]) -> Hamiltonian:
+def _read_parts(folder: Path, matrix: str | None, *, positions: bool, extra: bool | Collection[str], modes: bool) -> Hamiltonian:
     info = read_info(folder)
     system = read_poscar(folder / "POSCAR")
     basis = _basis_of(info, folder).restricted(system.numbers)
@@ -132,11 +142,12 @@ def _read_parts(folder: Path, matrix: str | None, *, positions: bool, extra: boo
         if name in wanted and (folder / file).is_file():
             matrices[name] = read_matrix(folder / file, system.n_atoms)
     matrices = on_common_pattern(system, basis, matrices)
+    bars = read_error_bars(folder, matrices["H"], system.n_atoms, modes=modes) if matrix == PREDICTED else None
     return Hamiltonian(
         system, basis, matrices["S"], matrices.get("H"), matrices.get("r"),
         fermi_energy=_number(info, "fermi_energy_eV"), n_electrons=_number(info, "occupation"), source=info.get("source", {}),
         moments=read_moments(info), extra={name: matrices[name] for name in EXTRA_FILES if name in matrices}, predicted=matrix == PREDICTED,
-        fermi_guess=_guess(info),
+        fermi_guess=_guess(info), error_bars=bars,
     )  # fmt: skip
 
 
@@ -214,6 +225,8 @@ def write_folder(folder: str | Path, data: Hamiltonian, *, predicted: bool | Non
         if data.H is not None:
             as_prediction = data.predicted if predicted is None else predicted
             write_matrix(temporary / (PREDICTED if as_prediction else HAMILTONIAN), data.H)
+            if as_prediction and data.error_bars is not None:
+                write_error_bars(temporary, data.H.pairs, data.error_bars)
         if data.r is not None:
             write_matrix(temporary / POSITION, data.r)
         for name, blocks in data.extra.items():

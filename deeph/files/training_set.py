@@ -8,6 +8,7 @@ from deeph.physics.basis import Basis, Spin
 from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.magnetism import MOMENT, NO_MOMENT, NO_SPIN_ORBIT, SPIN_ORBIT, Magnetism, Moments, moments_text
 from deeph.physics.soundness import check_apart, check_blocks, check_finite, check_hermitian
+from deeph.physics.spin_parts import PartName
 from deeph.physics.system import SYMBOLS
 from deeph.runtime.errors import DataError
 
@@ -157,6 +158,13 @@ class TrainingSet:
                 f"the spin-orbit part of H is {size:.3g} eV at most, but structures before it with the same elements have "
                 f"{'none' if size >= SPIN_ORBIT else 'one'}: some runs are without spin-orbit coupling; compute all with the same settings"
             )
+
+    @property
+    def parts(self) -> list[PartName]:
+        """Those of H that a network has to have features for: spin-free, exchange field, spin-orbit coupling."""
+        magnetic: list[PartName] = ["A"] if self.n_magnetic else []
+        coupled: list[PartName] = ["B"] if self.spin_orbit > NO_SPIN_ORBIT else []
+        return ["A0", *magnetic, *coupled]
 
     @property
     def spin_text(self) -> str:

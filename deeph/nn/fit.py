@@ -68,6 +68,8 @@ def fit_model(config: ModelConfig, structures: Structures) -> HamiltonianModel:
         logger.warning(
             "model.n_layers = 1: the exchange field between atoms that have no moments of their own will be zero; 2 layers learn it"
         )
+    if config.family == "slater-koster" and "B0" in parts:
+        logger.warning("H has an imaginary spin-free part; model.family = 'slater-koster' predicts zero for it")
     numbers = _sample(kinds)
     fit_baselines({part.name: model.baseline(part.name) for part in model.spin}, Samples(structures, numbers, model))
     for name in model.given.inputs:

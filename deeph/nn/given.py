@@ -63,6 +63,11 @@ class Given(NamedTuple):
         return tuple(name for name, wanted in names if wanted)
 
     @property
+    def reads_overlap(self) -> bool:
+        """Whether the numbers of S are looked at, not only which blocks there are."""
+        return self.overlap_input or self.potential
+
+    @property
     def extra(self) -> tuple[str, ...]:
         """The further matrices of structure folders that have to be read, see :data:`deeph.physics.hamiltonian.EXTRA`."""
         return ("H0",) if self.zeroth else ()

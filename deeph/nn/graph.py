@@ -93,7 +93,7 @@ def make_graph(structure: Hamiltonian, model: HamiltonianModel, *, targets: bool
         graph.offsite_overlap, graph.onsite_overlap = (x.to(model.dtype) for x in frame_coefficients(structure, model, bonds, "S")["A0"])
     _add_inputs(graph, structure, model, bonds)
     if targets:
-        graph.frame = model.trunk.frame(vectors)
+        model.trunk.prepare(graph)
         _add_targets(graph, structure, model, bonds)
     return graph
 

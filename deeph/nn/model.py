@@ -13,6 +13,7 @@ from deeph.config import ModelConfig
 from deeph.nn.atom import AtomNorm
 from deeph.nn.baseline import Baseline
 from deeph.nn.bond import BondFeatures
+from deeph.nn.families import make_trunk
 from deeph.nn.filling import Filling
 from deeph.nn.frames import bond_matrices
 from deeph.nn.given import NOTHING_GIVEN, Given, KnownName
@@ -26,14 +27,13 @@ from deeph.nn.rows import in_order
 from deeph.nn.shell_potential import Potentials, ShellPotential
 from deeph.nn.sizes import largest_l, orbital_counts
 from deeph.nn.so2 import inverse_size
-from deeph.nn.so2_network import SO2Network
 from deeph.nn.spin import spin_parts
 from deeph.physics.basis import Basis
 from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.spin_parts import PartName
 from deeph.runtime.errors import ModelError
 
-WIDE = 20_000  # bonds at a time without gradients on a GPU, which idles with as few as suit a processor's cache
+WIDE = 20_000  # bonds at a time on a GPU, which idles with as few as suit a processor's cache
 
 OffsiteRows = tuple[tuple[int, int], Tensor | slice, Tensor]
 OnsiteRows = tuple[int, Tensor | slice, Tensor]
@@ -113,7 +113,7 @@ class HamiltonianModel(nn.Module):
         self._trained = trained
         self.register_buffer("n_orbitals", torch.as_tensor(orbital_counts(basis)), persistent=False)
 
-        self.trunk = trunk = SO2Network(config, self.spin, largest_l(config, basis, self.spin), cutoffs, degree)
+        self.trunk = trunk = make_trunk(config, self.spin, largest_l(config, basis, self.spin), cutoffs, degree)
         self.final_norm = AtomNorm(trunk.l_max, trunk.channels)
         self.readouts = nn.ModuleDict({p.name: Readout(p, basis.shells, trunk.layout, trunk.channels, config.rank) for p in self.spin})
         flat, degree_ = trained is None, config.baseline_degree
@@ -222,7 +222,7 @@ class HamiltonianModel(nn.Module):
     def chunks(self, n_bonds: int) -> list[slice]:
         """Runs of bonds that are processed together; their length changes no result."""
         step = self.config.chunk_bonds or max(n_bonds, 1)
-        if self.device.type == "cuda" and not torch.is_grad_enabled():
+        if self.device.type == "cuda":
             step = max(step, WIDE)
         return [slice(s, min(s + step, n_bonds)) for s in range(0, n_bonds, step)]
 
@@ -242,6 +242,11 @@ class HamiltonianModel(nn.Module):
         done : callable
             Hears of each piece of :meth:`work`.
         """
+        if graph.bond_vector.requires_grad:
+            raise ModelError(
+                "derivatives of H with respect to the positions: the network keeps the frames of the bonds fixed in its gradient, which "
+                "would be wrong; use differences of predictions at displaced positions"
+            )
         known = self.inputs.reading(graph, kinds, self.row_sizes(graph.numbers, graph.bond_index)[1])
         x, e = self.trunk(graph, self.chunks(graph.bond_index.shape[1]), known, done)
         return x, e

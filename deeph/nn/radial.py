@@ -42,3 +42,29 @@ class RadialBasis(nn.Module):
     def forward(self, r: Tensor) -> Tensor:
         """(n_bonds,) -> (n_bonds, n), standardised to roughly unit variance."""
         return torch.mul(torch.exp(-0.5 * ((r[:, None] - self.centres.to(r)) / self.width) ** 2), math.sqrt(self.centres.numel() / 2))
+
+
+class RadialNetwork(nn.Module):
+    """Learned functions of the bond length and the two elements, alike from both ends.
+
+    Parameters
+    ----------
+    n : int
+        Basis functions.
+    longest : float
+        Longest bond, Angstrom.
+    width : int
+        Length of the embedding of an element.
+    hidden : int
+        How many functions.
+    """
+
+    def __init__(self, n: int, longest: float, width: int, hidden: int) -> None:
+        super().__init__()
+        self.basis = RadialBasis(n, longest)
+        self.mix = nn.Sequential(nn.Linear(n + 2 * width, hidden), nn.SiLU(), nn.Linear(hidden, hidden), nn.SiLU())
+
+    def forward(self, r: Tensor, zi: Tensor, zj: Tensor) -> Tensor:
+        """(n,) lengths, (n, width) elements of both ends -> (n, hidden)."""
+        out: Tensor = self.mix(torch.cat([self.basis(r).to(zi.dtype), zi + zj, zi * zj], -1))
+        return out

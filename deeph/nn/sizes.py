@@ -19,10 +19,16 @@ def largest_l(config: ModelConfig, basis: Basis, spin: Sequence[SpinPart]) -> in
     highest = max(l for shells in basis.shells.values() for l in shells)
     coupled = any(with_spin for part in spin for _, with_spin in part.sources)
     needed = 2 * highest + coupled
+    why = f"blocks between shells of l = {highest}{' and spin-orbit coupling' if coupled else ''} need"
+    if config.family == "e3":
+        l_max = max(l for _, l, _ in config.irrep_numbers)
+        if l_max < needed:
+            more = f"8x{needed}{'o' if needed % 2 else 'e'}"
+            raise ModelError(f"model.irreps = '{config.irreps}' ends at l = {l_max}, but {why} l up to {needed}: add such as '{more}'")
+        return l_max
     l_max = max(needed, MIN_L) if config.l_max == "auto" else config.l_max
     if l_max < needed:
-        why = " and spin-orbit coupling" if coupled else ""
-        raise ModelError(f"l_max = {l_max}, but blocks between shells of l = {highest}{why} need l_max >= {needed}")
+        raise ModelError(f"l_max = {l_max}, but {why} l_max >= {needed}")
     return l_max
 
 

@@ -1,6 +1,7 @@
 """Linear maps and gates on bond features: one real matrix per sector and exchange parity."""
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -8,6 +9,36 @@ from torch.nn.functional import silu
 
 from deeph.nn.bond import BondFeatures, BondLayout, PartialFeatures
 from deeph.nn.channels import sector_sizes
+
+PIECES = 32  # of the bonds, into which a GPU cuts the sum over them in the gradient of a weight
+
+
+class _Product(torch.autograd.Function):
+    """Batched x w of small w and very long x; the sum over its rows in the gradient of w would occupy few units of a GPU."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, w: Tensor) -> Tensor:
+        ctx.save_for_backward(x, w)
+        return torch.bmm(x, w)
+
+    @staticmethod
+    def backward(ctx: Any, *grad: Tensor) -> tuple[Tensor, Tensor]:
+        (g,), (x, w) = grad, ctx.saved_tensors
+        size = x.shape[1] // PIECES
+        whole = size * PIECES
+        pieces = [t[:, :whole].unflatten(1, (PIECES, size)) for t in (x, g)]
+        to_w = torch.matmul(pieces[0].transpose(2, 3), pieces[1]).sum(1)
+        if whole < x.shape[1]:
+            to_w = torch.baddbmm(to_w, x[:, whole:].transpose(1, 2), g[:, whole:])
+        return torch.bmm(g, w.transpose(1, 2)), to_w
+
+
+def _product(x: Tensor, w: Tensor) -> Tensor:
+    """(b, n, k) times (b, k, m)."""
+    if x.is_cuda:
+        y: Tensor = _Product.apply(x, w)
+        return y
+    return torch.bmm(x, w)
 
 
 class BondLinear(nn.Module):
@@ -28,18 +59,25 @@ class BondLinear(nn.Module):
         )
 
     def forward(self, x: BondFeatures, add: PartialFeatures | None = None) -> BondFeatures:
-        """Apply the map sector by sector; ``add`` is added to the result."""
+        """Apply the map sector by sector; ``add`` is added to the result, without gradients in the place of ``add``."""
         out = []
         for features, weight, more in zip(x, self.weights, add or [None] * len(x), strict=True):
             flat = features.flatten(1, -2)  # both components share one matrix
-            y = torch.bmm(flat, weight) if more is None else torch.baddbmm(more.flatten(1, -2), flat, weight)
+            if more is None:
+                y = _product(flat, weight)
+            elif x[0].is_cuda:
+                y = more.flatten(1, -2) + _product(flat, weight)
+            elif torch.is_grad_enabled():
+                y = torch.baddbmm(more.flatten(1, -2), flat, weight)
+            else:  # torch would copy it first
+                y = more.flatten(1, -2).baddbmm_(flat, weight)
             out.append(y.unflatten(1, features.shape[1:-1]))
         return out
 
     def partial(self, x: PartialFeatures) -> PartialFeatures:
         """Apply the map to features of which some sectors are zero."""
         pairs = zip(x, self.weights, strict=True)
-        return [None if f is None else torch.bmm(f.flatten(1, -2), w).unflatten(1, f.shape[1:-1]) for f, w in pairs]
+        return [None if f is None else _product(f.flatten(1, -2), w).unflatten(1, f.shape[1:-1]) for f, w in pairs]
 
 
 class Gate(nn.Module):

@@ -5,6 +5,7 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 from torch_geometric.data import Data
 
 from deeph.config import ModelConfig
@@ -16,10 +17,12 @@ from deeph.nn.radial import RadialBasis, smooth_cutoff
 from deeph.nn.sizes import channels_of
 from deeph.nn.spin import SpinPart
 from deeph.nn.trunk import WIDTH, Trunk
-from deeph.runtime.errors import ModelError
 
 LAYER = 3  # times as much work as the embedding of the same bonds, or the heads
-KEEP = 50_000  # bonds whose geometry (12 kB each) is kept from layer to layer when no gradients need it
+KEEP = 50_000  # bonds whose geometry is kept from layer to layer when no gradients need it
+GEOMETRY = 12_000  # bytes of it a bond, frames and radial functions
+KEPT_LAYERS = 2 * 2**30  # bytes of what happens inside the layers that are kept for the gradient; else each chunk of a layer is done twice
+INSIDE = 7  # arrays of the size of the bond features that a layer keeps for its gradient, beside these themselves
 
 
 class SO2Network(Trunk):
@@ -43,12 +46,8 @@ class SO2Network(Trunk):
         self, config: ModelConfig, spin: Sequence[SpinPart], l_max: int, cutoffs: Mapping[tuple[int, int], float], degree: float
     ) -> None:
         of_bonds = channels_of(config, spin, bond=True)
-        super().__init__(l_max, channels_of(config, spin, bond=False), BondLayout(l_max, of_bonds))
+        super().__init__(l_max, channels_of(config, spin, bond=False), BondLayout(l_max, of_bonds), cutoffs)
         self.config, self.degree = config, degree
-        table = torch.zeros(119, 119, dtype=torch.float64)
-        for (i, j), cutoff in cutoffs.items():
-            table[i, j] = table[j, i] = cutoff
-        self.register_buffer("cutoffs", table, persistent=False)
         even = len(self.layout.sectors[0].channels)  # Sigma+ channels
         hidden = config.radial_hidden
         self.atom_scalars = nn.Linear(WIDTH, config.node_channels)
@@ -69,21 +68,19 @@ class SO2Network(Trunk):
         """One for the embedding, :data:`LAYER` for each layer."""
         return 1 + LAYER * self.config.n_layers
 
+    def memory(self, n_bonds: int) -> int:
+        """With the geometry of small structures."""
+        return super().memory(n_bonds) + (GEOMETRY * n_bonds if n_bonds <= KEEP else 0)
+
     def geometry(self, graph: Data, part: slice) -> BondGeometry:
         """Frames and radial functions of a run of bonds."""
         bonds, vectors = graph.bond_index[:, part], graph.bond_vector[part]
-        if vectors.requires_grad:
-            raise ModelError(
-                "derivatives of H with respect to the positions: the network keeps the frames of the bonds fixed in its gradient, which "
-                "would be wrong; use differences of predictions at displaced positions"
-            )
         r = vectors.norm(dim=1)
         numbers = graph.numbers[bonds]
         zi, zj = self.element(numbers)
-        cutoff = self.get_buffer("cutoffs")[numbers[0], numbers[1]]
         functions = torch.cat([self.radial_basis(r).to(self.dtype), zi + zj, zi * zj], -1)
         frame = Frame.build(bonds, graph.frame[part] if "frame" in graph else self.frame(vectors), self.l_max)
-        return BondGeometry(frame, frame.scaled(smooth_cutoff(r, cutoff).to(self.dtype)), self.radial(functions))
+        return BondGeometry(frame, frame.scaled(smooth_cutoff(r, self.limits(numbers)).to(self.dtype)), self.radial(functions))
 
     def _embed(self, graph: Data, geometry: BondGeometry, total: Tensor) -> tuple[PartialFeatures, Tensor]:
         """First features of some bonds, Sigma+ only; ``total`` with their first messages added, scalars times harmonics of the bond."""
@@ -94,6 +91,15 @@ class SO2Network(Trunk):
             message = torch.bmm(frame[:, : self.l_max + 1].transpose(1, 2), scalars)  # rows of m = 0
             total = total.index_add(0, end, message) if torch.is_grad_enabled() else total.index_add_(0, end, message)
         return [e[:, None]] + [None] * (len(self.layout.sectors) - 1), total
+
+    def is_recomputed(self, n_bonds: int) -> bool:
+        """Whether what happens inside the layers is forgotten and done again for the gradient: the same result in less memory.
+
+        Of each layer only the bond features that enter it are kept then. Smaller graphs, for which memory is no concern, are spared the
+        time: a step takes 31 % longer.
+        """
+        size = sum(2 * row.components * len(row.channels) for row in self.layout.sectors) * self.dtype.itemsize
+        return torch.is_grad_enabled() and n_bonds * size * INSIDE * len(self.layers) > KEPT_LAYERS
 
     def forward(
         self, graph: Data, runs: Sequence[slice], known: Reading, done: Callable[[int], object] = int
@@ -117,11 +123,17 @@ class SO2Network(Trunk):
         rest = sum(self.layout.channels.widths) - self.config.bond_channels
         x = self.first_atoms(nn.functional.pad(first * self.degree**-0.5, (0, rest))) + self._own(atoms, graph)
         x = known.with_atoms(x)
+        again = self.is_recomputed(graph.bond_index.shape[1])
         for layer in cast("Iterable[Interaction]", self.layers):
             h = layer.prepare(x)
             total = torch.zeros_like(h)
             for c, geometry in geometries():
-                e[c], total = layer.bond_step(h, e[c], geometry, total)
+                if again:
+                    nothing = torch.zeros_like(h)
+                    e[c], own = checkpoint(layer.bond_step, h, e[c], geometry, nothing, use_reentrant=False, preserve_rng_state=False)
+                    total = total + own
+                else:
+                    e[c], total = layer.bond_step(h, e[c], geometry, total)
                 done(LAYER * (runs[c].stop - runs[c].start))
             x = layer.atom_step(x, total)
         return x, cast("list[BondFeatures]", e)

@@ -1,7 +1,7 @@
 """What a family of networks has to do: features of atoms and bonds. The heads, the baseline and all else belong to the model."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -26,18 +26,25 @@ class Trunk(nn.Module):
         Of the atom features.
     layout : BondLayout
         Of the bond features.
+    cutoffs : (119, 119) tensor
+        Where blocks of two elements vanish, Angstrom.
     element : nn.Embedding
         Of the atomic numbers.
     layers : nn.ModuleList
         Those through which an atom sees further; any number of them is a network.
     """
 
+    cutoffs: Tensor
     layers: nn.ModuleList
 
-    def __init__(self, l_max: int, channels: Channels, layout: BondLayout, width: int = WIDTH) -> None:
+    def __init__(self, l_max: int, channels: Channels, layout: BondLayout, cutoffs: Mapping[tuple[int, int], float]) -> None:
         super().__init__()
         self.l_max, self.channels, self.layout = l_max, channels, layout
-        self.element = nn.Embedding(119, width)
+        table = torch.zeros(119, 119, dtype=torch.float64)
+        for (i, j), cutoff in cutoffs.items():
+            table[i, j] = table[j, i] = cutoff
+        self.register_buffer("cutoffs", table, persistent=False)
+        self.element = nn.Embedding(119, WIDTH)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -52,6 +59,19 @@ class Trunk(nn.Module):
     def frame(self, vectors: Tensor) -> Tensor:
         """(n, 3) bond vectors -> (n, K, K) rotations into the bond frames over sqrt 2, in the network's precision."""
         return (frame_matrix(bond_matrices(vectors.double(), self.l_max)) / 2**0.5).to(self.dtype)
+
+    def prepare(self, graph: Data) -> None:
+        """Add to a graph what is the same in every step of a training."""
+        graph.frame = self.frame(graph.bond_vector)
+
+    def limits(self, numbers: Tensor) -> Tensor:
+        """(n,) cutoffs of bonds between (2, n) elements, Angstrom."""
+        return self.cutoffs[numbers[0], numbers[1]]
+
+    def memory(self, n_bonds: int) -> int:
+        """Bytes for the features of so many bonds in a prediction: both exchange parities, all components of all sectors."""
+        numbers = sum(row.components * len(row.channels) for row in self.layout.sectors)
+        return 2 * n_bonds * numbers * self.dtype.itemsize
 
     @property
     @abstractmethod
@@ -71,7 +91,7 @@ class Trunk(nn.Module):
         runs : sequence of slice
             Bonds that are processed together.
         known : Reading
-            Known matrices, which add to the first features of bonds and atoms.
+            Known matrices, which add to the first features of bonds and atoms. Families that read none have no such settings.
         done : callable
             Hears of each piece of :attr:`work`.
 

@@ -12,6 +12,7 @@ from deeph.physics.basis import Basis
 from deeph.physics.bloch import BlochMatrix, BlochPattern
 from deeph.physics.blocks import PairBlocks, block_shapes
 from deeph.physics.cut import Direction, cut_piece
+from deeph.physics.error_bars import ErrorBars, check_error_bars
 from deeph.physics.pairs import find_pairs
 from deeph.physics.potential import Field, add_field, add_potential, connecting_pairs, field_at_atoms, potential_at_atoms
 from deeph.physics.system import FloatArray, IntArray, System
@@ -60,6 +61,8 @@ class Hamiltonian:
     fermi_guess : (float, float) or None
         Fermi level of the data a model was trained on and its spread, eV: where the search for that of a prediction begins. It is never
         taken for the Fermi level.
+    error_bars : ErrorBars or None
+        Of H, where an ensemble predicted it.
     """
 
     system: System
@@ -74,6 +77,7 @@ class Hamiltonian:
     extra: Mapping[str, PairBlocks] = field(default_factory=dict)
     predicted: bool = False
     fermi_guess: tuple[float, float] | None = None
+    error_bars: ErrorBars | None = None
 
     def __post_init__(self) -> None:
         if self.fermi_energy is not None and not np.isfinite(self.fermi_energy):
@@ -99,6 +103,10 @@ class Hamiltonian:
             components = self.basis.n_spin if spin else 3 if name == "r" else 1
             if blocks.n_components != components:
                 raise DataError(f"{name} holds {blocks.n_components} matrices; spin '{self.basis.spin}' asks for {components}")
+        if self.H is None or self.error_bars is None:
+            object.__setattr__(self, "error_bars", None)
+        else:
+            check_error_bars(self.error_bars, self.H)
 
     def __repr__(self) -> str:
         matrices = [name for name, blocks in (("S", self.S), ("H", self.H), ("r", self.r), *self.extra.items()) if blocks is not None]
@@ -135,6 +143,24 @@ class Hamiltonian:
         spinor = self.H is not None and self.basis.spin == "spinor"
         return BlochMatrix(self.system, self.S.to_spinor() if spinor else self.S, self._pattern)
 
+    @cached_property
+    def error_bloch(self) -> BlochMatrix:
+        """The modes of the error as Bloch matrices, one component per mode and spin channel.
+
+        Raises
+        ------
+        DataError
+            If there are none.
+        """
+        if self.error_bars is None or self.error_bars.modes is None:
+            raise DataError("this structure has no modes of the error of H, which error bars of levels are made of; see deeph-ensemble")
+        return BlochMatrix(self.system, self.error_bars.modes, self._pattern)
+
+    @property
+    def has_modes(self) -> bool:
+        """Whether there are modes of the error of H."""
+        return self.error_bars is not None and self.error_bars.modes is not None
+
     def permuted(self, order: IntArray) -> "Hamiltonian":
         """The same structure with its atoms in another order (``new[a] = old[order[a]]``)."""
         if (order == np.arange(len(order))).all():
@@ -142,7 +168,9 @@ class Hamiltonian:
         changed = {n: b.permuted(order) for n, b in (("S", self.S), ("H", self.H), ("r", self.r)) if b is not None}
         extra = {name: blocks.permuted(order) for name, blocks in self.extra.items()}
         moments = None if self.moments is None else self.moments[order]
-        return replace(self, system=self.system.permuted(order), extra=extra, moments=moments, **changed)  # type: ignore[arg-type]
+        bars = None if self.error_bars is None else self.error_bars.permuted(order)
+        system = self.system.permuted(order)
+        return replace(self, system=system, extra=extra, moments=moments, error_bars=bars, **changed)  # type: ignore[arg-type]
 
     def to_spinor(self) -> "Hamiltonian":
         """The same structure with spinor blocks [[up, 0], [0, down]] in all matrices that have the spin of H."""
@@ -150,7 +178,8 @@ class Hamiltonian:
             return self
         spinor = {name: _complex(blocks.to_spinor()) for name, blocks in self.extra.items() if EXTRA[name]}
         H = None if self.H is None else _complex(self.H.to_spinor())
-        return replace(self, basis=replace(self.basis, spin="spinor"), H=H, extra={**self.extra, **spinor})
+        spinor_basis = replace(self.basis, spin="spinor")
+        return replace(self, basis=spinor_basis, H=H, extra={**self.extra, **spinor}, error_bars=None)  # those of spinor blocks are others
 
     def with_potential(self, potential: Field) -> "Hamiltonian":
         """H with a scalar potential V(r) on top, as 1/2 (V_i + V_j) S_ij: displacement field, sublattice potential, gate.
@@ -256,6 +285,7 @@ class Hamiltonian:
             system=piece.system,
             S=S,
             H=None if self.H is None else part(self.H),
+            error_bars=None if self.error_bars is None else self.error_bars.selected(piece.source, piece.pairs),
             r=r,
             fermi_energy=None,
             fermi_guess=None,

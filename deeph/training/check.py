@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from deeph.config import Config
+from deeph.config import BandConfig, Config
 from deeph.files.dataset import Dataset, Split, open_split
 from deeph.files.training_set import TrainingSet
 from deeph.nn.model import HamiltonianModel
@@ -13,6 +13,7 @@ from deeph.runtime.errors import DataError, UsageError
 from deeph.runtime.log import telling
 from deeph.runtime.torch_group import Launch
 from deeph.training.band_error import band_structures, make_references
+from deeph.training.band_states import check_window
 from deeph.training.batches import plan_batches, validation_interval
 from deeph.training.checkpoint import STATE
 
@@ -65,13 +66,15 @@ def check_data(config: Config) -> str:
     """
     dataset, split = open_split(config)
     chosen = band_structures(dataset, split, config)
-    found, n_atoms = _read_all(dataset, split)
+    found, n_atoms = _read_all(dataset, split, config.bands)
     n_levels = [int(reference.counted.sum()) for reference in make_references(dataset, chosen)]
-    HamiltonianModel(config.model, found.basis, dict.fromkeys(_pairs(found.basis), 1.0), 1.0)  # refuses sizes that do not fit the basis
+    cutoffs = dict.fromkeys(_pairs(found.basis), 1.0)
+    HamiltonianModel(config.model, found.basis, cutoffs, 1.0, parts=found.parts)  # refuses sizes and families that do not fit the data
     names = [*split.train, *split.validate, *split.test]
     n_bonds, train = dataset.subset(names).n_bonds, config.train
     n_steps = len(plan_batches(split.train, n_bonds, train))
     every = validation_interval(n_steps, train)
+    last = f"bands       the last {config.bands.share:.3g} of the run: errors in the states of the DFT\n" if config.bands.share else ""
     bands = f"bands       {sum(n_levels)} DFT levels of {', '.join(chosen)} are compared at validations\n" if chosen else ""
     return (
         f"data        {dataset.path}\n"
@@ -82,7 +85,7 @@ def check_data(config: Config) -> str:
         f"size        {n_atoms / len(names):.0f} atoms and {sum(n_bonds[n] for n in names) / len(names):.0f} bonds on average\n"
         f"training    about {n_steps} steps an epoch, {train.epochs} epochs"
         + (f", at most {train.max_minutes:g} minutes" if train.max_minutes else "")
-        + f"; a validation every {f'{every} epochs' if every > 1 else 'epoch'}\n{bands}"
+        + f"; a validation every {f'{every} epochs' if every > 1 else 'epoch'}\n{last}{bands}"
     )
 
 
@@ -91,7 +94,7 @@ def _pairs(basis: Basis) -> list[tuple[int, int]]:
     return [(a, b) for a in sorted(basis.shells) for b in sorted(basis.shells) if a <= b]
 
 
-def _read_all(dataset: Dataset, split: Split) -> tuple[TrainingSet, int]:
+def _read_all(dataset: Dataset, split: Split, bands: BandConfig) -> tuple[TrainingSet, int]:
     """Add all structures to a training set; returns it, and the number of atoms."""
     names = [*split.train, *split.validate, *split.test]
     found, problems, n_atoms, at = TrainingSet(), [], 0, 0
@@ -103,6 +106,8 @@ def _read_all(dataset: Dataset, split: Split) -> tuple[TrainingSet, int]:
                 found.add(data, train=at < len(split.train))
                 if missing := set(dataset.extra) - set(data.extra):
                     problems.append(f'{name}: no {", ".join(missing)} (hamiltonian_zeroth.h5), which model.zeroth = "use" asks for')
+                if bands.share and at < len(split.train) + len(split.validate):
+                    check_window(data, bands.window)
             except DataError as error:
                 problems.append(str(error) if str(dataset.path / name) in str(error) else f"{name}: {error}")
     if problems:

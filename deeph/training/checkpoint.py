@@ -12,13 +12,15 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from deeph.files.folders import new_file
+from deeph.nn.calibration import Calibration
+from deeph.nn.ensemble import Ensemble, Predictor, members_of
 from deeph.nn.model import HamiltonianModel
 from deeph.physics.conventions import CONVENTIONS
 from deeph.runtime.errors import DataError, ModelError
 from deeph.runtime.version import VERSION as CODE_VERSION
 from deeph.training.metrics import LABELS
 
-MODEL_FORMAT, STATE_FORMAT = "deeph-model", "deeph-training-state"
+MODEL_FORMAT, ENSEMBLE_FORMAT, STATE_FORMAT = "deeph-model", "deeph-ensemble", "deeph-training-state"
 VERSION = 4
 """1: no trained lengths, and a baseline that is constant below the shortest bond. 2: H is spin-free; one head each for bonds and atoms.
 3: one family of networks, whose weights are not apart from those of the model; no known matrix is taken. Files of all versions predict
@@ -34,6 +36,8 @@ _NAMES = (
     (r"\.feed_forward\.product\.", ".feed_forward.products.0."),
 )
 BEST, LAST, STATE = "model.safetensors", "last.safetensors", "resume.safetensors"
+FIRST = "first_stage.safetensors"
+"""The best model before the band stage."""
 
 
 def save_model(path: str | Path, model: HamiltonianModel, metadata: Mapping[str, Any]) -> None:
@@ -52,20 +56,38 @@ def save_model(path: str | Path, model: HamiltonianModel, metadata: Mapping[str,
     write_tensors(Path(path), MODEL_FORMAT, model.state_dict(), header)
 
 
-def load_model(path: str | Path, device: str = "cpu") -> HamiltonianModel:
-    """Read a model for prediction.
+def save_ensemble(path: str | Path, ensemble: Ensemble, metadata: Mapping[str, Any]) -> None:
+    """Write an ensemble as one model file, which everything takes that takes a model.
 
     Parameters
     ----------
     path : path
-        A model file, or the folder of a training run (its best model is taken).
+        Conventionally ``ensemble.safetensors``.
+    ensemble : Ensemble
+        Its members and its calibration.
+    metadata : mapping
+        What else to record, JSON-able.
+    """
+    descriptions = [member.description() for member in ensemble.members]
+    tensors = {f"{n}.{name}": tensor for n, member in enumerate(ensemble.members) for name, tensor in member.state_dict().items()}
+    description = {"members": descriptions, "calibration": ensemble.calibration.to_plain()}
+    write_tensors(Path(path), ENSEMBLE_FORMAT, tensors, {"description": description, "metadata": dict(metadata)})
+
+
+def load_model(path: str | Path, device: str = "cpu") -> Predictor:
+    """Read a model, or an ensemble of models, for prediction.
+
+    Parameters
+    ----------
+    path : path
+        A file of deeph-train or deeph-ensemble, or the folder of a training run (its best model is taken).
     device : str
         Where to put it.
 
     Returns
     -------
-    HamiltonianModel
-        Its ``origin`` tells the file, its hash and its errors, for what it predicts.
+    HamiltonianModel or Ensemble
+        Its ``origin`` (that of the members) tells the file, its hash and its errors, for what it predicts.
 
     Raises
     ------
@@ -76,10 +98,28 @@ def load_model(path: str | Path, device: str = "cpu") -> HamiltonianModel:
     """
     path = Path(path)
     path = path / BEST if path.is_dir() else path
-    tensors, header = read_tensors(path, MODEL_FORMAT)
-    model = restore_model(path, header["description"], tensors)
-    model.origin = _origin(path, header)
-    return model.to(device).eval()
+    tensors, header = read_tensors(path, MODEL_FORMAT, ENSEMBLE_FORMAT)
+    single = header["format"] == MODEL_FORMAT
+    model = restore_model(path, header["description"], tensors) if single else _restore_ensemble(path, header["description"], tensors)
+    origin = _origin(path, header)
+    for member in members_of(model):
+        member.origin = origin
+        member.eval()
+    return model.to(device)
+
+
+def _restore_ensemble(path: Path, description: dict[str, Any], tensors: Mapping[str, torch.Tensor]) -> Ensemble:
+    """The members and their calibration."""
+    try:
+        parts: list[dict[str, torch.Tensor]] = [{} for _ in description["members"]]
+        for name, tensor in tensors.items():
+            number, _, rest = name.partition(".")
+            parts[int(number)][rest] = tensor
+        calibration = Calibration.from_plain(description["calibration"])
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+        raise DataError(f"{path} does not describe a complete ensemble: {error!r}; make it anew with deeph-ensemble") from error
+    members = [restore_model(path, own, part) for own, part in zip(description["members"], parts, strict=True)]
+    return Ensemble(members, calibration)
 
 
 def _origin(path: Path, header: Mapping[str, Any]) -> dict[str, Any]:
@@ -91,13 +131,15 @@ def _origin(path: Path, header: Mapping[str, Any]) -> dict[str, Any]:
     names = [f"validate_{label}mae_meV" for label in ("", "projected_", *(label for label in LABELS.values() if label))]
     errors = {name: metrics[name] for name in names if name in metrics}
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    return {"file": f"{place.parent.name}/{place.name}", "sha256": digest, "code": header["code"], **errors}
+    members = header["description"].get("members")
+    several = {} if members is None else {"members": len(members)}
+    return {"file": f"{place.parent.name}/{place.name}", "sha256": digest, "code": header["code"], **several, **errors}
 
 
 def read_metadata(path: str | Path) -> dict[str, Any]:
     """What was recorded with a model, without its weights: metrics, dataset, configuration, code version."""
     path = Path(path)
-    header = _read_header(path / BEST if path.is_dir() else path, MODEL_FORMAT)
+    header = _read_header(path / BEST if path.is_dir() else path, MODEL_FORMAT, ENSEMBLE_FORMAT)
     return {**header["metadata"], "description": header["description"], "code": header["code"], "conventions": header["conventions"]}
 
 
@@ -120,12 +162,12 @@ def write_tensors(path: Path, kind: str, tensors: Mapping[str, torch.Tensor], he
         temporary.write_bytes(content)
 
 
-def read_tensors(path: Path, kind: str) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """Tensors and header of a file written by :func:`write_tensors`."""
-    header = _read_header(path, kind)
+def read_tensors(path: Path, *kinds: str) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """Tensors and header of a file of one of these kinds, written by :func:`write_tensors`."""
+    header = _read_header(path, *kinds)
     with safe_open(path, framework="pt") as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-    return renamed(tensors) if kind == MODEL_FORMAT and header["version"] < SINCE_TRUNK else tensors, header
+    return renamed(tensors) if header["format"] == MODEL_FORMAT and header["version"] < SINCE_TRUNK else tensors, header
 
 
 def renamed(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -141,7 +183,7 @@ def renamed(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return out
 
 
-def _read_header(path: Path, kind: str) -> dict[str, Any]:
+def _read_header(path: Path, *kinds: str) -> dict[str, Any]:
     if not path.is_file():
         raise DataError(f"{path} is missing; expected a file written by deeph-train")
     try:
@@ -151,8 +193,8 @@ def _read_header(path: Path, kind: str) -> dict[str, Any]:
         raise DataError(f"{path} is a safetensors file of another program; expected one written by deeph-train") from None
     except (SafetensorError, ValueError, OSError) as error:
         raise DataError(f"{path} is damaged or no safetensors file ({error}); expected a file written by deeph-train") from error
-    if header.get("format") != kind:
-        raise DataError(f"{path} holds a {header.get('format')!r}; expected a {kind!r}")
+    if header.get("format") not in kinds:
+        raise DataError(f"{path} holds a {header.get('format')!r}; expected a {' or a '.join(map(repr, kinds))}")
     if header["version"] > VERSION:
         raise ModelError(f"{path} has format version {header['version']} ({header.get('code')}); this code knows {VERSION}: update it")
     different = [name for name, value in CONVENTIONS.items() if header["conventions"].get(name) != value]

@@ -13,6 +13,7 @@ import torch
 from deeph.files.dataset import PARTS, Dataset, Split
 from deeph.inference import predict_anyway as predict
 from deeph.nn.baseline import NOTHING
+from deeph.nn.ensemble import members_of
 from deeph.nn.model import HamiltonianModel
 from deeph.physics.blocks import PairBlocks
 from deeph.physics.difference import SPIN_PARTS, TABLES, ErrorSums, Table, sum_errors
@@ -148,8 +149,8 @@ def evaluate_run(best: Path, dataset: Dataset, split: Split, group: Group, devic
         Where to compute.
     """
     with group.together():
-        models = {"model": load_model(best, str(device))}
-        models["baseline"] = baseline_alone(models["model"])
+        model = members_of(load_model(best, str(device)))[0]
+        models = {"model": model, "baseline": baseline_alone(model)}
         metadata = read_metadata(best)
     record: dict[str, Any] = {"unit": "meV", "model": {"file": best.name, "epoch": metadata["epoch"], "step": metadata["step"]}}
     samples: dict[str, dict[str, FloatArray]] = {}

@@ -7,6 +7,7 @@ nothing but the speed and the last digits.
 """
 
 import math
+import shutil
 import time
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -15,9 +16,9 @@ from typing import Any
 
 import torch
 
-from deeph.config import Config
+from deeph.config import Config, LossConfig, ModelConfig
 from deeph.files.dataset import Dataset, Split, open_split
-from deeph.files.folders import remove_leftovers
+from deeph.files.folders import new_file, remove_leftovers
 from deeph.nn.fit import Structures, fit_model
 from deeph.nn.model import HamiltonianModel
 from deeph.runtime.errors import DeephError, UsageError
@@ -25,18 +26,20 @@ from deeph.runtime.log import logger, telling
 from deeph.runtime.processes import Group
 from deeph.runtime.torch_group import find_launch, joined, sum_gradients, use_device
 from deeph.training.band_error import band_mae, band_structures, make_references
+from deeph.training.band_states import BandStates
 from deeph.training.batches import Graphs, plan_batches, share, shuffled, validation_interval
 from deeph.training.check import check_data, check_folder, choose_device
-from deeph.training.checkpoint import BEST, LAST, STATE, save_model
+from deeph.training.checkpoint import BEST, FIRST, LAST, STATE, save_model
 from deeph.training.energy_zero import fit_with_zero
 from deeph.training.evaluate import evaluate_run
 from deeph.training.loss import compute_loss
 from deeph.training.metrics import summarize
-from deeph.training.optim import RunningAverage, learning_rate, make_optimizer
+from deeph.training.optim import RunningAverage, make_optimizer
 from deeph.training.progress import Progress
 from deeph.training.recorder import Recorder
 from deeph.training.run_log import RunLog
 from deeph.training.signals import SignalWatch, StoppedError
+from deeph.training.stages import Stages
 from deeph.training.state import Position, State, load_state, save_state
 
 FEW_STEPS = 1000
@@ -109,6 +112,12 @@ def identity(dataset: Dataset, split: Split, config: Config) -> dict[str, Any]:
     }
 
 
+def with_defaults(name: str, recorded: Any) -> Any:
+    """Settings of an earlier version: those that it did not have are what they are by default."""
+    sections = {"model": ModelConfig, "loss": LossConfig}
+    return {**sections[name]().model_dump(mode="json"), **recorded} if name in sections else recorded
+
+
 def _begin(dataset: Dataset, split: Split, config: Config, out: Path, log: RunLog) -> None:
     """Look at all the data, fit the baseline, draw the weights, and save them as the state of step 0."""
     logger.info("%s", check_data(config).rstrip())
@@ -153,7 +162,7 @@ class Trainer:
         self.identity = state.header["identity"]
         if self.group.is_main:
             now = identity(job.dataset, job.split, job.config)
-            changed = [name for name, value in now.items() if value != self.identity.get(name)]
+            changed = [name for name, value in now.items() if value != with_defaults(name, self.identity.get(name))]
             if changed:
                 raise UsageError(f"{', '.join(changed)} changed since {job.out} was started; undo that, or start anew in another --out")
         self.model = state.model().to(job.device)
@@ -161,7 +170,9 @@ class Trainer:
         self.optimizer = make_optimizer(self.model, self.settings)
         self.graphs = Graphs(job.dataset, state.model(), job.device, self.settings.graph_memory_gib * 2**30)
         state.restore(self.average, self.optimizer)  # after all that draws random numbers
-        self.position = state.position
+        self.position, self.stages = state.position, Stages(job.config)
+        self.position.bands &= self.stages.share > 0
+        self.states = BandStates(job.dataset, job.config.bands, self.settings.seed, job.device, self.settings.graph_memory_gib * 2**30)
         self.n_bonds = job.dataset.subset([*job.split.train, *job.split.validate]).n_bonds
         self.sums: dict[str, float] = self.position.sums if self.group.is_main else {}
         self.watch = SignalWatch()
@@ -182,6 +193,10 @@ class Trainer:
         by_time = self.position.seconds / (60 * self.settings.max_minutes) if self.settings.max_minutes else 0.0
         return min(1.0, max(by_epochs, by_time))
 
+    def rate(self, progress: float) -> float:
+        """The learning rate."""
+        return self.stages.rate(progress, bands=self.position.bands)
+
     def run(self) -> None:
         """Train to the end.
 
@@ -200,7 +215,7 @@ class Trainer:
             recorder = Recorder(job.out, job.config, self.position.kept_rows, str(job.device)) if self.group.is_main else nullcontext()
         with recorder as self.recorder:
             if self.group.is_main:
-                self.told = Progress(self.settings, self.position)
+                self.told = Progress(self.settings, self.position, rate=self.rate)
             try:
                 with self.watch:
                     self._run()
@@ -227,7 +242,24 @@ class Trainer:
             self._epoch()
         self.save()
 
+    def _begin_stage(self) -> None:
+        """At the beginning of an epoch: whether it belongs to another stage. Losses of two stages cannot be compared."""
+        bands = self.stages.in_bands(self.progress)
+        if bands == self.position.bands:
+            return
+        self.position.bands, self.position.best, self.sums = bands, None, {}
+        if bands:
+            logger.info("the band stage begins; the best model so far is kept as %s", self.job.out / FIRST)
+            self.group.by_first(self._keep_first)
+
+    def _keep_first(self) -> None:
+        if (self.job.out / BEST).is_file():
+            with new_file(self.job.out / FIRST) as temporary:
+                shutil.copyfile(self.job.out / BEST, temporary)
+
     def _epoch(self) -> None:
+        if not self.position.batch:
+            self._begin_stage()
         names = shuffled(self.job.split.train, self.settings.seed, self.position.epoch)
         batches = plan_batches(names, self.n_bonds, self.settings)
         self._fraction = self.position.batch / len(batches)
@@ -266,13 +298,14 @@ class Trainer:
                 f"Lower train.learning_rate or train.grad_clip; {self.job.out / STATE} keeps the last good state"
             )
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(self.settings, self.progress)
+            group["lr"] = self.rate(self.progress)
         self.optimizer.step()
         self.average.update()
 
     def _backward(self, names: list[str], n_batch: int) -> float:
         """Add the gradients of some structures, as a share of the mean over a batch of ``n_batch``; returns their loss."""
-        loss, sums = compute_loss(self.model, self.graphs.batch(names), self.job.config.loss)
+        bands = self.states.term(names, self.position.epoch) if self.position.bands else None
+        loss, sums = compute_loss(self.model, self.graphs.batch(names), self.job.config.loss, bands)
         (loss * (len(names) / n_batch)).backward()
         value = float(loss.detach())
         add(self.sums, {**sums, "loss": value * len(names), "structures": float(len(names))})
@@ -321,7 +354,8 @@ class Trainer:
             for batch in plan_batches(names, self.n_bonds, self.settings):
                 mine = share(batch, self.n_bonds, self.group.rank, self.group.size)
                 if mine:
-                    loss, parts = compute_loss(self.model, self.graphs.batch(mine), self.job.config.loss)
+                    bands = self.states.term(mine, counts=self.position.bands) if self.stages.share else None
+                    loss, parts = compute_loss(self.model, self.graphs.batch(mine), self.job.config.loss, bands)
                     add(sums, {**parts, "loss": float(loss) * len(mine), "structures": float(len(mine))})
         return summary(self.group.total(sums))
 
@@ -346,8 +380,8 @@ class Trainer:
                     self.model.eval()
                     metrics["band_mae_meV"] = band_mae(self.model, self.references)
                 save_model(self.job.out / BEST, self.model, self._metadata(metrics))
-        rate = learning_rate(self.settings, self.progress)
-        position = {"epoch": self.position.epoch, "step": self.position.step, "time_min": self.position.seconds / 60, "learning_rate": rate}
+        rate, minutes = self.rate(self.progress), self.position.seconds / 60
+        position = {"epoch": self.position.epoch, "step": self.position.step, "time_min": minutes, "learning_rate": rate}
         if self.recorder is not None:
             self.recorder.row({**position, **metrics})
         if self.told is not None:

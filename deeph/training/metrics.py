@@ -154,13 +154,16 @@ def summarize(sums: Mapping[str, float]) -> dict[str, float]:
     dict
         Of the spin-free part of H: ``mae_meV`` (all elements), ``projected_mae_meV`` (energy zero projected out; evaluation only),
         ``offsite_mae_meV``, ``onsite_mae_meV``, ``rmse_meV``. With spin also ``spin_orbit_mae_meV``, ``exchange_mae_meV`` and so on: of all
-        elements of the real matrices B_a or A_a.
+        elements of the real matrices B_a or A_a. ``levels_mae_meV`` is that of the DFT levels in and below the window, where the band stage
+        has its states.
     """
     out: dict[str, float] = {}
     for label in LABELS.values():
         if f"{label}offsite_count" in sums:
             own = {name.removeprefix(label): value for name, value in sums.items() if name.startswith(label)}
             out |= {label + name: value for name, value in _summary(own).items()}
+    if sums.get("level_count"):
+        out["levels_mae_meV"] = 1e3 * sums["level_abs_sum"] / sums["level_count"]
     return out
 
 

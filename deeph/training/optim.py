@@ -9,69 +9,98 @@ import torch
 
 from deeph.config import TrainConfig
 
+BETAS = 0.95, 0.95  # of the averages that belong to matrices
+INTERVAL = 10  # steps between two turns of the bases
 
-class Muon(torch.optim.AdamW):
-    """AdamW that moves matrices along their orthogonalized momentum.
 
-    In the maps of the network each matrix, one for every sector and exchange parity or every l, acts on its features as a whole. Steepest
-    descent in the norm of what it can do to them (spectral norm) is the momentum with all singular values set to one (K. Jordan et al.,
-    Muon: an optimizer for hidden layers in neural networks, 2024; J. Bernstein and L. Newhouse, arXiv:2409.20325). Steps are scaled to the
-    root mean square 0.2 of Adam's (arXiv:2502.16982), so that one learning rate serves both.
+class Soap(torch.optim.AdamW):
+    """AdamW in the eigenbasis of the gradients of each matrix (N. Vyas et al., SOAP, arXiv:2409.11321).
+
+    A map of the network acts on its features as a matrix, one for every sector and exchange parity or every l. Its gradients G have mean
+    squares G G^T and G^T G; in the eigenvectors of both the entries of G are about uncorrelated, and there Adam's step sizes are what they
+    should be. The eigenvectors follow by one step of orthogonal iteration every so often.
 
     Parameters
     ----------
     groups : list of dict
         Parameter groups of AdamW; those with ``matrices`` true hold stacks (..., a, b) of matrices.
     config : TrainConfig
-        learning_rate, betas, momentum.
+        learning_rate, betas.
     """
 
     def __init__(self, groups: list[dict[str, Any]], config: TrainConfig) -> None:
         super().__init__(groups, lr=config.learning_rate, betas=config.betas)
-        self.momentum = config.momentum
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> Any:
         """One step; the gradients of the matrices are used up."""
         for group in self.param_groups:
             for p in group["params"] if group["matrices"] else []:
-                if p.grad is None or not p.numel():
-                    continue
-                momentum = self.state[p].setdefault("momentum", torch.zeros_like(p))
-                momentum.lerp_(p.grad, 1 - self.momentum)
-                direction = orthogonalized(torch.lerp(p.grad, momentum, self.momentum))
-                p.mul_(1 - group["lr"] * group["weight_decay"])
-                p.add_(direction, alpha=-group["lr"] * 0.2 * math.sqrt(max(p.shape[-2:])))
-                p.grad = None  # AdamW below leaves out what has no gradient
+                if p.grad is not None and p.numel():
+                    self._move(p, p.grad.reshape(-1, *p.shape[-2:]), group)
+                    p.grad = None  # AdamW below leaves out what has no gradient
         return super().step(closure)
 
+    def _move(self, p: torch.Tensor, G: torch.Tensor, group: dict[str, Any]) -> None:
+        state, (beta1, beta2) = self.state[p], BETAS
+        left, right = torch.bmm(G, G.mT), torch.bmm(G.mT, G)
+        if not state:  # the first gradient only gives the first basis, in which it would be diagonal
+            state |= {"step": torch.zeros(()), "left": left * (1 - beta2), "right": right * (1 - beta2)}
+            state |= {f"{side}_basis": _first_basis(state[side]) for side in ("left", "right")}
+            state |= {"mean": torch.zeros_like(G), "square": torch.zeros_like(G)}
+            return
+        state["step"] += 1
+        n, U, V = int(state["step"]), state["left_basis"], state["right_basis"]
+        turned = U.mT @ G @ V
+        state["mean"].lerp_(turned, 1 - beta1)
+        state["square"].lerp_(turned.square_(), 1 - beta2)
+        root = (state["square"] / (1 - beta2**n)).sqrt_().add_(group["eps"])
+        step = U @ (state["mean"] / root) @ V.mT
+        p.mul_(1 - group["lr"] * group["weight_decay"])
+        p.add_(step.reshape(p.shape), alpha=-group["lr"] / (1 - beta1**n))
+        state["left"].lerp_(left, 1 - beta2)
+        state["right"].lerp_(right, 1 - beta2)
+        if n % INTERVAL == 0:
+            _follow(state)
 
-def orthogonalized(matrices: torch.Tensor) -> torch.Tensor:
-    """(..., a, b) matrices U s V^T -> about U V^T: singular values between 0.7 and 1.2, zero where they were zero.
 
-    Five steps of a Newton-Schulz iteration x -> a x + b x^3 + c x^5 of the singular values; its coefficients are steep at zero and do not
-    converge to one, which descent does not need (K. Jordan et al., 2024).
+def _first_basis(square: torch.Tensor) -> torch.Tensor:
+    """Eigenvectors of (n, a, a) matrices, largest first; of a null space such axes as rounding does not change."""
+    a, size = square.shape[-1], square.diagonal(dim1=-2, dim2=-1).mean(-1)[:, None]
+    ramp = torch.linspace(0, -0.01, a, dtype=square.dtype, device=square.device)
+    vectors: torch.Tensor = torch.linalg.eigh(square + torch.diag_embed(size * ramp))[1]
+    return vectors.flip(-1).contiguous()
+
+
+def _follow(state: dict[str, torch.Tensor]) -> None:
+    """Turn the bases towards the present eigenvectors, sorted by eigenvalue, and what is kept in them along.
+
+    All are kept contiguous, as a saved state is: products of other layouts are rounded differently.
     """
-    a, b, c = 3.4445, -4.775, 2.0315
-    tall = matrices.shape[-2] > matrices.shape[-1]
-    x = matrices.flatten(0, -3) if matrices.ndim > 2 else matrices[None]
-    x = x.mT if tall else x
-    x = x / (x.norm(dim=(-2, -1), keepdim=True) + torch.finfo(x.dtype).tiny ** 0.5)
-    for _ in range(5):
-        square = torch.bmm(x, x.mT)
-        x = torch.baddbmm(x, torch.baddbmm(square, square, square, beta=b, alpha=c), x, beta=a)
-    return (x.mT if tall else x).reshape(matrices.shape)
+    mean = state["mean"]
+    for side, axis in (("left", -2), ("right", -1)):
+        old, matrix = state[f"{side}_basis"], state[side]
+        size = matrix.diagonal(dim1=-2, dim2=-1).mean(-1)[:, None, None]
+        product = torch.baddbmm(size * old, matrix, old, beta=1e-6)  # where there is no gradient the axes stay
+        order = (old * product).sum(-2).argsort(-1, descending=True)
+        new = torch.linalg.qr(torch.take_along_dim(product, order[:, None], -1))[0].contiguous()
+        change = torch.bmm(new.mT, old)
+        mean = torch.bmm(change, mean) if axis == -2 else torch.bmm(mean, change.mT)
+        index = order[..., None] if axis == -2 else order[:, None]
+        state["square"] = torch.take_along_dim(state["square"], index.expand_as(mean), axis)
+        state[f"{side}_basis"] = new
+    state["mean"] = mean
 
 
 def make_optimizer(model: torch.nn.Module, config: TrainConfig) -> torch.optim.AdamW:
-    """:class:`Muon` or AdamW (arXiv:1711.05101); weights of norms, biases and embeddings do not decay, and are not taken for matrices.
+    """:class:`Soap` or AdamW (arXiv:1711.05101); weights of norms, biases and embeddings do not decay, and are not taken for matrices.
 
     Parameters
     ----------
     model : torch.nn.Module
         Spared are its embeddings, parameters of fewer than two dimensions, and those with "norm" or "bias" in their name.
     config : TrainConfig
-        optimizer, learning_rate, weight_decay, betas, momentum.
+        optimizer, learning_rate, weight_decay, betas.
     """
     maps: list[torch.nn.Parameter] = []
     spared: list[torch.nn.Parameter] = []
@@ -79,12 +108,13 @@ def make_optimizer(model: torch.nn.Module, config: TrainConfig) -> torch.optim.A
     for name, parameter in model.named_parameters():
         small = parameter.ndim < 2 or id(parameter) in embeddings or any(word in name.lower() for word in ("norm", "bias"))
         (spared if small else maps).append(parameter)
-    matrices = config.optimizer == "muon"
+    matrices = config.optimizer == "soap"
     groups = [
         {"params": maps, "weight_decay": config.weight_decay, "matrices": matrices},
         {"params": spared, "weight_decay": 0.0, "matrices": False},
     ]
-    return Muon([g for g in groups if g["params"]], config)
+    groups = [g for g in groups if g["params"]]
+    return Soap(groups, config)
 
 
 def learning_rate(config: TrainConfig, progress: float) -> float:

@@ -3,6 +3,7 @@
 import sys
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from tqdm import tqdm
 
@@ -30,10 +31,16 @@ class Progress:
         Where the run starts or goes on; followed while it changes.
     clock : callable
         Seconds.
+    rate : callable, optional
+        The learning rate at some progress, if it is not that of the first stage.
     """
 
-    def __init__(self, settings: TrainConfig, position: Position, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, settings: TrainConfig, position: Position, clock: Callable[[], float] = time.monotonic,
+        rate: Callable[[float], float] | None = None,
+    ) -> None:  # fmt: skip
         self.settings, self.position, self.clock = settings, position, clock
+        self._rate = rate or partial(learning_rate, settings)
         self._began = self._last = clock()
         self._due = self._began + FIRST
         self._from = (position.step, float(position.epoch), position.seconds)
@@ -75,7 +82,7 @@ class Progress:
         now, (begun, done) = self.clock(), (self.position.step, self.position.epoch)
         speed = (begun - self._last_step) / max(now - self._last, 1e-9)
         parts = [f"epoch {min(done + (fraction > 0), self.settings.epochs)} of {self.settings.epochs}", f"{speed:.3g} steps/s"]
-        parts += [self.left(fraction), *self._errors(), f"learning rate {learning_rate(self.settings, progress):.1e}"]
+        parts += [self.left(fraction), *self._errors(), f"learning rate {self._rate(progress):.1e}"]
         self.close()
         logger.info("%s", "  ".join(parts))
         self._last, self._last_step = now, self.position.step
@@ -87,6 +94,7 @@ class Progress:
             best = "" if self._best is None else f" (best {self._best[0]:.4g}, epoch {self._best[1]})"
             parts.append(f"validated {self._validated['mae_meV']:.4g}{best}")
             parts += [f"{name} {self._validated[key]:.3g}" for key, name in SPIN_PARTS.items() if key in self._validated]
+            parts += [f"levels {self._validated['levels_mae_meV']:.4g} meV"] if "levels_mae_meV" in self._validated else []
         if self._bands is not None:
             parts.append(f"bands {self._bands:.4g} meV")
         return parts

@@ -53,13 +53,15 @@ class Recorder:
             self._board.close()
 
     def row(self, values: Mapping[str, float]) -> None:
-        """Append a line to ``metrics.csv`` in one write; the columns are those of the first row."""
+        """Append a line to ``metrics.csv`` in one write; columns that a later stage brings are empty in the rows before it."""
         path = self.folder / METRICS
         line = io.StringIO()
         writer = csv.writer(line, lineterminator="\n")
         if self._columns is None:
             self._columns = list(values)
             writer.writerow(self._columns)
+        elif new := [name for name in values if name not in self._columns]:
+            self._columns = add_columns(path, new)
         writer.writerow([_number(values.get(name)) for name in self._columns])
         descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         try:
@@ -99,6 +101,16 @@ def keep_rows(path: Path, step: int) -> list[str] | None:
     csv.writer(text, lineterminator="\n").writerows([rows[0], *kept])
     write_text(path, text.getvalue())
     return rows[0]
+
+
+def add_columns(path: Path, names: list[str]) -> list[str]:
+    """Append empty columns to a table; returns all of them."""
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.reader(file))
+    text, columns = io.StringIO(), [*rows[0], *names]
+    csv.writer(text, lineterminator="\n").writerows([columns, *(row + [""] * len(names) for row in rows[1:])])
+    write_text(path, text.getvalue())
+    return columns
 
 
 def write_text(path: Path, text: str) -> None:

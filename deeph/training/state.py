@@ -29,6 +29,8 @@ class Position:
         Lowest validation loss so far.
     sums : dict
         Training sums since the last row of metrics.csv.
+    bands : bool
+        Whether the band stage has begun.
     """
 
     epoch: int = 0
@@ -37,6 +39,7 @@ class Position:
     seconds: float = 0.0
     best: float | None = None
     sums: dict[str, float] = field(default_factory=dict)
+    bands: bool = False
 
     @property
     def kept_rows(self) -> int:

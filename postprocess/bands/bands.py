@@ -17,6 +17,7 @@ from postprocess.eigen.solver import Eigensolver, SolverFactory
 from postprocess.lattice.kpath import KPath
 from postprocess.states.fermi import FermiLevel, find_fermi_level
 from postprocess.states.kjobs import Jobs
+from postprocess.states.level_errors import LEVEL_ERROR, LevelErrors
 from postprocess.states.projectors import Projector
 from postprocess.states.spectrum import compute_spectrum, describe_solver
 
@@ -53,6 +54,8 @@ class Bands:
     order : (n_spin, n_k, n_bands) int array or None
         Band by band through the crossings: ``energies[spin, k, order[spin, k, n]]`` continues band n of the k-point before. None where
         this was not asked for, or ``energies`` are connected themselves; not used if it has another shape, for bands were left out.
+    errors : (n_spin, n_k, n_bands) array or None
+        Standard deviations of the levels, eV, to first order, where an ensemble predicted H; see :mod:`postprocess.states.level_errors`.
     """
 
     energies: FloatArray
@@ -66,6 +69,7 @@ class Bands:
     counted: bool = True
     solver: str = ""
     order: IntArray | None = None
+    errors: FloatArray | None = None
 
     def __repr__(self) -> str:
         fermi = "E_F not known" if self.fermi_energy is None else f"E_F {self.fermi_energy:.3f} eV"
@@ -94,7 +98,8 @@ class Bands:
         if order is None or order.shape != self.energies.shape:
             return self
         weights = {label: np.take_along_axis(weight, order, -1) for label, weight in self.weights.items()}
-        return replace(self, energies=np.take_along_axis(self.energies, order, -1), weights=weights, order=None)
+        errors = None if self.errors is None else np.take_along_axis(self.errors, order, -1)
+        return replace(self, energies=np.take_along_axis(self.energies, order, -1), weights=weights, errors=errors, order=None)
 
     @property
     def gap(self) -> Gap | None:
@@ -174,7 +179,8 @@ def compute_bands(
         If there is no H, S(k) is not positive definite, or "count" is asked for without the number of electrons.
     """
     hamiltonian = hermitian(hamiltonian)
-    options: dict[str, Any] = {"solver": solver, "projectors": projectors, "jobs": jobs}
+    further = [LevelErrors()] if hamiltonian.has_modes else []
+    options: dict[str, Any] = {"solver": solver, "projectors": [*projectors, *further], "jobs": jobs}
     order = None
     if connect or (connect is None and is_followed(hamiltonian, path, solver)):
         spectrum, order = compute_connected(hamiltonian, path, **options)
@@ -186,7 +192,10 @@ def compute_bands(
     if level is not None and level.sampled and spectrum.counted and len(spectrum.energies) == 1 and filled == int(filled):
         level = level.refined(spectrum.energies[0], int(filled) - spectrum.first_band)
     energy, origin = (None, "not known") if level is None else (level.energy, level.origin)
-    found = Bands(spectrum.energies, path, energy, origin, title, spectrum.first_band, spectrum.weights, spectrum.signed, spectrum.counted)
+    weights = dict(spectrum.weights)
+    errors = weights.pop(LEVEL_ERROR, None)
+    signed = tuple(label for label in spectrum.signed if label != LEVEL_ERROR)
+    found = Bands(spectrum.energies, path, energy, origin, title, spectrum.first_band, weights, signed, spectrum.counted, errors=errors)
     if order is not None and not connect:
         place = np.argsort(order, axis=-1)  # of each level among the bands
         found = replace(replace(found, order=place).connected, order=order)

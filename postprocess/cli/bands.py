@@ -13,9 +13,11 @@ from postprocess.cli.common import (
     add_path_options,
     choose_path,
     describe_bands,
+    describe_level_errors,
     describe_path,
     folder_titles,
     from_one,
+    level_error_summary,
     load,
     to_plain,
 )
@@ -87,7 +89,7 @@ def _body(args: argparse.Namespace) -> int:
 
     _check_options(args)
     group = start_group(args)
-    loaded = [load(folder, predicted=args.predicted or None) for folder in args.folders]
+    loaded = [load(folder, predicted=args.predicted or None, modes=True) for folder in args.folders]
     titles = folder_titles([*args.folders, *([args.compare] if args.compare else [])])
     folders = [(title + " (predicted)" * predicted, data) for title, (data, predicted) in zip(titles, loaded, strict=False)]
     _check_molecules(args, folders)
@@ -250,6 +252,7 @@ def _report(args: argparse.Namespace, data: "list[Hamiltonian]", bands: "list[Ba
         lines += [_head(d, b), f"path         {describe_path(b, molecule=molecule[n])}"]
         lines += [
             *describe_bands(b, d.n_orbitals, molecule=molecule[n]),
+            *(describe_level_errors(b, d) if _own_states(args, n) else []),
             *([filling.describe()] if (filling := fillings[n]) is not None and not molecule[n] else []),
             *(reports[n].describe(b.fermi_energy) if n in reports else []),
             *(describe_levels(frontier_orbitals(b), collinear=d.basis.n_spin > 1) if args.report and molecule[n] else []),
@@ -298,6 +301,7 @@ def _record(data: "Hamiltonian", bands: "Bands") -> dict[str, Any]:
         "fermi_energy": bands.fermi_energy,
         "fermi_origin": bands.fermi_origin,
         "gap": None if gap is None else {"width": gap.width} | to_plain(gap),
+        "level_errors": level_error_summary(bands) or None,
     }
 
 

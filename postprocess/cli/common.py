@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from postprocess.lattice.kpath import KPath
 
 
+NEAR_FERMI = 1.0
+"""eV; levels so far from the Fermi level are those whose error bars are told."""
+
+
 def add_path_options(parser: argparse.ArgumentParser, path_help: str) -> None:
     """``--path``, ``--points`` and ``--fermi``."""
     parser.add_argument("--path", metavar="LABELS|FILE", help=path_help)
@@ -39,8 +43,8 @@ def parse_fermi(text: str) -> float | str:
     return value
 
 
-def load(folder: Path, *, predicted: bool | None = None) -> "tuple[Hamiltonian, bool]":
-    """A structure folder with H, and whether that H is a prediction.
+def load(folder: Path, *, predicted: bool | None = None, modes: bool = False) -> "tuple[Hamiltonian, bool]":
+    """A structure folder with H, and whether that H is a prediction; ``modes``: with what error bars of levels are made of.
 
     Raises
     ------
@@ -58,7 +62,7 @@ def load(folder: Path, *, predicted: bool | None = None) -> "tuple[Hamiltonian, 
     if (error := what_instead(folder)) is not None:
         raise error
     with telling(f"reading {folder}"):
-        data = read_folder(folder, predicted=predicted)
+        data = read_folder(folder, predicted=predicted, modes=modes)
     if data.H is None:
         raise DataError(f"{folder} holds only the overlap; run deeph-infer on it, or point to a folder with hamiltonian.h5")
     return data, bool(predicted) or not (folder / HAMILTONIAN).is_file()
@@ -137,6 +141,37 @@ def from_one(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: item + 1 if key in ("band", "first_band") else from_one(item) for key, item in value.items()}
     return [from_one(item) for item in value] if isinstance(value, list) else value
+
+
+def describe_level_errors(bands: "Bands", data: "Hamiltonian") -> list[str]:
+    """One line about the error bars of levels near the Fermi level, or why there are none; nothing of an H without error bars."""
+    import numpy as np
+
+    if bands.errors is None:
+        if data.error_bars is None or data.has_modes:
+            return []
+        rms = 1e3 * float(np.sqrt((data.error_bars.sigma**2).mean()))
+        return [f"error bars   of H {rms:.3g} meV (rms of its blocks); those of levels need its modes: deeph-infer --modes"]
+    found = level_error_summary(bands)
+    k = ", ".join(f"{x:.4f}" for x in np.array(found["k"]) + 0.0)
+    size = f"{1e3 * found['rms']:.3g} meV (rms) of {found['n']} levels {found['which']}, at most {1e3 * found['max']:.3g} meV"
+    return [f"error bars   {size}  at k = ({k}), band {found['band'] + 1}"]
+
+
+def level_error_summary(bands: "Bands") -> dict[str, Any]:
+    """Root mean square and largest error bar, eV, of the levels within 1 eV of the Fermi level, of all where there are none."""
+    import numpy as np
+
+    if bands.errors is None:
+        return {}
+    known = np.isfinite(bands.energies) & np.isfinite(bands.errors)
+    near = known & (np.abs(bands.energies - (np.nan if bands.fermi_energy is None else bands.fermi_energy)) <= NEAR_FERMI)
+    which = f"within {NEAR_FERMI:g} eV of E_F" if near.any() else "in all"
+    chosen = near if near.any() else known
+    spin, n, band = np.unravel_index(int(np.argmax(np.where(chosen, bands.errors, -1.0))), chosen.shape)
+    rms = float(np.sqrt((bands.errors[chosen] ** 2).mean()))
+    place = {"k": bands.path.k[n].tolist(), "band": int(band) + bands.first_band}
+    return {"n": int(chosen.sum()), "which": which, "rms": rms, "max": float(bands.errors[spin, n, band]), **place}
 
 
 def describe_path(bands: "Bands", *, molecule: bool = False) -> str:

@@ -79,4 +79,4 @@ def aligned(reference: Hamiltonian, other: Hamiltonian) -> Hamiltonian:
         return replace(blocks, pairs=pairs)
 
     H, S = relabel(moved.hamiltonian), relabel(moved.S)
-    return replace(moved, system=reference.system, H=H, S=S, r=None)
+    return replace(moved, system=reference.system, H=H, S=S, r=None, error_bars=None)

@@ -31,4 +31,7 @@ def hermitian(hamiltonian: Hamiltonian) -> Hamiltonian:
         return hamiltonian
     if not np.array_equal(H.pairs, S.pairs):
         H, S = on_union(hamiltonian.system, hamiltonian.basis, H, S)
-    return replace(hamiltonian, H=H, S=S, r=None)
+    bars = hamiltonian.error_bars
+    if bars is not None:
+        bars = bars.on_pattern(hamiltonian.S.pairs, H.pairs, H.shapes)
+    return replace(hamiltonian, H=H, S=S, r=None, error_bars=bars)

@@ -28,6 +28,8 @@ FEW = 5
 """Points of a segment below which dots are not joined: lines between them would say what nobody computed."""
 REACH = 3.0
 """eV to both sides of the zero that are drawn where levels go farther."""
+SHADE = 0.25
+"""Opacity of error bars."""
 LEVEL = 0.7
 """Half length of a molecule's levels, where the axes go from -1 to 1."""
 SPIN_COLOURS = (BLUE, ORANGE)
@@ -86,8 +88,14 @@ def plot_bands(
         styles = [curve_style(bands, n, spin, pointwise) for n, spin in curves]
         if len(path.k) == 1:
             draw_levels(ax, [bands[n].energies[spin, 0] - reference.zeros[n] for n, spin in curves], names, styles, reference)
+            for place, ((n, spin), style) in enumerate(zip(curves, styles, strict=True)):
+                if (errors := bands[n].errors) is not None:
+                    middle = bands[n].energies[spin, 0] - reference.zeros[n]
+                    ax.bar(place, 2 * errors[spin, 0], LEVEL, middle - errors[spin, 0], color=style["color"], alpha=SHADE, lw=0)
         else:
+            limits = window or default_window(bands, reference)
             for (n, spin), name, style in zip(curves, names, styles, strict=True):
+                _shade(ax, bands[n], spin, reference.zeros[n], style["color"], limits)
                 _draw(ax, bands[n], spin, reference.zeros[n], name, style)
             decorate(ax, path, reference)
         ax.set_ylim(*(window or default_window(bands, reference)))
@@ -162,6 +170,22 @@ def _draw(ax: "Axes", bands: Bands, spin: int, zero: float, name: str, style: di
         lines = ax.plot(drawn.path.distances[points], drawn.energies[spin, points] - zero, **style)
         if points.start == 0:
             lines[0].set_label(name)
+
+
+def _shade(ax: "Axes", bands: Bands, spin: int, zero: float, colour: str, window: tuple[float, float]) -> None:
+    """Error bars of the levels that are seen, as shaded bands of one standard deviation to both sides; of few points as bars."""
+    if bands.errors is None:
+        return
+    drawn = bands.connected
+    low, high = drawn.energies[spin] - zero - drawn.errors[spin], drawn.energies[spin] - zero + drawn.errors[spin]  # type: ignore[index]
+    seen = np.flatnonzero(((high >= window[0]) & (low <= window[1])).any(axis=0))
+    for n in seen.tolist():
+        for points in drawn.path.segments:
+            x, ends = drawn.path.distances[points], (low[points, n], high[points, n])
+            if is_short(drawn.path):
+                ax.vlines(x, *ends, color=colour, lw=THIN, zorder=2)
+            else:
+                ax.fill_between(x, *ends, color=colour, alpha=SHADE, lw=0, zorder=1)
 
 
 def draw_levels(

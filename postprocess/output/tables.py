@@ -14,6 +14,7 @@ from postprocess.bands.bands import Bands
 from postprocess.lattice.kpath import KPath
 from postprocess.output import records
 from postprocess.output.records import read_record, write_record
+from postprocess.states.level_errors import LEVEL_ERROR
 
 SUFFIXES = (".csv", ".json", ".h5", ".dat", ".Band")
 
@@ -24,8 +25,9 @@ def write_bands(path: Path, bands: Bands) -> None:
     ``.h5`` and ``.json`` hold ``energies`` (n_spin, n_k, n_bands) in eV, not shifted; ``fermi_energy``, ``fermi_origin``, ``title``; and
     the path: ``k`` (n_k, 3) fractional, ``distances`` and ``ticks`` in 1/Angstrom with 2 pi, ``labels``, ``bounds``; fat bands as
     ``weights`` (n_labels, n_spin, n_k, n_bands) with ``weight_labels``; ``signed`` are those that are no shares; ``order`` joins levels to
-    bands, see :class:`postprocess.bands.bands.Bands`. A ``.csv`` has a row per
-    spin and k: spin, segment, distance, k1, k2, k3, the energies minus the Fermi level if it is known (the head says so), then the weights.
+    bands, see :class:`postprocess.bands.bands.Bands`; ``errors`` (n_spin, n_k, n_bands) are standard deviations of the levels in eV. A
+    ``.csv`` has a row per spin and k: spin, segment, distance, k1, k2, k3, the energies minus the Fermi level if it is known (the head says
+    so), then the weights, then the errors.
     ``.dat`` and ``.Band``: see
     :mod:`postprocess.output.band_files`.
 
@@ -59,12 +61,13 @@ def read_bands(path: str | Path) -> Bands:
         data = read_record(path)
         arrays: dict[str, Any] = {name: np.array(data[name], dtype) for name, dtype in _ARRAYS.items() if data.get(name) is not None}
         energies, weights, order = arrays.pop("energies"), arrays.pop("weights", ()), arrays.pop("order", None)
+        errors = arrays.pop("errors", None)
         kpath = KPath(labels=tuple(data["labels"]), **arrays)
         labelled = dict(zip(data.get("weight_labels", ()), weights, strict=True))
         first = data.get("first_band", 0)
         later = {name: data[name] for name in ("counted", "solver") if name in data}  # files of earlier versions have none
         level, origin, signed = data.get("fermi_energy"), data["fermi_origin"], tuple(data.get("signed", ()))
-        bands = Bands(energies, kpath, level, origin, data["title"], first, labelled, signed, order=order, **later)
+        bands = Bands(energies, kpath, level, origin, data["title"], first, labelled, signed, order=order, errors=errors, **later)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path} is not a band structure written by deeph-bands (.json or .h5): {error}") from error
     if bands.energies.ndim != 3 or bands.energies.shape[1] != len(kpath.k):
@@ -73,12 +76,14 @@ def read_bands(path: str | Path) -> Bands:
         bands.order.shape == bands.energies.shape and (np.sort(bands.order, axis=-1) == np.arange(bands.n_bands)).all()
     ):
         raise DataError(f"{path}: order {bands.order.shape} does not say for each k how its {bands.n_bands} levels are joined to bands")
+    if bands.errors is not None and bands.errors.shape != bands.energies.shape:
+        raise DataError(f"{path}: errors {bands.errors.shape} for energies {bands.energies.shape}")
     return bands
 
 
 _ARRAYS: dict[str, type] = {
     "energies": float, "k": float, "distances": float, "ticks": float, "bounds": np.int64, "reciprocal": float, "weights": float,
-    "order": np.int64,
+    "order": np.int64, "errors": float,
 }  # fmt: skip
 
 
@@ -95,12 +100,13 @@ def _write_csv(path: Path, bands: Bands) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
         file.write(f"# {bands.title}: {reference}, eV; distance in 1/Angstrom with 2 pi; k fractional\n")
         rows = csv.writer(file)
+        quantities = {**bands.weights, **({} if bands.errors is None else {LEVEL_ERROR: bands.errors})}
         numbers = [bands.first_band + n for n in range(1, bands.n_bands + 1)]
-        columns = [f"{label}{name}{n}" for label, name in [("", "band"), *((w, " of band") for w in bands.weights)] for n in numbers]
+        columns = [f"{label}{name}{n}" for label, name in [("", "band"), *((w, " of band") for w in quantities)] for n in numbers]
         rows.writerow(["spin", "segment", "distance", "k1", "k2", "k3", *columns])
         for spin, energies in enumerate(bands.energies):
             for segment, points in enumerate(bands.path.segments):
                 for n in range(points.start, points.stop):
-                    shares = [x for weight in bands.weights.values() for x in weight[spin, n]]
+                    shares = [x for weight in quantities.values() for x in weight[spin, n]]
                     values = (bands.path.distances[n], *bands.path.k[n], *(energies[n] - zero), *shares)
                     rows.writerow([spin, segment, *(f"{x:.9f}" for x in values)])

@@ -51,9 +51,12 @@ def checkpoint_report(path: Path) -> Report:
         raise DataError(f"{path} is a safetensors file of another program; expected one written by deeph-train") from None
     tensors = {name: entry for name, entry in header.items() if name != "__metadata__"}
     description, metadata = own.get("description", {}), own.get("metadata", {})
+    members = description.get("members")
+    description = members[0] if members else description  # they have all of what follows in common
     cutoffs = description.get("cutoffs", [])
     facts = {
         "written by": own.get("code"),
+        "ensemble": f"{len(members)} models: {', '.join(run['file'] for run in metadata.get('runs', []))}" if members else None,
         "elements": ", ".join(f"{symbol} {' '.join(map(str, ls))}" for symbol, ls in description.get("shells", {}).items()) or None,
         "spin": description.get("spin"),
         **_filling(description.get("filling") or {}),

@@ -9,6 +9,8 @@ from deeph.physics.basis import shells_text
 from deeph.physics.difference import NOTHING, SPIN_PARTS
 from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.magnetism import Magnetism, moments_text
+from deeph.physics.pairs import is_onsite, pair_vectors
+from deeph.physics.soundness import pair_name
 from preprocess.inspect.checks import (
     check_density,
     check_distances,
@@ -26,6 +28,9 @@ from preprocess.inspect.rotation_checks import check_bonds, check_symmetry
 from preprocess.inspect.spin_checks import check_moments, check_time_reversal
 from preprocess.inspect.training import check_training
 from preprocess.readers.base import Convergence
+
+WORST = 3
+"""Blocks with the largest error bars that are named."""
 
 
 def structure_report(path: str, kind: str, data: Hamiltonian) -> Report:
@@ -101,6 +106,8 @@ def structure_facts(data: Hamiltonian) -> dict[str, Any]:
     }
     if isinstance(model := source.get("model"), dict):
         out["model"] = f"{_model(model)}, overlap of {source.get('overlap', {}).get('code', 'unknown origin')}"
+    if data.error_bars is not None:
+        out["error bars"] = error_bars_text(data)
     if data.fermi_guess is not None:
         out["Fermi level expected (eV)"] = "{:.4f} within {:.4f}".format(*data.fermi_guess)
     magnetism = Magnetism.of(data)
@@ -113,11 +120,29 @@ def structure_facts(data: Hamiltonian) -> dict[str, Any]:
     return out
 
 
+def error_bars_text(data: Hamiltonian) -> str:
+    """How uncertain a predicted H is: on-site and off-site blocks, and the worst ones."""
+    if data.error_bars is None:
+        return ""
+    sigma, pairs, onsite = 1e3 * data.error_bars.sigma, data.S.pairs, is_onsite(data.S.pairs)
+    lengths = np.linalg.norm(pair_vectors(data.system, pairs), axis=1)
+    parts = [
+        f"{site} {np.sqrt((sigma[chosen] ** 2).mean()):.3g} meV"
+        for site, chosen in (("on-site", onsite), ("off-site", ~onsite))
+        if chosen.any()
+    ]
+    half = np.flatnonzero((pairs[:, 3] < pairs[:, 4]) | onsite | ((pairs[:, 3] == pairs[:, 4]) & (pairs[:, 0] >= 0)))
+    worst = half[np.argsort(-sigma[half], kind="stable")[:WORST]]
+    shown = [f"{sigma[n]:.3g} meV at {pair_name(data.system, pairs[n])}, {lengths[n]:.2f} Angstrom" for n in worst]
+    return f"{', '.join(parts)} (rms of the blocks); largest {'; '.join(shown)}"
+
+
 def _model(model: dict[str, Any]) -> str:
     """File and errors of the model a prediction was made with."""
     file, mae, projected = (model.get(key) for key in ("file", "validate_mae_meV", "validate_projected_mae_meV"))
     errors = "" if mae is None else f", validation MAE {mae:.3g} meV"
-    text = f"{file or 'not from a file'}{errors}{'' if projected is None else f' ({projected:.3g} without the energy zero)'}"
+    several = f", {model['members']} models" if "members" in model else ""
+    text = f"{file or 'not from a file'}{several}{errors}{'' if projected is None else f' ({projected:.3g} without the energy zero)'}"
     found = {name: model.get(f"validate_{key}_mae_meV") for name, key in (("exchange", "exchange"), ("spin-orbit", "spin_orbit"))}
     parts = [f"{name} {value:.3g}" for name, value in found.items() if value is not None]
     return f"{text} of the spin-free part, {', '.join(parts)}" if parts else text
