@@ -141,7 +141,7 @@ def test_help_imports_nothing_heavy() -> None:
 
 
 def test_no_choice_is_the_word_for_nothing() -> None:
-    """ "none" in a settings file is no value; a choice of that name could not be written there."""
+    """The word none in a settings file is no value; a choice of that name could not be written there."""
     for section in (ModelConfig, LossConfig, TrainConfig):
         for name, field in section.model_fields.items():
             assert "none" not in str(field.annotation), f"{section.__name__}.{name}"
