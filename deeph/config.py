@@ -92,7 +92,7 @@ class ModelConfig(Section):
     baseline_degree: Annotated[int, Field(ge=0, le=100)] = 12
     """Degree in the bond length of the Slater-Koster baseline that is fitted first; the network learns the rest."""
 
-    zeroth: Literal["auto", "use", "none"] = "auto"
+    zeroth: Literal["auto", "use", "never"] = "auto"
     """Whether H - H0 is learned, with the zeroth-order Hamiltonian H0 of each structure (hamiltonian_zeroth.h5, which only deeph-pyscf
     writes); predictions need H0 as well then. "auto": where every structure of the split has it."""
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from deeph.config import LossConfig, ModelConfig, TrainConfig
 from deeph.files.config_file import load_config, to_toml
 from deeph.runtime.errors import UsageError
 
@@ -137,3 +138,10 @@ def test_help_imports_nothing_heavy() -> None:
     heavy = "{'torch', 'pydantic', 'h5py', 'numpy'}"
     code = f"import sys, deeph.cli.train as t; t.parser().format_help(); sys.exit(bool({heavy} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_no_choice_is_the_word_for_nothing() -> None:
+    """The word none in a settings file is no value; a choice of that name could not be written there."""
+    for section in (ModelConfig, LossConfig, TrainConfig):
+        for name, field in section.model_fields.items():
+            assert "none" not in str(field.annotation), f"{section.__name__}.{name}"

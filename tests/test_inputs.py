@@ -20,7 +20,7 @@ from deeph.training.checkpoint import load_model, save_model
 from deeph.training.loss import compute_loss
 
 SWITCHES = {
-    "S": {"overlap_input": True, "zeroth": "none"},
+    "S": {"overlap_input": True, "zeroth": "never"},
     "H0": {"zeroth_input": True},
     "both": {"overlap_input": True, "zeroth_input": True},
 }

@@ -53,7 +53,7 @@ def test_the_target_is_what_H0_leaves(model: HamiltonianModel) -> None:
     assert nothing.given.zeroth
     assert float(nothing.baseline().unit_offsite) == pytest.approx(1e-5)
     assert largest(predict_anyway(baseline_alone(nothing), same[0]).hamiltonian, same[0].hamiltonian) < 1e-5
-    plain = fit_model(TINY.model_copy(update={"zeroth": "none"}), [make_known(n) for n in range(3)])
+    plain = fit_model(TINY.model_copy(update={"zeroth": "never"}), [make_known(n) for n in range(3)])
     assert not plain.given.zeroth
     assert float(model.baseline().unit_offsite) < 0.3 * float(plain.baseline().unit_offsite)
 
@@ -81,7 +81,7 @@ def test_with_spin(kind: str) -> None:
         return replace(one, extra={"H0": replace(one.hamiltonian, entries=0.9 * one.hamiltonian.entries)})
 
     structures = [known(n) for n in range(3)]
-    model, plain = (fit_model(c, structures) for c in (SPIN_TINY, SPIN_TINY.model_copy(update={"zeroth": "none"})))
+    model, plain = (fit_model(c, structures) for c in (SPIN_TINY, SPIN_TINY.model_copy(update={"zeroth": "never"})))
     for part in model.spin:
         ratio = float(model.baseline(part.name).unit_offsite / plain.baseline(part.name).unit_offsite)
         assert ratio == pytest.approx(0.1, rel=0.02), part.name

@@ -53,7 +53,7 @@ class Given(NamedTuple):
         """
         if config.zeroth == "use" and have < number:
             raise ModelError(f'model.zeroth = "use", but {number - have} of {number} structures have no H0 (hamiltonian_zeroth.h5); {HOW}')
-        zeroth = config.zeroth != "none" and 0 < have == number
+        zeroth = config.zeroth != "never" and 0 < have == number
         return cls(zeroth, config.zeroth_input and zeroth, config.overlap_input, config.potential)
 
     @property
