@@ -46,6 +46,13 @@ class Trunk(nn.Module):
         self.register_buffer("cutoffs", table, persistent=False)
         self.element = nn.Embedding(119, WIDTH)
 
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Trunk":
+        """Go to another device or precision, but keep the cutoffs in double precision, as those of a model that is read are."""
+        exact = self.cutoffs
+        super()._apply(fn, recurse)
+        self.cutoffs = exact.to(self.cutoffs.device)
+        return self
+
     @property
     def dtype(self) -> torch.dtype:
         """Precision."""

@@ -166,8 +166,7 @@ def read_tensors(path: Path, *kinds: str) -> tuple[dict[str, torch.Tensor], dict
     """Tensors and header of a file of one of these kinds, written by :func:`write_tensors`."""
     header = _read_header(path, *kinds)
     with safe_open(path, framework="pt") as file:
-        # copies begin where memory is aligned: products of tensors that lie as in the file would be rounded differently
-        tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 - not a mapping
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
     return renamed(tensors) if header["format"] == MODEL_FORMAT and header["version"] < SINCE_TRUNK else tensors, header
 
 
