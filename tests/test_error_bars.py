@@ -6,9 +6,10 @@ import h5py
 import numpy as np
 import pytest
 from band_cases import random_model
+from given_case import make_given_model, make_known
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from network_case import make_model, make_structure, random_rotation, rotated
+from network_case import TINY, make_model, make_structure, random_rotation, rotated
 
 import deeph
 from deeph.files.error_files import ERROR_BARS, ERROR_MODES
@@ -80,6 +81,27 @@ def test_members_of_other_matrices_are_refused(members):
     other.cutoffs = {**other.cutoffs, (6, 6): 1.0}
     with pytest.raises(ModelError, match="cutoffs"):
         Ensemble([members[0], other], BARE)
+
+
+def test_members_of_other_known_matrices_are_refused(members):
+    structures = [make_known(n) for n in range(2)]
+    known = make_given_model(TINY.model_copy(update={"overlap_input": True}), structures=structures)
+    with pytest.raises(ModelError, match="known matrices H0, S as input, but member 1 none"):
+        Ensemble([members[0], known], BARE)
+
+
+def test_ensembles_that_read_known_matrices(tmp_path):
+    """Each member reads S and H0, also where H goes to a file block by block."""
+    config = TINY.model_copy(update={"overlap_input": True, "zeroth_input": True, "potential": True})
+    own, one = [make_given_model(config, seed) for seed in range(3)], make_known(5)
+    ensemble = Ensemble(own, BARE)
+    found = predict(ensemble, one).hamiltonian.entries
+    assert np.abs(found - np.mean([predict(member, one).hamiltonian.entries for member in own], axis=0)).max() < 1e-12
+    predict_folder(ensemble, one, tmp_path / "out")
+    order = np.argsort(one.system.numbers, kind="stable")
+    assert (
+        np.abs(read_folder(tmp_path / "out").hamiltonian.entries - predict(ensemble, one).permuted(order).hamiltonian.entries).max() < 1e-12
+    )
 
 
 @pytest.mark.parametrize("proper", [True, False])

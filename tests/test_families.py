@@ -7,6 +7,7 @@ from unittest import mock
 import numpy as np
 import pytest
 import torch
+from given_case import make_given_model, make_known, symmetry_errors
 from network_case import (
     BASIS,
     equivariance_error,
@@ -327,3 +328,20 @@ def test_e3_keeps_no_constants_of_e3nn_in_its_file(models):
     assert e3_layers._built.cache_info().currsize > 0
     assert largest(predict(models["e3"], rotated(make_structure(1), Q)),
                    rotated_blocks(predict(models["e3"], make_structure(1)), make_structure(1), Q)) < 1e-11  # fmt: skip
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_families_that_read_no_known_matrix_refuse_it(family):
+    for name in ("overlap_input", "zeroth_input"):
+        with pytest.raises(ValueError, match=f"the family '{family}' has no {name}"):
+            ModelConfig(family=family, **{name: True})
+
+
+@pytest.mark.parametrize(("family", "more"), [("e3", {"potential": True}), ("slater-koster", {})])
+def test_every_family_learns_what_h0_leaves(family, more):
+    """H - H0, with "e3" potentials of shells as well."""
+    config = FAMILIES[family].model_copy(update=more)
+    model = make_given_model(config)
+    assert model.given.zeroth
+    errors = symmetry_errors(model, make_known(1), 1)
+    assert max(errors.values()) < 1e-10, errors

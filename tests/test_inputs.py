@@ -15,7 +15,8 @@ from deeph.files.store import read_folder
 from deeph.inference import predict_folder
 from deeph.nn.fit import fit_model
 from deeph.nn.graph import make_graph
-from deeph.nn.model import HamiltonianModel
+from deeph.nn.kinds import find_kinds
+from deeph.nn.model import HamiltonianModel, sorted_bonds
 from deeph.training.checkpoint import load_model, save_model
 from deeph.training.loss import compute_loss
 
@@ -77,7 +78,7 @@ def test_the_inputs_are_learned(name):
         loss, _ = compute_loss(model, make_graph(structures[0], model, targets=True), LossConfig())
         optimizer.zero_grad()
         loss.backward()
-        losses.append(float(loss))
+        losses.append(loss.item())
         seen = {key: float(p.grad.abs().max()) for key, p in model.inputs.named_parameters() if p.grad is not None and p.numel()}
         optimizer.step()
     # embeddings and maps of what the elements do not have stay as they are
@@ -152,6 +153,37 @@ def test_batches(models):
         alone = [float(compute_loss(model, graph, LossConfig())[0]) for graph in graphs]
         together = float(compute_loss(model, Batch.from_data_list(graphs), LossConfig())[0])
     assert together == pytest.approx(np.mean(alone), rel=1e-12)
+
+
+def test_any_order_of_the_bonds(models):
+    """What is read in follows the bonds when they are sorted by elements."""
+    model, one = models["both"], make_known(1)
+    graph = make_graph(one, model, targets=False)
+    order = torch.as_tensor(np.random.default_rng(0).permutation(graph.bond_index.shape[1]))
+    assert find_kinds(graph.numbers, graph.bond_index[:, order]).order is not None
+    with torch.no_grad():
+        plain, shuffled = model(graph), model(sorted_bonds(graph, order, model.row_sizes(graph.numbers, graph.bond_index)[0]))
+    for (_, rows, h), (_, places, other) in zip(plain.offsite["A0"], shuffled.offsite["A0"], strict=True):
+        match = (order[places][:, None] == torch.arange(len(order))[rows]).int().argmax(1)
+        assert torch.allclose(other, h[match], atol=1e-12)
+
+
+def test_blocks_are_read_as_heads_write_them(models):
+    """The adjoint: (block, head of features) = (features, reading of the block), for all features and blocks."""
+    known, one = models["S"].known_input("S").bonds, make_known(1)
+    graph = make_graph(one, models["S"], targets=False)
+    kinds = find_kinds(graph.numbers, graph.bond_index)
+    maps = known.contract([kind for kind, _ in kinds.bonds])
+    n, torch_rng = graph.bond_index.shape[1], torch.Generator().manual_seed(0)
+    blocks = {kind: torch.randn(r.stop - r.start, known.tables[kind].size, generator=torch_rng).double() for kind, r in kinds.bonds}
+    rows = [torch.randn(2, s.components, n, len(s.channels), generator=torch_rng).double() for s in known.sectors]
+    own = [maps[kind] for kind, _ in kinds.bonds]
+    with torch.no_grad():
+        heads = known.head(rows, [run for _, run in kinds.bonds], own)
+        read = known([blocks[kind].index_select(1, maps[kind].columns.inverse) for kind, _ in kinds.bonds], own)
+    left = sum(float((h[:, 0] * blocks[kind]).sum()) for h, (kind, _) in zip(heads, kinds.bonds, strict=True))
+    right = sum(float((a * b).sum()) for a, b in zip(rows, read, strict=False))
+    assert left == pytest.approx(right, rel=1e-10)
 
 
 def test_a_rotation_that_forgets_S_is_caught(models):

@@ -17,7 +17,7 @@ from deeph.nn.graph import make_graph
 from deeph.nn.heads import OffsiteHead
 from deeph.nn.kinds import Kinds, find_kinds
 from deeph.nn.model import HamiltonianModel, sorted_bonds
-from deeph.nn.rows import put_rows, take_rows
+from deeph.nn.rows import in_order, put_rows, take_rows
 from deeph.physics.basis import Basis
 from deeph.physics.blocks import PairBlocks, block_shapes
 from deeph.physics.hamiltonian import Hamiltonian
@@ -96,6 +96,24 @@ def test_rows_of_different_length() -> None:
         put_rows(target, sizes, rows, values)
         assert torch.equal(target[target != 0], values[values != 0])
     assert torch.equal(take_rows(flat[:4], sizes[:2], slice(None)), flat[:4].view(2, 2))
+
+
+def test_rows_in_another_order() -> None:
+    sizes, order = torch.tensor([2, 3, 1, 2]), torch.tensor([3, 0, 2, 1])
+    rows = torch.arange(8.0).split(sizes.tolist())
+    assert torch.equal(in_order(torch.arange(8.0), sizes, order), torch.cat([rows[n] for n in order.tolist()]))
+
+
+def test_rows_of_chunks() -> None:
+    kinds = Kinds(None, (((1, 1), slice(0, 4)), ((1, 6), slice(4, 5)), ((6, 6), slice(5, 12))), ())
+    sizes = {(1, 1): 1, (1, 6): 2, (6, 6): 4}
+    flat = torch.cat([torch.full((sizes[kind],), float(n)) for kind, run in kinds.bonds for n in range(run.start, run.stop)])
+    rows = kinds.split(flat, sizes)
+    assert {kind: x.shape for kind, x in rows.items()} == {(1, 1): (4, 1), (1, 6): (1, 2), (6, 6): (7, 4)}
+    for part in (slice(0, 4), slice(3, 8), slice(8, 12), slice(2, 3)):
+        found = kinds.rows_within(part, rows)
+        assert [len(x) for x in found] == [run.stop - run.start for _, run in kinds.within(part)]
+        assert torch.cat([x[:, 0] for x in found]).tolist() == list(range(part.start, part.stop))
 
 
 def test_gradients_of_the_heads(model: HamiltonianModel) -> None:

@@ -42,6 +42,10 @@ class Given(NamedTuple):
     overlap_input: bool = False
     potential: bool = False
 
+    def __str__(self) -> str:
+        settings = {"H0": self.zeroth, "H0 as input": self.zeroth_input, "S as input": self.overlap_input, "potentials": self.potential}
+        return ", ".join(name for name, wanted in settings.items() if wanted) or "none"
+
     @classmethod
     def of(cls, config: ModelConfig, have: int, number: int) -> "Given":
         """What a new model takes, where ``have`` of the ``number`` structures to train on hold H0.
