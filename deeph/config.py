@@ -217,7 +217,7 @@ class TrainConfig(Section):
 
     optimizer: Literal["soap", "adamw"] = "soap"
     """"soap" is Adam in the eigenbases of the gradients of each matrix of the maps, and AdamW of all else; "adamw" takes each number by
-    itself, needs a quarter of the memory for its averages, and reaches the same error after three to six times as many steps."""
+    itself. On bilayer graphene it reaches the same error after three times as many steps. A run goes on with the one it began with."""
 
     learning_rate: Positive = 5e-3
     """Peak learning rate."""

@@ -256,6 +256,8 @@ def test_refusals(case: Path, tmp_path: Path) -> None:
         loop.train(load_config(case, ["model.rank=3"]), tmp_path / "run", resume=True)
     with pytest.raises(UsageError, match="train_data, validate_data changed since"):
         loop.train(load_config(case, ["data.seed=5"]), tmp_path / "run", resume=True)
+    with pytest.raises(UsageError, match="optimizer changed since"):  # what is kept of the gradients is of the other one
+        loop.train(load_config(case, ["train.optimizer=adamw", "train.epochs=2"]), tmp_path / "run", resume=True)
     if not torch.cuda.is_available():
         with pytest.raises(UsageError, match="sees no GPU"):
             loop.train(load_config(case, ["train.device=cuda"]), tmp_path / "other")

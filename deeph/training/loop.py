@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from deeph.config import Config, LossConfig, ModelConfig
+from deeph.config import Config
 from deeph.files.dataset import Dataset, Split, open_split
 from deeph.files.folders import new_file, remove_leftovers
 from deeph.nn.fit import Structures, fit_model
@@ -32,6 +32,7 @@ from deeph.training.check import check_data, check_folder, choose_device
 from deeph.training.checkpoint import BEST, FIRST, LAST, STATE, save_model
 from deeph.training.energy_zero import fit_with_zero
 from deeph.training.evaluate import evaluate_run
+from deeph.training.identity import identity, with_defaults
 from deeph.training.loss import compute_loss
 from deeph.training.metrics import summarize
 from deeph.training.optim import RunningAverage, make_optimizer
@@ -98,24 +99,6 @@ def train(config: Config, out: str | Path, *, resume: bool = False, log: RunLog 
             trainer = Trainer(Job(config, dataset, split, out, group, device), state)
         trainer.run()
     return out / BEST
-
-
-def identity(dataset: Dataset, split: Split, config: Config) -> dict[str, Any]:
-    """What must not change when a run is resumed."""
-    return {
-        "train_data": dataset.subset(split.train).fingerprint(),
-        "validate_data": dataset.subset(split.validate).fingerprint(),
-        "model": config.model.model_dump(mode="json"),
-        "loss": config.loss.model_dump(mode="json"),
-        "precision": config.train.precision,
-        "seed": config.train.seed,
-    }
-
-
-def with_defaults(name: str, recorded: Any) -> Any:
-    """Settings of an earlier version: those that it did not have are what they are by default."""
-    sections = {"model": ModelConfig, "loss": LossConfig}
-    return {**sections[name]().model_dump(mode="json"), **recorded} if name in sections else recorded
 
 
 def _begin(dataset: Dataset, split: Split, config: Config, out: Path, log: RunLog) -> None:
