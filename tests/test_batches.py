@@ -54,7 +54,7 @@ def test_small_structures_share_a_batch_with_few_others() -> None:
     found = plan_batches(molecules, dict.fromkeys(molecules, 150), TrainConfig())
     assert [len(batch) for batch in found] == [4, 4, 4, 4]
     cells = plan_batches("abc", dict.fromkeys("abc", 1460), TrainConfig())  # bilayers of 36 atoms
-    assert cells == [["a", "b"], ["c"]]
+    assert cells == [["a"], ["b"], ["c"]]
 
 
 @pytest.mark.parametrize(("n_steps", "epochs", "every"), [(4, 500, 13), (7, 500, 8), (200, 500, 1), (1, 30, 1), (1, 100, 5)])
