@@ -1,5 +1,7 @@
 """Between atoms and bonds: an isometry and its exact adjoint; and the layers that act in between."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 import torch
@@ -37,13 +39,21 @@ def layout(channels: Channels) -> BondLayout:
 def random_frame(vectors: Tensor, rotation=bond_rotation) -> Frame:
     ends = torch.stack([torch.arange(N_BONDS) % N_ATOMS, (torch.arange(N_BONDS) * 3 + 1) % N_ATOMS])
     D = wigner_matrices(rotation(vectors / vectors.norm(dim=1, keepdim=True)), L_MAX)
-    return Frame.build(ends, frame_matrix(D) / 2**0.5, L_MAX)
+    return Frame(ends, frame_matrix(D) / 2**0.5)
 
 
 @pytest.fixture
 def vectors() -> Tensor:
     torch.manual_seed(0)
     return torch.randn(N_BONDS, 3, dtype=torch.float64)
+
+
+def seen(x: Tensor, frame: Frame, layout: BondLayout, weights: Sequence[Tensor] = ()) -> BondFeatures:
+    return to_bonds(layout.ends(x), frame, layout, weights)
+
+
+def summed(e: BondFeatures, frame: Frame, layout: BondLayout) -> Tensor:
+    return layout.sum_of_ends(to_atoms(e, frame, N_ATOMS, layout))
 
 
 def atoms(layout: BondLayout) -> Tensor:
@@ -54,10 +64,9 @@ def sectors(layout: BondLayout) -> BondFeatures:
     return [torch.randn(2, row.components, N_BONDS, len(row.channels), dtype=torch.float64) for row in layout.sectors]
 
 
-def bond_layer(layout: BondLayout) -> tuple[Gate, BondLinear, RadialWeights]:
+def bond_layer(layout: BondLayout) -> tuple[Gate, BondLinear]:
     gate = Gate(layout)
-    linear = BondLinear(sector_sizes(layout.sectors), gate.sizes_in)
-    return gate.double(), linear.double(), RadialWeights(layout, 5).double()
+    return gate.double(), BondLinear(sector_sizes(layout.sectors), gate.sizes_in).double()
 
 
 def normed(e: BondFeatures, layout: BondLayout) -> BondFeatures:
@@ -70,25 +79,27 @@ def dot(a: BondFeatures | tuple[Tensor, ...], b: BondFeatures | tuple[Tensor, ..
 
 def test_to_atoms_is_the_adjoint_of_to_bonds(vectors: Tensor, layout: BondLayout) -> None:
     frame, x, e = random_frame(vectors), atoms(layout), sectors(layout)
-    assert dot(to_bonds(x, frame, layout), e) == pytest.approx(float((x * to_atoms(e, frame, N_ATOMS, layout)).sum()), abs=1e-10)
+    assert dot(seen(x, frame, layout), e) == pytest.approx(float((x * summed(e, frame, layout)).sum()), abs=1e-10)
 
 
 def test_messages_are_added(vectors: Tensor, layout: BondLayout) -> None:
     """In place without gradients, in a new tensor with them."""
     frame, x, e = random_frame(vectors), atoms(layout), sectors(layout)
-    expected = x + to_atoms(e, frame, N_ATOMS, layout)
+    ends = layout.ends(x)
+    expected = [part + more for part, more in zip(ends, to_atoms(e, frame, N_ATOMS, layout), strict=True)]
     with torch.no_grad():
-        in_place = x.clone()
+        in_place = [part.clone() for part in ends]
         assert add_to_atoms(in_place, e, frame, layout) is in_place
-    assert torch.allclose(add_to_atoms(x, e, frame, layout), expected, atol=1e-13)
-    assert torch.allclose(in_place, expected, atol=1e-13)
+    for added in (add_to_atoms(ends, e, frame, layout), in_place):
+        for a, b in zip(added, expected, strict=True):
+            assert torch.allclose(a, b, atol=1e-13)
 
 
 def test_to_bonds_is_an_isometry(vectors: Tensor, layout: BondLayout) -> None:
     """The features of both ends, seen from the bond, have the norm they have on the atoms."""
     frame, x = random_frame(vectors), atoms(layout)
     expected = float(x[frame.bonds].square().sum())
-    z = to_bonds(x, frame, layout)
+    z = seen(x, frame, layout)
     assert dot(z, z) == pytest.approx(expected, rel=1e-12)
     assert sum(s[:, :, 0].numel() for s in z) == 2 * K * sum(layout.channels.widths)
 
@@ -98,18 +109,35 @@ def test_gradients(vectors: Tensor, layout: BondLayout) -> None:
     x = atoms(layout).requires_grad_()
     features = [s.requires_grad_() for s in sectors(layout)]
     fast = layout.channels != CHANNELS["even"]
-    assert torch.autograd.gradcheck(lambda x: tuple(to_bonds(x, frame, layout)), (x,), fast_mode=fast)
-    assert torch.autograd.gradcheck(lambda *s: to_atoms(list(s), frame, N_ATOMS, layout), features, fast_mode=fast)
+    assert torch.autograd.gradcheck(lambda x: tuple(seen(x, frame, layout)), (x,), fast_mode=fast)
+    assert torch.autograd.gradcheck(lambda *s: summed(list(s), frame, layout), features, fast_mode=fast)
 
 
 def test_gradients_of_the_layers(layout: BondLayout) -> None:
     torch.manual_seed(1)
-    gate, linear, radial = bond_layer(layout)
-    functions = torch.randn(N_BONDS, 5, dtype=torch.float64, requires_grad=True)
+    gate, linear = bond_layer(layout)
     features = [s.requires_grad_() for s in sectors(layout)]
-    assert torch.autograd.gradcheck(
-        lambda f, *s: tuple(gate(linear(normed(radial(list(s), f), layout)))), (functions, *features), fast_mode=True
-    )
+    assert torch.autograd.gradcheck(lambda *s: tuple(gate(linear(normed(list(s), layout)))), features, fast_mode=True)
+
+
+def test_gradients_of_radial_weights(vectors: Tensor, layout: BondLayout) -> None:
+    torch.manual_seed(1)
+    frame, radial = random_frame(vectors), RadialWeights(layout, 5).double()
+    functions = torch.randn(N_BONDS, 5, dtype=torch.float64, requires_grad=True)
+    x = atoms(layout).requires_grad_()
+    assert torch.autograd.gradcheck(lambda f, x: tuple(seen(x, frame, layout, radial(f))), (functions, x), fast_mode=True)
+
+
+def test_a_radial_weight_multiplies_one_channel_of_one_l(vectors: Tensor, layout: BondLayout) -> None:
+    """In all components and both exchange parities."""
+    torch.manual_seed(1)
+    frame, x = random_frame(vectors), atoms(layout)
+    weights = [torch.randn(N_BONDS, (L_MAX + 1) * f.number, dtype=torch.float64) for f in layout.channels.families]
+    of_channel = torch.cat([w.unflatten(1, (L_MAX + 1, -1)) for w in weights], -1)  # (n, l, channel)
+    pairs = zip(seen(x, frame, layout, weights), seen(x, frame, layout), layout.sectors, strict=True)
+    for weighted, plain, row in pairs:
+        l, channel = torch.tensor(row.channels).T
+        assert torch.allclose(weighted, plain * of_channel[:, l, channel], atol=1e-13)
 
 
 def exchanged(e: BondFeatures, _layout: BondLayout) -> BondFeatures:
@@ -166,11 +194,11 @@ ACTIONS = {
 @pytest.mark.parametrize("action", ACTIONS.values(), ids=ACTIONS.keys())
 def test_layers_commute_with_the_group_of_a_bond(action, layout: BondLayout) -> None:
     torch.manual_seed(2)
-    gate, linear, radial = bond_layer(layout)
-    functions, e = torch.randn(N_BONDS, 5, dtype=torch.float64), sectors(layout)
+    gate, linear = bond_layer(layout)
+    e = sectors(layout)
 
     def layer(e: BondFeatures) -> BondFeatures:
-        return gate(linear(normed(radial(e, functions), layout)))
+        return gate(linear(normed(e, layout)))
 
     for a, b in zip(layer(action(e, layout)), action(layer(e), layout), strict=True):
         assert torch.allclose(a, b, atol=1e-12)
@@ -199,15 +227,13 @@ def test_atoms_seen_from_bonds_carry_the_labels(vectors: Tensor, layout: BondLay
     x, ends = atoms(layout), random_frame(vectors).bonds
     turn = torch.diag(torch.tensor([1.0, -1, -1], dtype=torch.float64))
     Q = bond_rotation(vectors / vectors.norm(dim=1, keepdim=True))
-    here, there = (
-        Frame.build(b, frame_matrix(wigner_matrices(q, L_MAX)) / 2**0.5, L_MAX) for b, q in ((ends, Q), (ends.flip(0), turn @ Q))
-    )
-    seen = to_bonds(x, here, layout)
-    for a, b in zip(to_bonds(x, there, layout), mirrored(exchanged(seen, layout), layout), strict=True):
+    here, there = (Frame(b, frame_matrix(wigner_matrices(q, L_MAX)) / 2**0.5) for b, q in ((ends, Q), (ends.flip(0), turn @ Q)))
+    e = seen(x, here, layout)
+    for a, b in zip(seen(x, there, layout), mirrored(exchanged(e, layout), layout), strict=True):
         assert torch.allclose(a, b, atol=1e-12)
-    rolled = to_bonds(x, random_frame(vectors, rolled_rotation), layout)
+    rolled = seen(x, random_frame(vectors, rolled_rotation), layout)
     for s, row in enumerate(layout.sectors):  # |cos|^2 + |sin|^2 does not know the roll
-        norms = [e[s].unflatten(1, (-1, row.components // 2)).square().sum(1) if row.m else e[s] for e in (seen, rolled)]
+        norms = [z[s].unflatten(1, (-1, row.components // 2)).square().sum(1) if row.m else z[s] for z in (e, rolled)]
         assert torch.allclose(*norms, atol=1e-12)
 
 
@@ -216,7 +242,7 @@ def test_spin_vectors_on_bonds_are_those_of_the_atoms(vectors: Tensor, layout: B
     frame, x = random_frame(vectors), atoms(layout)
 
     def bonds(x: Tensor) -> BondFeatures:
-        return to_bonds(x, frame, layout)
+        return seen(x, frame, layout)
 
     for of_atoms, of_bonds in ((turn_spins, spins_turned), (reverse_time, reversed_in_time)):
         for a, b in zip(bonds(of_atoms(x, layout.channels)), of_bonds(bonds(x), layout), strict=True):

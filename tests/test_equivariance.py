@@ -102,8 +102,8 @@ def _gate_by(scalar: str) -> object:
     return forward
 
 
-def _without_mirror(bonds: Tensor, frame: Tensor, _l_max: int) -> bond.Frame:
-    return bond.Frame(bonds, frame, frame)
+def _without_inversion(_layout: bond.BondLayout, x: Tensor) -> Tensor:
+    return x
 
 
 def _silu_of_all(x: Tensor) -> Tensor:
@@ -115,7 +115,7 @@ BROKEN: dict[str, tuple[object, str, object, str]] = {
     "gates odd under exchange": (so2.Gate, "forward", _gate_by("u"), "exchange"),
     "gates odd under mirrors": (so2.Gate, "forward", _gate_by("Sigma-"), "reflection"),
     "gates with an angle": (so2.Gate, "forward", _gate_by("Pi"), "roll"),
-    "ends exchanged without the mirror": (bond.Frame, "build", _without_mirror, "exchange"),
+    "ends exchanged without the mirror": (bond.BondLayout, "_inverted", _without_inversion, "exchange"),
     "bonds mixed within a chunk": (so2, "silu", _silu_of_all, "permutation"),
 }
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from network_case import random_rotation, rolled_rotation
 
 from deeph.nn.frames import bond_rotation, frame_matrix, orbital_matrix, wigner_matrices
-from deeph.nn.irreps import bond_rows, clebsch_gordan, exchange_sign
+from deeph.nn.irreps import bond_rows, clebsch_gordan, inversion_sign
 
 AXES = np.concatenate([np.eye(3), -np.eye(3)])
 NEAR_AXES = np.concatenate([AXES + shift for shift in (1e-4, 1e-8, 1e-12, -1e-4, -1e-8, -1e-12)])
@@ -86,11 +86,12 @@ def test_frame_matrix_groups_by_order() -> None:
     assert np.abs(turn - expected).max() < 1e-14
 
 
-def test_exchange_sign_is_the_mirror_across_the_bond() -> None:
-    """The map z -> -z on harmonics of natural parity."""
+def test_the_mirror_across_the_bond_is_the_inversion_and_a_half_turn() -> None:
+    """The map z -> -z on harmonics of natural parity: (-1)^l and, in the rows of m, (-1)^m."""
     mirror = np.diag([1.0, 1.0, -1.0])
     full = np.concatenate([np.diag(rotation_of_shell(mirror, l)) for l in range(4)])
-    assert np.allclose(exchange_sign(3), full[bond_rows(3)], atol=1e-12)
+    m = np.concatenate([np.arange(-l, l + 1) for l in range(4)])
+    assert np.allclose(inversion_sign(3) * (-1.0) ** m, full, atol=1e-12)
 
 
 def test_orbitals_of_an_atom() -> None:

@@ -171,24 +171,30 @@ class Move(NamedTuple):
     ----------
     part : int
         Family and spin component, see :func:`moves`.
+    family : int
+        The family alone.
     source : slice
         Of the flattened (K, number) components in the order of the bond frame.
     sector, component : int
         Where they go.
     even : int
-        Exchange parity (0 g, 1 u) of the sum; the difference has the other one.
+        Exchange parity (0 g, 1 u) of what the ends have in common once that of j is multiplied by (-1)^l; the difference has the other one.
     place : slice
         Channels of the sector.
+    radial : slice
+        Of the flattened (l_max + 1, number) functions of the bond length.
     sign : int
         Of the relabelling (cos, sin) -> (sin, -cos).
     """
 
     part: int
+    family: int
     source: slice
     sector: int
     component: int
     even: int
     place: slice
+    radial: slice
     sign: int
 
 
@@ -196,26 +202,27 @@ def moves(l_max: int, channels: Channels) -> list[Move]:
     """How the components of both ends become bond features; the parts are the families, each spin component by itself."""
     out = list[Move]()
     part = 0
-    for number, sort in enumerate(channels.sorts):
-        first = number * (l_max + 2)
-        natural = channels.of_sort(sort)[0]
-        for family in channels.of_sort(sort):
-            for spin in range(family.n_spin):
-                out += _moves_of(l_max, family, part, spin, first, natural.number)
-                part += 1
+    for index, family in enumerate(channels.families):
+        first = channels.sorts.index(family.sort) * (l_max + 2)
+        natural = channels.of_sort(family.sort)[0].number
+        for spin in range(family.n_spin):
+            out += _moves_of(l_max, family, (part, index, spin), first, natural)
+            part += 1
     return out
 
 
-def _moves_of(l_max: int, family: Family, part: int, spin: int, first: int, natural: int) -> Iterator[Move]:
+def _moves_of(l_max: int, family: Family, labels: tuple[int, int, int], first: int, natural: int) -> Iterator[Move]:
+    part, index, spin = labels
     c, pseudo, start = family.number, int(family.pseudo), 0
     for m in range(l_max + 1):
         rows = l_max + 1 - m
         sector = first + (m + 1 if m else pseudo)
         begin = rows * natural if pseudo and m else 0
+        place, radial = slice(begin, begin + rows * c), slice(m * c, (l_max + 1) * c)
         for component in range(2 if m else 1):
-            # a pseudo feature changes sign under the mirror across the bond, so its g and u are exchanged
+            # the mirror across the bond is (-1)^(l+m); a pseudo feature changes sign under it, so its g and u are exchanged
             run = start + rows * ((component ^ pseudo) if m else 0)
+            source = slice(run * c, (run + rows) * c)
             sign = -1 if pseudo and component else 1
-            place = slice(begin, begin + rows * c)
-            yield Move(part, slice(run * c, (run + rows) * c), sector, component * family.n_spin + spin, pseudo, place, sign)
+            yield Move(part, index, source, sector, component * family.n_spin + spin, (pseudo + m) % 2, place, radial, sign)
         start += rows * (2 if m else 1)

@@ -18,7 +18,7 @@ from deeph.config import ModelConfig
 from deeph.nn.bond import BondFeatures, BondLayout, Frame, to_bonds
 from deeph.nn.e3_layers import SCALAR, Convolution, IrrepsLinear, IrrepsNorm
 from deeph.nn.inputs import Reading
-from deeph.nn.irreps import harmonic_l
+from deeph.nn.irreps import inversion_sign
 from deeph.nn.radial import RadialNetwork, smooth_cutoff
 from deeph.nn.sizes import channels_of
 from deeph.nn.spin import SpinPart
@@ -176,12 +176,13 @@ class E3Network(Trunk):
         n = run.stop - run.start
         places = torch.arange(2 * n, device=e.device).view(2, n)
         frame = graph.frame[run] if "frame" in graph else self.frame(graph.bond_vector[run])
-        return to_bonds(components(e, self.l_max, self.layout.channels.widths), Frame.build(places, frame, self.l_max), self.layout)
+        ends = self.layout.ends(components(e, self.l_max, self.layout.channels.widths))
+        return to_bonds(ends, Frame(places, frame), self.layout)
 
 
 def opposite(harmonics: Tensor, l_max: int) -> Tensor:
     """(n, (l_max + 1)^2) harmonics of the opposite directions."""
-    return harmonics * (-1.0) ** torch.as_tensor(harmonic_l(l_max), device=harmonics.device)
+    return harmonics * torch.as_tensor(inversion_sign(l_max), device=harmonics.device)
 
 
 def even_irreps(l_max: int, natural: int, pseudo: int) -> o3.Irreps:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from deeph.nn.atom import AtomLinear, AtomNorm, FeedForward
-from deeph.nn.bond import BondFeatures, BondLayout, Frame, PartialFeatures, add_to_atoms, to_bonds
+from deeph.nn.bond import BondFeatures, BondLayout, Ends, Frame, PartialFeatures, add_to_atoms, to_bonds
 from deeph.nn.channels import Channels, sector_sizes
 from deeph.nn.so2 import BondLinear, Gate, RadialWeights
 
@@ -59,19 +59,18 @@ class Interaction(nn.Module):
         self.out = AtomLinear(l_max, layout.channels, atom)
         self.feed_forward = FeedForward(l_max, atom)
 
-    def prepare(self, x: Tensor) -> Tensor:
-        """(n_atoms, K, n): normalized atom features, mixed down before they are gathered."""
-        y: Tensor = self.into(self.norm(x))
-        return y
+    def prepare(self, x: Tensor) -> Ends:
+        """Normalized atom features, mixed down before they are gathered."""
+        return self.layout.ends(self.into(self.norm(x)))
 
-    def bond_step(self, h: Tensor, e: PartialFeatures, geometry: BondGeometry, total: Tensor) -> tuple[BondFeatures, Tensor]:
+    def bond_step(self, h: Ends, e: PartialFeatures, geometry: BondGeometry, total: Ends) -> tuple[BondFeatures, Ends]:
         """Update some bonds; returns their new features, and ``total`` with their messages added on the atoms."""
-        z = self.weigh(to_bonds(h, geometry.into, self.layout), geometry.radial)
+        z = to_bonds(h, geometry.into, self.layout, self.weigh(geometry.radial))
         hidden = self.gate(self.from_atoms(z, add=self.from_bond.partial(e)))
         total = add_to_atoms(total, self.message(hidden), geometry.out, self.layout)
         return self.update(hidden, add=e), total
 
-    def atom_step(self, x: Tensor, messages: Tensor) -> Tensor:
+    def atom_step(self, x: Tensor, messages: Ends) -> Tensor:
         """Update the atoms with the summed messages."""
-        y: Tensor = self.feed_forward(x + self.out(messages * self.scale))
+        y: Tensor = self.feed_forward(x + self.out(self.layout.sum_of_ends(messages) * self.scale))
         return y

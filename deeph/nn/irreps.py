@@ -66,13 +66,9 @@ def bond_rows(l_max: int) -> IntArray:
     return np.array(order)
 
 
-@cache
-def exchange_sign(l_max: int) -> FloatArray:
-    """((l_max+1)^2,) effect (-1)^(l+m) of the mirror across the bond on natural-parity components, in bond order."""
-    l = harmonic_l(l_max)
-    m = np.arange(len(l)) - l * l - l
-    sign = (-1.0) ** (l + m)
-    return np.asarray(sign[bond_rows(l_max)])
+def inversion_sign(l_max: int) -> IntArray:
+    """((l_max+1)^2,) the parity (-1)^l of each component of a feature of natural parity."""
+    return np.asarray((-1) ** harmonic_l(l_max))
 
 
 class Irrep(NamedTuple):

@@ -1,7 +1,9 @@
 """Linear maps and gates on bond features: one real matrix per sector and exchange parity."""
 
 import math
-from typing import Any
+from collections.abc import Sequence
+from itertools import accumulate
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -9,6 +11,14 @@ from torch.nn.functional import silu
 
 from deeph.nn.bond import BondFeatures, BondLayout, PartialFeatures
 from deeph.nn.channels import sector_sizes
+
+
+class GatePlace(NamedTuple):
+    """Some channels of a sector, and which of the gates, repeated for all l and family by family, multiply them."""
+
+    channels: slice
+    gates: slice
+
 
 PIECES = 32  # of the bonds, into which a GPU cuts the sum over them in the gradient of a weight
 
@@ -80,6 +90,36 @@ class BondLinear(nn.Module):
         return [None if f is None else _product(f.flatten(1, -2), w).unflatten(1, f.shape[1:-1]) for f, w in pairs]
 
 
+class _Gating(torch.autograd.Function):
+    """SiLU of Sigma+g, all else times the gates of its exchange parity and channel, which all l and m share."""
+
+    @staticmethod
+    def forward(ctx: Any, places: Sequence[Sequence[GatePlace]], gates: Tensor, *x: Tensor) -> tuple[Tensor, ...]:
+        ctx.places = places
+        ctx.save_for_backward(gates, *x)
+        out = [torch.empty_like(features) for features in x]
+        out[0][0] = silu(x[0][0])
+        for target, features, row in zip(out, x, places, strict=True):
+            for place, gate in row:
+                first = int(features is x[0])
+                torch.mul(features[first:, ..., place], gates[first:, None, :, gate], out=target[first:, ..., place])
+        return tuple(out)
+
+    @staticmethod
+    def backward(ctx: Any, *grad: Tensor) -> tuple[Tensor | None, ...]:
+        gates, *x = ctx.saved_tensors
+        to_gates = torch.zeros_like(gates)
+        out = [torch.empty_like(features) for features in x]
+        out[0][0] = torch.ops.aten.silu_backward(grad[0][0], x[0][0])
+        for target, features, slope, row in zip(out, x, grad, ctx.places, strict=True):
+            for place, gate in row:
+                first = int(features is x[0])
+                torch.mul(slope[first:, ..., place], gates[first:, None, :, gate], out=target[first:, ..., place])
+                for component in range(features.shape[1]):
+                    to_gates[first:, :, gate].addcmul_(slope[first:, component, :, place], features[first:, component, :, place])
+        return (None, to_gates, *out)
+
+
 class Gate(nn.Module):
     """Nonlinearity: SiLU on the totally symmetric Sigma+g features, every other feature times a sigmoid of such scalars.
 
@@ -90,9 +130,15 @@ class Gate(nn.Module):
     def __init__(self, layout: BondLayout) -> None:
         super().__init__()
         self.plain = sector_sizes(layout.sectors)
-        self.n_gates = 2 * layout.channels.total
-        for s, row in enumerate(layout.sectors):
-            self.register_buffer(f"channel_{s}", torch.tensor([c for _, c in row.channels], dtype=torch.int64), persistent=False)
+        self.n_gates, self.n_l = 2 * layout.channels.total, layout.l_max + 1
+        self.numbers = [family.number for family in layout.channels.families]
+        starts = [0, *accumulate(number * self.n_l for number in self.numbers)]
+        self.places: list[list[GatePlace]] = [[] for _ in self.plain]
+        for move in layout.moves:
+            start, size = starts[move.family], move.place.stop - move.place.start
+            one = GatePlace(move.place, slice(start, start + size))
+            if one not in self.places[move.sector]:
+                self.places[move.sector].append(one)
 
     @property
     def sizes_in(self) -> list[int]:
@@ -103,27 +149,29 @@ class Gate(nn.Module):
         """Gate all sectors."""
         plain, raw = x[0].split([self.plain[0], self.n_gates], -1)
         gate = torch.sigmoid(raw[0, 0]).unflatten(-1, (2, -1)).transpose(0, 1)  # (g u, n, channel)
-        out = [torch.stack([silu(plain[0]), plain[1] * gate[1].index_select(-1, self.get_buffer("channel_0"))])]
-        for s, features in enumerate(x[1:], start=1):
-            out.append(features * gate.index_select(-1, self.get_buffer(f"channel_{s}"))[:, None])
-        return out
+        all_l = torch.cat([family.repeat(1, 1, self.n_l) for family in gate.split(self.numbers, -1)], -1)
+        return list(_Gating.apply(self.places, all_l, plain, *x[1:]))
 
 
 class RadialWeights(nn.Module):
-    """Multiply bond features by learned functions of the bond length, one per l and channel, alike for all components and parities."""
+    """Learned functions of the bond length, one for each l and channel.
+
+    Parameters
+    ----------
+    layout : BondLayout
+        Of the features that they multiply, see :func:`deeph.nn.bond.to_bonds`.
+    n_radial : int
+        How many functions they are combined from.
+    """
 
     def __init__(self, layout: BondLayout, n_radial: int) -> None:
         super().__init__()
-        total = layout.channels.total
-        self.linear = nn.Linear(n_radial, (layout.l_max + 1) * total)
-        for s, row in enumerate(layout.sectors):
-            index = [l * total + c for l, c in row.channels]
-            self.register_buffer(f"index_{s}", torch.tensor(index, dtype=torch.int64), persistent=False)
+        self.n_l, self.numbers = layout.l_max + 1, [family.number for family in layout.channels.families]
+        self.linear = nn.Linear(n_radial, self.n_l * layout.channels.total)
 
-    def forward(self, x: BondFeatures, radial: Tensor) -> BondFeatures:
-        """Bond features and (n_bonds, n_radial) functions -> bond features."""
-        w = self.linear(radial)
-        return [features * w.index_select(-1, self.get_buffer(f"index_{s}")) for s, features in enumerate(x)]
+    def forward(self, radial: Tensor) -> list[Tensor]:
+        """(n_bonds, n_radial) functions -> (n_bonds, (l_max+1) * number) of each family."""
+        return [family.flatten(1) for family in self.linear(radial).unflatten(-1, (self.n_l, -1)).split(self.numbers, -1)]
 
 
 def inverse_size(x: BondFeatures, layout: BondLayout, eps: float = 1e-6) -> Tensor:

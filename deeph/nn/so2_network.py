@@ -10,9 +10,10 @@ from torch_geometric.data import Data
 
 from deeph.config import ModelConfig
 from deeph.nn.atom import AtomLinear
-from deeph.nn.bond import BondFeatures, BondLayout, Frame, PartialFeatures
+from deeph.nn.bond import BondFeatures, BondLayout, Ends, Frame, PartialFeatures
 from deeph.nn.inputs import Reading
 from deeph.nn.interaction import BondGeometry, Interaction
+from deeph.nn.irreps import inversion_sign
 from deeph.nn.radial import RadialBasis, smooth_cutoff
 from deeph.nn.sizes import channels_of
 from deeph.nn.spin import SpinPart
@@ -79,7 +80,7 @@ class SO2Network(Trunk):
         numbers = graph.numbers[bonds]
         zi, zj = self.element(numbers)
         functions = torch.cat([self.radial_basis(r).to(self.dtype), zi + zj, zi * zj], -1)
-        frame = Frame.build(bonds, graph.frame[part] if "frame" in graph else self.frame(vectors), self.l_max)
+        frame = Frame(bonds, graph.frame[part] if "frame" in graph else self.frame(vectors))
         return BondGeometry(frame, frame.scaled(smooth_cutoff(r, self.limits(numbers)).to(self.dtype)), self.radial(functions))
 
     def _embed(self, graph: Data, geometry: BondGeometry, total: Tensor) -> tuple[PartialFeatures, Tensor]:
@@ -87,9 +88,10 @@ class SO2Network(Trunk):
         zi, zj = (self.element(graph.numbers[end]) for end in geometry.into.bonds)
         e = torch.stack([self.bond_even(geometry.radial), self.bond_odd(geometry.radial) * self.polarity(zi - zj)])
         scalars = self.first_message(geometry.radial).unflatten(-1, (self.l_max + 1, -1))
-        for end, frame in zip(geometry.out.bonds, geometry.out[1:], strict=True):
-            message = torch.bmm(frame[:, : self.l_max + 1].transpose(1, 2), scalars)  # rows of m = 0
-            total = total.index_add(0, end, message) if torch.is_grad_enabled() else total.index_add_(0, end, message)
+        message = torch.bmm(geometry.out.rotation[:, : self.l_max + 1].transpose(1, 2), scalars)  # rows of m = 0
+        inverted = message * torch.as_tensor(inversion_sign(self.l_max), dtype=self.dtype, device=self.device)[:, None]
+        for end, part in zip(geometry.out.bonds, (message, inverted), strict=True):
+            total = total.index_add(0, end, part) if torch.is_grad_enabled() else total.index_add_(0, end, part)
         return [e[:, None]] + [None] * (len(self.layout.sectors) - 1), total
 
     def is_recomputed(self, n_bonds: int) -> bool:
@@ -126,12 +128,12 @@ class SO2Network(Trunk):
         again = self.is_recomputed(graph.bond_index.shape[1])
         for layer in cast("Iterable[Interaction]", self.layers):
             h = layer.prepare(x)
-            total = torch.zeros_like(h)
+            total: Ends = [torch.zeros_like(part) for part in h]
             for c, geometry in geometries():
                 if again:
-                    nothing = torch.zeros_like(h)
+                    nothing = [torch.zeros_like(part) for part in h]
                     e[c], own = checkpoint(layer.bond_step, h, e[c], geometry, nothing, use_reentrant=False, preserve_rng_state=False)
-                    total = total + own
+                    total = [part + more for part, more in zip(total, own, strict=True)]
                 else:
                     e[c], total = layer.bond_step(h, e[c], geometry, total)
                 done(LAYER * (runs[c].stop - runs[c].start))
