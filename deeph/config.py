@@ -23,9 +23,9 @@ class Section(BaseModel):
 
 NOT_IN_FAMILY = {
     "so2": {"irreps"},
-    "e3": {"l_max", "node_odd_channels", "bond_odd_channels", "magnetic_elements", "zeroth_input", "overlap_input"},
+    "e3": {"l_max", "bond_layers", "node_odd_channels", "bond_odd_channels", "magnetic_elements", "zeroth_input", "overlap_input"},
     "slater-koster": {
-        "irreps", "l_max", "n_layers", "node_channels", "node_pseudo_channels", "bond_channels", "bond_pseudo_channels",
+        "irreps", "l_max", "n_layers", "bond_layers", "node_channels", "node_pseudo_channels", "bond_channels", "bond_pseudo_channels",
         "node_odd_channels", "bond_odd_channels", "zeroth_input", "overlap_input", "potential",
     },
 }  # fmt: skip
@@ -76,6 +76,9 @@ class ModelConfig(Section):
 
     n_layers: Count = 3
     """Message-passing layers; each widens what an atom sees by one orbital cutoff."""
+
+    bond_layers: Annotated[int, Field(ge=0)] = 1
+    """Gated layers of the features of each bond by itself, between the message passing and the heads."""
 
     n_radial: Annotated[int, Field(ge=2)] = 32
     """Radial basis functions of the bond length, at least 2."""

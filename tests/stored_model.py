@@ -17,9 +17,7 @@ from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.pairs import neighbour_pairs
 from deeph.physics.system import System
 
-FOLDERS = {
-    version: Path(__file__).parent / "data" / name for version, name in ((1, "stored_model"), (2, "stored_model_2"), (3, "stored_model_3"))
-}
+FOLDERS = {version: Path(__file__).parent / "data" / f"stored_model{'' if version == 1 else f'_{version}'}" for version in (1, 2, 3, 4)}
 
 
 def displaced(structure: Hamiltonian, radii: dict[int, float]) -> Hamiltonian:

@@ -38,7 +38,7 @@ def test_what_the_stored_model_says(tmp_path, version):
 
 def test_the_weights_of_a_magnet_are_found_by_their_old_names():
     """Version 3 had no trunk; only magnets have weights for moments."""
-    now = make_spin_model("magnetic").state_dict()
+    now = {name: tensor for name, tensor in make_spin_model("magnetic").state_dict().items() if ".bond_layers." not in name}
     old = {name.removeprefix("trunk."): tensor for name, tensor in now.items()}
     assert any(name.startswith("moments.") for name in old)
     assert checkpoint.renamed(old).keys() == now.keys()
@@ -61,6 +61,6 @@ def test_a_run_of_an_earlier_version_is_not_continued(tmp_path):
     loop.train(config, tmp_path / "run")
     state = tmp_path / "run" / checkpoint.STATE
     tensors, header = checkpoint.read_tensors(state, checkpoint.STATE_FORMAT)
-    checkpoint.write_tensors(state, checkpoint.STATE_FORMAT, tensors, {**header, "version": 3})
+    checkpoint.write_tensors(state, checkpoint.STATE_FORMAT, tensors, {**header, "version": 4})
     with pytest.raises(ModelError, match=r"resume\.safetensors was written by deeph .*finish the run with that version.*without --resume"):
         loop.train(config, tmp_path / "run", resume=True)

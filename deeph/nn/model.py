@@ -342,7 +342,10 @@ class HamiltonianModel(nn.Module):
         lengths = description.get("trained_lengths")
         trained = None if lengths is None else {(int(i), int(j)): [(float(a), float(b)) for a, b in own] for i, j, own in lengths}
         magnetic = {int(z): float(size) for z, size in description.get("magnetic", [])}
-        config = ModelConfig.model_validate_json(json.dumps(description["config"]))  # lists become tuples
+        sizes = description["config"]
+        if sizes.get("family", "so2") == "so2":
+            sizes = {"bond_layers": 0, **sizes}  # files of earlier versions have none
+        config = ModelConfig.model_validate_json(json.dumps(sizes))  # lists become tuples
         given = Given(**description.get("given", {}))
         model = cls(config, basis, cutoffs, float(description["degree"]), trained, description.get("parts", ["A0"]), magnetic, given)
         if "filling" in description:  # files of earlier versions do not tell

@@ -179,3 +179,20 @@ def inverse_size(x: BondFeatures, layout: BondLayout, eps: float = 1e-6) -> Tens
     count = sum(2 * row.components * len(row.channels) // layout.channels.of_sort(row.sort)[0].n_spin for row in layout.sectors)
     square = sum(torch.linalg.vector_norm(s, dim=-1).square().sum((0, 1)) for s in x)
     return torch.rsqrt(torch.as_tensor(square) / count + eps)
+
+
+class BondFeedForward(nn.Module):
+    """Normalized features of a bond plus a gated linear map of them."""
+
+    def __init__(self, layout: BondLayout) -> None:
+        super().__init__()
+        self.layout, self.gate = layout, Gate(layout)
+        self.inner = BondLinear(self.gate.plain, self.gate.sizes_in)
+        self.outer = BondLinear(self.gate.plain, self.gate.plain, gain=0.5)
+
+    def forward(self, e: BondFeatures) -> BondFeatures:
+        """Features of some bonds."""
+        scale = inverse_size(e, self.layout)[:, None]
+        e = [features * scale for features in e]
+        y: BondFeatures = self.outer(self.gate(self.inner(e)), add=e)
+        return y

@@ -16,6 +16,7 @@ from deeph.nn.interaction import BondGeometry, Interaction
 from deeph.nn.irreps import inversion_sign
 from deeph.nn.radial import RadialBasis, smooth_cutoff
 from deeph.nn.sizes import channels_of
+from deeph.nn.so2 import BondFeedForward
 from deeph.nn.spin import SpinPart
 from deeph.nn.trunk import WIDTH, Trunk
 
@@ -61,13 +62,14 @@ class SO2Network(Trunk):
         self.first_atoms = AtomLinear(self.l_max, of_bonds, self.channels)
         layers = [Interaction(self.channels, self.layout, hidden, degree) for _ in range(config.n_layers)]
         self.layers = nn.ModuleList(layers)
+        self.bond_layers = nn.ModuleList(BondFeedForward(self.layout) for _ in range(config.bond_layers))
         odd = [sort for sort in self.channels.sorts if sort.odd]
         self.moments = nn.ModuleList(nn.Linear(WIDTH, self.channels.of_sort(sort)[0 if sort.vector else 1].number) for sort in odd)
 
     @property
     def work(self) -> int:
-        """One for the embedding, :data:`LAYER` for each layer."""
-        return 1 + LAYER * self.config.n_layers
+        """One for the embedding and for each layer of bonds, :data:`LAYER` for each layer of messages."""
+        return 1 + LAYER * self.config.n_layers + self.config.bond_layers
 
     def memory(self, n_bonds: int) -> int:
         """With the geometry of small structures."""
@@ -138,6 +140,10 @@ class SO2Network(Trunk):
                     e[c], total = layer.bond_step(h, e[c], geometry, total)
                 done(LAYER * (runs[c].stop - runs[c].start))
             x = layer.atom_step(x, total)
+        for own in self.bond_layers:
+            for c, run in enumerate(runs):
+                e[c] = checkpoint(own, e[c], use_reentrant=False, preserve_rng_state=False) if again else own(e[c])
+                done(run.stop - run.start)
         return x, cast("list[BondFeatures]", e)
 
     def _own(self, atoms: Tensor, graph: Data) -> Tensor:
