@@ -12,6 +12,8 @@ Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
+AutoCount = Literal["auto"] | Count
+AutoNumber = Literal["auto"] | Annotated[int, Field(ge=0)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 
 
@@ -25,7 +27,8 @@ NOT_IN_FAMILY = {
     "so2": {"irreps"},
     "e3": {"l_max", "bond_layers", "node_odd_channels", "bond_odd_channels", "magnetic_elements", "zeroth_input", "overlap_input"},
     "slater-koster": {
-        "irreps", "l_max", "n_layers", "bond_layers", "node_channels", "node_pseudo_channels", "bond_channels", "bond_pseudo_channels",
+        "size", "irreps", "l_max", "n_layers", "bond_layers",
+        "node_channels", "node_pseudo_channels", "bond_channels", "bond_pseudo_channels",
         "node_odd_channels", "bond_odd_channels", "zeroth_input", "overlap_input", "potential",
     },
 }  # fmt: skip
@@ -49,25 +52,29 @@ class ModelConfig(Section):
     """Largest angular momentum of the features, 2 to 12; "auto" takes l1 + l2 of the two highest shells in the
     data, one more with spin-orbit coupling, and at least 4: below l = 3 nothing at a threefold site has a direction in the plane."""
 
-    node_channels: Count = 64
-    """Channels per l of an atom's features with natural parity (-1)^l."""
+    size: Literal["tiny", "small", "base", "large"] = "small"
+    """How many channels there are where they are "auto": 16, 32, 64 or 128 natural ones per l of a bond. See the page on training for what
+    each costs."""
 
-    node_pseudo_channels: Annotated[int, Field(ge=0)] = 16
-    """Channels per l of an atom's features with the opposite parity."""
+    node_channels: AutoCount = "auto"
+    """Channels per l of an atom's features with natural parity (-1)^l. "auto": twice those of a bond."""
 
-    bond_channels: Count = 32
+    node_pseudo_channels: AutoNumber = "auto"
+    """Channels per l of an atom's features with the opposite parity. "auto": a quarter of the natural ones of the size."""
+
+    bond_channels: AutoCount = "auto"
     """Channels per l of a bond's features with natural parity."""
 
-    bond_pseudo_channels: Annotated[int, Field(ge=0)] = 8
+    bond_pseudo_channels: AutoNumber = "auto"
     """Channels per l of a bond's features with the opposite parity; p-d and d-d blocks and spin-orbit need them."""
 
-    node_odd_channels: Count = 8
+    node_odd_channels: AutoCount = "auto"
     """Channels per l of an atom's features that change sign under time reversal, for each parity, and of its spin vectors, for which a
     quarter more has the opposite parity; only models of magnetic data have them. The three components of a spin vector make them
-    expensive: twice as many make a step 20 % longer. In CrI3 the exchange field is then 12 % more accurate after 650 steps, and the other
-    parts are not."""
+    expensive: twice as many as the 8 of "small" make a step 20 % longer. In CrI3 the exchange field is then 12 % more accurate after 650
+    steps, and the other parts are not."""
 
-    bond_odd_channels: Count = 4
+    bond_odd_channels: AutoCount = "auto"
     """The same of a bond's features."""
 
     magnetic_elements: Literal["auto"] | Annotated[tuple[str, ...], Field(min_length=1)] = "auto"

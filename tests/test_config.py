@@ -124,7 +124,7 @@ def test_printed_defaults_need_only_the_data() -> None:
     text = run("--print-config").stdout
     assert "# Peak learning rate." in text
     assert "learning_rate = 0.005" in text
-    for setting in ("node_odd_channels = 8", "bond_odd_channels = 4", "spin_weight = 0.25", 'magnetic_elements = "auto"'):
+    for setting in ('size = "small"', 'node_odd_channels = "auto"', "spin_weight = 0.25", 'magnetic_elements = "auto"'):
         assert setting in text
     assert "# path =" in text
 

@@ -11,6 +11,8 @@ from deeph.physics.basis import Basis
 from deeph.physics.system import IntArray
 from deeph.runtime.errors import ModelError
 
+BOND_CHANNELS = {"tiny": 16, "small": 32, "base": 64, "large": 128}
+"""Natural channels per l of a bond in each size; all other numbers follow."""
 MIN_L = 4  # a threefold site needs l = 3 to know a direction in its plane
 
 
@@ -34,11 +36,13 @@ def largest_l(config: ModelConfig, basis: Basis, spin: Sequence[SpinPart]) -> in
 
 def channels_of(config: ModelConfig, spin: Sequence[SpinPart], *, bond: bool) -> Channels:
     """Families of the features of atoms or bonds: even ones, and those that are odd under time reversal where there is magnetism."""
-    natural, pseudo, odd = (
+    chosen = (
         (config.bond_channels, config.bond_pseudo_channels, config.bond_odd_channels)
         if bond
         else (config.node_channels, config.node_pseudo_channels, config.node_odd_channels)
     )
+    usual = BOND_CHANNELS[config.size] * (1 if bond else 2)
+    natural, pseudo, odd = (own if n == "auto" else n for n, own in zip(chosen, (usual, usual // 4, usual // 8), strict=True))
     sorts = {sort for part in spin for sort, _ in part.sources}
     n_spin = max((part.n_spin for part in spin if part.name == "A"), default=1)
     magnetic = (odd, odd) if MAGNETIC in sorts else None

@@ -52,7 +52,7 @@ class SO2Network(Trunk):
         self.config, self.degree = config, degree
         even = len(self.layout.sectors[0].channels)  # Sigma+ channels
         hidden = config.radial_hidden
-        self.atom_scalars = nn.Linear(WIDTH, config.node_channels)
+        self.atom_scalars = nn.Linear(WIDTH, self.channels.widths[0])
         self.radial_basis = RadialBasis(config.n_radial, max(cutoffs.values()))
         self.radial = nn.Sequential(nn.Linear(config.n_radial + 2 * WIDTH, hidden), nn.SiLU(), nn.Linear(hidden, hidden), nn.SiLU())
         self.bond_even = nn.Linear(hidden, even)
@@ -118,13 +118,13 @@ class SO2Network(Trunk):
                 yield c, kept[c] if kept else self.geometry(graph, part)
 
         atoms = self.element(graph.numbers)
-        first = torch.zeros(len(atoms), (self.l_max + 1) ** 2, self.config.bond_channels, dtype=self.dtype, device=self.device)
+        first = torch.zeros(len(atoms), (self.l_max + 1) ** 2, self.layout.channels.widths[0], dtype=self.dtype, device=self.device)
         e: list[PartialFeatures] = []
         for c, geometry in geometries():
             bond, first = self._embed(graph, geometry, first)
             e.append(known.with_bonds(bond, runs[c]))
             done(len(geometry.radial))
-        rest = sum(self.layout.channels.widths) - self.config.bond_channels
+        rest = sum(self.layout.channels.widths) - self.layout.channels.widths[0]
         x = self.first_atoms(nn.functional.pad(first * self.degree**-0.5, (0, rest))) + self._own(atoms, graph)
         x = known.with_atoms(x)
         again = self.is_recomputed(graph.bond_index.shape[1])
@@ -149,7 +149,7 @@ class SO2Network(Trunk):
     def _own(self, atoms: Tensor, graph: Data) -> Tensor:
         """(n_atoms, K, n) what atoms bring along: scalars of their element, and their moment, an axial vector odd under time reversal."""
         out = torch.zeros(len(atoms), (self.l_max + 1) ** 2, sum(self.channels.widths), dtype=self.dtype, device=self.device)
-        out[:, 0, : self.config.node_channels] = self.atom_scalars(atoms)
+        out[:, 0, : self.channels.widths[0]] = self.atom_scalars(atoms)
         for sort, linear in zip((s for s in self.channels.sorts if s.odd), self.moments, strict=True):
             moments = graph.moments.to(out)[:, :, None] * linear(atoms)[:, None]  # (n_atoms, n_spin, channels)
             if sort.vector:
