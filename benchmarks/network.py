@@ -73,7 +73,7 @@ def gemm_rate() -> float:
 
 def network_rate(model: HamiltonianModel) -> float:
     """The same for the products of one bond layer, chunk by chunk as the network makes them."""
-    rows = model.config.chunk_bonds or 512
+    rows = model.config.chunk_bonds or 1024
     shapes = [(rows * row.components, len(row.channels)) for row in model.trunk.layout.sectors]
     pairs = [(torch.randn(2, m, n), torch.randn(2, n, n)) for m, n in shapes]
     flops = sum(2 * 2 * m * n * n for m, n in shapes)

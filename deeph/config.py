@@ -96,7 +96,7 @@ class ModelConfig(Section):
     rank: Count = 16
     """Rank of the contraction from bond features to shell pairs."""
 
-    chunk_bonds: Count | None = 512
+    chunk_bonds: Count | None = 1024
     """Bonds processed at a time; bounds the memory and suits the cache, changes no result. "none": all at once."""
 
     baseline_degree: Annotated[int, Field(ge=0, le=100)] = 12

@@ -24,6 +24,7 @@ from deeph.nn.kinds import find_kinds
 from deeph.nn.model import HamiltonianModel
 from deeph.nn.precision import output_dtype
 from deeph.nn.rows import take_rows
+from deeph.nn.threads import in_order
 from deeph.physics.blocks import Array, PairBlocks, block_shapes
 from deeph.physics.error_bars import ErrorBars, block_rms
 from deeph.physics.hamiltonian import Hamiltonian
@@ -277,14 +278,17 @@ def _blocks(
             parts[p.name] = model.tables(p.name).atom_blocks(z, coefficients).cpu().numpy()
         rows = own[atoms if isinstance(atoms, slice) else atoms.cpu().numpy()]
         yield "onsite", rows, join_spin(parts, spin)
-    for number, run in enumerate(model.chunks(len(bonds))):
+    runs = model.chunks(len(bonds))
+
+    def of_run(number: int) -> list[tuple[IntArray, Array]]:
+        run, out = runs[number], []
         e, features[number] = features[number], []  # free what is done
         vectors, ends = graph.bond_vector[run], moments[graph.bond_index[:, run]].transpose(0, 1)
         r, D = vectors.norm(dim=1), bond_matrices(vectors, max(model.largest_shell, 1))
         offsite = model.offsite(graph, kinds, maps, run, e)
         S_run = kinds.rows_within(run, S) if V is not None else []
         for of_kind in range(len(offsite["A0"])):
-            parts = {}
+            parts: dict[PartName, Array] = {}
             for p in model.spin:
                 kind, members, h = offsite[p.name][of_kind]
                 functions = model.baseline(p.name).pair(kind)
@@ -295,5 +299,10 @@ def _blocks(
                 parts[p.name] = blocks.cpu().numpy()
             members = offsite["A0"][of_kind][1]
             index = bonds[run][members if isinstance(members, slice) else members.cpu().numpy()]
-            yield "offsite", index, join_spin(parts, spin)
+            out.append((index, join_spin(parts, spin)))
+        return out
+
+    for run, found in zip(runs, in_order(of_run, range(len(runs)), model.device), strict=True):
+        for index, blocks in found:
+            yield "offsite", index, blocks
         done(run.stop - run.start)

@@ -9,7 +9,7 @@ from network_case import random_rotation, rolled_rotation
 from torch import Tensor
 
 from deeph.nn.atom import AtomLinear, AtomNorm, FeedForward
-from deeph.nn.bond import BondFeatures, BondLayout, Frame, add_to_atoms, to_atoms, to_bonds
+from deeph.nn.bond import BondFeatures, BondLayout, Frame, add_to_atoms, to_bonds, to_ends
 from deeph.nn.channels import EXCHANGE, MAGNETIC, SCALAR, Channels, sector_sizes
 from deeph.nn.frames import bond_rotation, frame_matrix, wigner_matrices
 from deeph.nn.so2 import BondLinear, Gate, RadialWeights, inverse_size
@@ -53,7 +53,8 @@ def seen(x: Tensor, frame: Frame, layout: BondLayout, weights: Sequence[Tensor] 
 
 
 def summed(e: BondFeatures, frame: Frame, layout: BondLayout) -> Tensor:
-    return layout.sum_of_ends(to_atoms(e, frame, N_ATOMS, layout))
+    nothing = layout.ends(torch.zeros(N_ATOMS, K, sum(layout.numbers), dtype=torch.float64))
+    return layout.sum_of_ends(add_to_atoms(nothing, to_ends(e, frame, layout), frame, layout))
 
 
 def atoms(layout: BondLayout) -> Tensor:
@@ -77,21 +78,25 @@ def dot(a: BondFeatures | tuple[Tensor, ...], b: BondFeatures | tuple[Tensor, ..
     return float(sum((x * y).sum() for x, y in zip(a, b, strict=True)))
 
 
-def test_to_atoms_is_the_adjoint_of_to_bonds(vectors: Tensor, layout: BondLayout) -> None:
+def test_messages_are_the_adjoint_of_to_bonds(vectors: Tensor, layout: BondLayout) -> None:
     frame, x, e = random_frame(vectors), atoms(layout), sectors(layout)
     assert dot(seen(x, frame, layout), e) == pytest.approx(float((x * summed(e, frame, layout)).sum()), abs=1e-10)
 
 
 def test_messages_are_added(vectors: Tensor, layout: BondLayout) -> None:
     """In place without gradients, in a new tensor with them."""
-    frame, x, e = random_frame(vectors), atoms(layout), sectors(layout)
-    ends = layout.ends(x)
-    expected = [part + more for part, more in zip(ends, to_atoms(e, frame, N_ATOMS, layout), strict=True)]
+    frame, x = random_frame(vectors), atoms(layout)
+    ends, rows = layout.ends(x), to_ends(sectors(layout), frame, layout)
+    expected = [part.clone() for part in ends]
+    for number, row in enumerate(frame.bonds.repeat_interleave(len(layout.numbers), 0)):
+        for bond, atom in enumerate(row.tolist()):
+            expected[number][atom] += rows[number][bond]
     with torch.no_grad():
         in_place = [part.clone() for part in ends]
-        assert add_to_atoms(in_place, e, frame, layout) is in_place
-    for added in (add_to_atoms(ends, e, frame, layout), in_place):
-        for a, b in zip(added, expected, strict=True):
+        added = add_to_atoms(in_place, rows, frame, layout)
+        assert all(a is b for a, b in zip(added, in_place, strict=True))
+    for found in (add_to_atoms(ends, rows, frame, layout), in_place):
+        for a, b in zip(found, expected, strict=True):
             assert torch.allclose(a, b, atol=1e-13)
 
 

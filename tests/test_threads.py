@@ -1,84 +1,69 @@
-"""BLAS threads: one for small matrices and for one of many processes, never against the user."""
+"""Runs of bonds on several threads: the same numbers, to the last bit."""
 
-import os
-import re
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+import threading
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from threadpoolctl import ThreadpoolController, threadpool_limits
+import torch
+from network_case import TINY, make_structure
 
-from deeph.physics import eigenvalues
-from deeph.runtime import threads
-from deeph.runtime.threads import LARGE, blas_threads, share_cores
+from deeph.inference import predict
+from deeph.nn.fit import fit_model
+from deeph.nn.threads import in_order
 
-
-def seen() -> set[int]:
-    """Threads of the libraries of numpy and scipy; other packages may have loaded libraries of their own."""
-    import scipy.linalg  # noqa: F401 - loads its own library
-
-    libraries = [library for library in ThreadpoolController().info() if library["user_api"] == "blas"]
-    return {library["num_threads"] for library in libraries if re.search(r"(numpy|scipy)", library["filepath"])}
-
-
-def within(n_orbitals: int) -> set[int]:
-    with blas_threads(n_orbitals):
-        return seen()
+CPU = torch.device("cpu")
 
 
 @pytest.fixture
-def two_threads(monkeypatch):
-    """A user who set nothing, on a machine with two cores."""
-    for name in (*threads.VARIABLES, *threads.SIZES, threads.SHARED):
-        monkeypatch.delenv(name, raising=False)
-    with threadpool_limits(2, user_api="blas"):
-        if 2 not in seen():
-            pytest.skip("this BLAS has no second thread")
-        yield
+def three_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    yield
+    torch.set_num_threads(before)
 
 
-@pytest.mark.usefixtures("two_threads")
-def test_threads_go_by_the_size():
-    assert within(LARGE - 1) == {1}
-    assert within(LARGE) == {2}
-    assert seen() == {2}
+@pytest.mark.usefixtures("three_threads")
+def test_results_come_in_order_from_several_threads():
+    barrier = threading.Barrier(3, timeout=30)
+
+    def work(n: int) -> tuple[int, int, bool, int]:
+        if n < 3:
+            barrier.wait()  # passes only if three pieces are worked on at the same time
+        return n, torch.get_num_threads(), torch.is_inference_mode_enabled(), threading.get_ident()
+
+    with torch.inference_mode():
+        found = list(in_order(work, range(20), CPU))
+    assert [n for n, *_ in found] == list(range(20))
+    assert {(threads, mode) for _, threads, mode, _ in found} == {(1, True)}
+    assert len({name for *_, name in found}) == 3
+    assert torch.get_num_threads() == 3
 
 
-@pytest.mark.usefixtures("two_threads")
-@pytest.mark.parametrize("name", threads.VARIABLES)
-def test_what_the_user_sets_is_kept(monkeypatch, name):
-    monkeypatch.setenv(name, "2")
-    share_cores(4)
-    assert within(37) == {2}
-    assert os.environ[name] == "2"
+@pytest.mark.usefixtures("three_threads")
+def test_an_error_ends_the_work():
+    def work(n: int) -> int:
+        if n == 4:
+            raise ValueError("piece 4")
+        return n
+
+    with torch.no_grad(), pytest.raises(ValueError, match="piece 4"):
+        list(in_order(work, range(100), CPU))
+    assert torch.get_num_threads() == 3
 
 
-@pytest.mark.usefixtures("two_threads")
-def test_one_of_many_processes_has_one(monkeypatch):
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        assert pool.submit(within, 10 * LARGE).result() == {1}
-    monkeypatch.setenv("OMPI_COMM_WORLD_SIZE", "2")
-    assert within(10 * LARGE) == {1}
+@pytest.mark.usefixtures("three_threads")
+def test_gradients_are_recorded_by_the_thread_that_asks():
+    assert set(in_order(lambda _: threading.get_ident(), range(5), CPU)) == {threading.get_ident()}
 
 
-@pytest.mark.usefixtures("two_threads")
-def test_shared_cores_are_no_wish_of_the_user(monkeypatch):
-    monkeypatch.setattr(os, "environ", dict(os.environ))
-    share_cores(2)
-    assert set(threads.VARIABLES) <= set(os.environ)
-    assert within(37) == {1}
-
-
-@pytest.mark.usefixtures("two_threads")
-def test_levels_of_a_small_cell_take_one_thread(monkeypatch):
-    during: list[set[int]] = []
-
-    def watched(*args, **options):
-        during.append(seen())
-        return eigh(*args, **options)
-
-    eigh = eigenvalues.generalized_eigh
-    monkeypatch.setattr(eigenvalues, "generalized_eigh", watched)
-    np.testing.assert_allclose(eigenvalues.solve_at_k(np.diag([2.0, 1.0]), np.eye(2), np.zeros(3)), [1, 2])
-    assert during == [{1}]
+@pytest.mark.usefixtures("three_threads")
+def test_a_prediction_does_not_depend_on_the_threads():
+    structure = make_structure(3)
+    torch.manual_seed(0)
+    model = fit_model(TINY.model_copy(update={"chunk_bonds": 7}), [structure])
+    several = predict(model, structure).hamiltonian.entries
+    torch.set_num_threads(1)
+    alone = predict(model, structure).hamiltonian.entries
+    assert np.array_equal(several, alone)
+    assert np.abs(alone).max() > 1

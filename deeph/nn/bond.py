@@ -135,65 +135,56 @@ class BondLayout:
         return out
 
 
-def _gather(x: Ends, frame: Frame, layout: BondLayout) -> list[Tensor]:
-    """(2, n, K * number) sums and differences of both ends in the frame, part by part."""
-    (i, j), K = frame.bonds, (layout.l_max + 1) ** 2
+def _into_frame(rows: Ends, rotation: Tensor, layout: BondLayout) -> list[Tensor]:
+    """(2, n, K * number) sums and differences of both ends of n bonds in the frame, part by part."""
+    n, K = len(rotation), (layout.l_max + 1) ** 2
     out = []
-    for first, second, number in zip(*layout.halves(x), layout.numbers, strict=True):
-        a, b = first.index_select(0, i), second.index_select(0, j)
-        seen = first.new_empty(2, len(i), K * number)
-        for end, target in zip((a + b, a.sub_(b)), seen, strict=True):
-            torch.bmm(frame.rotation, end.view(-1, K, number), out=target.view(-1, K, number))
+    for a, b, number in zip(*layout.halves(rows), layout.numbers, strict=True):
+        seen = a.new_empty(2, n, K * number)
+        for end, target in zip((a + b, a - b), seen, strict=True):
+            torch.bmm(rotation, end.view(-1, K, number), out=target.view(-1, K, number))
         out.append(seen)
     return out
 
 
-def _scatter(total: Ends, seen: Sequence[Tensor], frame: Frame, layout: BondLayout) -> None:
-    """The adjoint of :func:`_gather`, added to ``total`` in place."""
-    (i, j), K = frame.bonds, (layout.l_max + 1) ** 2
-    back = frame.rotation.transpose(1, 2)
-    for first, second, one, number in zip(*layout.halves(total), seen, layout.numbers, strict=True):
-        a, b = (torch.bmm(back, end.view(-1, K, number)).flatten(1) for end in one)
-        first.index_add_(0, i, a + b)
-        second.index_add_(0, j, a.sub_(b))
-
-
-def _nothing(layout: BondLayout, n_atoms: int, like: Tensor) -> list[Tensor]:
-    return [like.new_zeros(n_atoms, (layout.l_max + 1) ** 2 * number) for number in layout.numbers * 2]
+def _out_of_frame(seen: Sequence[Tensor], rotation: Tensor, layout: BondLayout) -> list[Tensor]:
+    """The adjoint of :func:`_into_frame`."""
+    K, back = (layout.l_max + 1) ** 2, rotation.transpose(1, 2)
+    pairs = [
+        [torch.bmm(back, end.view(-1, K, number)).flatten(1) for end in part] for part, number in zip(seen, layout.numbers, strict=True)
+    ]
+    return [*(a + b for a, b in pairs), *(a.sub_(b) for a, b in pairs)]
 
 
 class _ToBonds(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, layout: BondLayout, bonds: Tensor, rotation: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
+    def forward(ctx: Any, layout: BondLayout, rotation: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
         ends = 2 * len(layout.numbers)
-        x, weights = inputs[:ends], inputs[ends:]
-        seen = _gather(x, Frame(bonds, rotation), layout)
-        ctx.layout, ctx.n_atoms, ctx.n_weights = layout, len(x[0]), len(weights)
-        ctx.save_for_backward(bonds, rotation, *weights, *(seen if weights else ()))
+        rows, weights = inputs[:ends], inputs[ends:]
+        seen = _into_frame(rows, rotation, layout)
+        ctx.layout, ctx.n_weights = layout, len(weights)
+        ctx.save_for_backward(rotation, *weights, *(seen if weights else ()))
         return tuple(layout.split(seen, weights))
 
     @staticmethod
     def backward(ctx: Any, *grad: Tensor) -> tuple[Tensor | None, ...]:
-        bonds, rotation, *rest = ctx.saved_tensors
+        rotation, *rest = ctx.saved_tensors
         weights, seen = rest[: ctx.n_weights], rest[ctx.n_weights :]
-        total = _nothing(ctx.layout, ctx.n_atoms, grad[0])
-        _scatter(total, ctx.layout.join(list(grad), weights), Frame(bonds, rotation), ctx.layout)
-        return (None, None, None, *total, *(ctx.layout.of_weights(seen, list(grad)) if weights else ()))
+        rows = _out_of_frame(ctx.layout.join(list(grad), weights), rotation, ctx.layout)
+        return (None, None, *rows, *(ctx.layout.of_weights(seen, list(grad)) if weights else ()))
 
 
-class _ToAtoms(torch.autograd.Function):
+class _ToEnds(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, n_atoms: int, layout: BondLayout, bonds: Tensor, rotation: Tensor, *features: Tensor) -> tuple[Tensor, ...]:
-        ctx.save_for_backward(bonds, rotation)
+    def forward(ctx: Any, layout: BondLayout, rotation: Tensor, *features: Tensor) -> tuple[Tensor, ...]:
+        ctx.save_for_backward(rotation)
         ctx.layout = layout
-        total = _nothing(layout, n_atoms, features[0])
-        _scatter(total, layout.join(list(features), ()), Frame(bonds, rotation), layout)
-        return tuple(total)
+        return tuple(_out_of_frame(layout.join(list(features), ()), rotation, layout))
 
     @staticmethod
     def backward(ctx: Any, *grad: Tensor) -> tuple[Tensor | None, ...]:
-        seen = _gather(grad, Frame(*ctx.saved_tensors), ctx.layout)
-        return (None, None, None, None, *ctx.layout.split(seen, ()))
+        (rotation,) = ctx.saved_tensors
+        return (None, None, *ctx.layout.split(_into_frame(grad, rotation, ctx.layout), ()))
 
 
 def to_bonds(x: Ends, frame: Frame, layout: BondLayout, weights: Weights = ()) -> BondFeatures:
@@ -210,17 +201,17 @@ def to_bonds(x: Ends, frame: Frame, layout: BondLayout, weights: Weights = ()) -
     weights : sequence of (n, (l_max+1) * number) tensors, optional
         Factors of each family, l and channel, alike for all components and exchange parities.
     """
-    return list(_ToBonds.apply(layout, *frame, *x, *weights))
+    rows = [part.index_select(0, end) for end, parts in zip(frame.bonds, layout.halves(x), strict=True) for part in parts]
+    return list(_ToBonds.apply(layout, frame.rotation, *rows, *weights))
 
 
-def to_atoms(features: BondFeatures, frame: Frame, n_atoms: int, layout: BondLayout) -> list[Tensor]:
-    """The adjoint of :func:`to_bonds` without weights: sums over the bonds of each atom, in the global frame."""
-    return list(_ToAtoms.apply(n_atoms, layout, *frame, *features))
+def to_ends(features: BondFeatures, frame: Frame, layout: BondLayout) -> Ends:
+    """What each bond sends to its ends, (n, K * number) in the global frame; summed over the bonds the adjoint of :func:`to_bonds`."""
+    return list(_ToEnds.apply(layout, frame.rotation, *features))
 
 
-def add_to_atoms(total: Ends, features: BondFeatures, frame: Frame, layout: BondLayout) -> Ends:
-    """``total`` plus :func:`to_atoms`; in place where no gradient is recorded, so that a run of bonds costs no more than its own size."""
-    if torch.is_grad_enabled():
-        return [part + more for part, more in zip(total, to_atoms(features, frame, len(total[0]), layout), strict=True)]
-    _scatter(total, layout.join(features, ()), frame, layout)
-    return total
+def add_to_atoms(total: Ends, rows: Ends, frame: Frame, layout: BondLayout) -> Ends:
+    """``total`` plus what some bonds send to their ends; in place where no gradient is recorded."""
+    add = Tensor.index_add if torch.is_grad_enabled() else Tensor.index_add_
+    halves = zip(frame.bonds, layout.halves(total), layout.halves(rows), strict=True)
+    return [add(part, 0, end, more) for end, parts, own in halves for part, more in zip(parts, own, strict=True)]

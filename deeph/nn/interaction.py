@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from deeph.nn.atom import AtomLinear, AtomNorm, FeedForward
-from deeph.nn.bond import BondFeatures, BondLayout, Ends, Frame, PartialFeatures, add_to_atoms, to_bonds
+from deeph.nn.bond import BondFeatures, BondLayout, Ends, Frame, PartialFeatures, to_bonds, to_ends
 from deeph.nn.channels import Channels, sector_sizes
 from deeph.nn.so2 import BondLinear, Gate, RadialWeights
 
@@ -63,12 +63,12 @@ class Interaction(nn.Module):
         """Normalized atom features, mixed down before they are gathered."""
         return self.layout.ends(self.into(self.norm(x)))
 
-    def bond_step(self, h: Ends, e: PartialFeatures, geometry: BondGeometry, total: Ends) -> tuple[BondFeatures, Ends]:
-        """Update some bonds; returns their new features, and ``total`` with their messages added on the atoms."""
+    def bond_step(self, h: Ends, e: PartialFeatures, geometry: BondGeometry) -> tuple[BondFeatures, Ends]:
+        """Update some bonds; returns their new features, and the messages to their ends."""
         z = to_bonds(h, geometry.into, self.layout, self.weigh(geometry.radial))
         hidden = self.gate(self.from_atoms(z, add=self.from_bond.partial(e)))
-        total = add_to_atoms(total, self.message(hidden), geometry.out, self.layout)
-        return self.update(hidden, add=e), total
+        messages = to_ends(self.message(hidden), geometry.out, self.layout)
+        return self.update(hidden, add=e), messages
 
     def atom_step(self, x: Tensor, messages: Ends) -> Tensor:
         """Update the atoms with the summed messages."""

@@ -1,7 +1,8 @@
 """The network whose bond features stay in the frames of their bonds: SO(2) convolutions, from the embedding to the final features."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import cast
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from typing import TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +11,7 @@ from torch_geometric.data import Data
 
 from deeph.config import ModelConfig
 from deeph.nn.atom import AtomLinear
-from deeph.nn.bond import BondFeatures, BondLayout, Ends, Frame, PartialFeatures
+from deeph.nn.bond import BondFeatures, BondLayout, Ends, Frame, PartialFeatures, add_to_atoms
 from deeph.nn.inputs import Reading
 from deeph.nn.interaction import BondGeometry, Interaction
 from deeph.nn.irreps import inversion_sign
@@ -18,8 +19,10 @@ from deeph.nn.radial import RadialBasis, smooth_cutoff
 from deeph.nn.sizes import channels_of
 from deeph.nn.so2 import BondFeedForward
 from deeph.nn.spin import SpinPart
+from deeph.nn.threads import in_order
 from deeph.nn.trunk import WIDTH, Trunk
 
+T = TypeVar("T")
 LAYER = 3  # times as much work as the embedding of the same bonds, or the heads
 KEEP = 50_000  # bonds whose geometry is kept from layer to layer when no gradients need it
 GEOMETRY = 12_000  # bytes of it a bond, frames and radial functions
@@ -85,16 +88,14 @@ class SO2Network(Trunk):
         frame = Frame(bonds, graph.frame[part] if "frame" in graph else self.frame(vectors))
         return BondGeometry(frame, frame.scaled(smooth_cutoff(r, self.limits(numbers)).to(self.dtype)), self.radial(functions))
 
-    def _embed(self, graph: Data, geometry: BondGeometry, total: Tensor) -> tuple[PartialFeatures, Tensor]:
-        """First features of some bonds, Sigma+ only; ``total`` with their first messages added, scalars times harmonics of the bond."""
+    def _embed(self, graph: Data, geometry: BondGeometry) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """First features of some bonds, Sigma+ only; and their messages to both ends, scalars times harmonics of the bond."""
         zi, zj = (self.element(graph.numbers[end]) for end in geometry.into.bonds)
         e = torch.stack([self.bond_even(geometry.radial), self.bond_odd(geometry.radial) * self.polarity(zi - zj)])
         scalars = self.first_message(geometry.radial).unflatten(-1, (self.l_max + 1, -1))
         message = torch.bmm(geometry.out.rotation[:, : self.l_max + 1].transpose(1, 2), scalars)  # rows of m = 0
         inverted = message * torch.as_tensor(inversion_sign(self.l_max), dtype=self.dtype, device=self.device)[:, None]
-        for end, part in zip(geometry.out.bonds, (message, inverted), strict=True):
-            total = total.index_add(0, end, part) if torch.is_grad_enabled() else total.index_add_(0, end, part)
-        return [e[:, None]] + [None] * (len(self.layout.sectors) - 1), total
+        return e[:, None], (message, inverted)
 
     def is_recomputed(self, n_bonds: int) -> bool:
         """Whether what happens inside the layers is forgotten and done again for the gradient: the same result in less memory.
@@ -111,39 +112,45 @@ class SO2Network(Trunk):
         """Final atom features (n_atoms, K, C), and bond features run by run."""
         # the geometry of a large graph is made anew in each layer and costs no memory
         small = graph.bond_index.shape[1] <= KEEP or torch.is_grad_enabled()
-        kept = [self.geometry(graph, p) for p in runs] if small else None
+        kept = list(in_order(partial(self.geometry, graph), runs, self.device)) if small else None
 
-        def geometries() -> Iterator[tuple[int, BondGeometry]]:
-            for c, part in enumerate(runs):
-                yield c, kept[c] if kept else self.geometry(graph, part)
+        def geometry(c: int) -> BondGeometry:
+            return kept[c] if kept else self.geometry(graph, runs[c])
 
-        atoms = self.element(graph.numbers)
+        atoms, chunks = self.element(graph.numbers), range(len(runs))
         first = torch.zeros(len(atoms), (self.l_max + 1) ** 2, self.layout.channels.widths[0], dtype=self.dtype, device=self.device)
         e: list[PartialFeatures] = []
-        for c, geometry in geometries():
-            bond, first = self._embed(graph, geometry, first)
-            e.append(known.with_bonds(bond, runs[c]))
-            done(len(geometry.radial))
+        for c, (bond, messages) in enumerate(in_order(lambda c: self._embed(graph, geometry(c)), chunks, self.device)):
+            for end, part in zip(graph.bond_index[:, runs[c]], messages, strict=True):
+                first = first.index_add(0, end, part) if torch.is_grad_enabled() else first.index_add_(0, end, part)
+            e.append(known.with_bonds([bond] + [None] * (len(self.layout.sectors) - 1), runs[c]))
+            done(runs[c].stop - runs[c].start)
         rest = sum(self.layout.channels.widths) - self.layout.channels.widths[0]
         x = self.first_atoms(nn.functional.pad(first * self.degree**-0.5, (0, rest))) + self._own(atoms, graph)
         x = known.with_atoms(x)
         again = self.is_recomputed(graph.bond_index.shape[1])
+
+        def call(step: Callable[..., T], *inputs: object) -> T:
+            return cast("T", checkpoint(step, *inputs, use_reentrant=False, preserve_rng_state=False)) if again else step(*inputs)
+
         for layer in cast("Iterable[Interaction]", self.layers):
             h = layer.prepare(x)
             total: Ends = [torch.zeros_like(part) for part in h]
-            for c, geometry in geometries():
-                if again:
-                    nothing = [torch.zeros_like(part) for part in h]
-                    e[c], own = checkpoint(layer.bond_step, h, e[c], geometry, nothing, use_reentrant=False, preserve_rng_state=False)
-                    total = [part + more for part, more in zip(total, own, strict=True)]
-                else:
-                    e[c], total = layer.bond_step(h, e[c], geometry, total)
+
+            def step(c: int, layer: Interaction = layer, h: Ends = h) -> tuple[BondFeatures, Ends, Frame]:
+                own = geometry(c)
+                return *call(layer.bond_step, h, e[c], own), own.out
+
+            for c, (features, rows, frame) in enumerate(in_order(step, chunks, self.device)):
+                e[c] = features
+                total = add_to_atoms(total, rows, frame, self.layout)
                 done(LAYER * (runs[c].stop - runs[c].start))
             x = layer.atom_step(x, total)
-        for own in self.bond_layers:
-            for c, run in enumerate(runs):
-                e[c] = checkpoint(own, e[c], use_reentrant=False, preserve_rng_state=False) if again else own(e[c])
-                done(run.stop - run.start)
+        for layer_of_bonds in self.bond_layers:
+            own_step = partial(lambda layer, c: call(layer, e[c]), layer_of_bonds)
+            for c, features in enumerate(in_order(own_step, chunks, self.device)):
+                e[c] = features
+                done(runs[c].stop - runs[c].start)
         return x, cast("list[BondFeatures]", e)
 
     def _own(self, atoms: Tensor, graph: Data) -> Tensor:
