@@ -142,7 +142,7 @@ def _into_frame(rows: Ends, rotation: Tensor, layout: BondLayout) -> list[Tensor
     for a, b, number in zip(*layout.halves(rows), layout.numbers, strict=True):
         seen = a.new_empty(2, n, K * number)
         for end, target in zip((a + b, a - b), seen, strict=True):
-            torch.bmm(rotation, end.view(-1, K, number), out=target.view(-1, K, number))
+            torch.bmm(rotation, end.unflatten(1, (K, number)), out=target.unflatten(1, (K, number)))
         out.append(seen)
     return out
 
@@ -151,7 +151,8 @@ def _out_of_frame(seen: Sequence[Tensor], rotation: Tensor, layout: BondLayout) 
     """The adjoint of :func:`_into_frame`."""
     K, back = (layout.l_max + 1) ** 2, rotation.transpose(1, 2)
     pairs = [
-        [torch.bmm(back, end.view(-1, K, number)).flatten(1) for end in part] for part, number in zip(seen, layout.numbers, strict=True)
+        [torch.bmm(back, end.unflatten(1, (K, number))).flatten(1) for end in part]
+        for part, number in zip(seen, layout.numbers, strict=True)
     ]
     return [*(a + b for a, b in pairs), *(a.sub_(b) for a, b in pairs)]
 
