@@ -30,14 +30,15 @@ def make(h: Hamiltonian, *, mesh: Divisions | None = None) -> Any:
     connected = model.R.any(axis=0)
     symmetry = kwant.TranslationalSymmetry(*model.system.cell[connected].tolist()) if connected.any() else None
     out = kwant.Builder(symmetry)
+    home = model.H[0, int(np.flatnonzero(~model.R.any(axis=1))[0])]
+    for site, row in zip(lattice.sublattices, rows, strict=True):
+        out[site(0, 0, 0)] = home[np.ix_(row, row)]
     for cell, H in zip(model.R.tolist(), model.H[0], strict=True):
         if cell < [0, 0, 0]:
             continue  # Kwant adds the adjoint itself
         for i, a in enumerate(rows):
             for j, b in enumerate(rows):
                 block = H[np.ix_(a, b)]
-                if not any(cell) and i == j:
-                    out[lattice.sublattices[i](0, 0, 0)] = block
-                elif (any(cell) or i < j) and np.abs(block).max() > NOTHING:
+                if (any(cell) or i < j) and np.abs(block).max() > NOTHING:
                     out[lattice.sublattices[i](0, 0, 0), lattice.sublattices[j](*cell)] = block
     return out
