@@ -128,8 +128,8 @@ AXES = {
 }
 """As the programs' manuals list them."""
 FUNCTIONS = {
-    "x": lambda x, y, z: x, "y": lambda x, y, z: y, "z": lambda x, y, z: z, "xy": lambda x, y, z: x * y, "yz": lambda x, y, z: y * z,
-    "xz": lambda x, y, z: x * z, "x2-y2": lambda x, y, z: x * x - y * y, "3z2-r2": lambda x, y, z: 2 * z * z - x * x - y * y,
+    "x": lambda p: p[0], "y": lambda p: p[1], "z": lambda p: p[2], "xy": lambda p: p[0] * p[1], "yz": lambda p: p[1] * p[2],
+    "xz": lambda p: p[0] * p[2], "x2-y2": lambda p: p[0] ** 2 - p[1] ** 2, "3z2-r2": lambda p: 2 * p[2] ** 2 - p[0] ** 2 - p[1] ** 2,
 }  # fmt: skip
 
 
@@ -140,7 +140,7 @@ def test_orders_are_those_of_the_manuals(target, l):
     ours = solid_harmonics(l, points)[l * l :]
     index, signs = target_order(TARGETS[target], (l,))
     for name, row in zip(AXES[target][l], signs[:, None] * ours[index], strict=True):
-        expected = FUNCTIONS[name.strip("-")](*points.T) * (-1 if name.startswith("-") else 1)
+        expected = FUNCTIONS[name.strip("-")](points.T) * (-1 if name.startswith("-") else 1)
         assert np.corrcoef(row, expected)[0, 1] == pytest.approx(1, abs=1e-12)
 
 
@@ -308,7 +308,7 @@ def test_nothing_is_left_of_what_failed(tmp_path, mini_graphene, monkeypatch):
 
 
 def test_a_missing_library_is_named(tmp_path, mini_graphene, monkeypatch):
-    monkeypatch.setattr(formats, "find_spec", lambda name: None)
+    monkeypatch.setattr(formats, "find_spec", lambda _: None)
     with pytest.raises(UsageError, match="sisl is not installed: pip install sisl"):
         export(mini_graphene, "sisl", tmp_path / "a.nc")
     with pytest.raises(UsageError, match="pythtb is not installed"):
@@ -324,7 +324,7 @@ def test_an_overlap_alone_is_refused(tmp_path, mini_graphene):
 
 def test_large_cells_are_told_what_keeps_the_overlap(tmp_path, mini_graphene, monkeypatch):
     monkeypatch.setattr("postprocess.export.loewdin.DENSE_LARGEST", 7)
-    with pytest.raises(UsageError, match="8 orbitals are too many for orthonormal orbitals.*keep the overlap"):
+    with pytest.raises(UsageError, match=r"8 orbitals are too many for orthonormal orbitals.*keep the overlap"):
         export(mini_graphene, "wannier90", tmp_path / "a")
 
 
