@@ -21,7 +21,7 @@ from postprocess.cli.export import main
 from postprocess.export import formats
 from postprocess.export.formats import FORMATS, export, make
 from postprocess.export.positions import APPROXIMATION
-from preprocess.readers import deeptb
+from preprocess.readers import deeptb, openmx
 
 
 @pytest.fixture(scope="module")
@@ -345,3 +345,19 @@ def test_the_command_takes_the_positions_of_the_folder(tmp_path, mini_graphene, 
         main([str(tmp_path / "data"), str(tmp_path / "k"), "--to", "petsc"])
     assert done.value.code == 1
     assert "exists already and is kept" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["si2", "gaas", "mos2_soc", "fe_bcc_spin", "fe_nc_soc"])
+def test_real_runs_keep_their_levels(shared_data, tmp_path, name):
+    """The forms that keep the overlap, with real bases and spins."""
+    h = openmx.read(shared_data / "openmx" / name)
+    export(h, "wanniertools", tmp_path / "wt")
+    export(h, "petsc", tmp_path / "petsc", k=list(K_POINTS[1:2]))
+    export(h, "deeptb", tmp_path / "deeptb")
+    expected = all_levels(h, K_POINTS[1])
+    H, S = read_sparse(tmp_path / "wt" / "hr.dat"), read_sparse(tmp_path / "wt" / "overlap.dat")
+    assert np.abs(levels(bloch(H, K_POINTS[1]), bloch(S, K_POINTS[1])) - expected).max() < 1e-8
+    H, S = (read_petsc(tmp_path / "petsc" / file)[0] for file in ("H.petsc", "S.petsc"))
+    assert np.abs(levels(H, S) - expected).max() < 1e-8
+    assert np.abs(all_levels(deeptb.read(tmp_path / "deeptb"), K_POINTS[1]) - expected).max() < 1e-8

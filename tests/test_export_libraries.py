@@ -11,6 +11,7 @@ from deeph.physics.harmonics import solid_harmonics
 from postprocess.export.formats import export
 from postprocess.export.layout import orbital_map
 from postprocess.export.loewdin import loewdin
+from preprocess.readers import openmx
 
 
 def library(name):
@@ -49,10 +50,12 @@ def test_sisl(case):
         assert np.abs(H.Hk(K_POINTS[1], gauge="lattice", format="array") - ours).max() < 1e-10
 
 
-@pytest.mark.parametrize("suffix", ["TSHS", "HSX"])
+@pytest.mark.parametrize("suffix", ["TSHS", "HSX", "nc"])
 def test_files_of_sisl(case, tmp_path, suffix):
     """What TBtrans reads: H from the Fermi level."""
     sisl = library("sisl")
+    if suffix == "nc":
+        library("netCDF4")
     export(case, "sisl", tmp_path / f"a.{suffix}", zero="fermi")
     H = sisl.get_sile(tmp_path / f"a.{suffix}").read_hamiltonian()
     k = K_POINTS[1]
@@ -123,3 +126,12 @@ def test_kwant(case):
         angles = dict(zip(("k_x", "k_y", "k_z"), 2 * np.pi * k[periodic], strict=False))
         H = finished.hamiltonian_submatrix(params=angles)
         assert np.abs(np.linalg.eigvalsh(H) - np.linalg.eigvalsh(reference.bloch(np.where(np.isin(range(3), periodic), k, 0)))).max() < 1e-8
+
+
+@pytest.mark.parametrize("name", ["si2", "gaas", "mos2_soc", "fe_bcc_spin", "fe_nc_soc"])
+def test_real_runs_in_sisl(shared_data, tmp_path, name):
+    library("sisl")
+    case = openmx.read(shared_data / "openmx" / name)
+    H = case.to_sisl()
+    for k in K_POINTS[1:3]:
+        assert np.abs(levels_of_sisl(H, case, k) - case.eigenvalues(k)).max() < 1e-8
