@@ -76,6 +76,8 @@ def test_deeptb(tmp_path, case):
     back = deeptb.read(tmp_path / "C.0")
     for k in K_POINTS:
         assert np.abs(all_levels(back, k) - all_levels(case, k)).max() < 1e-8
+    info = json.loads((tmp_path / "C.0" / "info.json").read_text())
+    assert info == {"nframes": 1, "natoms": case.system.n_atoms, "pos_type": "cart", "pbc": list(case.system.pbc)}
     with h5py.File(tmp_path / "C.0" / "overlaps.h5") as file:
         block = file["0"]["0_0_0_0_0"][()]
     assert np.array_equal(block, case.S.block((0, 0, 0, 0, 0))[0])

@@ -1,5 +1,6 @@
 """DeePTB: the folder that ``dftio parse`` makes and DeePTB trains on, with S; shells sorted by l, as ``2s2p1d`` says them."""
 
+import json
 from collections import Counter
 from pathlib import Path
 
@@ -19,6 +20,8 @@ def write(folder: Path, h: Hamiltonian) -> None:
     np.savetxt(folder / "positions.dat", system.positions, fmt="%.17g")
     np.savetxt(folder / "atomic_numbers.dat", system.numbers, fmt="%d")
     (folder / "pbc.dat").write_text("".join(f"{flag}\n" for flag in system.pbc), encoding="utf-8")
+    info = {"nframes": 1, "natoms": system.n_atoms, "pos_type": "cart", "pbc": list(system.pbc)}
+    (folder / "info.json").write_text(json.dumps(info) + "\n", encoding="utf-8")
     counts = {symbol: sorted(Counter(shells).items()) for symbol, shells in basis.to_symbols().items()}
     names = {symbol: "".join(f"{n}{LETTERS[l]}" for l, n in found) for symbol, found in counts.items()}
     (folder / "basis.dat").write_text(str(names), encoding="utf-8")

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from deeph.physics.hamiltonian import Divisions, Hamiltonian
+from deeph.runtime.errors import UsageError
 from postprocess.export.loewdin import loewdin
 from postprocess.export.wannier90 import centres
 
@@ -16,6 +17,10 @@ def make(h: Hamiltonian, *, mesh: Divisions | None = None) -> Any:
     """A ``pythtb.tb_model``; spinors are orbitals of a model without spin, all up, then all down."""
     import pythtb
 
+    if not hasattr(pythtb, "tb_model"):
+        raise UsageError(
+            "this is PythTB 2, whose models are built otherwise: h.export('pythtb', FOLDER), whose files its Wannier90 reader takes"
+        )
     model = loewdin(h, "pythtb", mesh=mesh, positions=True)
     out = pythtb.tb_model(3, 3, model.system.cell, centres(model) @ np.linalg.inv(model.system.cell))
     home = int(np.flatnonzero(~model.R.any(axis=1))[0])
