@@ -70,6 +70,12 @@ def test_petsc(tmp_path, case):
         assert np.abs(levels(H_k, S_k) - expected).max() < 1e-8
 
 
+def test_real_petsc_holds_no_complex_numbers(tmp_path, chain):
+    with pytest.raises(DataError, match=r"H\.petsc has complex elements"):
+        export(chain, "petsc", tmp_path / "a", scalars="real")
+    assert not list(tmp_path.iterdir())
+
+
 def test_deeptb(tmp_path, case):
     """By our reader of DeePTB's folders, and one block of the file itself."""
     export(case, "deeptb", tmp_path / "C.0")
@@ -280,6 +286,7 @@ def test_a_table_for_the_command_and_the_conventions():
         ("wannier90", {"k": [K_POINTS[0]]}, "k is an option of petsc, not of wannier90"),
         ("wannier90", {"mesh": (2, 0, 1)}, "three positive numbers of k-points"),
         ("kwant", {}, r"kwant has no files; from Python: deeph.read\(FOLDER\).to_kwant\(\)"),
+        ("sisl", {"scalars": "real"}, "scalars is an option of petsc, not of sisl"),
         ("petsc", {"zero": "vacuum"}, "expected 'h' or 'fermi'"),
     ],
 )

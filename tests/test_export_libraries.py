@@ -1,10 +1,15 @@
 """Each export loaded in the library of its program, where that is installed: levels against ours."""
 
 import importlib
+import importlib.util
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 from export_cases import K_POINTS, magnet, te_chain
+from scipy.linalg import eigh
 
 from deeph.physics.conventions import TARGETS, target_order
 from deeph.physics.harmonics import solid_harmonics
@@ -126,6 +131,35 @@ def test_kwant(case):
         angles = dict(zip(("k_x", "k_y", "k_z"), 2 * np.pi * k[periodic], strict=False))
         H = finished.hamiltonian_submatrix(params=angles)
         assert np.abs(np.linalg.eigvalsh(H) - np.linalg.eigvalsh(reference.bloch(np.where(np.isin(range(3), periodic), k, 0)))).max() < 1e-8
+
+
+LOAD = """
+import sys
+import numpy as np
+from petsc4py import PETSc
+
+assert PETSc.ScalarType is np.float64
+for name in "HS":
+    viewer = PETSc.Viewer().createBinary(f"{sys.argv[1]}/{name}.petsc", "r")
+    found = []
+    for _ in range(len(np.loadtxt(f"{sys.argv[1]}/R.dat"))):
+        matrix = PETSc.Mat().load(viewer)
+        found.append(matrix.convert("dense").getDenseArray())
+    np.save(f"{sys.argv[1]}/{name}.npy", np.array(found))
+"""
+
+
+def test_petsc(mini_graphene, tmp_path):
+    """All R of H and S from one viewer each, by a PETSc with real scalars."""
+    python = os.environ.get("DEEPH_SLEPC_PYTHON") or (sys.executable if importlib.util.find_spec("petsc4py") else "")
+    if not python:
+        pytest.skip("needs petsc4py, here or in the Python that DEEPH_SLEPC_PYTHON names")
+    export(mini_graphene, "petsc", tmp_path / "a", scalars="real")
+    subprocess.run([python, "-c", LOAD, tmp_path / "a"], check=True)
+    R = np.loadtxt(tmp_path / "a" / "R.dat")
+    for k in K_POINTS:
+        H, S = (np.tensordot(np.exp(2j * np.pi * R @ k), np.load(tmp_path / "a" / f"{name}.npy"), 1) for name in "HS")
+        assert np.abs(eigh(H, S, eigvals_only=True) - mini_graphene.eigenvalues(k)).max() < 1e-8
 
 
 @pytest.mark.parametrize("name", ["si2", "gaas", "mos2_soc", "fe_bcc_spin", "fe_nc_soc"])

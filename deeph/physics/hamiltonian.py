@@ -481,7 +481,7 @@ class Hamiltonian:
         out : path
             A new folder; of "sisl" (.TSHS, .HSX, .nc) and "hamgnn" (.npz) a file.
         **options
-            As of :func:`postprocess.export.formats.export`: ``mesh``, ``k``, ``zero``, ``overwrite``.
+            As of :func:`postprocess.export.formats.export`: ``mesh``, ``k``, ``scalars``, ``zero``, ``overwrite``.
         """
         from deeph.facade import export
 

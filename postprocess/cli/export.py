@@ -31,6 +31,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument(
         "--k", nargs="+", default=[], metavar="K", help="petsc: H(k), S(k) at k-points such as G K 1/3,1/3,0, instead of H(R)"
     )
+    parser.add_argument("--scalars", choices=("complex", "real"), help="petsc: how PETSc was configured (default: complex)")
     parser.add_argument("--zero", choices=("h", "fermi"), default="h", help="energy zero: that of H (default), or the Fermi level")
     parser.add_argument("--predicted", action="store_true", help="read hamiltonian_pred.h5 even if there is a hamiltonian.h5")
     parser.add_argument("--overwrite", action="store_true", help="replace OUT")
@@ -45,6 +46,7 @@ def _body(args: argparse.Namespace) -> int:
 
     data, _ = load(args.folder, predicted=args.predicted or None, positions=True)
     options: dict[str, Any] = {"mesh": None if args.mesh is None else tuple(args.mesh), "k": [parse_k(text, data) for text in args.k]}
+    options["scalars"] = args.scalars
     with telling(f"writing {args.out}"):
         export(data, args.to, args.out, zero=args.zero, overwrite=args.overwrite, **options)
     logger.info("wrote %s: %s", args.out, FORMATS[args.to].holds)

@@ -33,7 +33,7 @@ class Format:
     library : str
         That has to be installed to make or write it; empty where none has.
     options : tuple of str
-        Options of :func:`export` that it takes: "mesh" for orthonormal (Loewdin) orbitals, "k".
+        Options of :func:`export` that it takes: "mesh" for orthonormal (Loewdin) orbitals, "k", "scalars".
     both_spins : bool
         Whether collinear spins go as they are; elsewhere they become spinors.
     """
@@ -60,7 +60,7 @@ FORMATS: dict[str, Format] = {
     "hoptb": Format("H, S, r in a legacy folder, and model.jl", hoptb.write),
     "deeptb": Format("hamiltonians.h5, overlaps.h5 and the structure, as dftio writes them", deeptb.write),
     "hamgnn": Format("graph_data.npz, single precision", hamgnn.write, is_folder=False),
-    "petsc": Format("H.petsc, S.petsc: H(R), S(R), or at k", petsc.write, options=("k",)),
+    "petsc": Format("H.petsc, S.petsc: H(R), S(R), or at k", petsc.write, options=("k", "scalars")),
 }
 """By the names that ``deeph-export --to`` takes; conventions in :data:`deeph.physics.conventions.TARGETS`."""
 
@@ -72,6 +72,7 @@ def export(
     *,
     mesh: Divisions | None = None,
     k: Sequence[FloatArray] = (),
+    scalars: petsc.Scalars | None = None,
     zero: Zero = "h",
     overwrite: bool = False,
 ) -> None:
@@ -89,6 +90,8 @@ def export(
         k-points of orthonormal orbitals.
     k : sequence of (3,) arrays
         Fractional wave vectors, for PETSc.
+    scalars : {"complex", "real"}, optional
+        How PETSc was configured; complex by default.
     zero : {"h", "fermi"}
         Energy zero: as it is, or the Fermi level.
     overwrite : bool
@@ -101,7 +104,7 @@ def export(
     DataError
         If the output exists, or what the format needs is not there.
     """
-    form, options = _prepared(to, mesh=mesh, k=k)
+    form, options = _prepared(to, mesh=mesh, k=k, scalars=scalars)
     path = Path(out).expanduser()
     if form.write is None:
         raise UsageError(f"{to} has no files; from Python: deeph.read(FOLDER).to_{to}()")
@@ -136,7 +139,7 @@ def _prepared(to: str, **given: Any) -> tuple[Format, dict[str, Any]]:
         if name not in form.options and value is not None and len(value):
             takers = ", ".join(other for other, one in FORMATS.items() if name in one.options)
             raise UsageError(f"{name} is an option of {takers}, not of {to}")
-    return form, {name: given[name] for name in form.options if name in given}
+    return form, {name: given[name] for name in form.options if given.get(name) is not None}
 
 
 def _need(form: Format) -> None:
