@@ -9,7 +9,7 @@ from lattice_models import changed_basis, graphene
 from scipy.linalg import eigh
 
 from deeph.physics.bloch import BlochMatrix
-from deeph.runtime.errors import DataError
+from deeph.runtime.errors import DataError, UsageError
 from postprocess.export.layout import with_spin
 from postprocess.export.loewdin import loewdin
 from preprocess.readers import openmx
@@ -123,6 +123,11 @@ def test_atoms_of_other_cells(mini_graphene):
     )
     one, other = (loewdin(h, "wannier90", mesh=(4, 4, 1)) for h in (mini_graphene, away))
     assert other.error == pytest.approx(one.error, rel=1e-6)
+
+
+def test_too_fine_a_mesh_is_refused_before_work(mini_graphene):
+    with pytest.raises(UsageError, match=r"8 orbitals on 9999 x 9999 x 1 k-points take .* GiB are free: choose fewer k-points"):
+        loewdin(mini_graphene, "wannier90", mesh=(9999, 9999, 1), positions=True)
 
 
 def test_no_orthonormal_orbitals(mini_graphene):

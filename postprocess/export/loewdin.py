@@ -20,12 +20,15 @@ from deeph.physics.system import FloatArray, IntArray, System
 from deeph.runtime.errors import DataError, UsageError
 from deeph.runtime.log import logger, telling
 from postprocess.eigen.selection import DENSE_LARGEST
+from postprocess.eigen.work import available_memory
 from postprocess.export.layout import Array, OrbitalMap, orbital_map, sound, with_spin
 from postprocess.export.positions import position_blocks
 from postprocess.lattice.mesh import mesh_divisions
 
 DENSITY = 5.0
 """Points of the default mesh per 1/Angstrom (with 2 pi)."""
+COPIES = 3
+"""Of the matrices of the mesh that are there at once."""
 CHECKED = 24
 """k-points between those of the mesh at which levels are compared."""
 SAME_LENGTH = 1e-4
@@ -112,6 +115,7 @@ def loewdin(h: Hamiltonian, target: str, *, mesh: Divisions | None = None, posit
     divisions = mesh_divisions(h, DENSITY) if mesh is None else mesh
     if len(divisions) != 3 or min(divisions) < 1:
         raise UsageError(f"mesh {divisions}: expected three positive numbers of k-points")
+    _check_memory(h, divisions, positions=positions)
     H, A, origin = _on_mesh(h, divisions, positions=positions)
     orbitals = orbital_map(h, target)
     R, (H, *rest) = _to_cells(h.system, divisions, orbitals.atom[orbitals.place], [H] if A is None else [H, A])
@@ -121,6 +125,16 @@ def loewdin(h: Hamiltonian, target: str, *, mesh: Divisions | None = None, posit
     model = replace(raw, H=orbitals.arranged(H), r=r, error=error, error_low=low)
     logger.info("%s%s", model.describe(), f"; {origin}" if positions else "")
     return model
+
+
+def _check_memory(h: Hamiltonian, divisions: Divisions, *, positions: bool) -> None:
+    """Refuse a mesh whose matrices do not fit: at each k, at each R, and in between."""
+    need = COPIES * 16.0 * (h.basis.n_spin + 3 * positions) * float(np.prod(divisions, dtype=float)) * h.n_orbitals**2
+    if need > available_memory():
+        raise UsageError(
+            f"dense matrices of {h.n_orbitals} orbitals on {' x '.join(map(str, divisions))} k-points take {need / 2**30:.1f} GiB, and "
+            f"{available_memory() / 2**30:.1f} GiB are free: choose fewer k-points (mesh), or a format that keeps the overlap"
+        )
 
 
 def _on_mesh(h: Hamiltonian, divisions: Divisions, *, positions: bool) -> tuple[Array, Array | None, str]:
