@@ -162,6 +162,32 @@ def test_petsc(mini_graphene, tmp_path):
         assert np.abs(eigh(H, S, eigvals_only=True) - mini_graphene.eigenvalues(k)).max() < 1e-8
 
 
+def test_deeptb(mini_graphene, tmp_path):
+    """DeePTB's own data set of the folder, and its own H(k) and S(k)."""
+    library("dptb")
+    torch = importlib.import_module("torch")
+    build, data, hr2hk = (importlib.import_module(f"dptb.{name}") for name in ("data.build", "data", "nn.hr2hk"))
+    export(mini_graphene, "deeptb", tmp_path / "set" / "C.0")
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        wanted = {"get_Hamiltonian": True, "get_overlap": True, "basis": {"C": "1s1p"}, "r_max": 12.0}
+        dataset = build.build_dataset(root=str(tmp_path / "set"), type="DefaultDataset", prefix="C", **wanted)
+        dataset.type_mapper.get_orbital_maps()
+        keys = data.AtomicDataDict
+        frame = data.AtomicData.to_AtomicDataDict(dataset[0])
+        frame[keys.KPOINT_KEY] = torch.nested.as_nested_tensor([torch.tensor(K_POINTS)])
+        overlap = {"edge_field": keys.EDGE_OVERLAP_KEY, "node_field": keys.NODE_OVERLAP_KEY, "out_field": keys.OVERLAP_KEY, "overlap": True}
+        H, S = (
+            hr2hk.HR2HK(idp=dataset.type_mapper, dtype=torch.float64, **fields)(dict(frame))[key].numpy()
+            for fields, key in (({}, keys.HAMILTONIAN_KEY), (overlap, keys.OVERLAP_KEY))
+        )
+    finally:
+        torch.set_default_dtype(before)
+    for k, h_k, s_k in zip(K_POINTS, H, S, strict=True):
+        assert np.abs(eigh(h_k, s_k, eigvals_only=True) - mini_graphene.eigenvalues(k)).max() < 1e-8
+
+
 @pytest.mark.parametrize("name", ["si2", "gaas", "mos2_soc", "fe_bcc_spin", "fe_nc_soc"])
 def test_real_runs_in_sisl(shared_data, tmp_path, name):
     library("sisl")
