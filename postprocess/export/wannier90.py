@@ -11,6 +11,7 @@ import numpy as np
 
 from deeph.physics.hamiltonian import Divisions, Hamiltonian
 from deeph.physics.system import FloatArray, IntArray
+from deeph.runtime.log import telling
 from postprocess.export.layout import Array
 from postprocess.export.loewdin import Loewdin, loewdin
 
@@ -35,21 +36,22 @@ def write(folder: Path, h: Hamiltonian, *, mesh: Divisions | None = None) -> Non
 
 
 def write_model(folder: Path, model: Loewdin) -> None:
-    """Write an orthonormal model with positions."""
+    """Write an orthonormal model with or without positions."""
     title = f"{model.system.formula}: {model.describe()}; {model.r_origin}"
-    with (folder / f"{SEED}_hr.dat").open("w", encoding="utf-8") as file:
-        _head(file, title, model)
-        for cell, H in zip(model.R, model.H[0], strict=True):
-            write_elements(file, _numbered(H, cell), [H.T.ravel()])
-    with (folder / f"{SEED}_tb.dat").open("w", encoding="utf-8") as file:
-        file.write(f"{title}\n" + "".join(" ".join(f"{x:.16g}" for x in row) + "\n" for row in model.system.cell))
-        _head(file, "", model)
-        for cell, H in zip(model.R, model.H[0], strict=True):
-            file.write("\n{} {} {}\n".format(*cell.tolist()))
-            write_elements(file, _numbered(H), [H.T.ravel()])
-        for q, cell in enumerate(model.R if model.r is not None else ()):
-            file.write("\n{} {} {}\n".format(*cell.tolist()))
-            write_elements(file, _numbered(model.H[0, q]), [r[q].T.ravel() for r in model.r if model.r is not None])  # type: ignore[union-attr]
+    with telling(f"writing H and r of {len(model.R)} R", 3 * len(model.R), "matrices") as progress:
+        with (folder / f"{SEED}_hr.dat").open("w", encoding="utf-8") as file:
+            _head(file, title, model)
+            for cell, H in zip(model.R, model.H[0], strict=True):
+                write_elements(file, _numbered(H, cell), [H.T.ravel()])
+                progress.advance()
+        with (folder / f"{SEED}_tb.dat").open("w", encoding="utf-8") as file:
+            file.write(f"{title}\n" + "".join(" ".join(f"{x:.16g}" for x in row) + "\n" for row in model.system.cell))
+            _head(file, "", model)
+            for parts in (model.H, *([] if model.r is None else [model.r])):
+                for q, cell in enumerate(model.R):
+                    file.write("\n{} {} {}\n".format(*cell.tolist()))
+                    write_elements(file, _numbered(parts[0, q]), [component[q].T.ravel() for component in parts])
+                    progress.advance()
     _write_win(folder / f"{SEED}.win", model)
     _write_centres(folder / f"{SEED}_centres.xyz", model)
 
