@@ -402,6 +402,20 @@ def save(h: Hamiltonian, folder: str | Path, *, overwrite: bool) -> None:
     write_folder(folder, h, overwrite=overwrite)
 
 
+def export(h: Hamiltonian, to: str, out: str | Path, options: Mapping[str, Any]) -> None:
+    """What :meth:`deeph.Hamiltonian.export` does."""
+    from postprocess.export.formats import export
+
+    export(h, to, out, **options)
+
+
+def make(h: Hamiltonian, to: str, options: Mapping[str, Any]) -> Any:
+    """What :meth:`deeph.Hamiltonian.to_sisl` and the like do."""
+    from postprocess.export.formats import make
+
+    return make(h, to, **options)
+
+
 def _read_run(folder: Path) -> Hamiltonian:
     """A structure folder or a DFT run."""
     from deeph.files.store import is_structure_folder, read_folder

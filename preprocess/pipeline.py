@@ -13,7 +13,8 @@ import numpy as np
 from deeph.files.folders import FolderExistsError
 from deeph.files.legacy import is_legacy_folder, write_legacy
 from deeph.files.store import is_structure_folder, read_info, write_folder
-from deeph.physics.hamiltonian import Hamiltonian
+from deeph.physics.hamiltonian import Hamiltonian, on_common_pattern
+from deeph.physics.soundness import MAX_ASYMMETRY
 from deeph.physics.system import System
 from deeph.runtime.errors import DataError, DeephError
 from preprocess.discover import Job
@@ -44,6 +45,8 @@ class Options:
         Whether to convert again what is there already.
     allow_unconverged : bool
         Whether to convert runs whose self-consistent cycle did not converge.
+    hermitian_part : bool
+        Whether to take the Hermitian part of a predicted H that is not Hermitian, instead of refusing it.
     """
 
     code: str = "auto"
@@ -54,6 +57,7 @@ class Options:
     spinor: bool = False
     overwrite: bool = False
     allow_unconverged: bool = False
+    hermitian_part: bool = False
 
 
 class Outcome(NamedTuple):
@@ -188,10 +192,35 @@ def _read_verified(job: Job, options: Options) -> tuple[Hamiltonian, str]:
     reference, note = _reference(job, reader, data, options)
     try:
         check_convergence(data, allow=options.allow_unconverged)
+        data, deviation = _of_prediction(data, options)
         found = verify(data, "basic" if note else options.verify, reference)
     except DeephError as error:
         raise DataError(f"{job.run}: {error}") from error
-    return _selected(job, data, options), f"{found}{note}; read as {code} ({why})"
+    return _selected(job, data, options), f"{found}{deviation}{note}; read as {code} ({why})"
+
+
+def _of_prediction(data: Hamiltonian, options: Options) -> tuple[Hamiltonian, str]:
+    """A predicted H that is not Hermitian: its Hermitian part where that was asked for, and in words how far it was off.
+
+    Raises
+    ------
+    DataError
+        If it was not asked for.
+    """
+    if data.H is None or not data.predicted or (options.verify == "off" and not options.hermitian_part):
+        return data, ""
+    error = data.H.closed().hermiticity_error()
+    if error <= MAX_ASYMMETRY:
+        return data, ""
+    seen = f"differs from its Hermitian conjugate by up to {error:.1e} eV"
+    if not options.hermitian_part:
+        raise DataError(f"the predicted H {seen}; expected below {MAX_ASYMMETRY:g} eV. --hermitian-part takes (H + H^dagger)/2")
+    matrices = {"S": data.S, "H": data.H.hermitized(), **({} if data.r is None else {"r": data.r}), **data.extra}
+    matrices = on_common_pattern(data.system, data.basis, matrices)
+    extra = {name: matrices[name] for name in data.extra}
+    source = {**data.source, "hermitian_part_of_H": error}
+    taken = replace(data, S=matrices["S"], H=matrices["H"], r=matrices.get("r"), extra=extra, source=source, error_bars=None)
+    return taken, f", the Hermitian part of an H that {seen}"
 
 
 def _reference(job: Job, reader: Reader, data: Hamiltonian, options: Options) -> tuple[ReferenceBands | None, str]:

@@ -26,6 +26,7 @@ From DFT of small cells to the bands of large ones:
   dos          densities of states, Fermi level
   states       eigenstates, charges, densities on a grid
   compare      errors of H and of bands, where there is DFT
+  export       H, S and r for other programs: Wannier90, WannierTools, sisl, ...
   doctor       what is installed, what is missing, and how fast this machine is
 
 deeph NAME --help explains each one, with examples. The whole chain in some minutes: bash examples/quickstart.sh

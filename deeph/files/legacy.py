@@ -80,6 +80,8 @@ def read_legacy(folder: str | Path) -> Hamiltonian:
             raise DataError(f"{folder} holds {' and '.join(path.name for path in found)}: expected one of them")
         if found:
             matrices[name] = _read_blocks(found[0], system, basis, name)
+    if predicted:
+        matrices["H"] = matrices["H"].closed()  # before S adds its pairs: some programs write one of each two partners
     matrices = on_common_pattern(system, basis, matrices)
     return Hamiltonian(
         system, basis, matrices["S"], matrices.get("H"), matrices.get("r"), None if predicted else info.get("fermi_level"),

@@ -133,6 +133,8 @@ def _read_parts(folder: Path, matrix: str | None, *, positions: bool, extra: boo
     matrices = {"S": spin_free_overlap(system, basis, read_matrix(folder / OVERLAP, system.n_atoms))}
     if matrix is not None:
         matrices["H"] = read_matrix(folder / matrix, system.n_atoms)
+        if matrix == PREDICTED:
+            matrices["H"] = matrices["H"].closed()  # before S adds its pairs: some programs write one of each two partners
         if _is_split(info, basis):
             matrices["H"] = _joined(system, basis, matrices["H"], read_matrix(folder / SPIN_ORBIT, system.n_atoms))
     if positions and (folder / POSITION).is_file():

@@ -157,17 +157,21 @@ class PairBlocks:
         swapped = self.mapped(lambda blocks, _: blocks.conj().swapaxes(-1, -2))
         return replace(swapped.selected(self.partners), pairs=self.pairs)
 
+    def closed(self) -> "PairBlocks":
+        """The same blocks, and the conjugate of each one whose partner (-R, j, i) is missing in its place."""
+        missing = np.flatnonzero(self.partners < 0)
+        if not len(missing):
+            return self
+        extra = self.selected(missing).mapped(lambda blocks, _: blocks.conj().swapaxes(-1, -2))
+        return PairBlocks(
+            np.concatenate([self.pairs, reversed_pairs(extra.pairs)]),
+            np.concatenate([self.shapes, extra.shapes]),
+            np.concatenate([self.entries, extra.entries], axis=1),
+        )
+
     def hermitized(self) -> "PairBlocks":
         """The Hermitian part (M + M^dagger)/2; a missing partner counts as the conjugate of the present one."""
-        missing = np.flatnonzero(self.partners < 0)
-        full = self
-        if len(missing):
-            extra = self.selected(missing).mapped(lambda blocks, _: blocks.conj().swapaxes(-1, -2))
-            full = PairBlocks(
-                np.concatenate([self.pairs, reversed_pairs(extra.pairs)]),
-                np.concatenate([self.shapes, extra.shapes]),
-                np.concatenate([self.entries, extra.entries], axis=1),
-            )
+        full = self.closed()
         return replace(full, entries=(full.entries + full.adjoint().entries) / 2)
 
     def hermiticity_error(self) -> float:

@@ -6,14 +6,14 @@ spinor blocks [[uu, ud], [du, dd]]. Every other order is a signed permutation in
 """
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from deeph.runtime.errors import DataError
 
-Order = Literal["deeph", "openmx", "legacy", "pyscf", "abacus", "siesta", "aims"]
+Order = Literal["deeph", "openmx", "legacy", "pyscf", "abacus", "siesta", "aims", "wannier90"]
 IntArray = npt.NDArray[np.int64]
 
 CONVENTIONS = {
@@ -57,7 +57,7 @@ def shell_order(order: Order, l: int) -> IntArray:
     """
     if order in ("deeph", "siesta", "aims") or (order == "pyscf" and l != 1):
         return np.arange(2 * l + 1)
-    if order == "abacus":  # m = 0, +1, -1, +2, -2, ...
+    if order in ("abacus", "wannier90"):  # m = 0, +1, -1, +2, -2, ...
         return np.array([*range(2 * l, 0, -2), 0, *range(1, 2 * l, 2)])
     if order == "pyscf":  # its only exception: p is x, y, z
         return np.array([1, 2, 0])
@@ -103,3 +103,69 @@ def atom_order(order: Order, shells: Sequence[int]) -> IntArray:
 def atom_signs(order: Order, shells: Sequence[int]) -> IntArray:
     """(n_orbitals,) signs of the project's orbitals of an atom relative to another code's, see :func:`atom_order`."""
     return np.concatenate([np.zeros(0, np.int64), *(shell_signs(order, l) for l in shells)])
+
+
+SpinLayout = Literal["atoms", "blocks", "interleaved"]
+"""Where the two spins of a spinor stand in the list of all orbitals. ``atoms``: those of an atom up, then down, then the next atom (the
+project's own); ``blocks``: all up, then all down; ``interleaved``: up and down of each orbital side by side."""
+
+
+class Target(NamedTuple):
+    """What the matrices of another program are relative to; energies are in eV, lengths in Angstrom where it is not said otherwise.
+
+    In all of them H(R) = <i, 0 | H | j, R>, as here.
+
+    Attributes
+    ----------
+    order : str
+        Of the orbitals in a shell, and their signs.
+    spin : str
+        Layout of spinors.
+    sorted_shells : bool
+        Whether the shells of an atom are sorted by l: 2s2p1d cannot say another sequence.
+    """
+
+    order: Order
+    spin: SpinLayout
+    sorted_shells: bool = False
+
+
+TARGETS: dict[str, Target] = {
+    "wannier90": Target("wannier90", "blocks"),
+    "wanniertools": Target("wannier90", "blocks"),
+    "wannierberri": Target("wannier90", "blocks"),
+    "pythtb": Target("wannier90", "blocks"),
+    "kwant": Target("deeph", "atoms"),
+    "sisl": Target("siesta", "interleaved"),
+    "hoptb": Target("legacy", "blocks"),
+    "deeptb": Target("deeph", "atoms", sorted_shells=True),
+    "hamgnn": Target("openmx", "atoms", sorted_shells=True),
+    "petsc": Target("deeph", "atoms"),
+}
+"""Programs and formats that :mod:`postprocess.export` writes."""
+
+
+def target_order(target: Target, shells: Sequence[int]) -> tuple[IntArray, IntArray]:
+    """How the orbitals of an atom come into the order of another program.
+
+    Parameters
+    ----------
+    target : Target
+        The program.
+    shells : sequence of int
+        Angular momentum of each radial shell, in basis order.
+
+    Returns
+    -------
+    index, signs : (n_orbitals,) int arrays
+        ``theirs = signs * ours[index]``.
+    """
+    width = np.array([2 * l + 1 for l in shells])
+    start = np.cumsum(width) - width
+    sequence = np.argsort(np.array(shells), kind="stable") if target.sorted_shells else np.arange(len(shells))
+    index, signs = [], []
+    for shell in sequence.tolist():
+        inverse = np.argsort(shell_order(target.order, shells[shell]))
+        index.append(start[shell] + inverse)
+        signs.append(shell_signs(target.order, shells[shell])[inverse])
+    return np.concatenate(index), np.concatenate(signs)

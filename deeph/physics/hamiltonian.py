@@ -471,6 +471,43 @@ class Hamiltonian:
 
         save(self, folder, overwrite=overwrite)
 
+    def export(self, to: str, out: str | Path, **options: Any) -> None:
+        """Write H, S and r for another program: ``h.export("wannier90", "folder", mesh=(12, 12, 1))``.
+
+        Parameters
+        ----------
+        to : str
+            "wannier90", "wanniertools", "sisl", "pythtb", "wannierberri", "hoptb", "deeptb", "hamgnn" or "petsc".
+        out : path
+            A new folder; of "sisl" (.TSHS, .HSX, .nc) and "hamgnn" (.npz) a file.
+        **options
+            As of :func:`postprocess.export.formats.export`: ``mesh``, ``k``, ``scalars``, ``zero``, ``overwrite``.
+        """
+        from deeph.facade import export
+
+        export(self, to, out, options)
+
+    def to_sisl(self, *, zero: str = "h") -> Any:
+        """A ``sisl.Hamiltonian`` with S, of any spin; ``zero="fermi"`` puts the Fermi level at 0, where TBtrans expects it."""
+        return self._made("sisl", zero=zero)
+
+    def to_pythtb(self, *, mesh: Divisions | None = None, zero: str = "h") -> Any:
+        """A ``pythtb.tb_model`` of orthonormal (Loewdin) orbitals, made on a mesh of k-points; the truncation error is told."""
+        return self._made("pythtb", mesh=mesh, zero=zero)
+
+    def to_wannierberri(self, *, mesh: Divisions | None = None, zero: str = "h") -> Any:
+        """A ``wannierberri.System_R`` with H and r of orthonormal (Loewdin) orbitals; see :meth:`to_pythtb`."""
+        return self._made("wannierberri", mesh=mesh, zero=zero)
+
+    def to_kwant(self, *, mesh: Divisions | None = None, zero: str = "h") -> Any:
+        """A ``kwant.Builder`` of the bulk with orthonormal (Loewdin) orbitals, one site an atom; see :meth:`to_pythtb`."""
+        return self._made("kwant", mesh=mesh, zero=zero)
+
+    def _made(self, to: str, **options: Any) -> Any:
+        from deeph.facade import make
+
+        return make(self, to, options)
+
     def _changed(self, words: str) -> "Hamiltonian":
         """The same, with a note on what was done to it, and without what belongs to the density of the H it was."""
         source = {**self.source, "changes": [*self.source.get("changes", []), words]}

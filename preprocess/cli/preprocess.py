@@ -43,6 +43,9 @@ def parser() -> argparse.ArgumentParser:
     out.add_argument("--positions", action="store_true", help="write the position matrices, too (for optics and Berry quantities)")
     out.add_argument("--density", action="store_true", help="write the density matrices, too")
     out.add_argument("--overwrite", action="store_true", help="convert again what is there already")
+    out.add_argument(
+        "--hermitian-part", action="store_true", help="take (H + H^dagger)/2 of predicted H that are not Hermitian, and say how far off"
+    )
     out.add_argument("--allow-unconverged", action="store_true", help="convert runs whose self-consistent cycle did not converge, too")
     return out
 
@@ -62,7 +65,7 @@ def _preprocess(args: argparse.Namespace) -> int:
     from preprocess.pipeline import Options, convert, plan
 
     wanted = args.positions, args.density, args.spinor
-    options = Options(args.code, args.verify, args.format, *wanted, args.overwrite, args.allow_unconverged)
+    options = Options(args.code, args.verify, args.format, *wanted, args.overwrite, args.allow_unconverged, args.hermitian_part)
     work = partial(plan if args.dry_run else convert, options=options)
     return run_jobs(lambda: _find(args), work, args.jobs, quiet=args.quiet, dry=args.dry_run)
 

@@ -31,7 +31,8 @@ READERS: dict[str, Reader] = {
     ),
     "pyscf": Reader(pyscf.detect, pyscf.read, pyscf.read_bands, marks=("pyscf_run.npz",), needs="pyscf_run.npz (PySCF, save_run)"),
     "deeptb": Reader(
-        deeptb.detect, deeptb.read, deeptb.read_bands, deeptb.frames, marks=("basis.dat",), needs="basis.dat with .h5 (DeePTB)",
+        deeptb.detect, deeptb.read, deeptb.read_bands, deeptb.frames, marks=("basis.dat", "structure.json"),
+        needs="basis.dat with .h5 (DeePTB)",
         signs={"basis.dat": "{"},
     ),
     "deeph": Reader(

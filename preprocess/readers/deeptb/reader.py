@@ -1,5 +1,6 @@
 """Folders of DeePTB and dftio (its ``dat`` and ``ase`` formats): one or several frames of the same atoms, one HDF5 group for each.
 
+Also DeePTB's predictions (``predicted_hamiltonians.h5``, from its ``to_pardiso``), with the same text files or one ``structure.json``.
 Orbitals stand in the project's own order; numbers are single precision. See docs/deeph_folders.md.
 """
 
@@ -21,15 +22,17 @@ from deeph.runtime.errors import DataError
 from preprocess.readers.base import NoBandsError, ReferenceBands
 from preprocess.readers.common import asymmetry, one_basis
 from preprocess.readers.deeptb.blocks import frame_names, read_blocks
-from preprocess.readers.deeptb.structure import read_system
+from preprocess.readers.deeptb.structure import STRUCTURE, read_structure_basis, read_system
+from preprocess.readers.folders import PREDICTION
 
 BASIS = "basis.dat"
+PREDICTED = "predicted_"
 FILES = {
-    "S": ("overlaps.h5", "overlap.h5"),
-    "H": ("hamiltonians.h5", "hamiltonian.h5"),
+    "S": ("overlaps.h5", "overlap.h5", "predicted_overlaps.h5"),
+    "H": ("hamiltonians.h5", "hamiltonian.h5", "predicted_hamiltonians.h5"),
     "density_matrix": ("density_matrices.h5", "density_matrix.h5", "DM.h5"),
 }
-"""Names of the matrix files: of DeePTB and newer dftio first, then those of older dftio."""
+"""Names of the matrix files: of DeePTB and newer dftio first, then those of older dftio, then those of predictions."""
 KPOINTS, EIGENVALUES = ("kpoints.npy", "kpoint.npy"), ("eigenvalues.npy", "eigenvalue.npy")
 FRAME = re.compile(r"frame_(\d+)")
 MAX_ASYMMETRY = 1e-3
@@ -42,9 +45,11 @@ def detect(path: Path) -> str | None:
     """Why a folder, or one frame of it, is of DeePTB, or None."""
     folder, _ = _locate(path)
     found = _first(folder, FILES["S"]) or _first(folder, FILES["H"])
-    if found is None or not (folder / BASIS).is_file() or (folder / "POSCAR").is_file():
+    structure = _first(folder, (BASIS, STRUCTURE))
+    if found is None or structure is None or (folder / "POSCAR").is_file():
         return None
-    return f"it holds {BASIS} and {found.name}"
+    H = _first(folder, FILES["H"])
+    return f"it holds {structure.name} and {found.name}{PREDICTION if H is not None and H.name.startswith(PREDICTED) else ''}"
 
 
 def frames(folder: Path) -> list[Path]:
@@ -65,7 +70,8 @@ def read(path: Path) -> Hamiltonian:
     Returns
     -------
     Hamiltonian
-        Double precision and exactly Hermitian; pairs whose blocks are all zero are left out. The format has no Fermi level.
+        Double precision; pairs whose blocks are all zero are left out. The format has no Fermi level. Exactly Hermitian, but for the H of a
+        prediction, which is as it is in the file.
 
     Raises
     ------
@@ -75,7 +81,10 @@ def read(path: Path) -> Hamiltonian:
     folder, frame = _locate(path)
     found = {name: file for name, names in FILES.items() if (file := _first(folder, names)) is not None}
     if "S" not in found:
-        raise DataError(f"{folder} has no overlaps.h5, without which H alone has no bands; write it with 'dftio parse -ovp'")
+        raise DataError(
+            f"{folder} has no overlaps.h5 (predicted_overlaps.h5), without which H alone has no bands; write it with 'dftio parse -ovp', "
+            "or predict with a model that has overlaps"
+        )
     counts = {file.name: len(frame_names(file)) for file in found.values()}
     n_frames = max(counts.values())
     if min(counts.values()) != n_frames or (frame or 0) >= n_frames:
@@ -84,19 +93,23 @@ def read(path: Path) -> Hamiltonian:
     if frame is None and n_frames > 1:
         raise DataError(f"{folder} holds {n_frames} frames; read them one by one, such as {frames(folder)[0]}")
     system = read_system(folder, frame or 0, n_frames)
-    shells = Basis.from_symbols(_read_basis(folder / BASIS, system.numbers)).restricted(system.numbers)
+    json_file = folder / STRUCTURE
+    named = _read_basis(folder / BASIS, system.numbers) if (folder / BASIS).is_file() else read_structure_basis(json_file)
+    shells = Basis.from_symbols(named).restricted(system.numbers)
+    predicted = "H" in found and found["H"].name.startswith(PREDICTED)
     raw = {name: read_blocks(file, frame or 0, system, shells) for name, file in found.items()}
     doubled = {name: spin for name, (_, spin) in raw.items()}
     if doubled["S"] or len({spin for name, spin in doubled.items() if name != "S"}) > 1:
         raise DataError(f"{folder}: blocks of {', '.join(n for n, s in doubled.items() if s)} have spin, the others not: mixed runs")
     basis = replace(shells, spin="spinor") if any(doubled.values()) else shells
     try:
-        matrices = _without_zeros({name: _hermitian(name, blocks) for name, (blocks, _) in raw.items()}, system, basis)
+        closed = {name: blocks.closed() if predicted and name == "H" else _hermitian(name, blocks) for name, (blocks, _) in raw.items()}
+        matrices = _without_zeros(closed, system, basis)
     except DataError as error:
         raise DataError(f"{folder}: {error}") from error
     extra = {name: blocks for name, blocks in matrices.items() if name == "density_matrix"}
     source = {"code": "DeePTB/dftio", "precision": "float32", **({} if frame is None else {"frame": frame})}
-    return Hamiltonian(system, basis, matrices["S"], matrices.get("H"), source=source, extra=extra)
+    return Hamiltonian(system, basis, matrices["S"], matrices.get("H"), source=source, extra=extra, predicted=predicted)
 
 
 def read_bands(path: Path, _system: System) -> ReferenceBands:

@@ -1,15 +1,17 @@
-"""The atoms of a DeePTB or dftio folder: text files with all frames below each other, or an ASE trajectory."""
+"""The atoms of a DeePTB or dftio folder: text files with all frames below each other, an ASE trajectory, or DeePTB's structure.json."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from deeph.files.text import read_text
-from deeph.physics.system import FloatArray, System
+from deeph.physics.system import NUMBERS, FloatArray, System
 from deeph.runtime.errors import DataError
 
+STRUCTURE = "structure.json"
 VACUUM = 20.0
 """Width of the box around a molecule, beyond its extent, Angstrom: the format gives it no cell."""
 
@@ -20,7 +22,7 @@ def read_system(folder: Path, frame: int, n_frames: int) -> System:
     Parameters
     ----------
     folder : path
-        Holds cell.dat, positions.dat and atomic_numbers.dat (also without the plural s), or one .traj.
+        Holds cell.dat, positions.dat and atomic_numbers.dat (also without the plural s), or one .traj, or structure.json.
     frame, n_frames : int
         Which frame, counted from 0, of how many.
 
@@ -29,6 +31,8 @@ def read_system(folder: Path, frame: int, n_frames: int) -> System:
     DataError
         If a file is missing, or the number of its rows does not fit to the frames.
     """
+    if (folder / STRUCTURE).is_file() and not (folder / "cell.dat").is_file():
+        return _from_structure(folder / STRUCTURE)
     trajectories = sorted(folder.glob("*.traj"))
     if trajectories:
         return _from_trajectory(trajectories[0], frame, n_frames)
@@ -49,6 +53,40 @@ def read_system(folder: Path, frame: int, n_frames: int) -> System:
         return System(cell, positions @ cell if kind in ("frac", "dirc") else positions, numbers.astype(np.int64), pbc)
     except DataError as error:
         raise DataError(f"{folder} (cell.dat, positions.dat, atomic_numbers.dat): {error}") from error
+
+
+def read_structure_basis(path: Path) -> dict[str, list[int]]:
+    """Shells of each element from structure.json, ``{"Si": ["1s", "2s", "1p"]}``, sorted by l as DeePTB's orbitals are."""
+    basis = _section(path, "basis_info").get("basis")
+    try:
+        words = {symbol: re.findall("[spdfg]", "".join(names)) for symbol, names in basis.items()}  # type: ignore[union-attr]
+    except (AttributeError, TypeError) as error:
+        raise DataError(f"{path}: basis_info.basis is {basis!r}; expected lists such as {{'Si': ['1s', '2s', '1p']}}: {error}") from error
+    return {symbol: sorted("spdfg".index(letter) for letter in found) for symbol, found in words.items()}
+
+
+def _from_structure(path: Path) -> System:
+    section = _section(path, "structure")
+    try:
+        numbers = np.array([NUMBERS[symbol] for symbol in section["symbols"]])
+        a, b, c = (bool(flag) for flag in section.get("pbc", [True] * 3))
+        cell, positions = (np.array(section[key], float) for key in ("cell", "positions"))
+        if not (a or b or c):
+            cell = np.diag(np.ptp(positions, axis=0) + VACUUM)
+        return System(cell, positions, numbers, (a, b, c))
+    except (KeyError, TypeError, ValueError, DataError) as error:
+        raise DataError(f"{path}: structure holds no symbols, cell, positions and pbc of atoms: {error}") from error
+
+
+def _section(path: Path, name: str) -> dict[str, Any]:
+    """One part of structure.json."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))[name]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path} is not readable JSON with the section {name!r}: {error!r}") from error
+    if not isinstance(found, dict):
+        raise DataError(f"{path}: the section {name!r} is no table of names and values")
+    return found
 
 
 def _frames(table: FloatArray, n_frames: int, folder: Path) -> FloatArray:
