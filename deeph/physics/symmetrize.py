@@ -2,8 +2,8 @@
 
 DFT on a real-space grid breaks the group of its own crystal by up to some ten meV in single elements of H, so that components that
 symmetry forbids are not zero and degenerate levels split. The mean over all operations is the nearest matrix that keeps them all; it is the
-mean over one factor of the group after the other. Position matrices are averaged about the middle of each pair, r - S (tau_i + tau_j + R)/2,
-which turns as a vector wherever the origin lies, and whose Hermitian partner is its transpose.
+mean over one factor of the group after the other. Position matrices are averaged about the middle of each pair,
+r - S (tau_i + tau_j + R)/2, which turns as a vector wherever the origin lies, and whose Hermitian partner is its transpose.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -20,7 +20,10 @@ from deeph.physics.soundness import check_hermitian, pair_name
 from deeph.physics.symmetry import TOLERANCE, Operation, turned_blocks
 from deeph.physics.symmetry_group import SymmetryGroup, symmetry_group
 from deeph.physics.system import FloatArray, IntArray, System
+from deeph.runtime.errors import DataError
 
+NOISE = 1e-3
+"""meV; what is broken by less is not worth an average."""
 LISTED = 5
 """Pairs of shells whose change is told."""
 
@@ -56,6 +59,20 @@ def violation(data: Hamiltonian, blocks: PairBlocks, operations: Iterable[Operat
         if value > worst.largest:
             worst = Violation(value, operation.pairs(blocks.pairs[n : n + 1])[0], operation)
     return worst
+
+
+def describe_symmetry(data: Hamiltonian) -> str:
+    """How far H is from its group, in a sentence for every report of what symmetry forbids or makes degenerate."""
+    try:
+        group = symmetry_group(data)
+    except DataError as error:
+        return f"not known: {error}"
+    if not group.generators:
+        return f"{group}, to {TOLERANCE:g} Angstrom"
+    found = violation(data, data.hamiltonian, group.generators)
+    meV = 1e3 * found.largest
+    text = f"H is up to {meV:.2g} meV from its images under the {group.order} operations that keep structure and moments"
+    return text + (f" ({found.where(data.system)}); --symmetrize averages over them" if meV > NOISE else "")
 
 
 @dataclass(frozen=True)

@@ -183,10 +183,11 @@ def find_operations(system: System, tolerance: float = TOLERANCE) -> list[Operat
         found = spglib.get_symmetry(cell, symprec=tolerance)
     except spglib.SpglibError:
         found = None
-    identity = (np.eye(3, dtype=np.int64), np.zeros(3))
+    n, unit = system.n_atoms, np.eye(3, dtype=np.int64)
+    identity = Operation(np.eye(3), unit, np.arange(n), np.zeros((n, 3), np.int64), 0.0)
     listed = [] if found is None else list(zip(found["rotations"].astype(np.int64), found["translations"], strict=True))
     images = _Images(system)
-    out = [images.operation(*identity), *(images.operation(W, w) for W, w in listed if not _is_identity(W, w))]
+    out = [identity, *(images.operation(W, w) for W, w in listed if not _is_identity(W, w))]
     out = [operation for operation in out if operation.deviation <= 2 * tolerance]
     ideal = symmetric_cell(system.cell, np.array([operation.lattice for operation in out]))
     return [replace(operation, Q=_orthogonal(np.linalg.solve(ideal, operation.lattice @ ideal).T)) for operation in out]
