@@ -108,9 +108,10 @@ class Symmetrized:
         lines = [f"symmetry     {self.group}; atoms were moved by up to {self.moved:.1e} Angstrom"]
         if self.H is not None:
             total = self.H.table("total")["raw"]
-            lines.append(f"H changed    by {total.max:.3g} meV at most, {total.mae:.3g} meV in the mean")
             rows = sorted(self.H.table("by_shells").items(), key=lambda row: -row[1].max)
-            lines += [f"  {shells:<10} {e.max:9.3g}  {e.mae:9.3g}" for shells, e in rows[:LISTED] if e.max > 0]
+            listed = [f"  {shells:<12} {e.max:9.3g}  {e.mae:9.3g}" for shells, e in rows[:LISTED] if e.max > NOISE]
+            most = ", most between" if listed else ""
+            lines += [f"H changed    by {total.max:.3g} meV at most, {total.mae:.3g} meV in the mean{most}", *listed]
         r = "" if self.hamiltonian.r is None else f", r by up to {self.r:.1e} Angstrom"
         added = f"; {self.added} blocks of zeros were added to the pattern" if self.added else ""
         return [*lines, f"S changed    by up to {self.S:.1e}{r}{added}"]
