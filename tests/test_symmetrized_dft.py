@@ -29,7 +29,8 @@ def call(command, *words):
 
 
 @pytest.mark.parametrize(
-    ("case", "k", "broken"), [("gaas", (0, 0, 0), 0.03), ("si2", (0, 0, 0), 0.002), ("fe_bcc_spin", (0, 0, 0), 0.02), ("graphene", K, 0.001)]
+    ("case", "k", "broken"),
+    [("gaas", (0, 0, 0), 0.03), ("si2", (0, 0, 0), 0.002), ("fe_bcc_spin", (0, 0, 0), 0.02), ("graphene", K, 0.001)],
 )
 def test_levels_are_degenerate_as_the_group_demands(shared_data, case, k, broken):
     """Cubic: p is threefold, d falls into 3 + 2. The two atoms of graphene at K: s 2; p 2 + (1 + 1 + 2); d 2 + 2 (1 + 1 + 2)."""
