@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
+from scipy import sparse
 
 from deeph.physics.basis import Basis
 from deeph.physics.blocks import Array
@@ -116,7 +117,7 @@ def turned_blocks(values: Array, operation: Operation, left: Array, right: Array
     return np.asarray((half.reshape(-1, rows) @ left.T).reshape(components, n, columns, rows).swapaxes(-1, -2))
 
 
-def bloch_operator(operation: Operation, basis: Basis, numbers: IntArray, k: FloatArray, *, spin: bool = True) -> Array:
+def bloch_operator(operation: Operation, basis: Basis, numbers: IntArray, k: FloatArray, *, spin: bool = True) -> sparse.csr_array:
     """The matrix of an operation between the Bloch sums of the orbitals at k and at k' = ``operation.k(k)``, lattice gauge.
 
     Coefficients C at k become M C at k', or M C* with time reversal; likewise H(k') = M H(k) M^dagger, or M H(k)* M^dagger, of every matrix
@@ -138,11 +139,9 @@ def bloch_operator(operation: Operation, basis: Basis, numbers: IntArray, k: Flo
 
     Returns
     -------
-    (n_orbitals, n_orbitals) sparse csr_array
+    (n_orbitals, n_orbitals) csr_array
         Unitary, M = exp(-2 pi i k'.shift_j) D_j at (image of j, j).
     """
-    from scipy import sparse
-
     D = operation.orbitals(basis, spin=spin)
     width = np.array([len(D[int(z)]) for z in numbers])
     start = np.concatenate([[0], np.cumsum(width)])
@@ -178,7 +177,7 @@ def find_operations(system: System, tolerance: float = TOLERANCE) -> list[Operat
     """
     import spglib
 
-    cell = (system.cell, system.fractional, system.numbers)
+    cell = (system.cell.tolist(), system.fractional.tolist(), system.numbers.tolist())
     try:
         found = spglib.get_symmetry(cell, symprec=tolerance)
     except spglib.SpglibError:
