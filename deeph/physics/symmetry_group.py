@@ -20,7 +20,7 @@ SAME_FIELD = 0.1
 """Where moments are not recorded, or too small: accepted change of the exchange fields of the atoms, relative to the largest one."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SymmetryGroup:
     """A magnetic space group, up to lattice vectors, as products of one operation of each factor.
 
@@ -58,6 +58,9 @@ class SymmetryGroup:
     def deviation(self) -> float:
         """Largest distance of an image from its atom, Angstrom."""
         return max(operation.deviation for factor in self.factors for operation in factor)
+
+    def __repr__(self) -> str:
+        return f"SymmetryGroup {self}"
 
     def __str__(self) -> str:
         """Such as ``48 operations (C2, C3, inversion)``."""
