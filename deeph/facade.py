@@ -395,6 +395,20 @@ def _dense_mesh(h: Hamiltonian, divisions: Divisions | None, shift: tuple[float,
     return density_mesh(h, (a, b, c), shift)
 
 
+def symmetrized(h: Hamiltonian, tolerance: float) -> Hamiltonian:
+    """What :meth:`deeph.Hamiltonian.symmetrized` does."""
+    from deeph.physics.symmetrize import symmetrize
+    from deeph.runtime.log import logger, telling
+
+    if not 0 < tolerance < np.inf:
+        raise UsageError(f"tolerance {tolerance:g}: expected a length in Angstrom, such as 1e-3")
+    with telling(f"averaging over the symmetry of {h.system}"):
+        found = symmetrize(h, tolerance)
+    for line in found.describe():
+        logger.info("%s", line)
+    return found.hamiltonian
+
+
 def save(h: Hamiltonian, folder: str | Path, *, overwrite: bool) -> None:
     """What :meth:`deeph.Hamiltonian.save` does."""
     from deeph.files.store import write_folder

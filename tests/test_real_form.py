@@ -175,7 +175,7 @@ def test_through_the_solver_with_vectors_and_a_log_line(turned, caplog):
     overlaps = np.abs(dense.vectors.conj().T @ turned.S_bloch.dense(K) @ found.vectors)
     assert np.allclose((overlaps**2).sum(axis=0), 1, atol=1e-7)
     caplog.clear()
-    compute_levels(turned, K, replace(some, options=SolverOptions(name="superlu", symmetrize=0.0)))
+    compute_levels(turned, K, replace(some, options=SolverOptions(name="superlu", real_form=0.0)))
     assert "real at every k" not in caplog.text
 
 
@@ -199,7 +199,7 @@ def test_violations_change_levels_in_second_order(turned, caplog):
     errors = []
     for size in (5e-6, 5e-4):
         data = noisy(turned, size)
-        real = make_pencils(data, symmetrize=1e-2)
+        real = make_pencils(data, real_form=1e-2)
         assert size / 2 < real.form.violations.max() < 2 * size
         expected = eigh(data.H_bloch.dense(K), data.S_bloch.dense(K), eigvals_only=True)
         found = levels_near(real.at(K), 5.0, 8)
@@ -217,7 +217,7 @@ def test_large_violations_are_put_back_and_shown_in_the_residuals(turned):
     data = two_centre(replace(turned.system, positions=positions))
     assert isinstance(make_pencils(data), BlochPencils)
     expected = eigh(data.H_bloch.dense(K), data.S_bloch.dense(K), eigvals_only=True)
-    pencil = make_pencils(data, symmetrize=0.5).at(K)
+    pencil = make_pencils(data, real_form=0.5).at(K)
     raw = levels_near(pencil, -3.0, 40)
     levels = pencil.as_given(raw)
     H, S, C = data.H_bloch.dense(K), data.S_bloch.dense(K), levels.vectors

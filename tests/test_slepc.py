@@ -242,7 +242,7 @@ def test_options_that_contradict(options, message):
         "compress": None,
         "out_of_core": None,
         "project": 0,
-        "symmetrize": None,
+        "real_form": None,
     }
     with pytest.raises(UsageError, match=message):
         check_solver_options(argparse.Namespace(**(common | {"jobs": 1} | options)))

@@ -85,7 +85,7 @@ def test_wrong_selections(model, options, message):
     [
         ({"name": "magic"}, "magic"),
         ({"project": -1.0}, "projection"),
-        ({"symmetrize": -1.0}, "symmetrize"),
+        ({"real_form": -1.0}, "real_form"),
         ({"compress": -1.0}, "small number"),
         ({"out_of_core": Path("nowhere")}, "expected a folder"),
     ],

@@ -7,12 +7,11 @@ import numpy as np
 import pytest
 from spin_case import SPIN_TINY, make_spin_structure
 
-from deeph.files.duplicates import exchange_fields
 from deeph.files.training_set import MissingError, TrainingSet
 from deeph.nn.fit import fit_model
 from deeph.nn.model import HamiltonianModel
 from deeph.nn.spin_survey import survey_spin
-from deeph.physics.magnetism import NO_SPIN_ORBIT, OWN, largest_parts
+from deeph.physics.magnetism import NO_SPIN_ORBIT, OWN, exchange_fields, largest_parts
 from deeph.physics.spin_parts import join_spin, split_spin
 from deeph.runtime.errors import DataError, UsageError
 from preprocess.inspect.spin_checks import check_moments

@@ -15,8 +15,8 @@ import numpy as np
 
 from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.layers import across_vacuum, heights, spacing_of_planes
+from deeph.physics.magnetism import exchange_fields
 from deeph.physics.pairs import is_onsite, neighbour_pairs, pair_vectors
-from deeph.physics.potential import PAULI
 from deeph.physics.system import FloatArray, System
 
 REACH = 12.0
@@ -116,21 +116,6 @@ def cut_open(system: System) -> System:
         positions[:, axis] = above / spacing_of_planes(system, axis)
     pbc = (np.array(system.pbc) & ~open_along).tolist()
     return System(system.cell, positions @ system.cell, system.numbers, (pbc[0], pbc[1], pbc[2]))
-
-
-def exchange_fields(data: Hamiltonian) -> FloatArray:
-    """(n_atoms, 3) b_i = 1/2 tr(sigma H_ii) of the on-site block of each atom, eV; 0 without spin, along z if it is collinear."""
-    out = np.zeros((data.system.n_atoms, 3))
-    if data.H is None or data.basis.spin == "none":
-        return out
-    H = data.H if data.basis.spin == "spinor" else data.H.to_spinor()
-    own = H.selected(np.flatnonzero(is_onsite(H.pairs)))
-    for _, members in own.groups():
-        blocks = own.take(members)[0]
-        n = blocks.shape[-1] // 2
-        spin = np.einsum("asmtm->ast", blocks.reshape(-1, 2, n, 2, n))
-        out[own.pairs[members, 3]] = np.einsum("ast,cts->ac", spin, PAULI).real / 2
-    return out
 
 
 def equal_structures(signatures: Mapping[str, Signature]) -> list[list[str]]:

@@ -4,74 +4,34 @@ A wrong order or sign of orbitals, or a wrong spin layout, shows as a violation 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
 from deeph.physics.blocks import Array, PairBlocks
 from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.pairs import find_pairs, pair_vectors
-from deeph.physics.rotations import atom_rotation, bond_rotations, spin_rotation
-from deeph.physics.system import SYMBOLS, FloatArray, IntArray
+from deeph.physics.rotations import atom_rotation, bond_rotations
+from deeph.physics.symmetry import Operation, turned_blocks
+from deeph.physics.system import SYMBOLS, IntArray
 
 MAX_BONDS = 3000
 """Number of overlap blocks looked at along their bonds."""
 
 
-@dataclass(frozen=True)
-class Operation:
-    """x -> Q x + t, which takes atom i to atom ``image[i]`` of another cell.
-
-    Attributes
-    ----------
-    Q : (3, 3) array
-        Orthogonal, acting on Cartesian column vectors.
-    lattice : (3, 3) int array
-        What Q does to cells: R goes to R @ lattice.
-    image : (n_atoms,) int array
-        Atom at which atom i arrives.
-    shift : (n_atoms, 3) int array
-        Cell in which it arrives.
-    deviation : float
-        Largest distance of an image from its atom, Angstrom.
-    """
-
-    Q: FloatArray
-    lattice: IntArray
-    image: IntArray
-    shift: IntArray
-    deviation: float
-
-    @property
-    def name(self) -> str:
-        """Such as ``C3``, ``mirror``, ``inversion``, ``S6`` or ``translation``."""
-        proper = np.linalg.det(self.Q) > 0
-        turn = np.degrees(np.arccos(np.clip((np.trace(self.Q) * (1 if proper else -1) - 1) / 2, -1, 1)))
-        order = 1 if turn < 1 else round(360 / turn)
-        if proper:
-            return f"C{order}" if order > 1 else "translation"
-        return {1: "inversion", 2: "mirror", 3: "S6", 6: "S3"}.get(order, f"S{order}")
-
-    def pairs(self, pairs: IntArray) -> IntArray:
-        """(n, 5) where the pairs (R, i, j) go."""
-        i, j = pairs[:, 3], pairs[:, 4]
-        R = pairs[:, :3] @ self.lattice + self.shift[j] - self.shift[i]
-        return np.column_stack([R, self.image[i], self.image[j]])
-
-
 def turned(data: Hamiltonian, blocks: PairBlocks, operation: Operation) -> PairBlocks:
-    """The matrix of the structure after an operation, D_i M_ij D_j^dagger at the images of the pairs, spins included."""
-    numbers, shells = data.system.numbers, data.basis.shells
-    spinor = blocks.n_pairs > 0 and blocks.shapes[0, 0] != data.S.shapes[0, 0]
-    U = spin_rotation(operation.Q) if spinor else np.eye(1)
-    D = {z: np.kron(U, atom_rotation(shells[z], operation.Q)) for z in set(numbers.tolist())}
+    """The matrix of the structure after an operation, D_i M_ij D_j^dagger at the images of the pairs; S, or a matrix with the spin of H."""
+    numbers = data.system.numbers
+    spin = blocks.n_pairs > 0 and blocks.shapes[0, 0] != data.basis.n_orbitals(numbers)[blocks.pairs[0, 3]]
+    D = operation.orbitals(data.basis, spin=spin)
+    collinear = data.basis.spin == "collinear" and blocks.n_components == data.basis.n_spin
 
     def turn(values: Array, pairs: IntArray) -> Array:
-        out = np.empty(values.shape, np.result_type(values, U))
         kinds = numbers[pairs[:, 3:]]
+        out = np.empty(values.shape, np.result_type(values, *D.values()))
         for zi, zj in np.unique(kinds, axis=0):
             members = (kinds == (zi, zj)).all(axis=1)
-            out[:, members] = D[zi] @ values[:, members] @ D[zj].conj().T
+            out[:, members] = turned_blocks(values[:, members], operation, D[zi], D[zj], collinear=collinear, vector=False)
         return out
 
     return replace(blocks.mapped(turn), pairs=operation.pairs(blocks.pairs))

@@ -244,6 +244,37 @@ class Hamiltonian:
         changed = self._changed(f"magnetic field up to {most:g} eV on the spins")
         return replace(changed, H=add_field(H, self.S, b), fermi_energy=None, fermi_guess=self._fermi_near_by(0.0, most))
 
+    def symmetrized(self, tolerance: float = 1e-3) -> "Hamiltonian":
+        """H, S, r and the moments averaged over the group that keeps structure and moments, with time reversal where it is kept.
+
+        DFT on a real-space grid breaks the symmetry of its own crystal by up to some ten meV in single elements of H. What was changed is
+        logged; once more changes nothing. Atoms are put where the symmetry has them to rounding.
+
+        Parameters
+        ----------
+        tolerance : float
+            How far an atom may lie from the image of another one, Angstrom.
+
+        Returns
+        -------
+        Hamiltonian
+            A new one with the same Fermi level, without error bars.
+
+        Raises
+        ------
+        DataError
+            If H or S is not Hermitian, or what was found is no group.
+        UsageError
+            If the tolerance is no length.
+
+        Notes
+        -----
+        Spins turn with the lattice where there is spin-orbit coupling and stay where there is none; see docs/symmetry.md.
+        """
+        from deeph.facade import symmetrized
+
+        return symmetrized(self, tolerance)
+
     def cut(self, direction: Direction, width: int, *, at: float | None = None) -> "Hamiltonian":
         """A ribbon of a layer or a slab of a crystal: so many cells with open boundaries, by dropping what leads out of them.
 

@@ -9,6 +9,8 @@ import numpy.typing as npt
 from deeph.physics.basis import Spin
 from deeph.physics.blocks import PairBlocks
 from deeph.physics.hamiltonian import Hamiltonian
+from deeph.physics.pairs import is_onsite
+from deeph.physics.potential import PAULI
 from deeph.physics.spin_parts import PartName, split_spin
 from deeph.physics.system import SYMBOLS, FloatArray, IntArray
 
@@ -106,3 +108,18 @@ def moments_text(moments: Moments) -> str:
     magnetic = {z: ends for z, ends in moments.items() if ends[1] >= MOMENT}
     listed = (f"{SYMBOLS[z]} {low:.2f}{f' to {high:.2f}' if high - low >= 0.005 else ''}" for z, (low, high) in magnetic.items())
     return ", ".join(listed) or f"none above {MOMENT}"
+
+
+def exchange_fields(data: Hamiltonian) -> FloatArray:
+    """(n_atoms, 3) b_i = 1/2 tr(sigma H_ii) of the on-site block of each atom, eV; 0 without spin, along z if it is collinear."""
+    out = np.zeros((data.system.n_atoms, 3))
+    if data.H is None or data.basis.spin == "none":
+        return out
+    H = data.H if data.basis.spin == "spinor" else data.H.to_spinor()
+    own = H.selected(np.flatnonzero(is_onsite(H.pairs)))
+    for _, members in own.groups():
+        blocks = own.take(members)[0]
+        n = blocks.shape[-1] // 2
+        spin = np.einsum("asmtm->ast", blocks.reshape(-1, 2, n, 2, n))
+        out[own.pairs[members, 3]] = np.einsum("ast,cts->ac", spin, PAULI).real / 2
+    return out

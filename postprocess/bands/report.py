@@ -6,6 +6,7 @@ import numpy as np
 
 from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.magnetism import Magnetism, largest_parts
+from deeph.physics.symmetrize import describe_symmetry
 from deeph.physics.system import FloatArray
 from deeph.runtime.errors import DataError
 from deeph.runtime.log import logger
@@ -48,6 +49,8 @@ class BandReport:
     counted_fermi : float or None
         The Fermi level that the number of electrons gives on the default mesh of ``deeph-dos``, eV, if the stored one is another
         (more than 5 meV outside the levels between which it may lie).
+    symmetry : str or None
+        How far H is from the symmetry of its structure; None for cells too large for dense matrices.
     """
 
     gap: float | None
@@ -58,6 +61,7 @@ class BandReport:
     widths: list[BandWidth]
     splittings: list[Splitting]
     counted_fermi: float | None = None
+    symmetry: str | None = None
 
     def describe(self, fermi_energy: float | None) -> list[str]:
         """Lines of text; energies from the Fermi level."""
@@ -93,7 +97,7 @@ class BandReport:
                 lines.append(
                     f"band {name:<{15 if collinear else 5}} {w.low - zero:+.6f} to {w.high - zero:+.6f} eV, {1000 * w.width:.3f} meV wide"
                 )
-        return lines
+        return lines + ([f"symmetry     {self.symmetry}"] if self.symmetry else [])
 
 
 def _k(k: FloatArray) -> str:
@@ -130,12 +134,13 @@ def make_report(hamiltonian: Hamiltonian, bands: Bands) -> BandReport:
     if hamiltonian.H_bloch.n_orbitals > DENSE_LIMIT:
         known = None if gap is None or gap.is_metal or gap.is_bound else gap.width
         return BandReport(known, None, None, None, [], widths, splittings)
+    symmetry = describe_symmetry(hamiltonian)
     crossings, counted = find_crossings(hamiltonian, bands), _other_fermi_energy(hamiltonian, bands)
     if gap is None or gap.is_metal:
-        return BandReport(None, None, None, None, crossings, widths, splittings, counted)
+        return BandReport(None, None, None, None, crossings, widths, splittings, counted, symmetry)
     vbm, cbm = true_edge(hamiltonian, gap.vbm, highest=True), true_edge(hamiltonian, gap.cbm, highest=False)
     direct = bool(equivalent(vbm.k, cbm.k, periodic=periodic_directions(hamiltonian), tolerance=1e-3))
-    return BandReport(cbm.energy - vbm.energy, direct, vbm, cbm, crossings, widths, splittings, counted)
+    return BandReport(cbm.energy - vbm.energy, direct, vbm, cbm, crossings, widths, splittings, counted, symmetry)
 
 
 def _other_fermi_energy(hamiltonian: Hamiltonian, bands: Bands) -> float | None:

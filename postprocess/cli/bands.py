@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from deeph.cli.common import make_parser, run_command
 from postprocess.cli.common import (
     add_path_options,
+    add_symmetrize_option,
     choose_path,
     describe_bands,
     describe_level_errors,
@@ -73,6 +74,7 @@ def main(argv: list[str] | None = None) -> None:
     add_figure_options(parser)
     parser.add_argument("--compare", type=Path, metavar="OTHER", help="reference: a folder, or a band file (.Band .EIG .bands)")
     parser.add_argument("--predicted", action="store_true", help="read hamiltonian_pred.h5 in FOLDER even if there is a hamiltonian.h5")
+    add_symmetrize_option(parser)
     parser.add_argument("--out", nargs="+", type=Path, default=[], metavar="FILE", help="pdf png svg, h5 json csv dat Band")
     parser.add_argument(
         "--dos", type=Path, metavar="TABLE", help="draw this density of states, a .h5 or .json of deeph-dos, beside the bands"
@@ -89,7 +91,7 @@ def _body(args: argparse.Namespace) -> int:
 
     _check_options(args)
     group = start_group(args)
-    loaded = [load(folder, predicted=args.predicted or None, modes=True) for folder in args.folders]
+    loaded = [load(folder, predicted=args.predicted or None, modes=True, symmetrize=args.symmetrize) for folder in args.folders]
     titles = folder_titles([*args.folders, *([args.compare] if args.compare else [])])
     folders = [(title + " (predicted)" * predicted, data) for title, (data, predicted) in zip(titles, loaded, strict=False)]
     _check_molecules(args, folders)

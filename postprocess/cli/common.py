@@ -43,10 +43,20 @@ def parse_fermi(text: str) -> float | str:
     return value
 
 
-def load(folder: Path, *, predicted: bool | None = None, modes: bool = False, positions: bool = False) -> "tuple[Hamiltonian, bool]":
+def add_symmetrize_option(parser: argparse.ArgumentParser) -> None:
+    """``--symmetrize``."""
+    parser.add_argument(
+        "--symmetrize", action="store_true", help="average H and S over the symmetry of structure and moments first, and say what changed"
+    )
+
+
+def load(
+    folder: Path, *, predicted: bool | None = None, modes: bool = False, positions: bool = False, symmetrize: bool = False
+) -> "tuple[Hamiltonian, bool]":
     """A structure folder with H, and whether that H is a prediction.
 
-    ``modes``: with what error bars of levels are made of; ``positions``: with the position matrices, if there are any.
+    ``modes``: with what error bars of levels are made of; ``positions``: with the position matrices, if there are any; ``symmetrize``:
+    averaged over its group, which leaves no error bars.
 
     Raises
     ------
@@ -67,6 +77,8 @@ def load(folder: Path, *, predicted: bool | None = None, modes: bool = False, po
         data = read_folder(folder, predicted=predicted, modes=modes, positions=positions)
     if data.H is None:
         raise DataError(f"{folder} holds only the overlap; run deeph-infer on it, or point to a folder with hamiltonian.h5")
+    if symmetrize:
+        data = data.symmetrized()
     return data, bool(predicted) or not (folder / HAMILTONIAN).is_file()
 
 

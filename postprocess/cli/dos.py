@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deeph.cli.common import make_parser, run_command
-from postprocess.cli.common import load
+from postprocess.cli.common import add_symmetrize_option, load
 from postprocess.cli.figures import add_figure_options, figure_look, is_figure
 from postprocess.cli.jobs import add_job_options, make_jobs, start_group
 
@@ -34,6 +34,7 @@ def main(argv: list[str] | None = None) -> None:
     parser = make_parser("deeph-dos", "Densities of states and Fermi levels from Hamiltonians in structure folders.", EPILOG)
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="structure folder")
     parser.add_argument("--predicted", action="store_true", help="read hamiltonian_pred.h5 even if there is a hamiltonian.h5")
+    add_symmetrize_option(parser)
     mesh = parser.add_argument_group("k mesh").add_mutually_exclusive_group()
     mesh.add_argument("--mesh", nargs=3, type=int, metavar="N", help="k-points along the three reciprocal vectors")
     mesh.add_argument(
@@ -77,7 +78,7 @@ def _body(args: argparse.Namespace) -> int:
 
     group = start_group(args)
     _check_options(args)
-    data, predicted = load(args.folder, predicted=args.predicted or None)
+    data, predicted = load(args.folder, predicted=args.predicted or None, symmetrize=args.symmetrize)
     if args.method != "kpm" and data.n_orbitals > DENSE_LARGEST:
         raise UsageError(f"{data.n_orbitals} orbitals are too many to be diagonalized at every k-point; use --method kpm")
     projections = _projections(args, data)

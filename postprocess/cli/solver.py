@@ -15,7 +15,7 @@ SPARSE = ("pardiso", "superlu", "slepc")
 
 
 def add_solver_options(parser: argparse.ArgumentParser) -> None:
-    """``--n-bands``, ``--center``, ``--solver``, ``--single``, ``--project``, ``--symmetrize`` and ``--no-verify``."""
+    """``--n-bands``, ``--center``, ``--solver``, ``--single``, ``--project``, ``--real-form`` and ``--no-verify``."""
     group = parser.add_argument_group("large cells")
     group.add_argument("--n-bands", type=int, metavar="N", help="compute only the N levels nearest the centre at each k")
     group.add_argument(
@@ -34,7 +34,7 @@ def add_solver_options(parser: argparse.ArgumentParser) -> None:
         help="leave out combinations of orbitals whose eigenvalue of S(k) is below EPS, e.g. 1e-3: no ghost levels",
     )
     group.add_argument(
-        "--symmetrize",
+        "--real-form",
         type=float,
         metavar="EV",
         help="change H by up to so much to make it real at every k by inversion or a half turn, which saves most of the time; 0: never "
@@ -71,8 +71,8 @@ def check_solver_options(args: argparse.Namespace) -> None:
         raise UsageError(f"--single needs PARDISO, not --solver {args.solver}")
     if args.solver != "slepc" and (args.compress is not None or args.out_of_core is not None):
         raise UsageError("--compress and --out-of-core are for --solver slepc")
-    if args.solver == "slepc" and (args.project or args.symmetrize is not None or args.jobs > 1):
-        raise UsageError("--solver slepc works on one k-point after the other and without --project, --symmetrize and -j; use mpirun")
+    if args.solver == "slepc" and (args.project or args.real_form is not None or args.jobs > 1):
+        raise UsageError("--solver slepc works on one k-point after the other and without --project, --real-form and -j; use mpirun")
 
 
 def solver_options(args: argparse.Namespace) -> "SolverOptions":
@@ -85,7 +85,7 @@ def solver_options(args: argparse.Namespace) -> "SolverOptions":
         single=args.single,
         project=args.project,
         verify=not args.no_verify,
-        symmetrize=MAX_VIOLATION if args.symmetrize is None else args.symmetrize,
+        real_form=MAX_VIOLATION if args.real_form is None else args.real_form,
         compress=args.compress or 0.0,
         out_of_core=args.out_of_core,
     )

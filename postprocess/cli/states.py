@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deeph.cli.common import make_parser, run_command
-from postprocess.cli.common import load
+from postprocess.cli.common import add_symmetrize_option, load
 from postprocess.cli.jobs import add_job_options, make_jobs, start_group
 from postprocess.cli.solver import add_solver_options, check_solver_options, choose_solver, solver_options
 
@@ -45,6 +45,7 @@ def main(argv: list[str] | None = None) -> None:
     add_solver_options(parser)
     add_job_options(parser)
     parser.add_argument("--predicted", action="store_true", help="read hamiltonian_pred.h5 even if there is a hamiltonian.h5")
+    add_symmetrize_option(parser)
     parser.add_argument("--out", type=Path, metavar="FILE", help="states as .h5; called wavefunction_ao.h5: in the layout of DeepH")
     parser.add_argument("--precision", choices=("float32", "float64"), default="float64", help="of the states in the file")
     parser.add_argument("--cube", metavar="NAME", help="write |psi|^2 of each state as NAME_1.cube, ...")
@@ -66,7 +67,7 @@ def _body(args: argparse.Namespace) -> int:
     if args.out and (args.out.suffix != ".h5" or not args.out.absolute().parent.is_dir()):
         raise UsageError(f"--out {args.out}: expected a name ending in .h5 in an existing folder")
     group = start_group(args)
-    data, _ = load(args.folder, predicted=args.predicted or None)
+    data, _ = load(args.folder, predicted=args.predicted or None, symmetrize=args.symmetrize)
     with telling(f"at work on {args.folder}"):
         return _charges(args, data, group) if args.charges else _states(args, data, group)
 

@@ -29,7 +29,7 @@ class SolverOptions:
     verify : bool
         Prove by counts that none of the levels nearest an energy was missed, at the price of two more factorizations. A window is always
         proved.
-    symmetrize : float
+    real_form : float
         eV; where inversion or a half turn can make H(k) real at every k, elements may be changed by so much for it. 0: never.
     compress : float
         Block-low-rank factors: parts below this threshold are dropped (SLEPc with MUMPS, CNTL(7)); 0 keeps exact factors.
@@ -42,7 +42,7 @@ class SolverOptions:
     single: bool = False
     project: float = 0.0
     verify: bool = True
-    symmetrize: float = MAX_VIOLATION
+    real_form: float = MAX_VIOLATION
     compress: float = 0.0
     out_of_core: Path | None = None
 
@@ -51,8 +51,8 @@ class SolverOptions:
             raise UsageError(f"solver {self.name!r}: expected one of {', '.join(NAMES)}")
         if not 0 <= self.project < 1:
             raise UsageError(f"projection below {self.project:g}: eigenvalues of S lie around 1, expected a small number such as 1e-3")
-        if not 0 <= self.symmetrize < np.inf:
-            raise UsageError(f"symmetrize {self.symmetrize:g}: expected an energy in eV, 0 or more")
+        if not 0 <= self.real_form < np.inf:
+            raise UsageError(f"real_form {self.real_form:g}: expected an energy in eV, 0 or more")
         if not 0 <= self.compress < 1:
             raise UsageError(f"factors compressed to {self.compress:g}: expected a small number such as 1e-8")
         if self.out_of_core is not None and not self.out_of_core.is_dir():

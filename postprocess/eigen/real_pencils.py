@@ -103,7 +103,7 @@ class RealPencils:
 
 
 def make_pencils(
-    hamiltonian: Hamiltonian, *, backend: str | None = None, single: bool = False, symmetrize: float = MAX_VIOLATION
+    hamiltonian: Hamiltonian, *, backend: str | None = None, single: bool = False, real_form: float = MAX_VIOLATION
 ) -> BlochPencils | RealPencils:
     """Pencils at all k, real ones if the matrices allow it; the user is told.
 
@@ -113,33 +113,31 @@ def make_pencils(
         With Hermitian H and S.
     backend, single
         See :class:`postprocess.eigen.pencil.BlochPencils`.
-    symmetrize : float
+    real_form : float
         eV; the symmetry is used if no element of H, or ten times one of S, differs from its image by more. Differences above the default
         are taken into account in the end, see :meth:`RealPencil.as_given`.
     """
     with telling(f"arranging H and S of {hamiltonian.n_orbitals} orbitals"):
-        pencils = _real_pencils(hamiltonian, backend, symmetrize, single=single) or BlochPencils(
-            hamiltonian, backend=backend, single=single
-        )
+        pencils = _real_pencils(hamiltonian, backend, real_form, single=single) or BlochPencils(hamiltonian, backend=backend, single=single)
     for blocks in (hamiltonian.hamiltonian, hamiltonian.S):
         drop_pages(blocks)  # the pencils have the numbers in an order of their own
     return pencils
 
 
-def _real_pencils(hamiltonian: Hamiltonian, backend: str | None, symmetrize: float, *, single: bool) -> RealPencils | None:
+def _real_pencils(hamiltonian: Hamiltonian, backend: str | None, real_form: float, *, single: bool) -> RealPencils | None:
     """Real ones, if there is a symmetry that allows them."""
     start = time.perf_counter()
     H = hamiltonian.hamiltonian
     spin_orbit = hamiltonian.basis.spin == "spinor" or np.iscomplexobj(H.entries)
-    symmetry = None if spin_orbit or not symmetrize > 0 else find_antiunitary(hamiltonian.system, H.pairs)
+    symmetry = None if spin_orbit or not real_form > 0 else find_antiunitary(hamiltonian.system, H.pairs)
     if symmetry is not None:
         form = RealForm(hamiltonian, symmetry)
         violation = float(form.violations.max())
         seen = f"violated by {violation:.1e} eV at most, atoms off by {symmetry.distance:.1e} Angstrom"
-        if violation <= symmetrize:
+        if violation <= real_form:
             logger.info("real at every k by %s*T: %s (%.1f s)", symmetry.name, seen, time.perf_counter() - start)
             broken = form.pairs[form.violations > MAX_VIOLATION]
             deviation = Deviation(hamiltonian, symmetry, broken) if len(broken) else None
             return RealPencils(form, deviation, backend=backend, single=single)
-        logger.info("not used: %s*T, %s; it would make H(k) real if that were below %.1e eV", symmetry.name, seen, symmetrize)
+        logger.info("not used: %s*T, %s; it would make H(k) real if that were below %.1e eV", symmetry.name, seen, real_form)
     return None

@@ -34,7 +34,7 @@ class SparseSolver:
         self._checked = self._n > CHECKED_LIMIT
         logger.info("solver: %s", wanted.describe(self._n))
         options = wanted.options
-        self._pencils = make_pencils(hamiltonian, backend=backend, single=options.single, symmetrize=options.symmetrize)
+        self._pencils = make_pencils(hamiltonian, backend=backend, single=options.single, real_form=options.real_form)
 
     def __call__(self, k: FloatArray, spin: int = 0, *, vectors: bool = True) -> Levels:
         """The chosen levels at one k. The vectors are there in any case.

@@ -81,7 +81,7 @@ def _counter(hamiltonian: Hamiltonian, k: FloatArray, options: SolverOptions | N
     points = [(x, spin) for spin in range(hamiltonian.basis.n_spin) for x in k]
     backend = options.name if options.name in BACKENDS else None
     if (2 * k % 1).any():
-        pencils = make_pencils(hamiltonian, backend=backend, single=options.single, symmetrize=options.symmetrize)
+        pencils = make_pencils(hamiltonian, backend=backend, single=options.single, real_form=options.real_form)
     else:  # all matrices are real anyway, and these are smaller
         pencils = BlochPencils(hamiltonian, backend=backend, single=options.single)
     return _Counter(pencils, points, options.project)

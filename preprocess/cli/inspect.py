@@ -21,6 +21,7 @@ examples:
   deeph-inspect runs/train/model.safetensors --json
   deeph-inspect data/ --filter "atoms<=50" --filter "elements<=Mo,S,Se"   only a part of a dataset
   deeph-inspect data/ --filter converged=yes --split 0.8 0.1 0.1 --out data/split.json
+  deeph-inspect data/GaAs --symmetrize data/GaAs_symmetric                  H, S, r averaged over the symmetry, as a new folder
   deeph-inspect a/ b/ --merge --deduplicate --split 0.8 0.1 0.1 --by composition --out both/
 
 Filters: QUANTITY, one of = != < <= > >=, VALUE. Numbers: atoms orbitals bonds electrons fermi max_H (eV) moment. Words, also
@@ -51,6 +52,9 @@ def parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     out.add_argument("--seed", type=int, default=0, metavar="N", help="of the split (default 0)")
     out.add_argument("--out", type=Path, metavar="OUT", help="new folder of links to the structures, or FILE.json for the split alone")
+    out.add_argument(
+        "--symmetrize", type=Path, metavar="NEW", help="new structure folder with H, S and r of PATH averaged over its symmetry"
+    )
     return out
 
 
@@ -67,6 +71,8 @@ def main(argv: list[str] | None = None) -> NoReturn:
 
 def _inspect(args: argparse.Namespace) -> int:
     chosen = None
+    if args.symmetrize:
+        return _symmetrize(args)
     if args.merge or args.filter or args.deduplicate or args.split or args.out:
         from preprocess.cli.selection import chosen_dataset
 
@@ -74,6 +80,24 @@ def _inspect(args: argparse.Namespace) -> int:
         if args.out:
             return 0
     return _report(args, chosen)
+
+
+def _symmetrize(args: argparse.Namespace) -> int:
+    """Write one structure averaged over its group, and say what changed."""
+    from deeph.files.store import write_folder
+    from deeph.physics.symmetrize import symmetrize
+    from deeph.runtime.errors import UsageError
+    from preprocess.inspect.subject import read_one
+
+    if len(args.paths) > 1 or args.merge or args.filter or args.deduplicate or args.split or args.out or args.json:
+        raise UsageError("--symmetrize takes one structure and its new folder, without the options for datasets and --json")
+    if args.symmetrize.exists():
+        raise UsageError(f"--symmetrize {args.symmetrize}: that exists; name a new folder")
+    with telling(f"averaging {args.paths[0]} over its symmetry"):
+        found = symmetrize(read_one(args.paths[0], args.code))
+        write_folder(args.symmetrize, found.hamiltonian)
+    sys.stdout.write("\n".join([*found.describe(), f"written      {args.symmetrize}"]) + "\n")
+    return 0
 
 
 def _report(args: argparse.Namespace, chosen: "Dataset | None") -> int:

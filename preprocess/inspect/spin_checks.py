@@ -2,9 +2,8 @@
 
 import numpy as np
 
-from deeph.files.duplicates import exchange_fields
 from deeph.physics.hamiltonian import Hamiltonian
-from deeph.physics.magnetism import MOMENT, NO_MOMENT, Magnetism, has_own, moments_text
+from deeph.physics.magnetism import MOMENT, NO_MOMENT, Magnetism, exchange_fields, has_own, moments_text
 from preprocess.inspect.report import Check
 
 MAX_ANGLE = 30.0

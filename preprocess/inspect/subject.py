@@ -58,10 +58,24 @@ def inspect_chosen(chosen: Dataset, progress: Callable[[list[Path]], Iterable[Pa
     return dataset_report(str(chosen.path), ", ".join(kinds), folders, lambda folder: read_any(folder, "deeph"), progress(folders))
 
 
-def read_any(folder: Path, code: str) -> Hamiltonian:
+def read_one(path: Path, code: str) -> Hamiltonian:
+    """All matrices of the one structure at a path, positions included.
+
+    Raises
+    ------
+    DataError
+        If there is none, or there are several.
+    """
+    runs = find_runs([path], code) if path.is_dir() else []
+    if len(runs) != 1:
+        raise DataError(f"{path} holds {len(runs) or 'no'} structures; name the folder of one, or of a run of a DFT code")
+    return read_any(runs[0], code, positions=True)
+
+
+def read_any(folder: Path, code: str, *, positions: bool = False) -> Hamiltonian:
     """A structure folder, also a prediction or an overlap alone, or a run through its reader."""
     if code in ("auto", "deeph") and is_structure_folder(folder):
-        return read_folder(folder, extra=True)
+        return read_folder(folder, extra=True, positions=positions)
     return READERS[recognize(folder, code)[0]].read(folder)
 
 
