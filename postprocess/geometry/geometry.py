@@ -134,7 +134,7 @@ class Geometry:
         v = self._in_states(self.basis.dH(self.k, self.channel))
         v -= (row + column) / 2 * self._dS
         v += 1j * (row - column) * self._W
-        return v
+        return np.asarray((v + v.conj().swapaxes(-1, -2)) / 2)  # exactly, so that the Kubo sums of all levels cancel
 
     @cached_property
     def between(self) -> Array:
