@@ -70,7 +70,7 @@ def test_spins_cells_and_vacuum_change_no_conductivity():
     turn = np.array([[0, 1, 0], [0, 0, 1], [1, 0, 0]])  # z -> x
     system = replace(data.system, cell=data.system.cell @ turn, positions=data.system.positions @ turn)
     other = hall_conductivity(replace(data, system=system, r=replace(data.r, entries=turn.T @ data.r.entries)), FERMI, (48, 48, 1))
-    assert other.components == ("yz",) or other.components == ("zx",)
+    assert other.components == ("yz",)
     assert other.chern == pytest.approx(1, abs=1e-2)
 
 
@@ -228,7 +228,7 @@ def test_weyl_points_are_sources_of_curvature():
         for axis in range(3):
             for side in (1, -1):
                 k = np.stack(np.meshgrid(x, x, indexing="ij"), -1).reshape(-1, 2)
-                k = np.insert(k, axis, side * half, axis=1) + [0, 0, kz]
+                k = np.insert(k, axis, side * half, axis=1) + np.array([0, 0, kz])
                 omega = Geometry(changed_basis(data), k).curvature()[:, axis, 0]
                 flux += side * omega.sum() * (2 * half / n) ** 2 * np.pi**2
         charges.append(flux / (2 * np.pi))
