@@ -104,6 +104,8 @@ def _check_options(args: argparse.Namespace) -> None:
             raise UsageError(f"--out {file}: expected a name ending in {figures} (figure) or {numbers} (table)")
         if not file.absolute().parent.is_dir():
             raise UsageError(f"--out {file}: the folder {file.parent} does not exist")
+    if args.map and sum(n > 1 for n in args.map) != 2 and any(map(is_figure, args.out)):
+        raise UsageError(f"--map {' '.join(map(str, args.map))}: a figure takes a mesh of two directions, such as 60 60 1")
     if args.hall and not args.window and any(map(is_figure, args.out)):
         raise UsageError("a figure of the Hall conductivity takes several Fermi levels: give --window EMIN EMAX")
 
@@ -187,7 +189,8 @@ def _describe_curvature(found: "Curvature") -> list[str]:
 def _describe_hall(data: "Hamiltonian", found: "HallConductivity") -> list[str]:
     from postprocess.eigen.band_symmetries import conjugate_at_minus_k
 
-    named = ", ".join(f"sigma_{name} {value:+.6g}" for name, value in zip(found.components, found.at_fermi, strict=True))
+    digits = 6 if found.unit == "e^2/h" else 3
+    named = ", ".join(f"sigma_{name} {value:+.{digits}f}" for name, value in zip(found.components, found.at_fermi, strict=True))
     lines = [f"Hall         {named} {found.unit} at the Fermi level, {found.temperature:g} K"]
     lines += [f"  {line}" for line in found.integral.describe()]
     lines.append(f"  curl and Kubo sum differ by up to {found.difference:.3g} {found.unit}")
