@@ -13,6 +13,7 @@ from postprocess.cli.jobs import add_job_options, make_jobs, start_group
 
 if TYPE_CHECKING:
     from deeph.physics.hamiltonian import Hamiltonian
+    from deeph.physics.system import FloatArray
     from postprocess.geometry.curvature import Curvature
     from postprocess.geometry.hall import HallConductivity
     from postprocess.states.fermi import FermiLevel
@@ -190,9 +191,15 @@ def _describe_hall(data: "Hamiltonian", found: "HallConductivity") -> list[str]:
     from postprocess.eigen.band_symmetries import conjugate_at_minus_k
 
     digits = 6 if found.unit == "e^2/h" else 3
-    named = ", ".join(f"sigma_{name} {value:+.{digits}f}" for name, value in zip(found.components, found.at_fermi, strict=True))
-    lines = [f"Hall         {named} {found.unit} at the Fermi level, {found.temperature:g} K"]
-    lines += [f"  {line}" for line in found.integral.describe()]
+
+    def named(values: "FloatArray") -> str:
+        return ", ".join(f"sigma_{name} {value:+.{digits}f}" for name, value in zip(found.components, values, strict=True))
+
+    integral = found.integral
+    lines = [f"Hall         {named(found.at_fermi)} {found.unit} at the Fermi level, {found.temperature:g} K"]
+    for mesh, values in zip((integral.coarse_divisions, integral.divisions), found.on_meshes, strict=True):
+        lines.append(f"  {named(values)} on {' x '.join(map(str, mesh))} k-points")
+    lines += [f"  {line}" for line in integral.describe()]
     lines.append(f"  curl and Kubo sum differ by up to {found.difference:.3g} {found.unit}")
     if found.chern is not None:
         both = " of each spin" * (data.basis.spin == "none")

@@ -61,6 +61,8 @@ def _plot_path(found: Curvature, window: tuple[float, float] | None, look: Look)
         raise UsageError("these k-points form no path")
     bands = Bands(found.energies, path, found.fermi_energy, found.fermi_origin, found.title)
     figure = new_figure(height=9.0, size=look.get("size"))
+    top: Axes
+    ax: Axes
     top, ax = figure.subplots(2, 1, height_ratios=(3, 2))
     zero = look.get("zero", "fermi")
     plot_bands([bands], window=window or default_window([bands], choose_zero([bands], zero)), ax=top, zero=zero)
