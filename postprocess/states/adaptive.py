@@ -27,6 +27,8 @@ SHARE = 0.9
 """Of the variation of the integrand, which the refined cells of a round hold."""
 COST = 2.0
 """Times as many k-points as the mesh has, which a round may take at most."""
+NOISE = 1e-6
+"""Of the variation of the watched number that varies most: less is rounding."""
 TIE = 1e-6
 """Relative; points so alike far from two cells belong to both."""
 
@@ -103,7 +105,7 @@ def _percent(change: float) -> str:
 
 @dataclass(frozen=True)
 class _Cells:
-    """Cells that may be refined: their points, what each stands for, their spacing (parts of a step of the mesh), and the variation."""
+    """Cells that may be refined: points (n, 3), what each stands for, spacings (parts of a step of the mesh), variations (n, m)."""
 
     k: FloatArray
     weight: FloatArray
@@ -159,7 +161,7 @@ def integrate_adaptively(
     fine, n_k = value, len(k)
     size = float(np.abs(value[watched]).max(initial=0.0))
     change = _change(value[watched] - coarse[watched], size)
-    cells = _Cells(mesh.points, mesh.weights, np.ones(len(mesh.points)), mesh.weights * _variation(kept, mesh))
+    cells = _Cells(mesh.points, mesh.weights, np.ones(len(mesh.points)), mesh.weights[:, None] * _variation(kept, mesh))
     reciprocal = in_plane_reciprocal(hamiltonian)
     offsets, shares = cell_points(reciprocal, mesh.divisions)
     neighbours = _nearest(offsets @ reciprocal)
@@ -176,8 +178,10 @@ def integrate_adaptively(
         value = {name: total + sums[name][:, 0] for name, total in value.items()}
         size = float(np.abs(value[watched]).max(initial=0.0))
         latest = _change(sums[watched], size)
-        spread = np.stack([np.linalg.norm(kept - kept[:, :, near], axis=-1) for near in neighbours.T]).max(axis=(0, 1))
-        cells = cells[rest] + replace(children, variation=children.weight * spread.ravel())
+        spread = np.zeros(kept.shape[1:])
+        for near in neighbours.T:
+            np.maximum(spread, np.abs(kept - kept[:, :, near]).max(axis=0), out=spread)
+        cells = cells[rest] + replace(children, variation=children.weight[:, None] * spread.reshape(len(children.k), -1))
         done.append(Round(len(chosen), len(children.k), latest))
         n_k += len(children.k)
         logger.info("%s", Integral(value, fine, coarse, mesh.divisions, half.divisions, change, tuple(done), n_k).describe()[-1])
@@ -216,21 +220,21 @@ def _places(points: FloatArray, k: FloatArray) -> IntArray:
 
 
 def _variation(values: FloatArray, mesh: KMesh) -> FloatArray:
-    """(n_points,) largest difference of (n_spin, n_points, m) values to those at the next points of the mesh."""
-    whole = values[:, mesh.index]
-    largest = np.zeros(mesh.index.shape)
+    """(n_points, m) largest difference of (n_spin, n_points, m) values to those at the next points of the mesh."""
+    out = np.zeros(values.shape[1:])
     for axis in (a for a in range(3) if mesh.divisions[a] > 1):
         for step in (1, -1):
-            largest = np.maximum(largest, np.linalg.norm(whole - np.roll(whole, step, axis=axis + 1), axis=-1).max(axis=0))
-    out = np.zeros(len(mesh.points))
-    np.maximum.at(out, mesh.index.ravel(), largest.ravel())
+            near = np.roll(mesh.index, step, axis=axis).ravel()
+            np.maximum.at(out, mesh.index.ravel(), np.abs(values[:, mesh.index.ravel()] - values[:, near]).max(axis=0))
     return out
 
 
 def _choose(cells: _Cells, most: int) -> tuple[IntArray, IntArray]:
     """The fewest cells that hold :data:`SHARE` of the variation, at most so many, and all others."""
-    order = np.argsort(-cells.variation, kind="stable")
-    enough = int(np.searchsorted(np.cumsum(cells.variation[order]), SHARE * cells.variation.sum())) + 1
+    total = cells.variation.sum(axis=0)
+    part = (cells.variation / np.where(total > NOISE * total.max(), total, np.inf)).sum(axis=1)  # every number has the same say
+    order = np.argsort(-part, kind="stable")
+    enough = int(np.searchsorted(np.cumsum(part[order]), SHARE * part.sum())) + 1
     n = max(1, min(enough, most))
     return order[:n], order[n:]
 
@@ -242,7 +246,7 @@ def _children(cells: _Cells, offsets: FloatArray, shares: FloatArray) -> tuple[_
     old = np.zeros_like(weight)
     old[:, 0] = cells.weight
     scale = np.repeat(cells.scale / FINER, len(offsets))
-    return _Cells(k.reshape(-1, 3), weight.ravel(), scale, np.zeros(weight.size)), old.ravel()
+    return _Cells(k.reshape(-1, 3), weight.ravel(), scale, np.zeros((weight.size, 0))), old.ravel()
 
 
 def _nearest(points: FloatArray) -> IntArray:
