@@ -75,6 +75,11 @@ def test_hall_conductivity(folder, capsys):
     rows = list(csv.reader(files[0].open()))
     assert rows[1] == ["energy", "curl_xy", "kubo_xy"]
     assert len(rows) == 14
+    assert "not converged to 1 %" in text  # at the edge of the band
+    assert call(folder, "--hall", "--mesh", 48, 48, 1, "--rounds", 0) == 0
+    assert "not converged" not in capsys.readouterr().out
+    assert call(folder, "--hall", "--mesh", 4, 4, 1, "--rounds", 0) == 0
+    assert "not converged to 1 %" in capsys.readouterr().out
     assert call(folder, "--hall", "--mesh", 12, 12, 1, "--rounds", 1, "--json", "-q") == 0
     one = json.loads(capsys.readouterr().out)
     assert one["divisions"] == [12, 12, 1]
@@ -114,6 +119,12 @@ def test_wrong_options_are_explained(folder, capsys, words, said, monkeypatch):
     assert said in capsys.readouterr().err
     assert not list(folder.parent.glob("x.*"))
     assert not list(folder.parent.glob(".x*"))
+
+
+def test_cells_too_large_are_refused_before_any_work(folder, capsys, monkeypatch):
+    monkeypatch.setattr("postprocess.states.batches.LARGEST", 3)
+    assert call(folder, "--path", "GK") == 2
+    assert "expected 3 at most" in capsys.readouterr().err
 
 
 def test_molecules_and_unknown_fermi_levels(tmp_path, capsys):

@@ -61,14 +61,14 @@ def main(argv: list[str] | None = None) -> None:
 def _body(args: argparse.Namespace) -> int:
     from deeph.runtime.errors import UsageError
     from deeph.runtime.log import telling
-    from postprocess.eigen.selection import DENSE_LARGEST
+    from postprocess.states.batches import LARGEST
     from postprocess.states.fermi import find_fermi_level
 
     _check_options(args)
     group = start_group(args)
     data, predicted = load(args.folder, predicted=args.predicted or None, positions=True)
-    if data.n_orbitals > DENSE_LARGEST:
-        raise UsageError(f"{data.n_orbitals} orbitals are too many for the dense matrices that Berry quantities are made of")
+    if data.n_orbitals > LARGEST:
+        raise UsageError(f"{data.n_orbitals} orbitals are too many for the dense matrices of Berry quantities; expected {LARGEST} at most")
     title = args.folder.resolve().name + " (predicted)" * predicted
     jobs = make_jobs(args, group, args.out)
     with telling(f"at work on {title}"):
@@ -152,7 +152,7 @@ def _report(args: argparse.Namespace, data: "Hamiltonian", found: "Curvature | H
     lines = [f"{found.title}: {data.system}, {data.n_orbitals} orbitals, spin {data.basis.spin}", f"positions    {found.positions}"]
     if found.fermi_energy is not None:
         lines.append(f"Fermi level  {found.fermi_energy:.6f} eV ({found.fermi_origin})")
-    lines += _describe_curvature(found) if isinstance(found, Curvature) else _describe_hall(data, found)
+    lines += _describe_curvature(found) if isinstance(found, Curvature) else _describe_hall(args, data, found)
     sys.stdout.write("\n".join(lines) + "\n")
 
 
@@ -187,7 +187,7 @@ def _describe_curvature(found: "Curvature") -> list[str]:
     return lines
 
 
-def _describe_hall(data: "Hamiltonian", found: "HallConductivity") -> list[str]:
+def _describe_hall(args: argparse.Namespace, data: "Hamiltonian", found: "HallConductivity") -> list[str]:
     from postprocess.eigen.band_symmetries import conjugate_at_minus_k
 
     digits = 6 if found.unit == "e^2/h" else 3
@@ -200,6 +200,8 @@ def _describe_hall(data: "Hamiltonian", found: "HallConductivity") -> list[str]:
     for mesh, values in zip((integral.coarse_divisions, integral.divisions), found.on_meshes, strict=True):
         lines.append(f"  {named(values)} on {' x '.join(map(str, mesh))} k-points")
     lines += [f"  {line}" for line in integral.describe()]
+    if integral.latest > args.tolerance and not conjugate_at_minus_k(data):
+        lines.append(f"  not converged to {100 * args.tolerance:g} %: take a finer --mesh, more --rounds, or a --temperature")
     lines.append(f"  curl and Kubo sum differ by up to {found.difference:.3g} {found.unit}")
     if found.chern is not None:
         both = " of each spin" * (data.basis.spin == "none")

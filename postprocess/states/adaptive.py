@@ -89,6 +89,11 @@ class Integral:
     rounds: tuple[Round, ...]
     n_k: int
 
+    @property
+    def latest(self) -> float:
+        """What the last round, or without any the finer mesh, changed: an estimate of the relative error."""
+        return self.rounds[-1].change if self.rounds else self.change
+
     def describe(self) -> list[str]:
         """The convergence in words, a line each."""
         n, m = (" x ".join(map(str, d)) for d in (self.coarse_divisions, self.divisions))
