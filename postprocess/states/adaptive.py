@@ -125,6 +125,29 @@ class _Cells:
         return _Cells(*(np.concatenate(pair) for pair in both))
 
 
+@dataclass(frozen=True)
+class _FinerMesh:
+    """The finer mesh in a cell: see :func:`cell_points`, and for each of its points those next to it."""
+
+    offsets: FloatArray
+    shares: FloatArray
+    neighbours: IntArray
+
+    @classmethod
+    def of(cls, reciprocal: FloatArray, mesh: KMesh) -> "_FinerMesh":
+        """In the cells of a mesh."""
+        offsets, shares = cell_points(reciprocal, mesh.divisions)
+        return cls(offsets, shares, _nearest(offsets @ reciprocal))
+
+    def variation(self, values: FloatArray) -> FloatArray:
+        """(n, m) largest difference of (n_spin, n, m) values to those next to them in their cell."""
+        families = values.reshape(len(values), -1, len(self.offsets), values.shape[-1])
+        out = np.zeros(families.shape[1:])
+        for near in self.neighbours.T:
+            np.maximum(out, np.abs(families - families[:, :, near]).max(axis=0), out=out)
+        return out.reshape(values.shape[1:])
+
+
 def integrate_adaptively(
     hamiltonian: Hamiltonian,
     quantity: BatchQuantity,
@@ -164,37 +187,28 @@ def integrate_adaptively(
     kept = sums.pop("kept")[:, _places(mesh.points, k)]
     coarse, value = ({name: total[:, n] for name, total in sums.items()} for n in range(2))
     fine, n_k = value, len(k)
-    size = float(np.abs(value[watched]).max(initial=0.0))
-    change = _change(value[watched] - coarse[watched], size)
+    change = _change(value[watched] - coarse[watched], float(np.abs(value[watched]).max(initial=0.0)))
     cells = _Cells(mesh.points, mesh.weights, np.ones(len(mesh.points)), mesh.weights[:, None] * _variation(kept, mesh))
-    reciprocal = in_plane_reciprocal(hamiltonian)
-    offsets, shares = cell_points(reciprocal, mesh.divisions)
-    neighbours = _nearest(offsets @ reciprocal)
+    finer = _FinerMesh.of(in_plane_reciprocal(hamiltonian), mesh)
     done: list[Round] = []
     stages: list[Jobs] = []
-    latest = change
-    while len(done) < refinement.rounds and latest > refinement.tolerance and cells.variation.sum() > 0:
-        chosen, rest = _choose(cells, int(COST * len(mesh.points)) // len(offsets))
-        children, old = _children(cells[chosen], offsets, shares)
+    result = Integral(value, fine, coarse, mesh.divisions, half.divisions, change, (), n_k)
+    while len(done) < refinement.rounds and result.latest > refinement.tolerance and cells.variation.sum() > 0:
         stage = None if jobs.scratch is None else jobs.scratch.with_name(f"{jobs.scratch.name}.{len(done) + 1}")
-        own = replace(jobs, scratch=stage)
-        sums = sum_batches(hamiltonian, children.k, children.weight[None] - old[None], quantity, watched, jobs=own)
-        kept = sums.pop("kept").reshape(-1, len(chosen), len(offsets), sums[watched].shape[-1])
+        stages.append(replace(jobs, scratch=stage))
+        chosen, rest = _choose(cells, int(COST * len(mesh.points)) // len(finer.offsets))
+        children, old = _children(cells[chosen], finer)
+        sums = sum_batches(hamiltonian, children.k, children.weight[None] - old[None], quantity, watched, jobs=stages[-1])
+        cells = cells[rest] + replace(children, variation=children.weight[:, None] * finer.variation(sums.pop("kept")))
         value = {name: total + sums[name][:, 0] for name, total in value.items()}
-        size = float(np.abs(value[watched]).max(initial=0.0))
-        latest = _change(sums[watched], size)
-        spread = np.zeros(kept.shape[1:])
-        for near in neighbours.T:
-            np.maximum(spread, np.abs(kept - kept[:, :, near]).max(axis=0), out=spread)
-        cells = cells[rest] + replace(children, variation=children.weight[:, None] * spread.reshape(len(children.k), -1))
-        done.append(Round(len(chosen), len(children.k), latest))
-        n_k += len(children.k)
-        logger.info("%s", Integral(value, fine, coarse, mesh.divisions, half.divisions, change, tuple(done), n_k).describe()[-1])
-        stages.append(own)
+        change_now = _change(sums[watched], float(np.abs(value[watched]).max(initial=0.0)))
+        done.append(Round(len(chosen), len(children.k), change_now))
+        result = replace(result, value=value, rounds=tuple(done), n_k=result.n_k + len(children.k))
+        logger.info("%s", result.describe()[-1])
     jobs.group.gathered([])  # nobody removes results before all have read them
     for own in stages:
         own.finish()
-    return Integral(value, fine, coarse, mesh.divisions, half.divisions, change, tuple(done), n_k)
+    return result
 
 
 def _half(divisions: Divisions) -> Divisions:
@@ -244,13 +258,13 @@ def _choose(cells: _Cells, most: int) -> tuple[IntArray, IntArray]:
     return order[:n], order[n:]
 
 
-def _children(cells: _Cells, offsets: FloatArray, shares: FloatArray) -> tuple[_Cells, FloatArray]:
+def _children(cells: _Cells, finer: _FinerMesh) -> tuple[_Cells, FloatArray]:
     """The points of a finer mesh in some cells, the first of each its own point, and what each counted in the sums before."""
-    k = cells.k[:, None] + cells.scale[:, None, None] * offsets
-    weight = cells.weight[:, None] * shares
+    k = cells.k[:, None] + cells.scale[:, None, None] * finer.offsets
+    weight = cells.weight[:, None] * finer.shares
     old = np.zeros_like(weight)
     old[:, 0] = cells.weight
-    scale = np.repeat(cells.scale / FINER, len(offsets))
+    scale = np.repeat(cells.scale / FINER, len(finer.offsets))
     return _Cells(k.reshape(-1, 3), weight.ravel(), scale, np.zeros((weight.size, 0))), old.ravel()
 
 
