@@ -86,8 +86,9 @@ def test_curvature_and_velocities_as_in_wannierberri(wannierberri, system):
 
 
 @pytest.mark.parametrize("energy", [0.0, -1.3, 1.1])
-def test_hall_conductivity_as_in_wannierberri(wannierberri, system, energy):
+def test_hall_conductivity_as_in_wannierberri(wannierberri, system, energy, tmp_path, monkeypatch):
     """On the same mesh; theirs is in S/m of one spin in the volume of the cell."""
+    monkeypatch.chdir(tmp_path)  # where it writes its results
     n = 24
     with contextlib.redirect_stdout(io.StringIO()):
         calculators = {"ahc": wannierberri.calculators.static.AHC(Efermi=np.array([energy]), tetra=False)}
