@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tight_binding import changed_basis, haldane, with_spinors
+from tight_binding import changed_basis, haldane, tight_binding, with_spinors
 
 import deeph
 from postprocess.cli.berry import main
@@ -133,5 +133,9 @@ def test_molecules_and_unknown_fermi_levels(tmp_path, capsys):
     assert call(tmp_path / "bare", "--path", "GK") == 1
     assert "number of electrons" in capsys.readouterr().err
     assert call(tmp_path / "bare", "--path", "GK", "--points", 4, "--bands", "1") == 0
-    assert call(tmp_path / "bare", "--hall", "--fermi", 0, "--mesh", 6, 6, 1) == 0
-    assert "zero by symmetry" in capsys.readouterr().out
+    assert call(tmp_path / "bare", "--hall", "--fermi", 0, "--mesh", 6, 6, 1) == 1
+    assert "has no spin-orbit coupling" in capsys.readouterr().err
+    apart = tight_binding(np.eye(3) * 20, [[0, 0, 0], [1, 0, 0]], [0, 1], [((0, 0, 0), 0, 1, 0.3)], fermi_energy=0.5)
+    deeph.write_folder(tmp_path / "molecule", apart)
+    assert call(tmp_path / "molecule") == 2
+    assert "is a molecule" in capsys.readouterr().err

@@ -132,9 +132,16 @@ def _curvature(args: argparse.Namespace, data: "Hamiltonian", fermi: "FermiLevel
 
 
 def _hall(args: argparse.Namespace, data: "Hamiltonian", fermi: "FermiLevel", jobs: "Jobs", title: str) -> "HallConductivity":
+    from deeph.runtime.errors import DataError
+    from postprocess.eigen.band_symmetries import conjugate_at_minus_k
     from postprocess.geometry.hall import FermiScan, hall_conductivity
     from postprocess.states.adaptive import Refinement
 
+    if conjugate_at_minus_k(data):
+        raise DataError(
+            f"{title} has no spin-orbit coupling (spin '{data.basis.spin}', real H): the states at -k are the conjugate ones of k, and the "
+            "anomalous Hall conductivity is zero. It takes a magnetic run with spin-orbit coupling"
+        )
     low, high = args.window or (0.0, 0.0)
     scan = FermiScan(low, high, args.levels if args.window else 1, args.temperature)
     options: dict[str, Any] = {"source": args.positions, "refinement": Refinement(args.rounds, args.tolerance), "jobs": jobs}
@@ -152,7 +159,7 @@ def _report(args: argparse.Namespace, data: "Hamiltonian", found: "Curvature | H
     lines = [f"{found.title}: {data.system}, {data.n_orbitals} orbitals, spin {data.basis.spin}", f"positions    {found.positions}"]
     if found.fermi_energy is not None:
         lines.append(f"Fermi level  {found.fermi_energy:.6f} eV ({found.fermi_origin})")
-    lines += _describe_curvature(found) if isinstance(found, Curvature) else _describe_hall(args, data, found)
+    lines += _describe_curvature(found) if isinstance(found, Curvature) else _describe_hall(args, found)
     sys.stdout.write("\n".join(lines) + "\n")
 
 
@@ -187,9 +194,7 @@ def _describe_curvature(found: "Curvature") -> list[str]:
     return lines
 
 
-def _describe_hall(args: argparse.Namespace, data: "Hamiltonian", found: "HallConductivity") -> list[str]:
-    from postprocess.eigen.band_symmetries import conjugate_at_minus_k
-
+def _describe_hall(args: argparse.Namespace, found: "HallConductivity") -> list[str]:
     digits = 6 if found.unit == "e^2/h" else 3
 
     def named(values: "FloatArray") -> str:
@@ -200,14 +205,11 @@ def _describe_hall(args: argparse.Namespace, data: "Hamiltonian", found: "HallCo
     for mesh, values in zip((integral.coarse_divisions, integral.divisions), found.on_meshes, strict=True):
         lines.append(f"  {named(values)} on {' x '.join(map(str, mesh))} k-points")
     lines += [f"  {line}" for line in integral.describe()]
-    if integral.latest > args.tolerance and not conjugate_at_minus_k(data):
+    if integral.latest > args.tolerance:
         lines.append(f"  not converged to {100 * args.tolerance:g} %: take a finer --mesh, more --rounds, or a --temperature")
     lines.append(f"  curl and Kubo sum differ by up to {found.difference:.3g} {found.unit}")
     if found.chern is not None:
-        both = " of each spin" * (data.basis.spin == "none")
-        lines.append(f"  an insulator on this mesh: Chern number {found.chern:+.6f}{both}")
-    if conjugate_at_minus_k(data):
-        lines.append("  zero by symmetry: without spin-orbit coupling the states at -k are the conjugate ones of k")
+        lines.append(f"  an insulator on this mesh: Chern number {found.chern:+.6f}")
     return lines
 
 

@@ -16,7 +16,7 @@ from postprocess.geometry.geometry import Geometry
 from postprocess.geometry.positions import Source, find_positions
 from postprocess.lattice.kpath import KPath
 from postprocess.lattice.mesh import Divisions, Symmetry
-from postprocess.lattice.periodic import in_plane_reciprocal
+from postprocess.lattice.periodic import in_plane_reciprocal, periodic_directions
 from postprocess.states.batches import evaluate_batches
 from postprocess.states.fermi import FermiLevel
 from postprocess.states.kjobs import Jobs, Result
@@ -185,9 +185,11 @@ def compute_curvature(
     DataError
         If there are neither a Fermi level nor a group, or as :func:`postprocess.geometry.positions.find_positions`.
     UsageError
-        If the group is none of the levels.
+        If the group is none of the levels, or the structure is a molecule.
     """
     hamiltonian = hermitian(hamiltonian)
+    if not any(periodic_directions(hamiltonian)):
+        raise UsageError(f"{hamiltonian.system.formula} is a molecule: its states depend on no k, and have no Berry curvature")
     if not group and fermi is None:
         raise DataError("which levels are occupied is not known, for there is no Fermi level: give one, or the numbers of the bands")
     if group and not 0 <= min(group) <= max(group) < hamiltonian.n_orbitals:
