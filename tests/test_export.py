@@ -20,7 +20,7 @@ from postprocess.cli.export import FORMATS as NAMES
 from postprocess.cli.export import main
 from postprocess.export import formats
 from postprocess.export.formats import FORMATS, export, make
-from postprocess.export.positions import APPROXIMATION
+from postprocess.geometry.positions import ATOMS, MATRIX
 from preprocess.readers import deeptb, openmx
 
 
@@ -185,7 +185,7 @@ def test_hoptb(tmp_path, case):
         assert np.abs(r[R] - turned).max() < 1e-4  # numerical integrals of the DFT code
     text = (folder / "model.jl").read_text()
     assert f"spins = {spins}" in text
-    assert "r from the position matrix" in text
+    assert f"r: {MATRIX}" in text
     assert {"sethopping!", "setoverlap!", "setposition!"} <= set(re.findall(r"\w+!", text))
 
 
@@ -194,9 +194,9 @@ def test_without_r_the_approximation_is_named(tmp_path, mini_graphene, caplog):
     with caplog.at_level(logging.INFO, "deeph"):
         export(h, "hoptb", tmp_path / "hop")
         export(h, "wannier90", tmp_path / "w90", mesh=(2, 2, 1))
-    assert caplog.text.count(APPROXIMATION) == 2
-    assert APPROXIMATION in (tmp_path / "hop" / "model.jl").read_text()
-    assert APPROXIMATION in (tmp_path / "w90" / "wannier90_tb.dat").read_text().splitlines()[0]
+    assert caplog.text.count(ATOMS) == 2
+    assert ATOMS in (tmp_path / "hop" / "model.jl").read_text()
+    assert ATOMS in (tmp_path / "w90" / "wannier90_tb.dat").read_text().splitlines()[0]
     with h5py.File(tmp_path / "hop" / "positions.h5") as file:
         onsite = file["[0, 0, 0, 2, 2, 1]"][()]
     assert np.abs(onsite - h.system.positions[1, 0] * h.S.block((0, 0, 0, 1, 1))[0]).max() < 1e-12
@@ -343,7 +343,7 @@ def test_the_command_takes_the_positions_of_the_folder(tmp_path, mini_graphene, 
         main([str(tmp_path / "data"), str(tmp_path / "out"), "--to", "wannier90", "--mesh", "3", "3", "1"])
     assert done.value.code == 0
     said = capsys.readouterr().err
-    assert "r from the position matrix" in said
+    assert f"r: {MATRIX}" in said
     assert "truncation error" in said
     assert f"wrote {tmp_path / 'out'}" in said
     with pytest.raises(SystemExit) as done:
