@@ -43,8 +43,9 @@ def parse_fermi(text: str) -> float | str:
     return value
 
 
-def load(folder: Path, *, predicted: bool | None = None, modes: bool = False) -> "tuple[Hamiltonian, bool]":
-    """A structure folder with H, and whether that H is a prediction; ``modes``: with what error bars of levels are made of.
+def load(folder: Path, *, predicted: bool | None = None, modes: bool = False, positions: bool = False) -> "tuple[Hamiltonian, bool]":
+    """A structure folder with H, and whether that H is a prediction; ``modes``: with what error bars of levels are made of;
+    ``positions``: with the position matrix, if there is one.
 
     Raises
     ------
@@ -62,7 +63,7 @@ def load(folder: Path, *, predicted: bool | None = None, modes: bool = False) ->
     if (error := what_instead(folder)) is not None:
         raise error
     with telling(f"reading {folder}"):
-        data = read_folder(folder, predicted=predicted, modes=modes)
+        data = read_folder(folder, predicted=predicted, modes=modes, positions=positions)
     if data.H is None:
         raise DataError(f"{folder} holds only the overlap; run deeph-infer on it, or point to a folder with hamiltonian.h5")
     return data, bool(predicted) or not (folder / HAMILTONIAN).is_file()

@@ -56,8 +56,8 @@ class GroupStates:
 
     @property
     def needs_vectors(self) -> bool:
-        """Always."""
-        return True
+        """Unless only energies are asked for, with an empty group."""
+        return self.stop > self.first
 
     @property
     def same_at(self) -> SameAt:
@@ -196,3 +196,9 @@ def named_group(hamiltonian: Hamiltonian, first: int, last: int) -> list[BandGro
     if not 1 <= first <= last <= n:
         raise UsageError(f"bands {first} to {last}: expected two numbers from 1 to {n}, counted from the lowest band")
     return [BandGroup(first - 1, last, spin) for spin in range(hamiltonian.basis.n_spin)]
+
+
+def energies_at(hamiltonian: Hamiltonian, k: FloatArray, jobs: Jobs | None = None) -> list[FloatArray]:
+    """All levels (n_k, n_orbitals) of each spin channel at (n_k, 3) fractional k, eV."""
+    results, place = evaluate(hamiltonian, k, GroupStates(0, 0), jobs=jobs)
+    return [np.stack([results[n]["energies"] for n in of_spin.tolist()]) for of_spin in place]

@@ -10,8 +10,8 @@ from itertools import product
 import numpy as np
 
 from deeph.physics.hamiltonian import Hamiltonian
-from deeph.physics.magnetism import SPIN_ORBIT, largest_parts
-from deeph.physics.system import FloatArray, IntArray
+from deeph.physics.magnetism import SPIN_ORBIT, TIME_ODD, largest_parts
+from deeph.physics.system import IntArray
 from deeph.runtime.errors import DataError
 from postprocess.lattice.periodic import periodic_directions
 from postprocess.states.kjobs import Jobs
@@ -20,13 +20,11 @@ from postprocess.topology.links import CoarseMeshError
 from postprocess.topology.wilson import Lines, WannierFlow, merged
 
 FAR = 0.3
-"""Of the largest gap: how near to its ends a centre may come at the next line before a line is added between the two."""
+"""Of the largest gap: how far a centre may move to the next line before a line is added between the two."""
 ROUNDS = 6
 """Times that lines are added: 64 times as many."""
 PAIRED = 0.02
 """Of the lattice vector: how far the two centres of a Kramers pair may be apart at a time-reversal invariant line."""
-TIME_ODD = 0.02
-"""eV; larger parts of H that are odd under time reversal are magnetism."""
 
 
 @dataclass(frozen=True)
@@ -176,20 +174,11 @@ def jumps(flow: WannierFlow) -> list[int]:
 
 
 def _unsafe(flow: WannierFlow) -> IntArray:
-    """Lines after which a centre comes too near to the middle of the largest gap, which may have been crossed unseen."""
-    middle, width = flow.gaps
-    away = np.abs((flow.centres[1:] - middle[:-1, None] + 0.5) % 1 - 0.5).min(axis=1)
-    back = np.abs((flow.centres[:-1] - middle[1:, None] + 0.5) % 1 - 0.5).min(axis=1)
-    return np.flatnonzero((away < FAR * width[:-1] / 2) & (back < FAR * width[1:] / 2) | _moved(flow))
-
-
-def _moved(flow: WannierFlow) -> FloatArray:
-    """(n_lines - 1,) whether the centres of two lines differ by more than a part of the largest gap, however they are matched."""
+    """Lines after which a centre moves by more than a part of the largest gap, however the two lines are matched around the circle."""
     _, width = flow.gaps
-    m = flow.centres.shape[1]
-    shifted = [np.sort((np.concatenate([flow.centres[1:, s:], flow.centres[1:, :s] + 1], axis=1)), axis=1) for s in range(m)]
-    distance = [np.abs((after - flow.centres[:-1] + 0.5) % 1 - 0.5).max(axis=1) for after in shifted]
-    return np.asarray(np.min(distance, axis=0) > FAR * np.maximum(width[:-1], width[1:]))
+    turns = [np.concatenate([flow.centres[1:, s:], flow.centres[1:, :s]], axis=1) for s in range(flow.centres.shape[1])]
+    moves = [np.abs((after - flow.centres[:-1] + 0.5) % 1 - 0.5).max(axis=1) for after in turns]
+    return np.flatnonzero(np.min(moves, axis=0) > FAR * np.minimum(width[:-1], width[1:]))
 
 
 def _check_pairs(flow: WannierFlow) -> None:
