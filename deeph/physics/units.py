@@ -41,3 +41,5 @@ HBAR = 6.582119569e-16
 """Reduced Planck constant, eV s (CODATA 2022)."""
 HBAR2_OVER_MASS = CODATA.hartree * CODATA.bohr**2
 """hbar^2 over the mass of the electron, eV Angstrom^2."""
+CONDUCTANCE = 3.8740458652e-5
+"""e^2/h, Siemens (exact since 2019, e = 1.602176634e-19 C, h = 6.62607015e-34 J s)."""

@@ -44,8 +44,9 @@ def parse_fermi(text: str) -> float | str:
 
 
 def load(folder: Path, *, predicted: bool | None = None, modes: bool = False, positions: bool = False) -> "tuple[Hamiltonian, bool]":
-    """A structure folder with H, and whether that H is a prediction; ``modes``: with what error bars of levels are made of;
-    ``positions``: with the position matrix, if there is one.
+    """A structure folder with H, and whether that H is a prediction.
+
+    ``modes``: with what error bars of levels are made of; ``positions``: with the position matrices, if there are any.
 
     Raises
     ------

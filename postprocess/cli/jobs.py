@@ -11,12 +11,13 @@ if TYPE_CHECKING:
     from postprocess.states.kjobs import Jobs
 
 
-def add_job_options(parser: argparse.ArgumentParser) -> None:
-    """``-j`` and ``--device``."""
+def add_job_options(parser: argparse.ArgumentParser, *, device: bool = True) -> None:
+    """``-j``, and ``--device`` where dense matrices are solved on one."""
     parser.add_argument(
         "-j", "--jobs", type=int, default=1, metavar="N", help="k-points at a time, each in a process of its own (default 1); or use mpirun"
     )
-    parser.add_argument("--device", default="cpu", help="for dense matrices: a torch device such as cuda (default: cpu, by LAPACK)")
+    if device:
+        parser.add_argument("--device", default="cpu", help="for dense matrices: a torch device such as cuda (default: cpu, by LAPACK)")
 
 
 def start_group(args: argparse.Namespace) -> "Group":

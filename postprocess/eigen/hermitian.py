@@ -7,6 +7,7 @@ import numpy as np
 
 from deeph.physics.blocks import PairBlocks
 from deeph.physics.hamiltonian import Hamiltonian, on_union
+from deeph.physics.positions import centred_positions, positions_from_origin
 from deeph.runtime.log import logger
 
 SYMMETRY_TOLERANCE = {"H": 1e-6, "S": 1e-8}
@@ -14,7 +15,7 @@ SYMMETRY_TOLERANCE = {"H": 1e-6, "S": 1e-8}
 
 
 def hermitian(hamiltonian: Hamiltonian) -> Hamiltonian:
-    """The same with Hermitian H and S; a missing block (-R, j, i) is filled from its partner."""
+    """The same with Hermitian H and S; a missing block (-R, j, i) is filled from its partner, also of position matrices."""
 
     def clean(name: str, blocks: PairBlocks) -> PairBlocks:
         error = blocks.hermiticity_error()
@@ -31,7 +32,10 @@ def hermitian(hamiltonian: Hamiltonian) -> Hamiltonian:
         return hamiltonian
     if not np.array_equal(H.pairs, S.pairs):
         H, S = on_union(hamiltonian.system, hamiltonian.basis, H, S)
-    bars = hamiltonian.error_bars
+    cell, r, bars = hamiltonian.system.cell, hamiltonian.r, hamiltonian.error_bars
+    if r is not None:
+        W = centred_positions(r, hamiltonian.S, cell).hermitized()
+        r = positions_from_origin(W.on_pattern(S.pairs, S.shapes), S, cell)
     if bars is not None:
         bars = bars.on_pattern(hamiltonian.S.pairs, H.pairs, H.shapes)
-    return replace(hamiltonian, H=H, S=S, r=None, error_bars=bars)
+    return replace(hamiltonian, H=H, S=S, r=r, error_bars=bars)

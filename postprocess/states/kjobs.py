@@ -37,8 +37,8 @@ class KTask(NamedTuple):
     k: tuple[float, float, float]
 
 
-Work = Callable[[KTask], Result]
-"""What is done at each k-point; it is sent to other processes, so it has to be picklable."""
+Work = Callable[[Any], Result]
+"""What is done for each task, a :class:`KTask` or a batch of k-points; it is sent to other processes, so it has to be picklable."""
 
 
 @dataclass(frozen=True)
@@ -104,19 +104,21 @@ class Results(Sequence[Result]):
         return Results([self._order[n] for n in place.ravel().tolist()], self._memory, self._scratch)
 
 
-def run_tasks(work: Work, tasks: Sequence[KTask], jobs: Jobs | None = None, *, identity: str = "") -> Results:
+def run_tasks(work: Work, tasks: Sequence[Any], jobs: Jobs | None = None, *, identity: str = "", unit: str = "k-points") -> Results:
     """Do the work at all k-points that are not done yet.
 
     Parameters
     ----------
     work : callable
         ``work(task) -> {name: array}``.
-    tasks : sequence of KTask
+    tasks : sequence of KTask, or of what the work takes
         In the order of the results.
     jobs : Jobs, optional
         By default one process, nothing kept.
     identity : str
         What tells this work from another one in the same scratch folder, see :func:`fingerprint`.
+    unit : str
+        What the tasks are, for signs of life.
 
     Returns
     -------
@@ -135,7 +137,7 @@ def run_tasks(work: Work, tasks: Sequence[KTask], jobs: Jobs | None = None, *, i
     memory: dict[int, Result] = {}
     try:
         with group.together():
-            memory.update(_computed(work, tasks, own, jobs))
+            memory.update(_computed(work, tasks, own, jobs, unit))
     except DeephError:
         if scratch is not None and not any(scratch.glob("*.npz")):
             jobs.finish()  # nothing is kept that a further call could use
@@ -145,11 +147,11 @@ def run_tasks(work: Work, tasks: Sequence[KTask], jobs: Jobs | None = None, *, i
     return Results(range(len(tasks)), memory, scratch)
 
 
-def fingerprint(hamiltonian: Hamiltonian, tasks: Sequence[KTask], *options: Any) -> str:
+def fingerprint(hamiltonian: Hamiltonian, tasks: Sequence[Any], *options: Any) -> str:
     """A text that differs for other matrices, other k-points, or other options (compared by their ``repr``)."""
     digest = hashlib.sha256(repr((tasks, options)).encode())
-    for blocks in (hamiltonian.hamiltonian, hamiltonian.S):
-        for array in (blocks.pairs, blocks.entries):
+    for blocks in (hamiltonian.hamiltonian, hamiltonian.S, hamiltonian.r):
+        for array in () if blocks is None else (blocks.pairs, blocks.entries):
             digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
 
@@ -201,9 +203,9 @@ def _is_whole(path: Path) -> bool:
     return path.is_file() and zipfile.is_zipfile(path)
 
 
-def _computed(work: Work, tasks: Sequence[KTask], own: list[int], jobs: Jobs) -> Iterator[tuple[int, Result]]:
+def _computed(work: Work, tasks: Sequence[Any], own: list[int], jobs: Jobs, unit: str) -> Iterator[tuple[int, Result]]:
     """Numbers and results as they are done; kept results are not returned but written."""
-    with telling("", len(own), "k-points") as progress:
+    with telling("", len(own), unit) as progress:
         if jobs.n_workers <= 1 or len(own) <= 1:
             for number in own:
                 result = work(tasks[number])
@@ -237,7 +239,7 @@ def _start_worker(work: Work) -> None:
     _work_of_process[:] = [work]
 
 
-def _work_at(number: int, task: KTask, scratch: Path | None) -> Result:
+def _work_at(number: int, task: Any, scratch: Path | None) -> Result:
     return _keep(_work_of_process[0](task), number, scratch)
 
 

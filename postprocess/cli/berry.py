@@ -1,0 +1,217 @@
+"""``deeph-berry``: Berry curvature along a path or on a mesh, and the anomalous Hall conductivity."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from deeph.cli.common import make_parser, run_command
+from postprocess.cli.common import add_path_options, choose_path, load, to_plain
+from postprocess.cli.figures import add_figure_options, figure_look, is_figure
+from postprocess.cli.jobs import add_job_options, make_jobs, start_group
+
+if TYPE_CHECKING:
+    from deeph.physics.hamiltonian import Hamiltonian
+    from postprocess.geometry.curvature import Curvature
+    from postprocess.geometry.hall import HallConductivity
+    from postprocess.states.fermi import FermiLevel
+    from postprocess.states.kjobs import Jobs
+
+EPILOG = """examples:
+  deeph-berry data/MoS2 --path GKMK'G --out berry.pdf berry.csv      curvature of the occupied levels along a path, with the bands
+  deeph-berry data/MoS2 --path MKG --bands 25-26                     of the two uppermost valence bands, as one group
+  deeph-berry data/MoS2 --map 60 60 1 --out map.pdf map.h5           on a mesh
+  deeph-berry data/Fe --hall --mesh 24 24 24 --window -0.5 0.5 --out hall.pdf hall.csv     anomalous Hall conductivity
+
+Position matrices come from 'deeph-preprocess --positions' or 'deeph-overlap --positions'; without them (tau_i + tau_j)/2 S is taken, and
+said. Sign: sigma_xy = -(e^2/hbar) times the integral of the curvature of the occupied levels. Exit code: 0 done, 1 the data are missing or
+wrong, 2 wrong usage."""
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Entry point of ``deeph-berry``."""
+    parser = make_parser("deeph-berry", "Berry curvatures and anomalous Hall conductivities of structure folders.", EPILOG)
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="structure folder")
+    add_path_options(parser, "path such as GKMK'G, or a file holding one (default: the usual path of the lattice)")
+    parser.add_argument("--map", nargs=3, type=int, metavar="N", help="instead of a path: a mesh with so many k-points in each direction")
+    parser.add_argument("--bands", metavar="N,N-N", help="bands (from 1) taken as one group, instead of the occupied levels")
+    parser.add_argument(
+        "--positions", choices=("matrix", "atoms"), help="matrix of the folder, or (tau_i + tau_j)/2 S (default: the first that is there)"
+    )
+    hall = parser.add_argument_group("anomalous Hall conductivity")
+    hall.add_argument("--hall", action="store_true", help="instead of the curvature: its integral over the zone")
+    hall.add_argument("--mesh", nargs=3, type=int, metavar="N", help="k-points in each direction (default: 10 per 1/Angstrom)")
+    hall.add_argument("--levels", type=int, default=201, metavar="N", help="Fermi levels in --window (default: %(default)s)")
+    hall.add_argument("--temperature", type=float, default=0.0, metavar="K", help="of the occupation (default: %(default)s)")
+    hall.add_argument("--rounds", type=int, default=3, metavar="N", help="of refinement where the curvature varies (default: %(default)s)")
+    hall.add_argument("--tolerance", type=float, default=0.01, metavar="X", help="relative change that ends them (default: %(default)s)")
+    parser.add_argument(
+        "--window", nargs=2, type=float, metavar=("EMIN", "EMAX"), help="eV from the Fermi level: bands drawn; with --hall Fermi levels"
+    )
+    add_job_options(parser, device=False)
+    add_figure_options(parser)
+    parser.add_argument("--predicted", action="store_true", help="read hamiltonian_pred.h5 even if there is a hamiltonian.h5")
+    parser.add_argument("--out", nargs="+", type=Path, default=[], metavar="FILE", help="figures (pdf, png, svg), tables (csv, json, h5)")
+    parser.add_argument("--json", action="store_true", help="print the summary as JSON")
+    run_command(parser, _body, argv)
+
+
+def _body(args: argparse.Namespace) -> int:
+    from deeph.runtime.errors import UsageError
+    from deeph.runtime.log import telling
+    from postprocess.eigen.selection import DENSE_LARGEST
+    from postprocess.states.fermi import find_fermi_level
+
+    _check_options(args)
+    group = start_group(args)
+    data, predicted = load(args.folder, predicted=args.predicted or None, positions=True)
+    if data.n_orbitals > DENSE_LARGEST:
+        raise UsageError(f"{data.n_orbitals} orbitals are too many for the dense matrices that Berry quantities are made of")
+    title = args.folder.resolve().name + " (predicted)" * predicted
+    jobs = make_jobs(args, group, args.out)
+    with telling(f"at work on {title}"):
+        fermi = find_fermi_level(data, args.fermi, needed=not args.bands)
+        found = _hall(args, data, fermi, jobs, title) if args.hall and fermi else _curvature(args, data, fermi, jobs, title)
+    if group.rank == 0:
+        _report(args, data, found)
+        _write(args, found)
+    jobs.finish()
+    return 0
+
+
+def _check_options(args: argparse.Namespace) -> None:
+    """Find wrong options before anything is computed."""
+    from deeph.files.figures import SUFFIXES
+    from deeph.runtime.errors import UsageError
+    from postprocess.geometry.hall import FermiScan
+    from postprocess.output import berry_tables
+    from postprocess.states.adaptive import Refinement
+
+    figure_look(args)
+    if args.hall and (args.path or args.map or args.bands or args.points):
+        raise UsageError("--hall integrates over the zone and all occupied levels: leave out --path, --points, --map and --bands")
+    if args.map and (args.path or args.points):
+        raise UsageError("--map and --path are two ways to choose k-points: leave out one of them")
+    if args.mesh and not args.hall:
+        raise UsageError("--mesh is that of --hall; the curvature on a mesh: --map")
+    low, high = args.window or (0.0, 0.0)
+    FermiScan(low, high, args.levels, args.temperature)
+    Refinement(args.rounds, args.tolerance)
+    for file in args.out:
+        if file.suffix not in SUFFIXES + berry_tables.SUFFIXES:
+            figures, numbers = ", ".join(SUFFIXES), ", ".join(berry_tables.SUFFIXES)
+            raise UsageError(f"--out {file}: expected a name ending in {figures} (figure) or {numbers} (table)")
+        if not file.absolute().parent.is_dir():
+            raise UsageError(f"--out {file}: the folder {file.parent} does not exist")
+    if args.hall and not args.window and any(map(is_figure, args.out)):
+        raise UsageError("a figure of the Hall conductivity takes several Fermi levels: give --window EMIN EMAX")
+
+
+def _parse_bands(text: str | None) -> list[int]:
+    """Numbers of bands as typed, counted from 0; UsageError if they are none."""
+    from deeph.runtime.errors import UsageError
+
+    numbers: list[int] = []
+    for part in (text or "").split(",") if text else []:
+        low, _, high = part.partition("-")
+        if not (low.strip().isdigit() and (high or low).strip().isdigit()) or not 0 < int(low) <= int(high or low):
+            raise UsageError(f"--bands {text}: expected numbers from 1, such as 25-26 or 3,5-7")
+        numbers += range(int(low) - 1, int(high or low))
+    return sorted(set(numbers))
+
+
+def _curvature(args: argparse.Namespace, data: "Hamiltonian", fermi: "FermiLevel | None", jobs: "Jobs", title: str) -> "Curvature":
+    from postprocess.geometry.curvature import compute_curvature
+
+    where = tuple(args.map) if args.map else choose_path(args.path, data, args.points)
+    return compute_curvature(data, where, fermi, group=_parse_bands(args.bands), source=args.positions, jobs=jobs, title=title)
+
+
+def _hall(args: argparse.Namespace, data: "Hamiltonian", fermi: "FermiLevel", jobs: "Jobs", title: str) -> "HallConductivity":
+    from postprocess.geometry.hall import FermiScan, hall_conductivity
+    from postprocess.states.adaptive import Refinement
+
+    low, high = args.window or (0.0, 0.0)
+    scan = FermiScan(low, high, args.levels if args.window else 1, args.temperature)
+    options: dict[str, Any] = {"source": args.positions, "refinement": Refinement(args.rounds, args.tolerance), "jobs": jobs}
+    return hall_conductivity(data, fermi, tuple(args.mesh) if args.mesh else None, scan=scan, title=title, **options)
+
+
+def _report(args: argparse.Namespace, data: "Hamiltonian", found: "Curvature | HallConductivity") -> None:
+    from postprocess.geometry.curvature import Curvature
+    from postprocess.output.berry_tables import hall_record
+
+    if args.json:
+        record = _summary(found) if isinstance(found, Curvature) else to_plain(hall_record(found))
+        sys.stdout.write(json.dumps(record, indent=1) + "\n")
+        return
+    lines = [f"{found.title}: {data.system}, {data.n_orbitals} orbitals, spin {data.basis.spin}", f"positions    {found.positions}"]
+    if found.fermi_energy is not None:
+        lines.append(f"Fermi level  {found.fermi_energy:.6f} eV ({found.fermi_origin})")
+    lines += _describe_curvature(found) if isinstance(found, Curvature) else _describe_hall(data, found)
+    sys.stdout.write("\n".join(lines) + "\n")
+
+
+def _summary(found: "Curvature") -> dict[str, Any]:
+    """What is printed, by name."""
+    import numpy as np
+
+    spin, n, axis = np.unravel_index(int(np.argmax(np.abs(found.curl))), found.curl.shape)
+    return {
+        "title": found.title, "what": found.what, "positions": found.positions, "fermi_energy": found.fermi_energy,
+        "n_k": len(found.k), "largest": {
+            "value": float(found.curl[spin, n, axis]), "component": "xyz"[axis], "spin": int(spin), "k": found.k[n].tolist(),
+        },
+        "curl_minus_kubo": found.difference, "sum_of_all_kubo": float(np.abs(found.kubo_levels.sum(axis=-1)).max()),
+        "smallest_distance": float(found.separation.min()) if np.isfinite(found.separation).any() else None,
+    }  # fmt: skip
+
+
+def _describe_curvature(found: "Curvature") -> list[str]:
+    record = _summary(found)
+    largest = record["largest"]
+    where = ", ".join(f"{x:.4f}" for x in largest["k"])
+    spin = f", spin {('up', 'down')[largest['spin']]}" * (len(found.curl) > 1)
+    lines = [
+        f"curvature    of {found.what} at {len(found.k)} k-points, Angstrom^2",
+        f"  largest    Omega_{largest['component']} {largest['value']:+.6f}  at k = ({where}){spin}",
+        f"  curl and Kubo sum differ by up to {found.difference:.3g} (the part of r|u> outside the basis)",
+        f"  Kubo sums of all levels add up to {record['sum_of_all_kubo']:.1e}",
+    ]
+    if record["smallest_distance"] is not None:
+        lines.append(f"  the next level is {record['smallest_distance']:.6f} eV away or more")
+    return lines
+
+
+def _describe_hall(data: "Hamiltonian", found: "HallConductivity") -> list[str]:
+    from postprocess.eigen.band_symmetries import conjugate_at_minus_k
+
+    named = ", ".join(f"sigma_{name} {value:+.6g}" for name, value in zip(found.components, found.at_fermi, strict=True))
+    lines = [f"Hall         {named} {found.unit} at the Fermi level, {found.temperature:g} K"]
+    lines += [f"  {line}" for line in found.integral.describe()]
+    lines.append(f"  curl and Kubo sum differ by up to {found.difference:.3g} {found.unit}")
+    if found.chern is not None:
+        both = " of each spin" * (data.basis.spin == "none")
+        lines.append(f"  an insulator on this mesh: Chern number {found.chern:+.6f}{both}")
+    if conjugate_at_minus_k(data):
+        lines.append("  zero by symmetry: without spin-orbit coupling the states at -k are the conjugate ones of k")
+    return lines
+
+
+def _write(args: argparse.Namespace, found: "Curvature | HallConductivity") -> None:
+    from deeph.runtime.log import logger
+
+    look: dict[str, Any] = dict(figure_look(args))
+    if args.window:
+        look["window"] = tuple(args.window)
+    for file in args.out:
+        if is_figure(file):
+            found.save(file, **look)
+        else:
+            found.save(file)
+        logger.info("wrote %s", file)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Geometry of Bloch states: velocities, Berry connections and curvatures, quantum metric, orbital moments, spins."""

@@ -1,0 +1,249 @@
+"""The intrinsic anomalous Hall conductivity: the Berry curvature of the occupied levels, integrated over the zone.
+
+sigma_xy = -(e^2/hbar) int d^dk/(2 pi)^d sum_n f_n Omega^z_n, e > 0; of an insulating layer -C e^2/h with the Chern number
+C = (1/2 pi) int d^2k sum_n Omega^z_n.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from deeph.physics.hamiltonian import Hamiltonian
+from deeph.physics.system import FloatArray
+from deeph.physics.units import CONDUCTANCE
+from deeph.runtime.errors import UsageError
+from postprocess.eigen.hermitian import hermitian
+from postprocess.geometry.bloch_basis import BlochBasis
+from postprocess.geometry.geometry import DEGENERATE, Geometry
+from postprocess.geometry.positions import Source, find_positions
+from postprocess.lattice.mesh import Divisions, Symmetry
+from postprocess.lattice.periodic import periodic_directions
+from postprocess.states.adaptive import Integral, Refinement, integrate_adaptively
+from postprocess.states.fermi import FermiLevel
+from postprocess.states.kjobs import Jobs, Result
+from postprocess.states.occupation import Occupation
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+PER_CM = 1e8
+"""1/Angstrom in 1/cm."""
+WHOLE = 1e-9
+"""Deviation of the number of filled levels between k-points, below which they are equal."""
+
+
+@dataclass(frozen=True)
+class FermiScan:
+    """Fermi levels from ``low`` to ``high`` (eV from the Fermi energy), how many, and the temperature of the occupation in Kelvin.
+
+    Raises
+    ------
+    UsageError
+        If they do not ascend, or the temperature is negative.
+    """
+
+    low: float = 0.0
+    high: float = 0.0
+    points: int = 1
+    temperature: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not (-np.inf < self.low <= self.high < np.inf and self.points >= 1 and 0 <= self.temperature < np.inf):
+            raise UsageError(
+                f"{self.points} Fermi levels from {self.low:g} to {self.high:g} eV at {self.temperature:g} K: expected one or more, the "
+                "lower end first, and a temperature of zero or more"
+            )
+
+
+@dataclass(frozen=True)
+class CurvatureOfOccupied:
+    """Sums of the curvature over the occupied levels, for several Fermi levels; a BatchQuantity.
+
+    Attributes
+    ----------
+    fermi_levels : tuple of float
+        eV.
+    fermi_energy : float
+        eV; the one that refinement looks at.
+    temperature : float
+        Of the Fermi-Dirac occupation, Kelvin.
+    source : str or None
+        Of the positions.
+    tolerance : float
+        Levels within it are degenerate, eV.
+    """
+
+    symmetry: ClassVar[Symmetry] = "none"  # time reversal turns the curvature over, rotations turn it with them
+    fermi_levels: tuple[float, ...]
+    fermi_energy: float
+    temperature: float = 0.0
+    source: Source | None = None
+    tolerance: float = DEGENERATE
+
+    def of(self, hamiltonian: Hamiltonian) -> Callable[[FloatArray, int], Result]:
+        """Curl and kubo (n_k, 3, m), Angstrom^2; ``watched`` at the Fermi energy, ``filled``: levels below it, and this squared."""
+        basis = BlochBasis(hamiltonian, find_positions(hamiltonian, self.source))
+        levels = np.array(self.fermi_levels)
+
+        def compute(k: FloatArray, spin: int) -> Result:
+            g = Geometry(basis, k, spin=spin, tolerance=self.tolerance)
+            curl, kubo = g.curvatures()
+            f = Occupation(0.0, self.temperature)(g.energies[:, :, None] - levels)
+            at_fermi = Occupation(self.fermi_energy, self.temperature)(g.energies)
+            watched = np.einsum("kan,kn->ka", curl, at_fermi)
+            filled = (g.energies < self.fermi_energy).sum(axis=1).astype(float)
+            counts = np.stack([filled, filled**2], axis=1)
+            return {"curl": curl @ f, "kubo": kubo @ f, "watched": watched, "filled": counts}
+
+        return compute
+
+
+@dataclass(frozen=True)
+class HallConductivity:
+    """Anomalous Hall conductivity against the Fermi level.
+
+    Attributes
+    ----------
+    energies : (m,) array
+        Fermi levels, eV, on the energy zero of H.
+    sigma, sigma_kubo : (m, 3) or (m, 1) array
+        Components yz, zx, xy in S/cm of a crystal; of a layer the one in its plane, in e^2/h. From the curvature as ``curl`` and as
+        ``kubo``.
+    components : tuple of str
+        Their names.
+    at_fermi : (3,) or (1,) array
+        sigma at the Fermi energy.
+    unit : str
+        S/cm or e^2/h.
+    fermi_energy : float
+        eV.
+    fermi_origin : str
+        Where it comes from.
+    chern : float or None
+        -sigma in e^2/h of a layer, if equally many levels are filled at all k-points; a whole number up to the convergence.
+    temperature : float
+        Kelvin.
+    positions : str
+        Where they come from.
+    integral : Integral
+        How far it is converged.
+    title : str
+        Name for legends and tables.
+    """
+
+    energies: FloatArray
+    sigma: FloatArray
+    sigma_kubo: FloatArray
+    components: tuple[str, ...]
+    at_fermi: FloatArray
+    unit: str
+    fermi_energy: float
+    fermi_origin: str
+    chern: float | None
+    temperature: float
+    positions: str
+    integral: Integral
+    title: str = ""
+
+    def __repr__(self) -> str:
+        values = ", ".join(f"{name} {x:.6g}" for name, x in zip(self.components, self.at_fermi, strict=True))
+        return f"HallConductivity {self.title}, {values} {self.unit} at E_F {self.fermi_energy:.3f} eV"
+
+    @property
+    def difference(self) -> float:
+        """Largest difference of ``curl`` and ``kubo`` in all numbers: what the orbitals cannot hold of r|u>."""
+        return float(np.abs(self.sigma - self.sigma_kubo).max())
+
+    def save(self, path: str | Path, **options: Any) -> None:
+        """Write a figure (``.pdf``, ``.png``, ``.svg``) or a table (``.csv``, ``.json``, ``.h5``)."""
+        from deeph.files.figures import SUFFIXES, save_figure
+        from postprocess.output.berry_tables import write_hall
+
+        if Path(path).suffix in SUFFIXES:
+            save_figure(self.plot(**options), Path(path), options.get("style"))
+        else:
+            write_hall(Path(path), self)
+
+    def plot(self, **options: Any) -> "Axes":
+        """Draw sigma against the Fermi level; options of :class:`postprocess.output.look.Look`."""
+        from postprocess.output.berry_plot import plot_hall
+
+        return plot_hall(self, **options)
+
+
+def hall_conductivity(
+    hamiltonian: Hamiltonian,
+    fermi: FermiLevel,
+    divisions: Divisions | None = None,
+    *,
+    scan: FermiScan | None = None,
+    source: Source | None = None,
+    refinement: Refinement | None = None,
+    jobs: Jobs | None = None,
+    title: str = "",
+) -> HallConductivity:
+    """The intrinsic anomalous Hall conductivity; both spins of each level are counted.
+
+    Parameters
+    ----------
+    hamiltonian : Hamiltonian
+        Periodic in two or three directions; H and S are made Hermitian.
+    fermi : FermiLevel
+        Its energy is where the mesh is refined.
+    divisions : tuple of 3 int, optional
+        Of the mesh.
+    scan : FermiScan, optional
+        Further Fermi levels, and the temperature.
+    source : {"matrix", "atoms"}, optional
+        Of the positions.
+    refinement, jobs
+        See :func:`postprocess.states.adaptive.integrate_adaptively`.
+    title : str
+        Name for legends and tables.
+
+    Raises
+    ------
+    UsageError
+        If the structure is periodic in less than two directions, or a number is out of range.
+    DataError
+        As :func:`postprocess.geometry.positions.find_positions`.
+    """
+    hamiltonian, scan = hermitian(hamiltonian), scan or FermiScan()
+    components, project, unit = tensor_components(hamiltonian)
+    energies = fermi.energy + np.linspace(scan.low, scan.high, scan.points)
+    quantity = CurvatureOfOccupied(tuple(energies.tolist()), fermi.energy, scan.temperature, source)
+    integral = integrate_adaptively(hamiltonian, quantity, divisions, watched="watched", refinement=refinement, jobs=jobs)
+    both = 2.0 if hamiltonian.basis.spin == "none" else 1.0
+    curl, kubo, watched = (-both * project @ integral.value[name].sum(axis=0) for name in ("curl", "kubo", "watched"))
+    count, squared = np.moveaxis(integral.value["filled"], -1, 0)
+    insulating = bool((np.abs(squared - count**2) < WHOLE * (1 + squared)).all())
+    return HallConductivity(
+        energies, curl.T, kubo.T, components, watched, unit, fermi.energy, fermi.origin,
+        chern=-float(watched[0]) / both if len(components) == 1 and insulating else None,
+        temperature=scan.temperature, positions=find_positions(hamiltonian, source).source, integral=integral, title=title,
+    )  # fmt: skip
+
+
+def tensor_components(hamiltonian: Hamiltonian) -> tuple[tuple[str, ...], FloatArray, str]:
+    """Names of the components of sigma, the matrix that makes them of the mean curvature (3,) in Angstrom^2, and their unit.
+
+    Raises
+    ------
+    UsageError
+        If the structure is periodic in less than two directions.
+    """
+    periodic, cell = np.array(periodic_directions(hamiltonian)), hamiltonian.system.cell
+    if periodic.sum() < 2:
+        raise UsageError(f"a Hall conductivity takes two or three periodic directions; {hamiltonian.system.formula} has {periodic.sum()}")
+    if periodic.all():
+        per_volume = 2 * np.pi * CONDUCTANCE * PER_CM / abs(np.linalg.det(cell))
+        return ("yz", "zx", "xy"), per_volume * np.eye(3), "S/cm"
+    normal = np.cross(*cell[periodic])
+    axis = int(np.argmax(np.abs(normal)))
+    normal *= np.sign(normal[axis])  # the layer is seen from the positive side
+    area = float(np.linalg.norm(normal))
+    name = ("yz", "zx", "xy")[axis] if abs(normal[axis]) > (1 - 1e-6) * area else "in plane"
+    return (name,), 2 * np.pi / area * (normal / area)[None], "e^2/h"

@@ -1,0 +1,155 @@
+"""Figures of Berry curvatures and Hall conductivities."""
+
+from typing import TYPE_CHECKING, Unpack
+
+import numpy as np
+
+from deeph.files.figures import BLACK, BLUE, GREY, LINE, ORANGE, THIN, figure_of, legend_above, new_figure, styled
+from deeph.runtime.errors import UsageError
+from postprocess.bands.bands import Bands
+from postprocess.geometry.curvature import Curvature
+from postprocess.geometry.hall import HallConductivity
+from postprocess.output.look import Look, Reference, choose_zero, rename, set_title
+from postprocess.output.plot import DASHES, SPIN_NAMES, decorate, default_window, fit_ticks, plot_bands
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from deeph.physics.system import FloatArray
+
+SEEN = 1e-3
+"""Components of the curvature below this part of the largest one are not drawn."""
+AXES = ("x", "y", "z")
+COLOURS = (BLUE, ORANGE, BLACK)
+
+
+def plot_curvature(found: Curvature, *, window: tuple[float, float] | None = None, **look: Unpack[Look]) -> "Axes":
+    """Draw the curvature (``curl``) along a path below the bands, or as a map of a mesh of two directions.
+
+    Parameters
+    ----------
+    found : Curvature
+        On a path, or on such a mesh.
+    window : (low, high), optional
+        Of the bands, eV on the axis of the figure.
+    **look
+        See :class:`postprocess.output.look.Look`.
+
+    Returns
+    -------
+    matplotlib axes
+        Those of the curvature.
+
+    Raises
+    ------
+    UsageError
+        If the k-points form neither, or the look is not possible.
+    """
+    with styled(look.get("style")):
+        return _plot_path(found, window, look) if found.path is not None else _plot_map(found, look)
+
+
+def _components(found: Curvature) -> list[int]:
+    """Those that are seen; the z component if all vanish."""
+    largest = np.abs(found.curl).max(axis=(0, 1))
+    return np.flatnonzero(largest > max(SEEN * largest.max(), 1e-9)).tolist() or [2]
+
+
+def _plot_path(found: Curvature, window: tuple[float, float] | None, look: Look) -> "Axes":
+    path = found.path
+    if path is None:
+        raise UsageError("these k-points form no path")
+    bands = Bands(found.energies, path, found.fermi_energy, found.fermi_origin, found.title)
+    figure = new_figure(height=9.0, size=look.get("size"))
+    top, ax = figure.subplots(2, 1, height_ratios=(3, 2))
+    zero = look.get("zero", "fermi")
+    plot_bands([bands], window=window or default_window([bands], choose_zero([bands], zero)), ax=top, zero=zero)
+    if (legend := top.get_legend()) is not None:
+        legend.remove()
+    top.set_xticklabels([])
+    curves = [(c, spin) for c in _components(found) for spin in range(len(found.curl))]
+    both = len(found.curl) > 1
+    names = rename([rf"$\Omega_{AXES[c]}$" + f" {SPIN_NAMES[spin]}" * both for c, spin in curves], look)
+    for (c, spin), name in zip(curves, names, strict=True):
+        for points in path.segments:
+            lines = ax.plot(path.distances[points], found.curl[spin, points, c], color=COLOURS[c], lw=LINE, ls=DASHES[spin])
+            if points.start == 0:
+                lines[0].set_label(name)
+    decorate(ax, path, Reference((0.0,), rf"$\Omega$ of {found.what} (Å$^2$)", 0.0))
+    figure.align_ylabels()
+    set_title(ax, look)
+    if len(curves) > 1:
+        legend_above(ax)
+    fit_ticks([ax])
+    return ax
+
+
+def _plot_map(found: Curvature, look: Look) -> "Axes":
+    n = np.array(found.divisions)
+    axes = np.flatnonzero(n > 1)
+    if len(axes) != 2:
+        raise UsageError(f"a map of the curvature takes a mesh of two directions; this one has {' x '.join(map(str, n))} points")
+    figure = new_figure(height=7.5, size=look.get("size"))
+    ax = figure.subplots()
+    values = found.curl.sum(axis=0)[:, max(_components(found), key=lambda c: float(np.abs(found.curl[:, :, c]).max()))]
+    edges = [np.arange(-n[a], n[a] + 1) / n[a] - 0.5 / n[a] for a in axes]  # two periods, so that the zone is in the middle
+    k = np.stack(np.meshgrid(*edges, indexing="ij"), axis=-1) @ _in_plane(found.reciprocal[axes])
+    tiled = np.tile(values.reshape(n[axes[0]], n[axes[1]]), (2, 2))
+    largest = float(np.abs(values).max()) or 1.0
+    mesh = ax.pcolormesh(k[..., 0], k[..., 1], tiled, cmap="RdBu_r", vmin=-largest, vmax=largest, rasterized=True)
+    figure.colorbar(mesh, ax=ax, label=rf"$\Omega$ of {found.what} (Å$^2$)")
+    reach = 0.6 * float(np.linalg.norm(found.reciprocal[axes], axis=1).max())
+    ax.set_xlim(-reach, reach)
+    ax.set_ylim(-reach, reach)
+    ax.set_aspect("equal")
+    ax.set_xlabel("$k_1$ (1/Å)")
+    ax.set_ylabel("$k_2$ (1/Å)")
+    set_title(ax, look)
+    return ax
+
+
+def _in_plane(vectors: "FloatArray") -> "FloatArray":
+    """(2, 2) two vectors in rows in the axes of their plane: x and y of a layer in the xy plane, else the first vector and its normal."""
+    if not np.abs(vectors[:, 2]).max() > 1e-9:
+        return np.asarray(vectors[:, :2])
+    first = vectors[0] / np.linalg.norm(vectors[0])
+    second = vectors[1] - (vectors[1] @ first) * first
+    return np.asarray(vectors @ np.stack([first, second / np.linalg.norm(second)]).T)
+
+
+def plot_hall(found: HallConductivity, *, window: tuple[float, float] | None = None, **look: Unpack[Look]) -> "Axes":
+    """Draw the Hall conductivity against the Fermi level.
+
+    Parameters
+    ----------
+    found : HallConductivity
+        Of several Fermi levels.
+    window : (low, high), optional
+        Fermi levels, eV on the axis of the figure.
+    **look
+        See :class:`postprocess.output.look.Look`.
+
+    Raises
+    ------
+    UsageError
+        If there is one Fermi level only, or the look is not possible.
+    """
+    if len(found.energies) < 2:
+        raise UsageError("a figure of the Hall conductivity takes several Fermi levels: give a window")
+    absolute = look.get("zero") == "none"
+    zero = 0.0 if absolute else found.fermi_energy
+    with styled(look.get("style")):
+        ax = new_figure(size=look.get("size")).subplots()
+        names = rename([rf"$\sigma_{{{name}}}$" if len(name) == 2 else name for name in found.components], look)
+        for name, values, colour in zip(names, found.sigma.T, COLOURS, strict=False):
+            ax.plot(found.energies - zero, values, color=colour, lw=LINE, label=name)
+        ax.axvline(found.fermi_energy - zero, color=GREY, lw=THIN, ls=(0, (4, 3)), zorder=0)
+        ax.axhline(0.0, color=GREY, lw=THIN, zorder=0)
+        ax.set_xlim(*(window or (found.energies[0] - zero, found.energies[-1] - zero)))
+        ax.set_xlabel("$E$ (eV)" if absolute else r"$E - E_\mathrm{F}$ (eV)")
+        ax.set_ylabel(r"$\sigma$ (S/cm)" if found.unit == "S/cm" else rf"$\sigma_{{{found.components[0]}}}$ ($e^2/h$)")
+        set_title(ax, look)
+        if len(names) > 1 or look.get("label"):
+            legend_above(ax)
+        figure_of(ax).draw_without_rendering()
+    return ax

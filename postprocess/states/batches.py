@@ -1,0 +1,141 @@
+"""Quantities of many k-points at once, from dense matrices: evaluated at each of them, or summed up with weights.
+
+What :mod:`postprocess.states.integrate` does one by one for states of any solver. Processes, MPI ranks and resumption are the same.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from deeph.physics.hamiltonian import Hamiltonian
+from deeph.physics.system import FloatArray
+from postprocess.lattice.mesh import Symmetry
+from postprocess.states.integrate import distinct_k
+from postprocess.states.kjobs import Jobs, Result, fingerprint, run_tasks
+
+BATCH_BYTES = 2**26
+"""Of the matrices of a batch of k-points."""
+MATRICES = 40
+"""Complex matrices of the size of H(k) that are held for each k-point."""
+LARGEST_BATCH = 256
+"""k-points; more are no faster, and the shares of several processes become uneven."""
+
+
+class BatchQuantity(Protocol):
+    """What is computed at many k at once; sent to worker processes, so it is picklable, with a telling repr. The same at k and k + G."""
+
+    @property
+    def symmetry(self) -> Symmetry:
+        """Which points of a mesh need not be computed because others have the same value, see :func:`make_mesh`."""
+
+    def of(self, hamiltonian: Hamiltonian) -> Callable[[FloatArray, int], Result]:
+        """For one structure: the function of k (n_k, 3) and the spin channel that gives named arrays (n_k, ...)."""
+
+
+class _Batch(NamedTuple):
+    """Some k-points of one spin channel, and what each counts in each of several sums; no sums: every value is wanted."""
+
+    spin: int
+    k: tuple[tuple[float, float, float], ...]
+    weights: tuple[tuple[float, ...], ...] = ()
+
+
+@dataclass(frozen=True)
+class _Work:
+    """Values of a batch, or their sums and the values named in ``kept``; sent to worker processes."""
+
+    hamiltonian: Hamiltonian
+    quantity: BatchQuantity
+    kept: str = ""
+
+    @cached_property
+    def _compute(self) -> Callable[[FloatArray, int], Result]:
+        return self.quantity.of(self.hamiltonian)
+
+    def __call__(self, batch: _Batch) -> Result:
+        values = self._compute(np.array(batch.k), batch.spin)
+        if not batch.weights:
+            return values
+        out = {name: np.tensordot(np.array(batch.weights), value, axes=1) for name, value in values.items()}
+        return out | {"kept": values[self.kept]}
+
+
+def evaluate_batches(hamiltonian: Hamiltonian, k: FloatArray, quantity: BatchQuantity, *, jobs: Jobs | None = None) -> Result:
+    """A quantity at any k-points, once at each distinct one.
+
+    Parameters
+    ----------
+    hamiltonian : Hamiltonian
+        With Hermitian H and S.
+    k : (n_k, 3) array
+        Fractional.
+    quantity : BatchQuantity
+        What is computed.
+    jobs : Jobs, optional
+        Processes, and where finished batches are kept.
+
+    Returns
+    -------
+    dict of str to (n_spin, n_k, ...) array
+        By name, in every MPI rank.
+    """
+    k = np.asarray(k, float).reshape(-1, 3)
+    first, place = distinct_k(k, "k+G")
+    found = _run(_Work(hamiltonian, quantity), _batches(hamiltonian, k[first]), jobs or Jobs())
+    out: Result = {}
+    for name in found[0]:
+        values = np.concatenate([result[name] for result in found])
+        out[name] = values.reshape(hamiltonian.basis.n_spin, len(first), *values.shape[1:])[:, place]
+    return out
+
+
+def sum_batches(
+    hamiltonian: Hamiltonian, k: FloatArray, weights: FloatArray, quantity: BatchQuantity, kept: str, *, jobs: Jobs | None = None
+) -> Result:
+    """Sums of a quantity over k-points with several sets of weights; single values are not held, but for one name.
+
+    Parameters
+    ----------
+    hamiltonian, quantity, jobs
+        As for :func:`evaluate_batches`.
+    k : (n_k, 3) array
+        Fractional.
+    weights : (n_sums, n_k) array
+        What each point counts in each sum.
+    kept : str
+        The one whose values at each point are wanted, too.
+
+    Returns
+    -------
+    dict of str to array
+        (n_spin, n_sums, ...) by name, and ``"kept"`` (n_spin, n_k, ...).
+    """
+    n_spin = hamiltonian.basis.n_spin
+    results = _run(_Work(hamiltonian, quantity, kept), _batches(hamiltonian, k, weights), jobs or Jobs())
+    each = len(results) // n_spin
+    out: Result = {}
+    for result_number, result in enumerate(results):
+        for name in (name for name in result if name != "kept"):
+            out.setdefault(name, np.zeros((n_spin, *result[name].shape), result[name].dtype))[result_number // each] += result[name]
+    values = np.concatenate([result["kept"] for result in results])
+    return out | {"kept": values.reshape(n_spin, len(k), *values.shape[1:])}
+
+
+def _batches(hamiltonian: Hamiltonian, k: FloatArray, weights: FloatArray | None = None) -> list[_Batch]:
+    """The k-points in batches, spin channel by spin channel."""
+    size = int(np.clip(BATCH_BYTES // (16 * MATRICES * hamiltonian.n_orbitals**2), 1, LARGEST_BATCH))
+    out = []
+    for spin in range(hamiltonian.basis.n_spin):
+        for start in range(0, len(k), size):
+            part = slice(start, start + size)
+            of_sums = () if weights is None else tuple(map(tuple, weights[:, part].tolist()))
+            out.append(_Batch(spin, tuple((a, b, c) for a, b, c in k[part].tolist()), of_sums))
+    return out
+
+
+def _run(work: _Work, batches: Sequence[_Batch], jobs: Jobs) -> list[Result]:
+    identity = fingerprint(work.hamiltonian, batches, work.quantity, work.kept) if jobs.scratch else ""
+    return list(run_tasks(work, batches, jobs, identity=identity, unit="batches of k-points"))
