@@ -31,7 +31,7 @@ def kane_mele(mass=0.0, spin_orbit=0.1, rashba=0.0, t=-1.0):
 
 
 def bhz(mass, d=2, spin_orbit=1.0):
-    """s and p_z on a square (d = 2) or cubic (d = 3) lattice: (mass - sum (1 - cos k_a)) tau_z + sin k_a tau_x or tau_y with spin.
+    """S and p_z on a square (d = 2) or cubic (d = 3) lattice: (mass - sum (1 - cos k_a)) tau_z + sin k_a tau_x or tau_y with spin.
 
     Bernevig, Hughes and Zhang (doi:10.1126/science.1133734) in the orbitals of this project: one atom with the shells s and p, of which p_x
     and p_y lie far above. Z2 of d = 2: 1 for 0 < mass < 2 and 2 < mass < 4; of d = 3: (1;000) for 0 < mass < 2, (0;111) for 2 < mass < 4,
@@ -62,7 +62,7 @@ def bhz(mass, d=2, spin_orbit=1.0):
 
 
 def weyl_semimetal(k0=0.2, m=2.0):
-    """sin k1 sigma_x + sin k2 sigma_y + (cos k3 - cos 2 pi k0 + m (2 - cos k1 - cos k2)) sigma_z: two Weyl points at k3 = +-k0."""
+    """Sin k1 sigma_x + sin k2 sigma_y + (cos k3 - cos 2 pi k0 + m (2 - cos k1 - cos k2)) sigma_z: two Weyl points at k3 = +-k0."""
     hops = [
         ((1, 0, 0), 0, 0, SX / 2j - m * SZ / 2),
         ((0, 1, 0), 0, 0, SY / 2j - m * SZ / 2),

@@ -34,14 +34,24 @@ def main(argv: list[str] | None = None) -> None:
         "--mesh", nargs=2, type=int, metavar="N",
         help="k-points along a line, and lines (of Z2: over half of the zone) (default: 12 per 1/Angstrom, doubled until fine enough)",
     )  # fmt: skip
-    parser.add_argument("--plane", type=_plane, metavar="AXIS=K", help="plane of k, 3=0.5 is k3 = 1/2 (default: k3 = 0; chern, wilson, mirror)")
-    parser.add_argument("--along", type=int, choices=(1, 2, 3), metavar="AXIS", help="direction of the lines of wilson (default: first of the plane)")
-    parser.add_argument("--search", nargs=3, type=int, metavar="N", help="mesh from which touching bands are looked for (default: 6 per 1/Angstrom)")
+    parser.add_argument(
+        "--plane", type=_plane, metavar="AXIS=K", help="plane of k, 3=0.5 is k3 = 1/2 (default: k3 = 0; chern, wilson, mirror)"
+    )
+    parser.add_argument(
+        "--along", type=int, choices=(1, 2, 3), metavar="AXIS", help="direction of the lines of wilson (default: first of the plane)"
+    )
+    parser.add_argument(
+        "--search", nargs=3, type=int, metavar="N", help="mesh from which touching bands are looked for (default: 6 per 1/Angstrom)"
+    )
     parser.add_argument("--spin-orbit", type=float, metavar="X", help="multiply the spin-orbit part of H")
-    parser.add_argument("--ions", nargs="+", default=[], metavar="EL=Z", help="charges of the ions for polarisation: electrons of each pseudo-atom")
+    parser.add_argument(
+        "--ions", nargs="+", default=[], metavar="EL=Z", help="charges of the ions for polarisation: electrons of each pseudo-atom"
+    )
     parser.add_argument("--no-positions", action="store_true", help="do as if there were no position matrix, to see what it matters")
     add_job_options(parser)
-    parser.add_argument("--out", nargs="+", type=Path, default=[], metavar="FILE", help="tables (csv, json); of z2 and wilson figures (pdf, png, svg)")
+    parser.add_argument(
+        "--out", nargs="+", type=Path, default=[], metavar="FILE", help="tables (csv, json); of z2 and wilson figures (pdf, png, svg)"
+    )
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     run_command(parser, _body, argv)
 

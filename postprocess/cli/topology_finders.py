@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -12,10 +12,11 @@ from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.magnetism import SPIN_ORBIT, TIME_ODD, largest_parts
 from deeph.runtime.errors import DataError, UsageError
 from deeph.runtime.log import logger
+from postprocess.geometry.positions import find_positions
 from postprocess.lattice.periodic import in_plane_reciprocal, periodic_directions
 from postprocess.output.topology_files import flow_record, flow_rows
 from postprocess.states.kjobs import Jobs
-from postprocess.topology.chern import ChernNumber, chern_number, lattice_plane
+from postprocess.topology.chern import ChernNumber, Plane, chern_number, lattice_plane
 from postprocess.topology.groups import BandGroup, energies_at, filled_groups, k_text, named_group
 from postprocess.topology.links import CoarseMeshError
 from postprocess.topology.mirror import mirror_chern_number
@@ -28,7 +29,7 @@ from postprocess.topology.wilson import Lines, WannierFlow
 from postprocess.topology.z2 import Z2Indices, check_time_reversal, indices_text, z2_by_flow
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from matplotlib.axes import Axes
 
 DENSITY, SEARCH = 12.0, 6.0
 """k-points per 1/Angstrom (with 2 pi) along a line to begin with, and of the mesh on which touchings are looked for."""
@@ -47,7 +48,7 @@ class Found:
     record: dict[str, Any]
     rows: list[list[Any]] = field(default_factory=list)
     comment: str = ""
-    figure: "Callable[[str], Figure] | None" = None
+    figure: "Callable[[str], Axes] | None" = None
 
 
 @dataclass(frozen=True)
@@ -144,7 +145,9 @@ def find_z2(task: Task) -> Found:
     first = next(iter(flows.values()))
     smallest, gap = min(f.smallest for f in flows.values()), min(f.gap for f in flows.values())
     lines = [f"bands        {group}", f"Z2           {result} by the flow of Wannier centres"]
-    lines += [f"  {name:<10} {plane.index}   {len(plane.flow.t)} lines of {first.n_points} k-points" for name, plane in result.planes.items()]
+    lines += [
+        f"  {name:<10} {plane.index}   {len(plane.flow.t)} lines of {first.n_points} k-points" for name, plane in result.planes.items()
+    ]
     lines += _parity_lines(parity) if parity else [f"parities     not used: {why}"]
     lines += [f"direct gap   at least {gap:.6f} eV on these lines", *_links_text(smallest, first.position)]
     if parity and parity.indices != result.indices:
@@ -155,7 +158,9 @@ def find_z2(task: Task) -> Found:
         "parity": None if parity is None else _parity_record(parity),
     }  # fmt: skip
     comment = f"Z2 = {result}; Wannier centres in lattice vectors; {first.position}"
-    return Found(lines, record, flow_rows(flows), comment, lambda title: plot_flows(flows, largest_gap=True, title=f"{title}: Z2 = {result}"))
+    return Found(
+        lines, record, flow_rows(flows), comment, lambda title: plot_flows(flows, largest_gap=True, title=f"{title}: Z2 = {result}")
+    )
 
 
 def _parities(task: Task, group: BandGroup) -> tuple[Parities | None, str]:
@@ -181,15 +186,25 @@ def _parity_record(parity: Parities) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _spin(data: Hamiltonian, group: BandGroup) -> str:
+    return f", spin {('up', 'down')[group.spin]}" if data.basis.spin == "collinear" else ""
+
+
+def _chern(task: Task, group: BandGroup, plane: Plane, n: int, m: int) -> ChernNumber:
+    return chern_number(task.data, group, plane, (n, m), jobs=task.jobs)
+
+
 def find_chern(task: Task) -> Found:
     """Chern numbers of each spin channel on the planes."""
-    lines, rows, numbers, smallest, position = [], [["plane", "spin", "C", "gap_eV", "smallest_singular_value"]], [], 1.0, ""
+    rows: list[list[Any]] = [["plane", "spin", "C", "gap_eV", "smallest_singular_value"]]
+    lines: list[str] = []
+    numbers, smallest, position = [], 1.0, ""
     for axis, offset in task.planes():
         plane = lattice_plane(task.data, axis, offset)
         n, m = (task.points(int(np.argmax(np.abs(g)))) for g in (plane.first, plane.second))
         for group in task.groups:
-            found: ChernNumber = task.refined(lambda n, m, g=group, p=plane: chern_number(task.data, g, p, (n, m), jobs=task.jobs), n, m)
-            spin = f", spin {('up', 'down')[group.spin]}" if task.data.basis.spin == "collinear" else ""
+            found = task.refined(partial(_chern, task, group, plane), n, m)
+            spin = _spin(task.data, group)
             size, most = " x ".join(map(str, found.divisions)), np.abs(found.flux).max()
             lines.append(
                 f"C            {found.number:+d} on {plane_name(axis, offset)}{spin}, {group}; direct gap {found.gap:.6f} eV, mesh {size}, "
@@ -207,23 +222,19 @@ def find_wilson(task: Task) -> Found:
     """Wannier centres on a plane, over the whole zone."""
     from postprocess.output.topology_plot import plot_flows
 
-    flows: dict[str, WannierFlow] = {}
-    for axis, offset in task.planes()[-1:]:
-        first, second = (a for a in ((axis + 1) % 3, (axis + 2) % 3))
-        along = first if task.args.along is None else task.args.along - 1
-        if along == axis:
-            raise UsageError(f"--along {along + 1} is not in the plane {plane_name(axis, offset)}")
-        across = second if along == first else first
-        e = np.eye(3)
-        for group in task.groups:
+    axis, offset = task.planes()[-1]
+    along = (axis + 1) % 3 if task.args.along is None else task.args.along - 1
+    if along == axis:
+        raise UsageError(f"--along {along + 1} is not in the plane {plane_name(axis, offset)}")
+    across = 3 - axis - along
+    e = np.eye(3)
 
-            def compute(n: int, m: int, group: BandGroup = group) -> WannierFlow:
-                lines = Lines(task.data, group, offset * e[axis], e[along], e[across], n_points=n, jobs=task.jobs)
-                return lines.flow(np.linspace(0, 1, m + 1))
+    def flow_of(group: BandGroup, n: int, m: int) -> WannierFlow:
+        lines = Lines(task.data, group, offset * e[axis], e[along], e[across], n_points=n, jobs=task.jobs)
+        return lines.flow(np.linspace(0, 1, m + 1))
 
-            spin = f", spin {('up', 'down')[group.spin]}" if task.data.basis.spin == "collinear" else ""
-            name = f"{plane_name(axis, offset)}{spin}"
-            flows[name] = task.refined(compute, task.points(along), task.points(across))
+    name, n, m = plane_name(axis, offset), task.points(along), task.points(across)
+    flows = {f"{name}{_spin(task.data, group)}": task.refined(partial(flow_of, group), n, m) for group in task.groups}
     lines = [f"bands        {task.groups[0]}"]
     for name, flow in flows.items():
         size = f"{len(flow.t)} lines of {flow.n_points} k-points along k{int(np.argmax(flow.along)) + 1}"
@@ -252,7 +263,10 @@ def find_mirror(task: Task) -> Found:
     record = {"mirror_chern": found.number, "plus": found.plus.number, "minus": found.minus.number, "plane": [axis + 1, offset],
               "gap_eV": found.plus.gap, "violation_eV": found.violation, "smallest_singular_value": smallest,
               "position": found.plus.position}  # fmt: skip
-    rows = [["plane", "mirror_chern", "plus", "minus"], [plane_name(axis, offset), found.number, found.plus.number, found.minus.number]]
+    rows: list[list[Any]] = [
+        ["plane", "mirror_chern", "plus", "minus"],
+        [plane_name(axis, offset), found.number, found.plus.number, found.minus.number],
+    ]
     return Found(lines, record, rows, f"mirror Chern number; {found.plus.position}")
 
 
@@ -277,18 +291,12 @@ def find_weyl(task: Task) -> Found:
         rows.append([*map(float, point.k), point.energy, point.charge, point.radius])
     if total:
         lines.append("  the charges of all Weyl points of a crystal add up to 0: some were missed, take a finer --search")
-    position = "from S and H at the sphere" if not points else _position(data)
+    position = find_positions(data).source
     if points:
         lines += _links_text(min(p.smallest for p in points), position)
     record = {"n_below": n_below, "search": list(divisions), "total_charge": total, "position": position, "points": [
         {"k": p.k.tolist(), "energy_eV": p.energy, "charge": p.charge, "radius": p.radius, "gap_eV": p.gap} for p in points]}  # fmt: skip
     return Found(lines, record, rows, f"touchings of bands {n_below} and {n_below + 1}; {position}")
-
-
-def _position(data: Hamiltonian) -> str:
-    from postprocess.topology.links import AT_MIDDLES, FROM_MATRIX
-
-    return AT_MIDDLES if data.r is None else FROM_MATRIX
 
 
 def _polarisations(task: Task) -> list[Polarisation]:
@@ -333,11 +341,14 @@ def find_born(task: Task) -> Found:
     path = _polarisations(task)
     pairs = list(zip(task.structures, path, strict=True))
     tensors = born_charges(pairs[0], pairs[1:])
-    lines, rows = ["Born charges Z*_ab = d(V P_a)/d u_b, e; rows a, columns b = x, y, z"], [["atom", "element", *(a + b for a in "xyz" for b in "xyz")]]
+    lines, rows = (
+        ["Born charges Z*_ab = d(V P_a)/d u_b, e; rows a, columns b = x, y, z"],
+        [["atom", "element", *(a + b for a in "xyz" for b in "xyz")]],
+    )
     for atom, Z in tensors.items():
         lines.append(f"  atom {atom + 1} ({task.data.system.symbols[atom]})")
         lines += ["    " + " ".join(f"{x:10.5f}" for x in row) for row in Z]
-        rows.append([atom + 1, task.data.system.symbols[atom], *map(float, Z.ravel())])  # type: ignore[list-item]
+        rows.append([atom + 1, task.data.system.symbols[atom], *map(float, Z.ravel())])
     lines += _links_text(min(p.smallest for p in path), path[0].position)
     record = {"position": path[0].position, "born": {str(atom + 1): [[None if np.isnan(x) else float(x) for x in row] for row in Z]
                                                      for atom, Z in tensors.items()}}  # fmt: skip
@@ -368,14 +379,14 @@ def find_spin_orbit_transition(task: Task) -> Found:
         lines = [f"transition   none: Z2 = {value} by {route} at every strength of spin-orbit coupling from 0 to 1"]
         return Found(lines, {"transition": None, "z2": value}, rows, "no transition")
     strength = (found.low + found.high) / 2
+    change = f"Z2 = {indices_text(found.below)} below, {indices_text(found.above)} above, by {route}"
     lines = [
-        f"transition   at {strength:.4f} times the spin-orbit coupling of the data: Z2 = {indices_text(found.below)} below, "
-        f"{indices_text(found.above)} above, by {route}",
+        f"transition   at {strength:.4f} times the spin-orbit coupling of the data: {change}",
         f"             smallest gap {where}, {1e3 * found.gap:.4f} meV there",
     ]
-    for value, indices, gap in found.steps:
-        lines.append(f"  {value:8.5f}   {indices_text(indices) if indices else 'bands touch':<12} gap {gap:.6f} eV")
-        rows.append([value, indices_text(indices) if indices else "", gap])
+    for step, indices, gap in found.steps:
+        lines.append(f"  {step:8.5f}   {indices_text(indices) if indices else 'bands touch':<12} gap {gap:.6f} eV")
+        rows.append([step, indices_text(indices) if indices else "", gap])
     record = {"strength": strength, "below": list(found.below), "above": list(found.above), "gap_eV": found.gap, "route": route,
               "steps": [{"strength": s, "z2": list(i), "gap_eV": g} for s, i, g in found.steps]}  # fmt: skip
     return Found(lines, record, rows, f"Z2 against the strength of spin-orbit coupling, by {route}")

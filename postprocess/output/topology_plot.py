@@ -1,7 +1,7 @@
 """Figures of the flow of Wannier centres."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -10,10 +10,9 @@ from postprocess.topology.wilson import WannierFlow
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 
-def plot_flows(flows: Mapping[str, WannierFlow], *, largest_gap: bool, title: str = "") -> "Figure":
+def plot_flows(flows: Mapping[str, WannierFlow], *, largest_gap: bool, title: str = "") -> "Axes":
     """One panel for each plane: the centres of each line as dots, and the middle of the largest gap between them as a line.
 
     Parameters
@@ -39,7 +38,7 @@ def plot_flows(flows: Mapping[str, WannierFlow], *, largest_gap: bool, title: st
             ax.set_axis_off()
         if title:
             figure.suptitle(title)
-    return figure
+    return cast("Axes", axes[0])
 
 
 def _panel(ax: "Axes", flow: WannierFlow, *, largest_gap: bool) -> None:

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from deeph.physics.hamiltonian import Hamiltonian
-from deeph.physics.system import FloatArray
+from deeph.physics.system import FloatArray, IntArray
 from postprocess.states.kjobs import Jobs
 from postprocess.topology.groups import AtPoints, BandGroup, states_of
-from postprocess.topology.links import CoarseMeshError, PeriodicParts, check_links, unitary
+from postprocess.topology.links import CoarseMeshError, ComplexArray, PeriodicParts, check_links, unitary
 
 LARGEST = 0.75
 """Of half a turn: a plaquette with a larger flux may have lost a whole turn."""
@@ -112,7 +112,7 @@ def surface_flux(parts: PeriodicParts, states: AtPoints, divisions: tuple[int, i
     place = np.arange((n1 + 1) * (n2 + 1)).reshape(n1 + 1, n2 + 1)
     smallest = 1.0
 
-    def links(start: FloatArray, end: FloatArray) -> FloatArray:
+    def links(start: IntArray, end: IntArray) -> ComplexArray:
         nonlocal smallest
         out = []
         for a, b in zip(start.ravel().tolist(), end.ravel().tolist(), strict=True):
@@ -128,7 +128,7 @@ def surface_flux(parts: PeriodicParts, states: AtPoints, divisions: tuple[int, i
     largest = 2 * float(np.abs(phases).max(initial=0.0))
     if largest > LARGEST:
         raise CoarseMeshError(
-            f"the k mesh is too coarse: a plaquette of the {n1} x {n2} mesh holds a flux of {largest:.2f} of half a turn, which has to stay "
-            f"below {LARGEST:g}. Take more k-points (--mesh); a gap that nearly closes (here {1e3 * states.gap:.3g} meV) needs many"
+            f"the k mesh is too coarse: a plaquette of the {n1} x {n2} mesh holds a flux of {largest:.2f} of half a turn, which has to "
+            f"stay below {LARGEST:g}. Take more k-points (--mesh); a gap that nearly closes (here {1e3 * states.gap:.3g} meV) needs many"
         )
     return np.asarray(phases.sum(axis=-1)), smallest, states.gap

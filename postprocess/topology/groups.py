@@ -163,7 +163,9 @@ def filled_groups(hamiltonian: Hamiltonian, energies: list[FloatArray]) -> list[
     n = hamiltonian.n_electrons
     if n is None:
         if hamiltonian.fermi_energy is None:
-            raise DataError("neither the number of electrons nor the Fermi level is known (info.json); name the group of bands: --bands 1-N")
+            raise DataError(
+                "neither the number of electrons nor the Fermi level is known (info.json); name the group of bands: --bands 1-N"
+            )
         counts = np.array([(e < hamiltonian.fermi_energy).sum(axis=1) for e in energies])
     else:
         both = 2 if hamiltonian.basis.spin == "none" else 1

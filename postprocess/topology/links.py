@@ -15,10 +15,11 @@ import numpy as np
 import numpy.typing as npt
 
 from deeph.physics.bloch import BlochMatrix
-from deeph.physics.blocks import PairBlocks
 from deeph.physics.hamiltonian import Hamiltonian
+from deeph.physics.positions import positions_on_atoms
 from deeph.physics.system import FloatArray
 from deeph.runtime.errors import DataError
+from postprocess.geometry.positions import MATRIX, Positions, find_positions
 from postprocess.states.states import atom_of_orbital, spin_of_orbital
 
 ComplexArray = npt.NDArray[np.complex128]
@@ -26,8 +27,6 @@ SMALLEST = 0.7
 """Singular value of a link below which the states at two neighbouring k are not the same group of bands any more."""
 KEPT = 4
 """Matrices S - ib.D kept for the next link along the same b."""
-FROM_MATRIX = "position matrix of the folder"
-AT_MIDDLES = "<i|r|j> = (tau_i + tau_j)/2 S_ij (no position matrix)"
 
 
 class PeriodicParts:
@@ -36,7 +35,9 @@ class PeriodicParts:
     Parameters
     ----------
     hamiltonian : Hamiltonian
-        With S, and r where it is known. Without r, the dipoles D are left out.
+        With S, and r where it is known.
+    positions : Positions, optional
+        By default the matrix of the data, else the approximation (tau_i + tau_j)/2 S, in which D = 0.
 
     Attributes
     ----------
@@ -44,11 +45,10 @@ class PeriodicParts:
         Where r comes from, for every output.
     """
 
-    def __init__(self, hamiltonian: Hamiltonian) -> None:
-        self._system = hamiltonian.system
-        self._S = hamiltonian.S
-        self._dipoles = None if hamiltonian.r is None else _dipoles(hamiltonian, hamiltonian.r)
-        self.position = AT_MIDDLES if hamiltonian.r is None else FROM_MATRIX
+    def __init__(self, hamiltonian: Hamiltonian, positions: Positions | None = None) -> None:
+        positions = positions or find_positions(hamiltonian)
+        self._system, self._S, self.position = hamiltonian.system, hamiltonian.S, positions.source
+        self._dipoles = _dipoles(hamiltonian, positions) if positions.source == MATRIX else None
         spin = spin_of_orbital(hamiltonian)
         self._spins = [np.flatnonzero(spin == s) for s in range(int(spin.max()) + 1)]
         self._atoms = atom_of_orbital(hamiltonian)[self._spins[0]]
@@ -74,19 +74,14 @@ class PeriodicParts:
             blocks = self._S
             if self._dipoles is not None:
                 b_cartesian = b @ self._system.reciprocal
-                blocks = replace(self._S, entries=self._S.entries - 1j * (b_cartesian @ self._dipoles.entries))
+                blocks = replace(self._S, entries=self._S.entries - 1j * (b_cartesian @ self._dipoles))
             self._known[key] = BlochMatrix(self._system, blocks)
         return self._known[key]
 
 
-def _dipoles(hamiltonian: Hamiltonian, r: PairBlocks) -> PairBlocks:
-    """D = r - cS about the middles c of the pairs, Hermitian; three components, Angstrom."""
-    system, pairs = hamiltonian.system, r.pairs
-    middle = (system.positions[pairs[:, 3]] + system.positions[pairs[:, 4]] + pairs[:, :3] @ system.cell) / 2
-    centred = replace(r, entries=r.entries - np.repeat(middle.T, r.shapes.prod(axis=1), axis=1) * hamiltonian.S.entries)
-    if (centred.partners < 0).any():
-        raise DataError("the position matrix has blocks (R, i, j) without their partner (-R, j, i)")
-    return centred.hermitized()  # codes that integrate r on a grid break this by some 1e-3 Angstrom
+def _dipoles(hamiltonian: Hamiltonian, positions: Positions) -> FloatArray:
+    """(3, n_entries) dipoles D about the middles of the pairs, Angstrom."""
+    return np.asarray(positions.W.entries - positions_on_atoms(hamiltonian.S, hamiltonian.system.positions).entries)
 
 
 def unitary(link: ComplexArray) -> tuple[ComplexArray, float]:

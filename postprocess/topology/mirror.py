@@ -19,6 +19,7 @@ from postprocess.topology.links import ComplexArray, PeriodicParts
 from postprocess.topology.operations import TOLERANCE, find_operation, representation, violation
 from postprocess.topology.parity import CLEAR
 
+
 @dataclass(frozen=True)
 class MirrorChern:
     """A mirror Chern number.
@@ -90,8 +91,8 @@ def mirror_chern_number(
         number = int((values > 0).sum()) if number < 0 else number
         if clearest < CLEAR or (values > 0).sum() != number:
             raise DataError(
-                f"the states at k = {k_text(k)} are no eigenstates of the mirror: {np.abs(values).min():.3f} (expected 1), {(values > 0).sum()} "
-                f"of them positive (elsewhere {number}). H breaks the mirror of its structure by {1e3 * broken:.3g} meV"
+                f"the states at k = {k_text(k)} are no eigenstates of the mirror: {np.abs(values).min():.3f} (expected 1), "
+                f"{(values > 0).sum()} of them positive (elsewhere {number}). H breaks its mirror by {1e3 * broken:.3g} meV"
             )
         halves[id(C)] = C @ V[:, values > 0], C @ V[:, values < 0]
     parts = PeriodicParts(hamiltonian)

@@ -6,7 +6,7 @@ from deeph.physics.covariance import Operation, turned
 from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.pairs import find_pairs
 from deeph.physics.rotations import atom_rotation, spin_rotation
-from deeph.physics.system import FloatArray, System
+from deeph.physics.system import FloatArray, IntArray, System
 from deeph.runtime.errors import DataError
 from postprocess.topology.links import ComplexArray
 
@@ -38,7 +38,7 @@ def find_operation(system: System, Q: FloatArray, tolerance: float = TOLERANCE) 
     return Operation(np.asarray(Q, float), lattice, image, shift, deviation), deviation
 
 
-def _onto(system: System, moved: FloatArray, translation: FloatArray) -> tuple[np.ndarray, np.ndarray, float]:  # type: ignore[type-arg]
+def _onto(system: System, moved: FloatArray, translation: FloatArray) -> tuple[IntArray, IntArray, float]:
     """For each moved atom the nearest one of its element, the cell of that, and the largest distance after the best translation."""
     difference = (moved + translation)[:, None] - system.fractional
     cells = np.rint(difference)

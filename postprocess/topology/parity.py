@@ -63,8 +63,8 @@ def find_inversion(hamiltonian: Hamiltonian) -> Operation:
     found, deviation = find_operation(hamiltonian.system, -np.eye(3))
     if found is None:
         raise DataError(
-            f"the structure has no inversion symmetry: its best centre leaves an atom {deviation:.3g} Angstrom from the image of another one "
-            f"(expected below {TOLERANCE:g}). Parities mean nothing here; Z2 by the flow of Wannier centres needs none"
+            f"the structure has no inversion symmetry: its best centre leaves an atom {deviation:.3g} Angstrom from the image of another "
+            f"one (expected below {TOLERANCE:g}). Parities mean nothing here; Z2 by the flow of Wannier centres needs none"
         )
     return found
 

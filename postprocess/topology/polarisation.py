@@ -200,8 +200,8 @@ def followed(path: Sequence[Polarisation]) -> list[Polarisation]:
         rest = difference - np.rint(difference)
         if np.abs(rest).max() > JUMP:
             raise DataError(
-                f"from structure {number - 1} to {number} of the path the polarisation changes by {np.abs(rest).max():.2f} quanta (expected "
-                f"below {JUMP:g}): the branch cannot be followed; put structures in between"
+                f"from structure {number - 1} to {number} of the path the polarisation changes by {np.abs(rest).max():.2f} quanta "
+                f"(expected below {JUMP:g}): the branch cannot be followed; put structures in between"
             )
         out.append(replace(one, electronic=one.electronic - np.rint(difference)))
     return out

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 
@@ -94,7 +95,7 @@ def find_transition(hamiltonian: Hamiltonian, index: Index, *, low: float = 0.0,
         return known[strength][0]
 
     grid = [strength for strength in np.linspace(high, low, n_steps + 1).tolist() if at(strength)]
-    ends = next(((a, b) for b, a in zip(grid[:-1], grid[1:], strict=True) if at(a) != at(b)), None)
+    ends = next(((a, b) for b, a in pairwise(grid) if at(a) != at(b)), None)
     if ends is None:
         return None
     below, above = ends

@@ -78,8 +78,8 @@ def check_time_reversal(hamiltonian: Hamiltonian) -> None:
     spin = hamiltonian.basis.spin
     if spin != "spinor":
         raise DataError(
-            f"this H has spin '{spin}', without spin-orbit coupling: every band is there for both spins alike and Z2 is always 0. Compute it "
-            "non-collinear with spin-orbit coupling (OpenMX: scf.SpinPolarization NC, scf.SpinOrbit.Coupling on), or ask for the Chern "
+            f"this H has spin '{spin}', without spin-orbit coupling: every band is there for both spins alike and Z2 is always 0. Compute "
+            "it non-collinear with spin-orbit coupling (OpenMX: scf.SpinPolarization NC, scf.SpinOrbit.Coupling on), or ask for the Chern "
             "number of each spin: --find chern"
         )
     parts = largest_parts(hamiltonian.hamiltonian, spin)
@@ -96,9 +96,7 @@ def has_spin_orbit(hamiltonian: Hamiltonian) -> bool:
     return largest_parts(hamiltonian.hamiltonian, hamiltonian.basis.spin)["B"] > SPIN_ORBIT
 
 
-def z2_by_flow(
-    hamiltonian: Hamiltonian, group: BandGroup, n_points: int, *, n_lines: int = 11, jobs: Jobs | None = None
-) -> Z2Indices:
+def z2_by_flow(hamiltonian: Hamiltonian, group: BandGroup, n_points: int, *, n_lines: int = 11, jobs: Jobs | None = None) -> Z2Indices:
     """Z2 of a layer or of a crystal, by its Wannier centres alone.
 
     Parameters
@@ -137,7 +135,9 @@ def z2_by_flow(
     strong = {(planes[f"k{axis + 1} = 0"].index + at_edge[axis]) % 2 for axis in range(3)}
     if len(strong) > 1:
         found = ", ".join(f"{name}: {flow.index}" for name, flow in planes.items())
-        raise CoarseMeshError(f"the planes contradict each other ({found}): the k mesh is too coarse, or the gap closes. Take more k-points")
+        raise CoarseMeshError(
+            f"the planes contradict each other ({found}): the k mesh is too coarse, or the gap closes. Take more k-points"
+        )
     return Z2Indices((strong.pop(), *at_edge), planes)
 
 
@@ -190,6 +190,6 @@ def _check_pairs(flow: WannierFlow) -> None:
         split = min(np.abs((x[s::2] - np.roll(x, -1)[s::2] + 0.5) % 1 - 0.5).max() for s in (0, 1))
         if split > PAIRED:
             raise DataError(
-                f"the Wannier centres at t = {t:g} are no pairs: two of them are {split:.3f} lattice vectors apart (expected below {PAIRED:g}). "
-                "H has no time reversal symmetry, or the lines need more k-points (--mesh)"
+                f"the Wannier centres at t = {t:g} are no pairs: two of them are {split:.3f} lattice vectors apart (expected below "
+                f"{PAIRED:g}). H has no time reversal symmetry, or the lines need more k-points (--mesh)"
             )
