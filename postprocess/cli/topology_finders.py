@@ -341,10 +341,8 @@ def find_born(task: Task) -> Found:
     path = _polarisations(task)
     pairs = list(zip(task.structures, path, strict=True))
     tensors = born_charges(pairs[0], pairs[1:])
-    lines, rows = (
-        ["Born charges Z*_ab = d(V P_a)/d u_b, e; rows a, columns b = x, y, z"],
-        [["atom", "element", *(a + b for a in "xyz" for b in "xyz")]],
-    )
+    lines = ["Born charges Z*_ab = d(V P_a)/d u_b, e; rows a, columns b = x, y, z"]
+    rows: list[list[Any]] = [["atom", "element", *(a + b for a in "xyz" for b in "xyz")]]
     for atom, Z in tensors.items():
         lines.append(f"  atom {atom + 1} ({task.data.system.symbols[atom]})")
         lines += ["    " + " ".join(f"{x:10.5f}" for x in row) for row in Z]
