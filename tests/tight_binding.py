@@ -10,7 +10,7 @@ from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.system import System
 
 HONEYCOMB = np.array([[2.46, 0, 0], [-1.23, 1.23 * np.sqrt(3), 0], [0, 0, 20.0]])
-NEIGHBOURS = [((0, 0, 0), 0, 1), ((-1, 0, 0), 0, 1), ((-1, -1, 0), 0, 1)]
+NEIGHBOURS = [((0, 0, 0), 0, 1), ((0, -1, 0), 0, 1), ((-1, -1, 0), 0, 1)]
 """The bonds from A at (0, 0) to the three B around it; B is at (1/3, 2/3) of the cell."""
 
 

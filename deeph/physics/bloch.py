@@ -183,27 +183,17 @@ class BlochMatrix:
         csr_array
             Units of M times Angstrom for each derivative.
         """
-        data = self._data(self._weights(k, directions)[None], component)[0]
-        return sparse.csr_array((data, self.pattern.indices, self.pattern.indptr), shape=(self.n_orbitals, self.n_orbitals))
-
-    def _weights(self, k: FloatArray, directions: Sequence[int]) -> npt.NDArray[np.complex128]:
-        """(..., n_pairs) factors of the blocks in a derivative of M(k), see :meth:`derivative`."""
         R = self.pairs[:, :3] @ self.system.cell
-        return np.asarray(self.phases(k) * np.prod(1j * R[:, list(directions)], axis=1))
-
-    def dense_derivative(self, k: FloatArray, directions: Sequence[int], *, component: int = 0) -> npt.NDArray[np.complex128]:
-        """(..., n_orbitals, n_orbitals) what :meth:`derivative` gives, dense, for k of shape (..., 3)."""
-        k = np.asarray(k, float)
-        return self._dense(self._weights(k.reshape(-1, 3), directions), component, k.shape[:-1])
+        weights = self.phases(k) * np.prod(1j * R[:, list(directions)], axis=1)
+        data = self._data(weights[None], component)[0]
+        return sparse.csr_array((data, self.pattern.indices, self.pattern.indptr), shape=(self.n_orbitals, self.n_orbitals))
 
     def dense(self, k: FloatArray, *, component: int = 0, gauge: Gauge = "lattice") -> npt.NDArray[np.complex128]:
         """(..., n_orbitals, n_orbitals) dense M(k) for k of shape (..., 3); ``component=1`` is spin down of collinear spins."""
         k = np.asarray(k, float)
-        return self._dense(self.phases(k.reshape(-1, 3), gauge), component, k.shape[:-1])
-
-    def _dense(self, phase: npt.NDArray[np.complex128], component: int, shape: tuple[int, ...]) -> npt.NDArray[np.complex128]:
+        phase = self.phases(k.reshape(-1, 3), gauge)
         n, p = self.n_orbitals, self.pattern
         out = np.zeros((len(phase), n, n), np.complex128)
         rows = np.repeat(np.arange(n), np.diff(p.indptr))
         out[:, rows, p.indices] = self._data(phase, component)
-        return out.reshape(*shape, n, n)
+        return out.reshape(*k.shape[:-1], n, n)

@@ -47,12 +47,6 @@ class AllLevels(NamedTuple):
     C: Array
 
 
-def solve_all(basis: BlochBasis, k: FloatArray, spin: int = 0) -> AllLevels:
-    """All levels by LAPACK at k (n_k, 3), fractional; DataError as :func:`deeph.physics.eigenvalues.solve_states_at_k`."""
-    found = [solve_states_at_k(h, s, q) for h, s, q in zip(basis.H(k, spin), basis.S(k), k, strict=True)]
-    return AllLevels(np.array([e for e, _ in found]), np.array([C for _, C in found], complex))
-
-
 class Geometry:
     """Velocities, connections, curvatures, metric, moments and spins at some k-points.
 
@@ -89,7 +83,14 @@ class Geometry:
     ) -> None:
         self.basis = prepared(hamiltonian)
         self.k, self.channel, self.tolerance = np.asarray(k, float).reshape(-1, 3), spin, tolerance
-        self.energies, self.C = solve_all(self.basis, self.k, spin) if levels is None else levels
+        self._H, self._S = self.basis.H(self.k, spin), self.basis.S(self.k)
+        self.energies, self.C = self._solved() if levels is None else levels
+
+    def _solved(self) -> AllLevels:
+        """All levels by LAPACK."""
+        S = self.basis.with_spin(self._S[:, 0])
+        found = [solve_states_at_k(h, s, q) for h, s, q in zip(self._H[:, 0], S, self.k, strict=True)]
+        return AllLevels(np.array([e for e, _ in found]), np.array([C for _, C in found], complex))
 
     def __repr__(self) -> str:
         formula = self.basis.hamiltonian.system.formula
@@ -114,24 +115,34 @@ class Geometry:
             raise UsageError(f"levels {list(levels)}: expected different numbers from 0 to {n - 1}")
         return inside, np.setdiff1d(np.arange(n), inside)
 
-    def _in_states(self, M: Array) -> Array:
-        """C^dagger M C of (n_k, 3, n, n) matrices between orbitals."""
-        C = self.C[:, None]
-        return np.asarray(C.conj().swapaxes(-1, -2) @ (M @ C))
+    def _products(self, left: Array, M: Array, right: Array) -> Array:
+        """left^dagger M right of states (n_k, n, m) and matrices (n_k, 3, n, n) between spatial orbitals."""
+        return sum(
+            l.conj().swapaxes(-1, -2)[:, None] @ (M @ r[:, None]) for l, r in zip(self._spins(left), self._spins(right), strict=True)
+        )
+
+    def _spins(self, C: Array) -> list[Array]:
+        """The states on the spatial orbitals, of spinors those with spin up and those with spin down."""
+        return [C] if self.basis.hamiltonian.basis.spin != "spinor" else [C[:, rows] for rows in self.basis.spin_rows]
+
+    @cached_property
+    def _basis_W(self) -> tuple[Array, Array]:
+        return self.basis.W(self.k)
 
     @cached_property
     def _W(self) -> Array:
-        return self._in_states(self.basis.W(self.k))
+        return self._products(self.C, self._basis_W[0], self.C)
 
     @cached_property
     def _dS(self) -> Array:
-        return self._in_states(self.basis.dS(self.k))
+        return self._products(self.C, self._S[:, 1:], self.C)
 
     @cached_property
     def velocity(self) -> Array:
         """(n_k, 3, n, n) <u_n| dH/dk |u_m> in eV Angstrom (times hbar), Hermitian; its diagonal is dE/dk."""
         row, column = self.energies[:, None, :, None], self.energies[:, None, None, :]
-        v = self._in_states(self.basis.dH(self.k, self.channel))
+        C = self.C[:, None]
+        v = C.conj().swapaxes(-1, -2) @ (self._H[:, 1:] @ C)
         v -= (row + column) / 2 * self._dS
         v += 1j * (row - column) * self._W
         return np.asarray((v + v.conj().swapaxes(-1, -2)) / 2)  # exactly, so that the Kubo sums of all levels cancel
@@ -161,7 +172,7 @@ class Geometry:
     @cached_property
     def basis_curvature(self) -> FloatArray:
         """(n_k, 3, n) curvature of the basis in each level, Angstrom^2: what ``curl`` has and ``kubo`` has not."""
-        curl = np.einsum("kpn,kapn->kan", self.C.conj(), self.basis.curl_W(self.k) @ self.C[:, None]).real
+        curl = sum(np.einsum("kpn,kapn->kan", C.conj(), self._basis_W[1] @ C[:, None]).real for C in self._spins(self.C))
         for c, (a, b) in enumerate(AXIAL):
             curl[:, c] += 2 * np.einsum("kln,kln->kn", self._A[:, a].conj(), self._A[:, b]).imag
         return np.asarray(curl)
@@ -222,8 +233,8 @@ class Geometry:
         Q = np.einsum("kanl,kbml->kabnm", A, A.conj())
         out = np.stack([1j * (Q[:, a, b] - Q[:, b, a]) for a, b in AXIAL], axis=1)
         if _check(method) == "curl":
-            C, A_basis = self.C[:, None, :, inside], self._A[..., inside]
-            out += C.conj().swapaxes(-1, -2) @ (self.basis.curl_W(self.k) @ C)
+            C, A_basis = self.C[:, :, inside], self._A[..., inside]
+            out += self._products(C, self._basis_W[1], C)
             P = np.einsum("kaln,kblm->kabnm", A_basis.conj(), A_basis)
             out -= np.stack([1j * (P[:, a, b] - P[:, b, a]) for a, b in AXIAL], axis=1)
         return out
@@ -257,7 +268,7 @@ class Geometry:
             out = np.zeros((n_k, 3, n, n), complex)
             out[:, 2] = (1, -1)[self.channel] * np.eye(n)
             return out
-        S, parts = self.basis.spin_free_overlap(self.k), [self.C[:, rows] for rows in self.basis.spin_rows]
+        S, parts = self._S[:, 0], self._spins(self.C)
         products = [[left.conj().swapaxes(-1, -2) @ (S @ right) for right in parts] for left in parts]
         return np.asarray(np.einsum("ast,stknm->kanm", PAULI, np.array(products)))
 
