@@ -379,14 +379,16 @@ def find_spin_orbit_transition(task: Task) -> Found:
     strength = (found.low + found.high) / 2
     change = f"Z2 = {indices_text(found.below)} below, {indices_text(found.above)} above, by {route}"
     lines = [
-        f"transition   at {strength:.4f} times the spin-orbit coupling of the data: {change}",
+        f"transition   at {strength:.4f} +- {(found.high - found.low) / 2:.4f} times the spin-orbit coupling of the data: {change}",
         f"             smallest gap {where}, {1e3 * found.gap:.4f} meV there",
     ]
     for step, indices, gap in found.steps:
-        lines.append(f"  {step:8.5f}   {indices_text(indices) if indices else 'bands touch':<12} gap {gap:.6f} eV")
-        rows.append([step, indices_text(indices) if indices else "", gap])
+        lines.append(
+            f"  {step:8.5f}   {f'{indices_text(indices):<12} gap {gap:.6f} eV' if indices else 'gap too small for the mesh, or closed'}"
+        )
+        rows.append([step, indices_text(indices) if indices else "", gap if np.isfinite(gap) else ""])
     record = {"strength": strength, "below": list(found.below), "above": list(found.above), "gap_eV": found.gap, "route": route,
-              "steps": [{"strength": s, "z2": list(i), "gap_eV": g} for s, i, g in found.steps]}  # fmt: skip
+              "steps": [{"strength": s, "z2": list(i), "gap_eV": g if i else None} for s, i, g in found.steps]}  # fmt: skip
     return Found(lines, record, rows, f"Z2 against the strength of spin-orbit coupling, by {route}")
 
 

@@ -161,7 +161,7 @@ def _mean_centre(
     """The sum of the Wannier centres along an axis, averaged over the lines across, with the smallest singular value and the gap."""
     across = [a for a in np.flatnonzero(periodic).tolist() if a != axis]
     steps = np.linspace(0, 1, n_along + 1)
-    offsets = np.stack(np.meshgrid(*[np.arange(n_across) / n_across] * len(across), indexing="ij"), -1).reshape(-1, len(across))
+    offsets = np.array(list(product(np.arange(n_across) / n_across, repeat=len(across)))).reshape(n_across ** len(across), len(across))
     k = np.zeros((len(offsets), n_along + 1, 3))
     k[..., axis] = steps
     k[..., across] = offsets[:, None]

@@ -63,7 +63,9 @@ class Transition:
     steps: list[tuple[float, tuple[int, ...], float]]
 
 
-def find_transition(hamiltonian: Hamiltonian, index: Index, *, low: float = 0.0, high: float = 1.0, n_steps: int = 10) -> Transition | None:
+def find_transition(
+    hamiltonian: Hamiltonian, index: Index, *, low: float = 0.0, high: float = 1.0, n_steps: int = 10, precision: float = PRECISION
+) -> Transition | None:
     """The strength of spin-orbit coupling nearest to ``high`` at which Z2 changes, by bisection.
 
     Parameters
@@ -71,11 +73,13 @@ def find_transition(hamiltonian: Hamiltonian, index: Index, *, low: float = 0.0,
     hamiltonian : Hamiltonian
         Spinors with time reversal.
     index : callable
-        Gives Z2 and a gap; raises DataError where the gap is closed.
+        Gives Z2 and a gap; raises DataError where the gap is closed, or too small for the mesh: those strengths count as the transition.
     low, high : float
         Strengths to begin with.
     n_steps : int
         Equal steps between the two that are looked at first.
+    precision : float
+        To which both ends of the transition are found.
 
     Returns
     -------
@@ -91,23 +95,23 @@ def find_transition(hamiltonian: Hamiltonian, index: Index, *, low: float = 0.0,
             except DataError:
                 if strength in (low, high):
                     raise
-                known[strength] = ((), 0.0)  # bands touch: the transition itself
+                known[strength] = ((), np.inf)  # bands touch, or nearly so
         return known[strength][0]
+
+    def edge(good: float, other: float) -> float:
+        """The last strength with the Z2 of ``good`` on the way to another one, or to where it cannot be found."""
+        while abs(other - good) > precision:
+            middle = (good + other) / 2
+            good, other = (middle, other) if at(middle) == at(good) else (good, middle)
+        return good
 
     grid = [strength for strength in np.linspace(high, low, n_steps + 1).tolist() if at(strength)]
     ends = next(((a, b) for b, a in pairwise(grid) if at(a) != at(b)), None)
     if ends is None:
         return None
-    below, above = ends
-    while above - below > PRECISION:
-        middle = (below + above) / 2
-        if not at(middle):
-            break
-        below, above = (middle, above) if at(middle) != at(above) else (below, middle)
-    middle = (below + above) / 2
-    if not known.get(middle, ((0,), 0.0))[0]:
-        return Transition(middle, middle, at(below), at(above), 0.0, _sorted(known))
-    return Transition(below, above, at(below), at(above), min(known[below][1], known[above][1]), _sorted(known))
+    below = edge(*ends)
+    above = edge(ends[1], below)
+    return Transition(below, above, at(below), at(above), min(gap for x, (_, gap) in known.items() if below <= x <= above), _sorted(known))
 
 
 def _sorted(known: dict[float, tuple[tuple[int, ...], float]]) -> list[tuple[float, tuple[int, ...], float]]:
