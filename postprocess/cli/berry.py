@@ -13,6 +13,7 @@ from postprocess.cli.jobs import add_job_options, make_jobs, start_group
 
 if TYPE_CHECKING:
     from deeph.physics.hamiltonian import Hamiltonian
+    from deeph.physics.system import FloatArray
     from postprocess.geometry.curvature import Curvature
     from postprocess.geometry.hall import HallConductivity
     from postprocess.states.fermi import FermiLevel
@@ -60,14 +61,14 @@ def main(argv: list[str] | None = None) -> None:
 def _body(args: argparse.Namespace) -> int:
     from deeph.runtime.errors import UsageError
     from deeph.runtime.log import telling
-    from postprocess.eigen.selection import DENSE_LARGEST
+    from postprocess.states.batches import LARGEST
     from postprocess.states.fermi import find_fermi_level
 
     _check_options(args)
     group = start_group(args)
     data, predicted = load(args.folder, predicted=args.predicted or None, positions=True)
-    if data.n_orbitals > DENSE_LARGEST:
-        raise UsageError(f"{data.n_orbitals} orbitals are too many for the dense matrices that Berry quantities are made of")
+    if data.n_orbitals > LARGEST:
+        raise UsageError(f"{data.n_orbitals} orbitals are too many for the dense matrices of Berry quantities; expected {LARGEST} at most")
     title = args.folder.resolve().name + " (predicted)" * predicted
     jobs = make_jobs(args, group, args.out)
     with telling(f"at work on {title}"):
@@ -104,6 +105,8 @@ def _check_options(args: argparse.Namespace) -> None:
             raise UsageError(f"--out {file}: expected a name ending in {figures} (figure) or {numbers} (table)")
         if not file.absolute().parent.is_dir():
             raise UsageError(f"--out {file}: the folder {file.parent} does not exist")
+    if args.map and sum(n > 1 for n in args.map) != 2 and any(map(is_figure, args.out)):
+        raise UsageError(f"--map {' '.join(map(str, args.map))}: a figure takes a mesh of two directions, such as 60 60 1")
     if args.hall and not args.window and any(map(is_figure, args.out)):
         raise UsageError("a figure of the Hall conductivity takes several Fermi levels: give --window EMIN EMAX")
 
@@ -149,7 +152,7 @@ def _report(args: argparse.Namespace, data: "Hamiltonian", found: "Curvature | H
     lines = [f"{found.title}: {data.system}, {data.n_orbitals} orbitals, spin {data.basis.spin}", f"positions    {found.positions}"]
     if found.fermi_energy is not None:
         lines.append(f"Fermi level  {found.fermi_energy:.6f} eV ({found.fermi_origin})")
-    lines += _describe_curvature(found) if isinstance(found, Curvature) else _describe_hall(data, found)
+    lines += _describe_curvature(found) if isinstance(found, Curvature) else _describe_hall(args, data, found)
     sys.stdout.write("\n".join(lines) + "\n")
 
 
@@ -184,12 +187,21 @@ def _describe_curvature(found: "Curvature") -> list[str]:
     return lines
 
 
-def _describe_hall(data: "Hamiltonian", found: "HallConductivity") -> list[str]:
+def _describe_hall(args: argparse.Namespace, data: "Hamiltonian", found: "HallConductivity") -> list[str]:
     from postprocess.eigen.band_symmetries import conjugate_at_minus_k
 
-    named = ", ".join(f"sigma_{name} {value:+.6g}" for name, value in zip(found.components, found.at_fermi, strict=True))
-    lines = [f"Hall         {named} {found.unit} at the Fermi level, {found.temperature:g} K"]
-    lines += [f"  {line}" for line in found.integral.describe()]
+    digits = 6 if found.unit == "e^2/h" else 3
+
+    def named(values: "FloatArray") -> str:
+        return ", ".join(f"sigma_{name} {value:+.{digits}f}" for name, value in zip(found.components, values, strict=True))
+
+    integral = found.integral
+    lines = [f"Hall         {named(found.at_fermi)} {found.unit} at the Fermi level, {found.temperature:g} K"]
+    for mesh, values in zip((integral.coarse_divisions, integral.divisions), found.on_meshes, strict=True):
+        lines.append(f"  {named(values)} on {' x '.join(map(str, mesh))} k-points")
+    lines += [f"  {line}" for line in integral.describe()]
+    if integral.latest > args.tolerance and not conjugate_at_minus_k(data):
+        lines.append(f"  not converged to {100 * args.tolerance:g} %: take a finer --mesh, more --rounds, or a --temperature")
     lines.append(f"  curl and Kubo sum differ by up to {found.difference:.3g} {found.unit}")
     if found.chern is not None:
         both = " of each spin" * (data.basis.spin == "none")

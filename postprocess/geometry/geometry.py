@@ -117,9 +117,8 @@ class Geometry:
 
     def _products(self, left: Array, M: Array, right: Array) -> Array:
         """left^dagger M right of states (n_k, n, m) and matrices (n_k, 3, n, n) between spatial orbitals."""
-        return sum(
-            l.conj().swapaxes(-1, -2)[:, None] @ (M @ r[:, None]) for l, r in zip(self._spins(left), self._spins(right), strict=True)
-        )
+        pairs = zip(self._spins(left), self._spins(right), strict=True)
+        return np.asarray(sum(bra.conj().swapaxes(-1, -2)[:, None] @ (M @ ket[:, None]) for bra, ket in pairs))
 
     def _spins(self, C: Array) -> list[Array]:
         """The states on the spatial orbitals, of spinors those with spin up and those with spin down."""

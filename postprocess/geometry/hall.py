@@ -67,7 +67,7 @@ class CurvatureOfOccupied:
     fermi_levels : tuple of float
         eV.
     fermi_energy : float
-        eV; the one that refinement looks at.
+        eV; the mesh is refined for it, and for the others.
     temperature : float
         Of the Fermi-Dirac occupation, Kelvin.
     source : str or None
@@ -84,7 +84,10 @@ class CurvatureOfOccupied:
     tolerance: float = DEGENERATE
 
     def of(self, hamiltonian: Hamiltonian) -> Callable[[FloatArray, int], Result]:
-        """Curl and kubo (n_k, 3, m), Angstrom^2; ``watched`` at the Fermi energy, ``filled``: levels below it, and this squared."""
+        """The function of k: ``curl`` and ``kubo`` (n_k, 3, m) in Angstrom^2.
+
+        And ``watched``: at the Fermi energy (3), then at all others; ``filled``: levels below the Fermi energy, and this squared.
+        """
         basis = BlochBasis(hamiltonian, find_positions(hamiltonian, self.source))
         levels = np.array(self.fermi_levels)
 
@@ -93,10 +96,12 @@ class CurvatureOfOccupied:
             curl, kubo = g.curvatures()
             f = Occupation(0.0, self.temperature)(g.energies[:, :, None] - levels)
             at_fermi = Occupation(self.fermi_energy, self.temperature)(g.energies)
-            watched = np.einsum("kan,kn->ka", curl, at_fermi)
+            out = {"curl": curl @ f, "kubo": kubo @ f}
+            further = out["curl"].reshape(len(k), -1) if len(levels) > 1 else np.zeros((len(k), 0))
+            watched = np.concatenate([np.einsum("kan,kn->ka", curl, at_fermi), further], axis=1)
             filled = (g.energies < self.fermi_energy).sum(axis=1).astype(float)
             counts = np.stack([filled, filled**2], axis=1)
-            return {"curl": curl @ f, "kubo": kubo @ f, "watched": watched, "filled": counts}
+            return out | {"watched": watched, "filled": counts}
 
         return compute
 
@@ -129,7 +134,9 @@ class HallConductivity:
     positions : str
         Where they come from.
     integral : Integral
-        How far it is converged.
+        How far it is converged, at all Fermi levels.
+    on_meshes : (2, 3) or (2, 1) array
+        ``at_fermi`` on the coarse and on the fine mesh, before refinement.
     title : str
         Name for legends and tables.
     """
@@ -146,6 +153,7 @@ class HallConductivity:
     temperature: float
     positions: str
     integral: Integral
+    on_meshes: FloatArray
     title: str = ""
 
     def __repr__(self) -> str:
@@ -192,7 +200,7 @@ def hall_conductivity(
     hamiltonian : Hamiltonian
         Periodic in two or three directions; H and S are made Hermitian.
     fermi : FermiLevel
-        Its energy is where the mesh is refined.
+        The Fermi energy.
     divisions : tuple of 3 int, optional
         Of the mesh.
     scan : FermiScan, optional
@@ -217,13 +225,16 @@ def hall_conductivity(
     quantity = CurvatureOfOccupied(tuple(energies.tolist()), fermi.energy, scan.temperature, source)
     integral = integrate_adaptively(hamiltonian, quantity, divisions, watched="watched", refinement=refinement, jobs=jobs)
     both = 2.0 if hamiltonian.basis.spin == "none" else 1.0
-    curl, kubo, watched = (-both * project @ integral.value[name].sum(axis=0) for name in ("curl", "kubo", "watched"))
+    curl, kubo = (-both * project @ integral.value[name].sum(axis=0) for name in ("curl", "kubo"))
+    at_fermi = {name: -both * project @ getattr(integral, name)["watched"].sum(axis=0)[:3] for name in ("coarse", "fine", "value")}
+    value = at_fermi["value"]
     count, squared = np.moveaxis(integral.value["filled"], -1, 0)
     insulating = bool((np.abs(squared - count**2) < WHOLE * (1 + squared)).all())
     return HallConductivity(
-        energies, curl.T, kubo.T, components, watched, unit, fermi.energy, fermi.origin,
-        chern=-float(watched[0]) / both if len(components) == 1 and insulating else None,
+        energies, curl.T, kubo.T, components, value, unit, fermi.energy, fermi.origin,
+        chern=-float(value[0]) / both if len(components) == 1 and insulating else None,
         temperature=scan.temperature, positions=find_positions(hamiltonian, source).source, integral=integral, title=title,
+        on_meshes=np.stack([at_fermi["coarse"], at_fermi["fine"]]),
     )  # fmt: skip
 
 

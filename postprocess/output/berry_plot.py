@@ -61,6 +61,8 @@ def _plot_path(found: Curvature, window: tuple[float, float] | None, look: Look)
         raise UsageError("these k-points form no path")
     bands = Bands(found.energies, path, found.fermi_energy, found.fermi_origin, found.title)
     figure = new_figure(height=9.0, size=look.get("size"))
+    top: Axes
+    ax: Axes
     top, ax = figure.subplots(2, 1, height_ratios=(3, 2))
     zero = look.get("zero", "fermi")
     plot_bands([bands], window=window or default_window([bands], choose_zero([bands], zero)), ax=top, zero=zero)
@@ -97,7 +99,7 @@ def _plot_map(found: Curvature, look: Look) -> "Axes":
     tiled = np.tile(values.reshape(n[axes[0]], n[axes[1]]), (2, 2))
     largest = float(np.abs(values).max()) or 1.0
     mesh = ax.pcolormesh(k[..., 0], k[..., 1], tiled, cmap="RdBu_r", vmin=-largest, vmax=largest, rasterized=True)
-    figure.colorbar(mesh, ax=ax, label=rf"$\Omega$ of {found.what} (Å$^2$)")
+    figure.colorbar(mesh, ax=ax, shrink=0.8, label=rf"$\Omega$ of {found.what} (Å$^2$)")
     reach = 0.6 * float(np.linalg.norm(found.reciprocal[axes], axis=1).max())
     ax.set_xlim(-reach, reach)
     ax.set_ylim(-reach, reach)

@@ -98,8 +98,20 @@ def write_hall(path: Path, found: HallConductivity) -> None:
 def hall_record(found: HallConductivity) -> dict[str, Any]:
     """Everything of it by name."""
     integral = found.integral
-    names = ("energies", "sigma", "sigma_kubo", "components", "unit", "at_fermi", "chern", "fermi_energy", "fermi_origin", "temperature")
+    names = (
+        "energies",
+        "sigma",
+        "sigma_kubo",
+        "components",
+        "unit",
+        "at_fermi",
+        "on_meshes",
+        "chern",
+        "fermi_energy",
+        "fermi_origin",
+        "temperature",
+    )
     return {name: getattr(found, name) for name in names} | {
-        "positions": found.positions, "title": found.title, "divisions": integral.divisions, "n_k": integral.n_k,
+        "divisions": integral.divisions, "n_k": integral.n_k,
         "change": integral.change, "round_changes": np.array([one.change for one in integral.rounds]),
     }  # fmt: skip

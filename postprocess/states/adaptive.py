@@ -27,6 +27,8 @@ SHARE = 0.9
 """Of the variation of the integrand, which the refined cells of a round hold."""
 COST = 2.0
 """Times as many k-points as the mesh has, which a round may take at most."""
+NOISE = 1e-6
+"""Of the variation of the watched number that varies most: less is rounding."""
 TIE = 1e-6
 """Relative; points so alike far from two cells belong to both."""
 
@@ -87,6 +89,11 @@ class Integral:
     rounds: tuple[Round, ...]
     n_k: int
 
+    @property
+    def latest(self) -> float:
+        """What the last round, or without any the finer mesh, changed: an estimate of the relative error."""
+        return self.rounds[-1].change if self.rounds else self.change
+
     def describe(self) -> list[str]:
         """The convergence in words, a line each."""
         n, m = (" x ".join(map(str, d)) for d in (self.coarse_divisions, self.divisions))
@@ -103,7 +110,7 @@ def _percent(change: float) -> str:
 
 @dataclass(frozen=True)
 class _Cells:
-    """Cells that may be refined: their points, what each stands for, their spacing (parts of a step of the mesh), and the variation."""
+    """Cells that may be refined: points (n, 3), what each stands for, spacings (parts of a step of the mesh), variations (n, m)."""
 
     k: FloatArray
     weight: FloatArray
@@ -116,6 +123,29 @@ class _Cells:
     def __add__(self, other: "_Cells") -> "_Cells":
         both = zip((self.k, self.weight, self.scale, self.variation), (other.k, other.weight, other.scale, other.variation), strict=True)
         return _Cells(*(np.concatenate(pair) for pair in both))
+
+
+@dataclass(frozen=True)
+class _FinerMesh:
+    """The finer mesh in a cell: see :func:`cell_points`, and for each of its points those next to it."""
+
+    offsets: FloatArray
+    shares: FloatArray
+    neighbours: IntArray
+
+    @classmethod
+    def of(cls, reciprocal: FloatArray, mesh: KMesh) -> "_FinerMesh":
+        """In the cells of a mesh."""
+        offsets, shares = cell_points(reciprocal, mesh.divisions)
+        return cls(offsets, shares, _nearest(offsets @ reciprocal))
+
+    def variation(self, values: FloatArray) -> FloatArray:
+        """(n, m) largest difference of (n_spin, n, m) values to those next to them in their cell."""
+        families = values.reshape(len(values), -1, len(self.offsets), values.shape[-1])
+        out = np.zeros(families.shape[1:])
+        for near in self.neighbours.T:
+            np.maximum(out, np.abs(families - families[:, :, near]).max(axis=0), out=out)
+        return out.reshape(values.shape[1:])
 
 
 def integrate_adaptively(
@@ -157,35 +187,28 @@ def integrate_adaptively(
     kept = sums.pop("kept")[:, _places(mesh.points, k)]
     coarse, value = ({name: total[:, n] for name, total in sums.items()} for n in range(2))
     fine, n_k = value, len(k)
-    size = float(np.abs(value[watched]).max(initial=0.0))
-    change = _change(value[watched] - coarse[watched], size)
-    cells = _Cells(mesh.points, mesh.weights, np.ones(len(mesh.points)), mesh.weights * _variation(kept, mesh))
-    reciprocal = in_plane_reciprocal(hamiltonian)
-    offsets, shares = cell_points(reciprocal, mesh.divisions)
-    neighbours = _nearest(offsets @ reciprocal)
+    change = _change(value[watched] - coarse[watched], float(np.abs(value[watched]).max(initial=0.0)))
+    cells = _Cells(mesh.points, mesh.weights, np.ones(len(mesh.points)), mesh.weights[:, None] * _variation(kept, mesh))
+    finer = _FinerMesh.of(in_plane_reciprocal(hamiltonian), mesh)
     done: list[Round] = []
     stages: list[Jobs] = []
-    latest = change
-    while len(done) < refinement.rounds and latest > refinement.tolerance and cells.variation.sum() > 0:
-        chosen, rest = _choose(cells, int(COST * len(mesh.points)) // len(offsets))
-        children, old = _children(cells[chosen], offsets, shares)
+    result = Integral(value, fine, coarse, mesh.divisions, half.divisions, change, (), n_k)
+    while len(done) < refinement.rounds and result.latest > refinement.tolerance and cells.variation.sum() > 0:
         stage = None if jobs.scratch is None else jobs.scratch.with_name(f"{jobs.scratch.name}.{len(done) + 1}")
-        own = replace(jobs, scratch=stage)
-        sums = sum_batches(hamiltonian, children.k, children.weight[None] - old[None], quantity, watched, jobs=own)
-        kept = sums.pop("kept").reshape(-1, len(chosen), len(offsets), sums[watched].shape[-1])
+        stages.append(replace(jobs, scratch=stage))
+        chosen, rest = _choose(cells, int(COST * len(mesh.points)) // len(finer.offsets))
+        children, old = _children(cells[chosen], finer)
+        sums = sum_batches(hamiltonian, children.k, children.weight[None] - old[None], quantity, watched, jobs=stages[-1])
+        cells = cells[rest] + replace(children, variation=children.weight[:, None] * finer.variation(sums.pop("kept")))
         value = {name: total + sums[name][:, 0] for name, total in value.items()}
-        size = float(np.abs(value[watched]).max(initial=0.0))
-        latest = _change(sums[watched], size)
-        spread = np.stack([np.linalg.norm(kept - kept[:, :, near], axis=-1) for near in neighbours.T]).max(axis=(0, 1))
-        cells = cells[rest] + replace(children, variation=children.weight * spread.ravel())
-        done.append(Round(len(chosen), len(children.k), latest))
-        n_k += len(children.k)
-        logger.info("%s", Integral(value, fine, coarse, mesh.divisions, half.divisions, change, tuple(done), n_k).describe()[-1])
-        stages.append(own)
+        change_now = _change(sums[watched], float(np.abs(value[watched]).max(initial=0.0)))
+        done.append(Round(len(chosen), len(children.k), change_now))
+        result = replace(result, value=value, rounds=tuple(done), n_k=result.n_k + len(children.k))
+        logger.info("%s", result.describe()[-1])
     jobs.group.gathered([])  # nobody removes results before all have read them
     for own in stages:
         own.finish()
-    return Integral(value, fine, coarse, mesh.divisions, half.divisions, change, tuple(done), n_k)
+    return result
 
 
 def _half(divisions: Divisions) -> Divisions:
@@ -216,33 +239,33 @@ def _places(points: FloatArray, k: FloatArray) -> IntArray:
 
 
 def _variation(values: FloatArray, mesh: KMesh) -> FloatArray:
-    """(n_points,) largest difference of (n_spin, n_points, m) values to those at the next points of the mesh."""
-    whole = values[:, mesh.index]
-    largest = np.zeros(mesh.index.shape)
+    """(n_points, m) largest difference of (n_spin, n_points, m) values to those at the next points of the mesh."""
+    out = np.zeros(values.shape[1:])
     for axis in (a for a in range(3) if mesh.divisions[a] > 1):
         for step in (1, -1):
-            largest = np.maximum(largest, np.linalg.norm(whole - np.roll(whole, step, axis=axis + 1), axis=-1).max(axis=0))
-    out = np.zeros(len(mesh.points))
-    np.maximum.at(out, mesh.index.ravel(), largest.ravel())
+            near = np.roll(mesh.index, step, axis=axis).ravel()
+            np.maximum.at(out, mesh.index.ravel(), np.abs(values[:, mesh.index.ravel()] - values[:, near]).max(axis=0))
     return out
 
 
 def _choose(cells: _Cells, most: int) -> tuple[IntArray, IntArray]:
     """The fewest cells that hold :data:`SHARE` of the variation, at most so many, and all others."""
-    order = np.argsort(-cells.variation, kind="stable")
-    enough = int(np.searchsorted(np.cumsum(cells.variation[order]), SHARE * cells.variation.sum())) + 1
+    total = cells.variation.sum(axis=0)
+    part = (cells.variation / np.where(total > NOISE * total.max(), total, np.inf)).sum(axis=1)  # every number has the same say
+    order = np.argsort(-part, kind="stable")
+    enough = int(np.searchsorted(np.cumsum(part[order]), SHARE * part.sum())) + 1
     n = max(1, min(enough, most))
     return order[:n], order[n:]
 
 
-def _children(cells: _Cells, offsets: FloatArray, shares: FloatArray) -> tuple[_Cells, FloatArray]:
+def _children(cells: _Cells, finer: _FinerMesh) -> tuple[_Cells, FloatArray]:
     """The points of a finer mesh in some cells, the first of each its own point, and what each counted in the sums before."""
-    k = cells.k[:, None] + cells.scale[:, None, None] * offsets
-    weight = cells.weight[:, None] * shares
+    k = cells.k[:, None] + cells.scale[:, None, None] * finer.offsets
+    weight = cells.weight[:, None] * finer.shares
     old = np.zeros_like(weight)
     old[:, 0] = cells.weight
-    scale = np.repeat(cells.scale / FINER, len(offsets))
-    return _Cells(k.reshape(-1, 3), weight.ravel(), scale, np.zeros(weight.size)), old.ravel()
+    scale = np.repeat(cells.scale / FINER, len(finer.offsets))
+    return _Cells(k.reshape(-1, 3), weight.ravel(), scale, np.zeros((weight.size, 0))), old.ravel()
 
 
 def _nearest(points: FloatArray) -> IntArray:

@@ -12,6 +12,7 @@ import numpy as np
 
 from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.system import FloatArray
+from deeph.runtime.errors import DataError
 from postprocess.lattice.mesh import Symmetry
 from postprocess.states.integrate import distinct_k
 from postprocess.states.kjobs import Jobs, Result, fingerprint, run_tasks
@@ -20,6 +21,8 @@ BATCH_BYTES = 2**26
 """Of the matrices of a batch of k-points."""
 MATRICES = 40
 """Complex matrices of the size of H(k) that are held for each k-point."""
+LARGEST = 5000
+"""Orbitals up to which so many dense matrices are worth it: 15 GiB."""
 LARGEST_BATCH = 256
 """k-points; more are no faster, and the shares of several processes become uneven."""
 
@@ -29,7 +32,10 @@ class BatchQuantity(Protocol):
 
     @property
     def symmetry(self) -> Symmetry:
-        """Which points of a mesh need not be computed because others have the same value, see :func:`make_mesh`."""
+        """Which points of a mesh need not be computed because others have the same value, see :func:`make_mesh`.
+
+        "all" for scalars alone: symmetries are those of the levels. Vectors turn with k, curvatures change their sign at -k.
+        """
 
     def of(self, hamiltonian: Hamiltonian) -> Callable[[FloatArray, int], Result]:
         """For one structure: the function of k (n_k, 3) and the spin channel that gives named arrays (n_k, ...)."""
@@ -56,7 +62,13 @@ class _Work:
         return self.quantity.of(self.hamiltonian)
 
     def __call__(self, batch: _Batch) -> Result:
-        values = self._compute(np.array(batch.k), batch.spin)
+        try:
+            values = self._compute(np.array(batch.k), batch.spin)
+        except MemoryError as error:
+            need = 16 * MATRICES * self.hamiltonian.n_orbitals**2 * len(batch.k) / 2**30
+            raise DataError(
+                f"{self.hamiltonian.n_orbitals} orbitals need about {need:.0f} GiB of memory, which is not available"
+            ) from error
         if not batch.weights:
             return values
         out = {name: np.tensordot(np.array(batch.weights), value, axes=1) for name, value in values.items()}
