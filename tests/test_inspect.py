@@ -21,6 +21,7 @@ from deeph.physics.pairs import is_onsite, neighbour_pairs, pair_vectors
 from deeph.physics.system import SYMBOLS, System
 from deeph.runtime import log
 from deeph.runtime.errors import DataError
+from deeph.training.checkpoint import VERSION
 from preprocess.cli import inspect as cli
 from preprocess.inspect import checks, subject
 from preprocess.inspect.report import Check, Report, to_json
@@ -234,7 +235,7 @@ def test_a_model_file_without_torch(model_bytes, tmp_path):
     code = "import sys; from preprocess.cli.inspect import main\ntry: main()\nfinally: assert 'torch' not in sys.modules"
     done = subprocess.run([sys.executable, "-c", code, tmp_path, "--json"], capture_output=True, text=True, check=True)
     (report,) = json.loads(done.stdout)
-    assert report["kind"] == "deeph-model, version 4"
+    assert report["kind"] == f"deeph-model, version {VERSION}"
     assert report["verdict"] == "ok"
     assert report["facts"]["elements"] == "C 0 0 1, Si 1 0 2"
     assert report["facts"]["metadata"] == {"metrics": {"validate_mae_meV": 1.25}, "epoch": 7}

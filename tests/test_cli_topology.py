@@ -1,0 +1,107 @@
+"""``deeph-topology`` as users call it."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from tight_binding import haldane, with_spinors
+from topology_cases import bhz, kane_mele, rice_mele
+
+import deeph
+from postprocess.cli.topology import main
+
+
+@pytest.fixture
+def folder(tmp_path):
+    deeph.write_folder(tmp_path / "layer", kane_mele())
+    return tmp_path / "layer"
+
+
+def call(*words):
+    with pytest.raises(SystemExit) as stop:
+        main([str(w) for w in words])
+    return stop.value.code
+
+
+def test_z2_with_table_and_figure(folder, capsys):
+    files = [folder.parent / f"flow{suffix}" for suffix in (".csv", ".json", ".png")]
+    assert call(folder, "--mesh", 24, 7, "--out", *files) == 0
+    text = capsys.readouterr().out
+    assert "Z2           1 by the flow of Wannier centres" in text
+    assert "1 by parities" in text
+    assert "smallest singular value" in text
+    assert "positions    " in text
+    with files[0].open(encoding="utf-8") as file:
+        assert "Z2 = 1" in next(file)
+        rows = list(csv.reader(file))
+    assert rows[0] == ["plane", "t", "x1", "x2"]
+    record = json.loads(files[1].read_text(encoding="utf-8"))
+    assert (record["z2"], record["parity"]["z2"]) == ([1], [1])
+    assert np.allclose(record["planes"]["k3 = 0"]["centres"], [[float(x) for x in row[2:]] for row in rows[1:]])
+    assert files[2].stat().st_size > 5000
+
+
+def test_strength_of_spin_orbit_coupling(folder, capsys):
+    deeph.write_folder(folder.parent / "massive", kane_mele(0.2))
+    massive = folder.parent / "massive"
+    for strength, z2 in ((1, 1), (0.2, 0)):
+        assert call(massive, "--find", "z2", "--spin-orbit", strength, "--mesh", 60, 7, "--json") == 0
+        assert json.loads(capsys.readouterr().out)["z2"] == [z2]
+    assert call(massive, "--find", "z2", "--mesh", 60, 7) == 0
+    assert "parities     not used: H breaks the inversion of its structure by" in capsys.readouterr().out
+
+
+def test_chern_wilson_and_mirror(folder, capsys):
+    deeph.write_folder(folder.parent / "magnet", with_spinors(haldane(), up=-9.0, down=9.0))
+    magnet = folder.parent / "magnet"
+    assert call(magnet, "--bands", "1-1", "--mesh", 16, 16, "--out", folder.parent / "c.csv") == 0  # a magnet: Chern numbers by themselves
+    text = capsys.readouterr().out
+    assert "C            +1 on k3 = 0, bands 1 to 1" in text
+    assert (folder.parent / "c.csv").is_file()
+    assert call(magnet, "--bands", "1-1", "--find", "wilson", "--along", 2, "--mesh", 24, 12, "--out", folder.parent / "w.pdf") == 0
+    assert "k-points along k2" in capsys.readouterr().out
+    assert call(folder, "--find", "mirror", "--mesh", 16, 16, "--json") == 0
+    assert abs(json.loads(capsys.readouterr().out)["mirror_chern"]) == 1
+
+
+def test_weyl_points(folder, capsys):
+    deeph.write_folder(folder.parent / "crystal", bhz(1.0, d=3))
+    assert call(folder.parent / "crystal", "--find", "weyl", "--search", 4, 4, 4) == 0
+    assert "touchings    0, charges add up to +0" in capsys.readouterr().out
+
+
+def test_polarisation_along_a_path(folder, capsys):
+    path = []
+    for n, phase in enumerate(np.linspace(0, 1, 17)):
+        path.append(folder.parent / f"cycle{n:02d}")
+        deeph.write_folder(path[-1], rice_mele(phase))
+    assert call(*path, "--find", "polarisation", "--mesh", 24, 2, "--json", "--out", folder.parent / "p.csv") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["unit"] == "e"
+    change = found["structures"][-1]["fractions"][0] - found["structures"][0]["fractions"][0]
+    assert abs(change) == pytest.approx(2, abs=1e-6)
+
+
+def test_refusals(folder, capsys):
+    for words, code, said in (
+        ((folder.parent / "nothing",), 1, "there is no such folder"),
+        ((folder, "--mesh", 3, 3), 1, "the k mesh is too coarse"),
+        ((folder, "--mesh", 1, 3), 2, "two numbers above 1"),
+        ((folder, "--bands", "3-9"), 2, "bands 3 to 9"),
+        ((folder, "--bands", "1-1"), 1, "bands 1 and 2 touch"),
+        ((folder, "--find", "weyl"), 1, "Weyl points belong to crystals"),
+        ((folder, "--find", "chern", "--plane", "1=0"), 2, "not periodic along both directions"),
+        ((folder, "--find", "chern", "--out", folder.parent / "c.png"), 2, "there is no figure of chern"),
+        ((folder, "--out", folder.parent / "c.txt"), 2, "expected a name ending in"),
+        ((folder, folder), 2, "several folders are a path"),
+        ((folder, "--find", "born"), 2, "with one atom moved in each"),
+    ):
+        assert call(*words) == code, words
+        assert said in " ".join(capsys.readouterr().err.split()), words
+
+
+def test_typed_nonsense(folder, capsys):
+    for words in (("--bands", "x"), ("--plane", "4=0"), ("--plane", "1=nan"), ("--find", "everything")):
+        assert call(folder, *words) == 2
+        assert "deeph-topology" in capsys.readouterr().err
