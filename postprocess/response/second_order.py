@@ -1,0 +1,220 @@
+"""Direct currents of second order in the field of light: shift current and injection current; and light of twice the frequency.
+
+E(t) = E(omega) e^{-i omega t} + c.c., charge -e of the electron, pairs n, m with E_mn = E_m - E_n:
+
+* shift: j_a = 2 sigma_abc E_b(omega) E_c(-omega), sigma_abc = -(pi e^3/4 hbar^2) int sum f_nm Im[r_b,mn r_c,nm;a + r_c,mn r_b,nm;a]
+  [delta(omega_mn - omega) + delta(omega_nm - omega)]: the charge -e times the shift of the transition.
+* injection: dj_a/dt = 2 eta_abc E_b(omega) E_c(-omega), eta_abc = -(pi e^3/hbar^2) int sum f_nm (v_a,mm - v_a,nn) r_b,mn r_c,nm
+  delta(omega_mn - omega): the real part, symmetric in b and c, for linear light, the imaginary part for circular light.
+* second harmonic: P_a(2 omega) = eps0 chi_abc(-2 omega; omega, omega) E_b E_c, of insulators (:func:`harmonic`).
+
+J. E. Sipe and A. I. Shkrebtii, doi:10.1103/PhysRevB.61.5337; for second harmonics J. L. P. Hughes and J. E. Sipe,
+doi:10.1103/PhysRevB.53.10751.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from deeph.physics.hamiltonian import Hamiltonian
+from deeph.physics.system import FloatArray
+from deeph.physics.units import HBAR
+from deeph.runtime.errors import UsageError
+from postprocess.eigen.hermitian import hermitian
+from postprocess.geometry.geometry import Geometry
+from postprocess.geometry.positions import Source, find_positions
+from postprocess.lattice.mesh import Divisions, Symmetry
+from postprocess.response.covariant import SecondDerivatives, covariant_derivative
+from postprocess.response.light import Broadening, Photons, keeps_time_reversal
+from postprocess.response.measure import E2_OVER_HBAR, Measure, measure
+from postprocess.response.transitions import WATCHED, Conditions, Pairs
+from postprocess.states.adaptive import Integral, Refinement, integrate_adaptively
+from postprocess.states.fermi import FermiLevel
+from postprocess.states.kjobs import Jobs, Result
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Array = npt.NDArray[Any]
+Kind = Literal["shift", "injection"]
+KINDS: tuple[str, ...] = get_args(Kind)
+
+
+@dataclass(frozen=True)
+class DirectCurrent:
+    """Shift or injection current at each k; a BatchQuantity."""
+
+    kind: Kind
+    conditions: Conditions
+
+    @property
+    def symmetry(self) -> Symmetry:
+        """With time reversal -k has the same shift, and the complex conjugate injection with the other sign."""
+        return "reversal" if self.conditions.reversal else "none"
+
+    def of(self, hamiltonian: Hamiltonian) -> Callable[[FloatArray, int], Result]:
+        """The function of k: ``tensor`` (n_k, m, 27): f_nm Im[...] delta in Angstrom^3/eV, or f_nm dv r r delta in Angstrom^3."""
+        basis, c = self.conditions.prepared(hamiltonian), self.conditions
+        second = SecondDerivatives(basis)
+
+        def compute(k: FloatArray, spin: int) -> Result:
+            g = Geometry(basis, k, spin=spin)
+            slopes = np.einsum("kann->kan", g.velocity).real
+            derivative = covariant_derivative(g, second) if self.kind == "shift" else None
+            out = []
+            for n, pairs in enumerate(c.pairs(g)):
+                if derivative is None:
+                    values = _injection(g.between[n], slopes[n], pairs)
+                    values = 1j * values.imag if c.reversal else values
+                else:
+                    values = _shift(g.between[n], derivative[n], pairs).astype(complex)
+                out.append(c.broadening.delta(pairs.step - c.photons.energies[:, None]) @ (pairs.filled[:, None] * values))
+            tensor = np.array(out)
+            smooth = np.concatenate([tensor.real, tensor.imag], axis=2)
+            windows = np.array_split(smooth, min(WATCHED, smooth.shape[1]), axis=1)
+            return {"tensor": tensor, "watched": np.concatenate([part.mean(axis=1) for part in windows], axis=1)}
+
+        return compute
+
+
+def _shift(r: Array, derivative: Array, pairs: Pairs) -> FloatArray:
+    """(n_pairs, 27) 2 Im[r_b,mn r_c,nm;a + r_c,mn r_b,nm;a], m the higher level; both orders of n and m have been counted."""
+    out = np.einsum("bp,acp->pabc", r[:, pairs.high, pairs.low], derivative[:, :, pairs.low, pairs.high]).imag
+    return np.asarray(2 * (out + out.swapaxes(2, 3))).reshape(-1, 27)
+
+
+def _injection(r: Array, slopes: FloatArray, pairs: Pairs) -> Array:
+    """(n_pairs, 27) (v_a,mm - v_a,nn) r_b,mn r_c,nm, m the higher level."""
+    dv = slopes[:, pairs.high] - slopes[:, pairs.low]
+    return np.einsum("ap,bp,cp->pabc", dv, r[:, pairs.high, pairs.low], r[:, pairs.low, pairs.high]).reshape(-1, 27)
+
+
+@dataclass(frozen=True)
+class SecondOrder:
+    """A response of second order against the photon energy; both spins of each level are counted.
+
+    Attributes
+    ----------
+    kind : str
+        shift or injection.
+    energies : (m,) array
+        Photon energies, eV.
+    values : (m, d, d, d) array
+        Components a, b, c; real for the shift current, complex for the injection current.
+    coarse, fine : (m, d, d, d) arrays
+        On both meshes.
+    unit : str
+        Of the values.
+    conditions : Conditions
+        Fermi level, temperature, broadening.
+    fermi_origin, positions : str
+        Where they come from.
+    measure : Measure
+        Directions and units.
+    integral : Integral
+        How far the zone is converged.
+    title : str
+        Name for legends and tables.
+    """
+
+    kind: Kind
+    energies: FloatArray
+    values: Array
+    coarse: Array
+    fine: Array
+    unit: str
+    conditions: Conditions
+    fermi_origin: str
+    positions: str
+    measure: Measure
+    integral: Integral = field(repr=False)
+    title: str = ""
+
+    @cached_property
+    def components(self) -> tuple[str, ...]:
+        """Names such as xyz, in the order of the last three axes."""
+        return self.measure.components(3)
+
+    def save(self, path: str | Path, **options: Any) -> None:
+        """Write a figure (``.pdf``, ``.png``, ``.svg``) or a table (``.csv``, ``.json``, ``.h5``)."""
+        from deeph.files.figures import SUFFIXES, save_figure
+        from postprocess.output.response_tables import write_second_order
+
+        if Path(path).suffix in SUFFIXES:
+            save_figure(self.plot(**options), Path(path), options.get("style"))
+        else:
+            write_second_order(Path(path), self)
+
+    def plot(self, **options: Any) -> "Axes":
+        """Draw its components; options of :class:`postprocess.output.look.Look`."""
+        from postprocess.output.response_plot import plot_second_order
+
+        return plot_second_order(self, **options)
+
+
+def direct_current(
+    hamiltonian: Hamiltonian,
+    kind: Kind,
+    fermi: FermiLevel,
+    divisions: Divisions | None = None,
+    *,
+    photons: Photons | None = None,
+    broadening: Broadening | None = None,
+    temperature: float = 0.0,
+    scissor: float = 0.0,
+    source: Source | None = None,
+    refinement: Refinement | None = None,
+    jobs: Jobs | None = None,
+    title: str = "",
+) -> SecondOrder:
+    """Shift current or injection current of one structure.
+
+    Parameters
+    ----------
+    kind : {"shift", "injection"}
+        Which one.
+    hamiltonian, fermi, divisions, photons, broadening, temperature, scissor, source, refinement, jobs, title
+        As for :func:`postprocess.response.optics.optical_response`.
+
+    Returns
+    -------
+    SecondOrder
+        In A/V^2 (shift) or A/(V^2 s) (injection) of a crystal; of a layer times m.
+
+    Raises
+    ------
+    UsageError
+        If the structure is a molecule, a number is out of range, or the kind is none.
+    DataError
+        As :func:`postprocess.geometry.positions.find_positions`.
+    """
+    if kind not in KINDS:
+        raise UsageError(f"current {kind!r}: expected one of {', '.join(KINDS)}")
+    if not (0 <= temperature < np.inf and np.isfinite(scissor)):
+        raise UsageError(f"{temperature:g} K, scissor {scissor:g} eV: expected zero or more, and a number")
+    hamiltonian = hermitian(hamiltonian)
+    size, reversal = measure(hamiltonian), keeps_time_reversal(hamiltonian)
+    light = photons or Photons(), broadening or Broadening()
+    conditions = Conditions(fermi.energy, temperature, *light, scissor, source, reversal)
+    integral = integrate_adaptively(
+        hamiltonian, DirectCurrent(kind, conditions), divisions, watched="watched", refinement=refinement or Refinement(rounds=0), jobs=jobs
+    )
+    both = 2.0 if hamiltonian.basis.spin == "none" else 1.0
+    per = -both * np.pi * E2_OVER_HBAR * size.per_size(3)
+    per *= 0.25 if kind == "shift" else 1 / HBAR
+
+    def tensor(values: dict[str, Array]) -> Array:
+        total = per * values["tensor"].sum(axis=0)
+        total = total.real if kind == "shift" else total
+        return np.asarray(size.turned(total.reshape(-1, 3, 3, 3), 3))
+
+    unit = {"shift": "A/V^2", "injection": "A/(V^2 s)"}[kind] + ("", " m", " m^2")[3 - size.dimension]
+    return SecondOrder(
+        kind, conditions.photons.energies, tensor(integral.value), tensor(integral.coarse), tensor(integral.fine), unit, conditions,
+        fermi.origin, find_positions(hamiltonian, source).source, size, integral, title,
+    )  # fmt: skip
