@@ -8,7 +8,7 @@ from deeph.physics.units import KELVIN
 from deeph.runtime.errors import UsageError
 from postprocess.geometry.geometry import Geometry
 from postprocess.response.measure import AXES, E2_OVER_HBAR, METRE, measure, unit_of
-from postprocess.response.scan import FermiResponse, Settings, entropy, fermi_response, filled
+from postprocess.response.scan import FermiResponse, Recipe, Settings, entropy, fermi_response, filled
 from postprocess.response.transitions import minus_df
 from postprocess.states.fermi import FermiLevel
 
@@ -66,9 +66,8 @@ def spin_hall_conductivity(hamiltonian: Hamiltonian, fermi: FermiLevel, settings
 
     names = tuple(f"{s} {pair}" for s in AXES for pair in size.components(2))
     unit = f"(hbar/e) {unit_of('S', 2 - size.dimension)}"
-    return fermi_response(
-        hamiltonian, fermi, settings, "spin Hall conductivity", size, spin_curvatures, (filled,), make, names, unit, even=True
-    )
+    recipe = Recipe("spin Hall conductivity", unit, names, spin_curvatures, (filled,), make, even=True)
+    return fermi_response(hamiltonian, fermi, settings, recipe)
 
 
 def nernst_coefficient(hamiltonian: Hamiltonian, fermi: FermiLevel, settings: Settings | None = None) -> FermiResponse:
@@ -96,7 +95,8 @@ def nernst_coefficient(hamiltonian: Hamiltonian, fermi: FermiLevel, settings: Se
 
     names = ("yz", "zx", "xy") if size.dimension == 3 else ("".join(size.names),)
     unit = "A/(K m)" if size.dimension == 3 else "A/K"
-    return fermi_response(hamiltonian, fermi, settings, "anomalous Nernst coefficient", size, curvatures, (entropy,), make, names, unit)
+    recipe = Recipe("anomalous Nernst coefficient", unit, names, curvatures, (entropy,), make)
+    return fermi_response(hamiltonian, fermi, settings, recipe)
 
 
 def curvature_dipole(hamiltonian: Hamiltonian, fermi: FermiLevel, settings: Settings | None = None) -> FermiResponse:
@@ -123,7 +123,6 @@ def curvature_dipole(hamiltonian: Hamiltonian, fermi: FermiLevel, settings: Sett
         return np.asarray(METRE ** (3 - size.dimension) / size.size * turned).reshape(len(tensor), -1)
 
     names = size.components(2) if size.dimension == 3 else size.names
-    return fermi_response(
-        hamiltonian, fermi, settings, "Berry-curvature dipole", size, curvature_dipoles, (minus_df,), make, names,
-        "1" if size.dimension == 3 else "m", even=True,
-    )  # fmt: skip
+    unit = "1" if size.dimension == 3 else "m"
+    recipe = Recipe("Berry-curvature dipole", unit, names, curvature_dipoles, (minus_df,), make, even=True)
+    return fermi_response(hamiltonian, fermi, settings, recipe)

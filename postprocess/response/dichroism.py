@@ -10,10 +10,10 @@ import numpy.typing as npt
 from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.system import FloatArray
 from deeph.runtime.errors import UsageError
+from postprocess.eigen.hermitian import hermitian
 from postprocess.geometry.bloch_basis import BlochBasis
 from postprocess.geometry.geometry import Geometry
 from postprocess.geometry.positions import Source, find_positions
-from postprocess.eigen.hermitian import hermitian
 
 
 @dataclass(frozen=True)
@@ -94,6 +94,30 @@ def dichroism(
         found.append((degree, total, gap))
     degrees, strengths, gaps = (np.array(part) for part in zip(*found, strict=True))
     return Dichroism(points, degrees, strengths, gaps, positions.source)
+
+
+def edges(hamiltonian: Hamiltonian, k: npt.ArrayLike, fermi_energy: float) -> tuple[list[int], list[int]]:
+    """The uppermost occupied and the lowest empty level with their degenerate equals, at all k-points together.
+
+    Raises
+    ------
+    UsageError
+        If not equally many levels are filled at all of them, or none or all.
+    """
+    hamiltonian = hermitian(hamiltonian)
+    basis, below, above = BlochBasis(hamiltonian, find_positions(hamiltonian)), set[int](), set[int]()
+    filled: set[int] = set()
+    for spin in range(hamiltonian.basis.n_spin):
+        g = Geometry(basis, np.asarray(k, float).reshape(-1, 3), spin=spin)
+        for energies, groups in zip(g.energies, g.groups, strict=True):
+            count = int((energies < fermi_energy).sum())
+            filled.add(count)
+            if 0 < count < len(energies):
+                below |= set(np.flatnonzero(groups == groups[count - 1]).tolist())
+                above |= set(np.flatnonzero(groups == groups[count]).tolist())
+    if len(filled) > 1 or not below or below & above:
+        raise UsageError("these k-points have no common gap at the Fermi level: give the bands, --from and --to")
+    return sorted(below), sorted(above)
 
 
 def _strength(P: npt.NDArray[Any]) -> FloatArray:

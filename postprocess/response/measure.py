@@ -1,6 +1,7 @@
 """In which directions a structure conducts, and units per volume, area or length of it."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +12,7 @@ from deeph.physics.units import CONDUCTANCE
 from deeph.runtime.errors import UsageError
 from postprocess.lattice.periodic import periodic_directions
 
+Array = npt.NDArray[Any]
 AXES = ("x", "y", "z")
 ALONG = 1e-6
 """Deviation of a direction from a Cartesian axis."""
@@ -52,7 +54,7 @@ class Measure:
         """Factor that makes means over the zone in Angstrom^n those per m^d: of units m^(n - d)."""
         return METRE ** (angstroms - self.dimension) / self.size
 
-    def turned(self, tensor: npt.NDArray[np.generic], rank: int) -> npt.NDArray[np.generic]:
+    def turned(self, tensor: Array, rank: int) -> Array:
         """The last ``rank`` axes, each x, y, z, along the directions of the frame."""
         out = np.asarray(tensor)
         for axis in range(out.ndim - rank, out.ndim):

@@ -15,15 +15,15 @@ from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.system import FloatArray
 from deeph.physics.units import CODATA
 from deeph.runtime.errors import UsageError
+from postprocess.eigen.band_symmetries import make_mesh
 from postprocess.eigen.hermitian import hermitian
-from postprocess.geometry.positions import Source, find_positions
+from postprocess.eigen.solver import compute_energies
+from postprocess.geometry.positions import find_positions
 from postprocess.lattice.mesh import Divisions
-from postprocess.response.light import Broadening, Photons, keeps_time_reversal
 from postprocess.response.measure import E2_OVER_HBAR, METRE, Measure, measure, unit_of
-from postprocess.response.transitions import Absorption, Conditions
-from postprocess.states.adaptive import Integral, Refinement, integrate_adaptively
+from postprocess.response.transitions import Absorption, Conditions, LightSettings
+from postprocess.states.adaptive import Integral
 from postprocess.states.fermi import FermiLevel
-from postprocess.states.kjobs import Jobs
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -130,7 +130,7 @@ class OpticalResponse:
     @property
     def electronic(self) -> FloatArray:
         """(d, d) at the first photon energy, zero unless chosen: eps_inf of a crystal with fixed ions, else the susceptibility."""
-        return np.asarray(self.susceptibility[0].real + np.eye(3) * 1.0 if self.measure.dimension == 3 else self.susceptibility[0].real)
+        return np.asarray(self.susceptibility[0].real + np.eye(3) if self.measure.dimension == 3 else self.susceptibility[0].real)
 
     @property
     def plasma_energy(self) -> FloatArray:
@@ -163,21 +163,7 @@ class OpticalResponse:
         return plot_optics(self, **options)
 
 
-def optical_response(
-    hamiltonian: Hamiltonian,
-    fermi: FermiLevel,
-    divisions: Divisions | None = None,
-    *,
-    photons: Photons | None = None,
-    broadening: Broadening | None = None,
-    temperature: float = 0.0,
-    relaxation: float = 0.1,
-    scissor: float = 0.0,
-    source: Source | None = None,
-    refinement: Refinement | None = None,
-    jobs: Jobs | None = None,
-    title: str = "",
-) -> OpticalResponse:
+def optical_response(hamiltonian: Hamiltonian, fermi: FermiLevel, settings: LightSettings | None = None) -> OpticalResponse:
     """Optical conductivity of one structure.
 
     Parameters
@@ -186,24 +172,8 @@ def optical_response(
         Periodic in at least one direction; H and S are made Hermitian.
     fermi : FermiLevel
         Its energy separates filled from empty levels.
-    divisions : tuple of 3 int, optional
-        Of the mesh. Under time reversal only one of k and -k is computed.
-    photons, broadening
-        Photon energies and the width of transitions.
-    temperature : float
-        Of the occupation, Kelvin.
-    relaxation : float
-        hbar/tau of the Drude peak, eV.
-    scissor : float
-        eV by which empty levels are moved up.
-    source : {"matrix", "atoms"}, optional
-        Of the positions.
-    refinement : Refinement, optional
-        Of the mesh where the absorption varies; none by default.
-    jobs : Jobs, optional
-        Processes, and where finished batches are kept.
-    title : str
-        Name for legends and tables.
+    settings : LightSettings, optional
+        Mesh, photon energies, widths.
 
     Raises
     ------
@@ -212,18 +182,9 @@ def optical_response(
     DataError
         As :func:`postprocess.geometry.positions.find_positions`.
     """
-    if not (0 < relaxation < np.inf and 0 <= temperature < np.inf and np.isfinite(scissor)):
-        raise UsageError(
-            f"hbar/tau {relaxation:g} eV, {temperature:g} K, scissor {scissor:g} eV: expected a positive number, zero or more, and a number"
-        )
-    hamiltonian = hermitian(hamiltonian)
-    size = measure(hamiltonian)
-    conditions = Conditions(
-        fermi.energy, temperature, photons or Photons(), broadening or Broadening(), scissor, source, keeps_time_reversal(hamiltonian)
-    )
-    integral = integrate_adaptively(
-        hamiltonian, Absorption(conditions), divisions, watched="watched", refinement=refinement or Refinement(rounds=0), jobs=jobs
-    )
+    hamiltonian, settings = hermitian(hamiltonian), settings or LightSettings()
+    size, conditions = measure(hamiltonian), settings.conditions(hamiltonian, fermi)
+    integral = settings.integrate(hamiltonian, Absorption(conditions))
     both = 2.0 if hamiltonian.basis.spin == "none" else 1.0
     energies = conditions.photons.energies
 
@@ -239,8 +200,20 @@ def optical_response(
     return OpticalResponse(
         energies, E2_OVER_EPS0 / size.size * tensor(integral.value, "chi"),
         hall=E2_OVER_HBAR * size.per_size(2) * tensor(integral.value, "hall"),
-        drude_weight=E2_OVER_HBAR * size.per_size(2) * np.where(np.abs(drude) < NOTHING, 0, drude), relaxation=relaxation,
+        drude_weight=E2_OVER_HBAR * size.per_size(2) * np.where(np.abs(drude) < NOTHING, 0, drude), relaxation=settings.relaxation,
         joint=both * integral.value["joint"].sum(axis=0), conditions=conditions, fermi_origin=fermi.origin,
-        positions=find_positions(hamiltonian, source).source, measure=size, integral=integral,
-        sigma_coarse=interband(integral.coarse), sigma_fine=interband(integral.fine), title=title,
+        positions=find_positions(hamiltonian, settings.source).source, measure=size, integral=integral,
+        sigma_coarse=interband(integral.coarse), sigma_fine=interband(integral.fine), title=settings.title,
     )  # fmt: skip
+
+
+def smallest_direct_gap(hamiltonian: Hamiltonian, divisions: Divisions, conditions: Conditions) -> tuple[float, FloatArray]:
+    """The smallest distance of a filled and an empty level at one k of a mesh (eV, scissor included), and this k (3,)."""
+    hamiltonian = hermitian(hamiltonian)
+    mesh = make_mesh(hamiltonian, divisions)
+    energies = compute_energies(hamiltonian, mesh.points)
+    below = np.where(energies < conditions.fermi_energy, energies, -np.inf).max(axis=-1)
+    above = np.where(energies < conditions.fermi_energy, np.inf, energies).min(axis=-1)
+    gap = (above - below).min(axis=0)
+    place = int(np.argmin(gap))
+    return float(gap[place]) + conditions.scissor, mesh.points[place]

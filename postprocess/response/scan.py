@@ -1,7 +1,7 @@
 """Responses to static fields against the Fermi level: integrals of something each level has, with a weight that its energy gives."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,6 @@ from postprocess.geometry.hall import FermiScan
 from postprocess.geometry.positions import Source, find_positions
 from postprocess.lattice.mesh import Divisions, Symmetry
 from postprocess.response.light import keeps_time_reversal
-from postprocess.response.measure import Measure
 from postprocess.response.transitions import minus_df
 from postprocess.states.adaptive import Integral, Refinement, integrate_adaptively
 from postprocess.states.fermi import FermiLevel
@@ -197,52 +196,57 @@ class Settings:
     """
 
     divisions: Divisions | None = None
-    scan: FermiScan = FermiScan(temperature=300.0)
+    scan: FermiScan = field(default_factory=lambda: FermiScan(temperature=300.0))
     source: Source | None = None
-    refinement: Refinement = Refinement()
-    jobs: Jobs = Jobs()
+    refinement: Refinement = field(default_factory=Refinement)
+    jobs: Jobs = field(default_factory=Jobs)
     title: str = ""
 
     def warm(self, what: str) -> None:
         """UsageError at zero temperature, where a response is a sum over a surface that no mesh holds."""
         if self.scan.temperature <= 0:
-            raise UsageError(f"{what} at 0 K is a sum over the Fermi surface, which no mesh holds: give a temperature, such as 20 K or 300 K")
+            raise UsageError(
+                f"{what} at 0 K is a sum over the Fermi surface, which no mesh holds: give a temperature, such as 20 K or 300 K"
+            )
 
 
-def fermi_response(
-    hamiltonian: Hamiltonian,
-    fermi: FermiLevel,
-    settings: Settings,
-    what: str,
-    size: Measure,
-    values: Values,
-    weights: tuple[Weight, ...],
-    make: Callable[[FloatArray], FloatArray],
-    components: tuple[str, ...],
-    unit: str,
-    *,
-    even: bool = False,
-) -> FermiResponse:
-    """Integrate what each level has, and make a response of the means over the zone.
+@dataclass(frozen=True)
+class Recipe:
+    """How a response is made of the levels.
 
-    Parameters
+    Attributes
     ----------
+    what, unit : str
+        Its name, and the unit of its components.
+    components : tuple of str
+        Their names.
     values, weights, even
         See :class:`LevelSums`.
     make : function
-        Of (weights, c, m) sums of both spins, per cell, to (m, components) values.
+        Of the sums (weights, c, m), both spins, per cell, to (m, components) values.
     """
+
+    what: str
+    unit: str
+    components: tuple[str, ...]
+    values: Values
+    weights: tuple[Weight, ...]
+    make: Callable[[FloatArray], FloatArray]
+    even: bool = False
+
+
+def fermi_response(hamiltonian: Hamiltonian, fermi: FermiLevel, settings: Settings, recipe: Recipe) -> FermiResponse:
+    """Integrate what each level has, and make a response of the means over the zone."""
     hamiltonian, scan = hermitian(hamiltonian), settings.scan
     energies = fermi.energy + np.linspace(scan.low, scan.high, scan.points)
-    quantity = LevelSums(
-        values, weights, even, tuple(energies.tolist()), fermi.energy, scan.temperature, settings.source, keeps_time_reversal(hamiltonian)
-    )
+    conditions = tuple(energies.tolist()), fermi.energy, scan.temperature, settings.source, keeps_time_reversal(hamiltonian)
+    quantity = LevelSums(recipe.values, recipe.weights, recipe.even, *conditions)
     integral = integrate_adaptively(
         hamiltonian, quantity, settings.divisions, watched="watched", refinement=settings.refinement, jobs=settings.jobs
     )
     both = 2.0 if hamiltonian.basis.spin == "none" else 1.0
-    found, coarse, fine = (make(both * part["sums"].sum(axis=0)) for part in (integral.value, integral.coarse, integral.fine))
+    found, coarse, fine = (recipe.make(both * part["sums"].sum(axis=0)) for part in (integral.value, integral.coarse, integral.fine))
     return FermiResponse(
-        what, energies, found[1:], found[0], np.stack([coarse[0], fine[0]]), components, unit, fermi.energy, fermi.origin,
-        find_positions(hamiltonian, settings.source).source, scan.temperature, integral, settings.title,
+        recipe.what, energies, found[1:], found[0], np.stack([coarse[0], fine[0]]), recipe.components, recipe.unit, fermi.energy,
+        fermi.origin, find_positions(hamiltonian, settings.source).source, scan.temperature, integral, settings.title,
     )  # fmt: skip

@@ -6,10 +6,8 @@ E(t) = E(omega) e^{-i omega t} + c.c., charge -e of the electron, pairs n, m wit
   [delta(omega_mn - omega) + delta(omega_nm - omega)]: the charge -e times the shift of the transition.
 * injection: dj_a/dt = 2 eta_abc E_b(omega) E_c(-omega), eta_abc = -(pi e^3/hbar^2) int sum f_nm (v_a,mm - v_a,nn) r_b,mn r_c,nm
   delta(omega_mn - omega): the real part, symmetric in b and c, for linear light, the imaginary part for circular light.
-* second harmonic: P_a(2 omega) = eps0 chi_abc(-2 omega; omega, omega) E_b E_c, of insulators (:func:`harmonic`).
 
-J. E. Sipe and A. I. Shkrebtii, doi:10.1103/PhysRevB.61.5337; for second harmonics J. L. P. Hughes and J. E. Sipe,
-doi:10.1103/PhysRevB.53.10751.
+J. E. Sipe and A. I. Shkrebtii, doi:10.1103/PhysRevB.61.5337.
 """
 
 from collections.abc import Callable
@@ -27,15 +25,14 @@ from deeph.physics.units import HBAR
 from deeph.runtime.errors import UsageError
 from postprocess.eigen.hermitian import hermitian
 from postprocess.geometry.geometry import Geometry
-from postprocess.geometry.positions import Source, find_positions
-from postprocess.lattice.mesh import Divisions, Symmetry
+from postprocess.geometry.positions import find_positions
+from postprocess.lattice.mesh import Symmetry
 from postprocess.response.covariant import SecondDerivatives, covariant_derivative
-from postprocess.response.light import Broadening, Photons, keeps_time_reversal
 from postprocess.response.measure import E2_OVER_HBAR, Measure, measure
-from postprocess.response.transitions import WATCHED, Conditions, Pairs
-from postprocess.states.adaptive import Integral, Refinement, integrate_adaptively
+from postprocess.response.transitions import WATCHED, Conditions, LightSettings, Pairs
+from postprocess.states.adaptive import Integral
 from postprocess.states.fermi import FermiLevel
-from postprocess.states.kjobs import Jobs, Result
+from postprocess.states.kjobs import Result
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -70,7 +67,7 @@ class DirectCurrent:
             for n, pairs in enumerate(c.pairs(g)):
                 if derivative is None:
                     values = _injection(g.between[n], slopes[n], pairs)
-                    values = 1j * values.imag if c.reversal else values
+                    values = np.asarray(1j * values.imag) if c.reversal else values
                 else:
                     values = _shift(g.between[n], derivative[n], pairs).astype(complex)
                 out.append(c.broadening.delta(pairs.step - c.photons.energies[:, None]) @ (pairs.filled[:, None] * values))
@@ -85,13 +82,13 @@ class DirectCurrent:
 def _shift(r: Array, derivative: Array, pairs: Pairs) -> FloatArray:
     """(n_pairs, 27) 2 Im[r_b,mn r_c,nm;a + r_c,mn r_b,nm;a], m the higher level; both orders of n and m have been counted."""
     out = np.einsum("bp,acp->pabc", r[:, pairs.high, pairs.low], derivative[:, :, pairs.low, pairs.high]).imag
-    return np.asarray(2 * (out + out.swapaxes(2, 3))).reshape(-1, 27)
+    return np.asarray(2 * (out + out.swapaxes(2, 3)).reshape(-1, 27))
 
 
 def _injection(r: Array, slopes: FloatArray, pairs: Pairs) -> Array:
     """(n_pairs, 27) (v_a,mm - v_a,nn) r_b,mn r_c,nm, m the higher level."""
     dv = slopes[:, pairs.high] - slopes[:, pairs.low]
-    return np.einsum("ap,bp,cp->pabc", dv, r[:, pairs.high, pairs.low], r[:, pairs.low, pairs.high]).reshape(-1, 27)
+    return np.asarray(np.einsum("ap,bp,cp->pabc", dv, r[:, pairs.high, pairs.low], r[:, pairs.low, pairs.high]).reshape(-1, 27))
 
 
 @dataclass(frozen=True)
@@ -157,28 +154,14 @@ class SecondOrder:
         return plot_second_order(self, **options)
 
 
-def direct_current(
-    hamiltonian: Hamiltonian,
-    kind: Kind,
-    fermi: FermiLevel,
-    divisions: Divisions | None = None,
-    *,
-    photons: Photons | None = None,
-    broadening: Broadening | None = None,
-    temperature: float = 0.0,
-    scissor: float = 0.0,
-    source: Source | None = None,
-    refinement: Refinement | None = None,
-    jobs: Jobs | None = None,
-    title: str = "",
-) -> SecondOrder:
+def direct_current(hamiltonian: Hamiltonian, kind: Kind, fermi: FermiLevel, settings: LightSettings | None = None) -> SecondOrder:
     """Shift current or injection current of one structure.
 
     Parameters
     ----------
     kind : {"shift", "injection"}
         Which one.
-    hamiltonian, fermi, divisions, photons, broadening, temperature, scissor, source, refinement, jobs, title
+    hamiltonian, fermi, settings
         As for :func:`postprocess.response.optics.optical_response`.
 
     Returns
@@ -189,21 +172,15 @@ def direct_current(
     Raises
     ------
     UsageError
-        If the structure is a molecule, a number is out of range, or the kind is none.
+        If the structure is a molecule, or the kind is none.
     DataError
         As :func:`postprocess.geometry.positions.find_positions`.
     """
     if kind not in KINDS:
         raise UsageError(f"current {kind!r}: expected one of {', '.join(KINDS)}")
-    if not (0 <= temperature < np.inf and np.isfinite(scissor)):
-        raise UsageError(f"{temperature:g} K, scissor {scissor:g} eV: expected zero or more, and a number")
-    hamiltonian = hermitian(hamiltonian)
-    size, reversal = measure(hamiltonian), keeps_time_reversal(hamiltonian)
-    light = photons or Photons(), broadening or Broadening()
-    conditions = Conditions(fermi.energy, temperature, *light, scissor, source, reversal)
-    integral = integrate_adaptively(
-        hamiltonian, DirectCurrent(kind, conditions), divisions, watched="watched", refinement=refinement or Refinement(rounds=0), jobs=jobs
-    )
+    hamiltonian, settings = hermitian(hamiltonian), settings or LightSettings()
+    size, conditions = measure(hamiltonian), settings.conditions(hamiltonian, fermi)
+    integral = settings.integrate(hamiltonian, DirectCurrent(kind, conditions))
     both = 2.0 if hamiltonian.basis.spin == "none" else 1.0
     per = -both * np.pi * E2_OVER_HBAR * size.per_size(3)
     per *= 0.25 if kind == "shift" else 1 / HBAR
@@ -216,5 +193,5 @@ def direct_current(
     unit = {"shift": "A/V^2", "injection": "A/(V^2 s)"}[kind] + ("", " m", " m^2")[3 - size.dimension]
     return SecondOrder(
         kind, conditions.photons.energies, tensor(integral.value), tensor(integral.coarse), tensor(integral.fine), unit, conditions,
-        fermi.origin, find_positions(hamiltonian, source).source, size, integral, title,
+        fermi.origin, find_positions(hamiltonian, settings.source).source, size, integral, settings.title,
     )  # fmt: skip

@@ -1,7 +1,7 @@
 """Sums over pairs of an occupied and an empty level, for many photon energies."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,12 +9,16 @@ import numpy.typing as npt
 
 from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.system import FloatArray, IntArray
+from deeph.runtime.errors import UsageError
 from postprocess.geometry.bloch_basis import BlochBasis
 from postprocess.geometry.geometry import Geometry
 from postprocess.geometry.positions import Source, find_positions
-from postprocess.lattice.mesh import Symmetry
-from postprocess.response.light import Broadening, Photons
-from postprocess.states.kjobs import Result
+from postprocess.lattice.mesh import Divisions, Symmetry
+from postprocess.response.light import Broadening, Photons, keeps_time_reversal
+from postprocess.states.adaptive import Integral, Refinement, integrate_adaptively
+from postprocess.states.batches import BatchQuantity
+from postprocess.states.fermi import FermiLevel
+from postprocess.states.kjobs import Jobs, Result
 from postprocess.states.occupation import Occupation
 
 Array = npt.NDArray[Any]
@@ -33,6 +37,65 @@ class Pairs(NamedTuple):
     high: IntArray
     step: FloatArray
     filled: FloatArray
+
+
+@dataclass(frozen=True)
+class LightSettings:
+    """What all responses to light are asked for with.
+
+    Attributes
+    ----------
+    divisions : tuple of 3 int, optional
+        Of the mesh. Under time reversal only one of k and -k is computed.
+    photons, broadening
+        Photon energies and the width of transitions.
+    temperature : float
+        Of the occupation, Kelvin.
+    relaxation : float
+        hbar/tau of the Drude peak, eV.
+    scissor : float
+        eV by which empty levels are moved up.
+    source : {"matrix", "atoms"}, optional
+        Of the positions.
+    refinement : Refinement
+        Of the mesh where the response varies; none by default.
+    jobs : Jobs
+        Processes, and where finished batches are kept.
+    title : str
+        Name for legends and tables.
+
+    Raises
+    ------
+    UsageError
+        If a number is out of range.
+    """
+
+    divisions: Divisions | None = None
+    photons: Photons = field(default_factory=Photons)
+    broadening: Broadening = field(default_factory=Broadening)
+    temperature: float = 0.0
+    relaxation: float = 0.1
+    scissor: float = 0.0
+    source: Source | None = None
+    refinement: Refinement = field(default_factory=lambda: Refinement(rounds=0))
+    jobs: Jobs = field(default_factory=Jobs)
+    title: str = ""
+
+    def __post_init__(self) -> None:
+        if not (0 < self.relaxation < np.inf and 0 <= self.temperature < np.inf and np.isfinite(self.scissor)):
+            raise UsageError(
+                f"hbar/tau {self.relaxation:g} eV, {self.temperature:g} K, scissor {self.scissor:g} eV: expected a positive number, zero "
+                "or more, and a number"
+            )
+
+    def conditions(self, hamiltonian: Hamiltonian, fermi: FermiLevel) -> "Conditions":
+        """For one structure."""
+        own = self.photons, self.broadening, self.scissor, self.source
+        return Conditions(fermi.energy, self.temperature, *own, reversal=keeps_time_reversal(hamiltonian))
+
+    def integrate(self, hamiltonian: Hamiltonian, quantity: BatchQuantity) -> Integral:
+        """Over the zone."""
+        return integrate_adaptively(hamiltonian, quantity, self.divisions, watched="watched", refinement=self.refinement, jobs=self.jobs)
 
 
 @dataclass(frozen=True)
@@ -59,8 +122,8 @@ class Conditions:
 
     fermi_energy: float
     temperature: float = 0.0
-    photons: Photons = Photons()
-    broadening: Broadening = Broadening()
+    photons: Photons = field(default_factory=Photons)
+    broadening: Broadening = field(default_factory=Broadening)
     scissor: float = 0.0
     source: Source | None = None
     reversal: bool = False

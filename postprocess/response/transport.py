@@ -12,7 +12,7 @@ from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.system import FloatArray
 from deeph.physics.units import HBAR
 from postprocess.response.measure import CHARGE, E2_OVER_HBAR, measure, unit_of
-from postprocess.response.scan import FermiResponse, Settings, fermi_response, heat, heat_squared
+from postprocess.response.scan import FermiResponse, Recipe, Settings, fermi_response, heat, heat_squared
 from postprocess.response.transitions import minus_df, velocities_squared
 from postprocess.states.fermi import FermiLevel
 
@@ -53,25 +53,26 @@ def transport(hamiltonian: Hamiltonian, fermi: FermiLevel, settings: Settings | 
         return np.asarray(size.turned(np.moveaxis(sums, 1, 2).reshape(*sums.shape[::2], 3, 3), 2))
 
     def drude(sums: FloatArray) -> FloatArray:
-        return (E2_OVER_HBAR * size.per_size(2) * tensors(sums)[0]).reshape(-1, d * d)
+        return np.asarray(E2_OVER_HBAR * size.per_size(2) * tensors(sums)[0]).reshape(-1, d * d)
 
     def over_tau(sums: FloatArray) -> FloatArray:
         return drude(sums) / HBAR
 
     def seebeck(sums: FloatArray) -> FloatArray:
         L0, L1, _ = tensors(sums)
-        return (-_divided(L1, L0) / T).reshape(-1, d * d)
+        return np.asarray(-_divided(L1, L0) / T).reshape(-1, d * d)
 
     def kappa(sums: FloatArray) -> FloatArray:
         L0, L1, L2 = tensors(sums)
         flow = L2 - L1 @ _divided(L1, L0)
-        return (CHARGE * size.per_size(2) / (HBAR**2 * T) * flow).reshape(-1, d * d)
+        return np.asarray(CHARGE * size.per_size(2) / (HBAR**2 * T) * flow).reshape(-1, d * d)
+
+    def together(sums: FloatArray) -> FloatArray:
+        return np.concatenate([part(sums) for part in (drude, over_tau, seebeck, kappa)], axis=1)
 
     names = size.components(2)
-    main = fermi_response(
-        hamiltonian, fermi, settings, "Drude weight", size, velocities_squared, (minus_df, heat, heat_squared),
-        lambda sums: np.concatenate([part(sums) for part in (drude, over_tau, seebeck, kappa)], axis=1), names * 4, "", even=True,
-    )  # fmt: skip
+    recipe = Recipe("transport", "", names * 4, velocities_squared, (minus_df, heat, heat_squared), together, even=True)
+    main = fermi_response(hamiltonian, fermi, settings, recipe)
     units = {
         "drude": ("Drude weight", f"eV {unit_of('S', 2 - d)}"),
         "sigma": ("conductivity over tau", ("S m/s", "S/s", "S/(m s)")[d - 1]),
