@@ -125,7 +125,7 @@ def test_gapped_graphene_absorbs_above_its_gap():
 
 @pytest.mark.slow
 def test_sheet_conductivity_of_graphene():
-    """pi e^2/2h = 6.085e-5 S, up to the trigonal warping and (E/t)^2/... of the pi bands at 1.5 eV."""
+    """Pi e^2/2h = 6.085e-5 S, up to the trigonal warping and (E/t)^2/... of the pi bands at 1.5 eV."""
     data = haldane(0.0, t2=0.0, t=-2.7)
     found = optical_response(data, FERMI, light((720, 720, 1), 0.3, 1.5, 13, width=0.04, temperature=50.0))
     ratio = np.einsum("maa->ma", found.interband.real) / 2 / (np.pi * CONDUCTANCE / 2) * 2
