@@ -149,10 +149,10 @@ def _light(args: argparse.Namespace, data: "Hamiltonian", fermi: "FermiLevel", j
     from postprocess.response.transitions import LightSettings
     from postprocess.states.adaptive import Refinement
 
-    settings = LightSettings(
-        tuple(args.mesh) if args.mesh else None, Photons(args.photons[0], args.photons[1], args.energies), Broadening(args.broadening, args.shape),
-        args.temperature or 0.0, args.relaxation, args.scissor, args.positions, Refinement(args.rounds or 0, args.tolerance), jobs, title,
-    )  # fmt: skip
+    photons, width = Photons(args.photons[0], args.photons[1], args.energies), Broadening(args.broadening, args.shape)
+    refinement = Refinement(args.rounds or 0, args.tolerance)
+    warm, mesh = args.temperature or 0.0, tuple(args.mesh) if args.mesh else None
+    settings = LightSettings(mesh, photons, width, warm, args.relaxation, args.scissor, args.positions, refinement, jobs, title)
     if args.what == "conductivity":
         return optical_response(data, fermi, settings)
     return direct_current(data, args.what, fermi, settings)

@@ -78,7 +78,7 @@ def _components(names: tuple[str, ...], values: npt.NDArray[Any], digits: int = 
     if not told:
         return "all components zero"
     rest = np.abs(values[~seen])
-    return ", ".join(told) + f"; others up to {rest.max():.1e}" * bool(len(rest))
+    return ", ".join(told) + f"; others up to {rest.max(initial=0.0):.1e}" * bool(len(rest))
 
 
 def _optics(data: Hamiltonian, found: OpticalResponse) -> list[str]:
