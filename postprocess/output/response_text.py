@@ -14,7 +14,7 @@ from postprocess.states.adaptive import Integral
 from postprocess.states.fermi import FermiLevel
 
 Found = OpticalResponse | SecondOrder | dict[str, FermiResponse] | Dichroism
-SMALL = 1e-3
+SMALL = 1e-2
 """Components below this part of the largest one are told together."""
 
 
@@ -69,12 +69,16 @@ def _converged(integral: Integral, halved: str = "") -> list[str]:
     return [f"  {line}" for line in [*integral.describe(), n_k]]
 
 
-def _components(names: tuple[str, ...], values: npt.NDArray[Any], digits: int = 5) -> str:
-    """Those that are not small, and how large the others are."""
+def _components(names: tuple[str, ...], values: npt.NDArray[Any], digits: int = 4) -> str:
+    """Those that are not small, with one value for those that agree in these digits, and how large the others are."""
     values = np.asarray(values, float).ravel()
     largest = float(np.nanmax(np.abs(values), initial=0.0))
     seen = np.isnan(values) | (np.abs(values) > SMALL * largest)
-    told = [f"{name} {x:.{digits}g}" for name, x, shown in zip(names, values, seen, strict=True) if shown]
+    alike: dict[str, list[str]] = {}
+    for name, x, shown in zip(names, values, seen, strict=True):
+        if shown:
+            alike.setdefault(f"{x:.{digits}g}", []).append(name)
+    told = [f"{' '.join(group)} {x}" for x, group in alike.items()]
     if not told:
         return "all components zero"
     rest = np.abs(values[~seen])

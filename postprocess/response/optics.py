@@ -33,8 +33,8 @@ E2_OVER_EPS0 = 4 * np.pi * CODATA.hartree * CODATA.bohr
 """eV Angstrom."""
 IMPEDANCE = 376.730313412
 """Of the vacuum, Ohm (CODATA 2022)."""
-NOTHING = 1e-12
-"""Parts of the conductivity (of e^2/hbar and eV) below this are zero."""
+NOTHING = 1e-6
+"""eV Angstrom^2; a smaller Drude weight is the tail of levels far from the Fermi level."""
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from deeph.physics.system import FloatArray
 from deeph.physics.units import HBAR
 from deeph.runtime.errors import UsageError
 from postprocess.eigen.hermitian import hermitian
-from postprocess.geometry.geometry import Geometry
+from postprocess.geometry.geometry import DEGENERATE, Geometry
 from postprocess.geometry.positions import find_positions
 from postprocess.lattice.mesh import Symmetry
 from postprocess.response.covariant import SecondDerivatives, covariant_derivative
@@ -40,6 +40,10 @@ if TYPE_CHECKING:
 Array = npt.NDArray[Any]
 Kind = Literal["shift", "injection"]
 KINDS: tuple[str, ...] = get_args(Kind)
+TOGETHER = 0.1
+"""Of the width of transitions: levels so close are one group, in which r_nm;a is a derivative of matrices. Summed over the group nothing
+changes, as their transitions have the same energy, but nothing is divided by the small distance of levels that symmetry, or the noise of H,
+has almost made equal."""
 
 
 @dataclass(frozen=True)
@@ -60,8 +64,8 @@ class DirectCurrent:
         second = SecondDerivatives(basis)
 
         def compute(k: FloatArray, spin: int) -> Result:
-            g = Geometry(basis, k, spin=spin)
-            slopes = np.einsum("kann->kan", g.velocity).real
+            g = Geometry(basis, k, spin=spin, tolerance=max(DEGENERATE, TOGETHER * c.broadening.width))
+            slopes = g.velocity * (g.groups[:, None, :, None] == g.groups[:, None, None, :])
             derivative = covariant_derivative(g, second) if self.kind == "shift" else None
             out = []
             for n, pairs in enumerate(c.pairs(g)):
@@ -85,10 +89,10 @@ def _shift(r: Array, derivative: Array, pairs: Pairs) -> FloatArray:
     return np.asarray(2 * (out + out.swapaxes(2, 3)).reshape(-1, 27))
 
 
-def _injection(r: Array, slopes: FloatArray, pairs: Pairs) -> Array:
-    """(n_pairs, 27) (v_a,mm - v_a,nn) r_b,mn r_c,nm, m the higher level."""
-    dv = slopes[:, pairs.high] - slopes[:, pairs.low]
-    return np.asarray(np.einsum("ap,bp,cp->pabc", dv, r[:, pairs.high, pairs.low], r[:, pairs.low, pairs.high]).reshape(-1, 27))
+def _injection(r: Array, slope: Array, pairs: Pairs) -> Array:
+    """(n_pairs, 27) [E;a, r_b]_mn r_c,nm, m the higher level: (v_a,mm - v_a,nn) r_b,mn r_c,nm, of degenerate levels with their matrices."""
+    turned = slope[:, None] @ r - r @ slope[:, None]
+    return np.asarray(np.einsum("abp,cp->pabc", turned[:, :, pairs.high, pairs.low], r[:, pairs.low, pairs.high]).reshape(-1, 27))
 
 
 @dataclass(frozen=True)
