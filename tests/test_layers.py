@@ -22,7 +22,7 @@ POSTPROCESS = [
     ("compare", "output", "export"),
     ("cli",),
 ]
-"""Rooms of postprocess, some of them still empty; each imports only from those before it."""
+"""Rooms of postprocess; each imports only from those before it."""
 ABOVE = {
     name: [f"postprocess.{other}" for level in POSTPROCESS[n:] for other in level if other != name]
     for n, level in enumerate(POSTPROCESS)
@@ -84,7 +84,7 @@ def _is_thin_method(line):
     name, _, number = place.partition(":")
     lines = (ROOT / name).read_text(encoding="utf-8").splitlines()
     inside = lines[int(number) - 1].startswith("        ")
-    if inside and module.startswith("postprocess.output") and name.split("/")[1] in ("bands", "density", "geometry"):
+    if inside and module.startswith("postprocess.output") and name.split("/")[1] in ("bands", "density", "geometry", "response"):
         return True
     return any(module.split(".")[: len(door.split("."))] == door.split(".") for door in DOORS.get(name, ())) and not _runs_at_import(
         ROOT / name, int(number)

@@ -10,6 +10,7 @@ from deeph.cli.common import make_parser, run_command
 from postprocess.cli.common import add_path_options, choose_path, load, to_plain
 from postprocess.cli.figures import add_figure_options, figure_look, is_figure
 from postprocess.cli.jobs import add_job_options, make_jobs, start_group
+from postprocess.cli.numbers import parse_bands
 
 if TYPE_CHECKING:
     from deeph.physics.hamiltonian import Hamiltonian
@@ -111,24 +112,11 @@ def _check_options(args: argparse.Namespace) -> None:
         raise UsageError("a figure of the Hall conductivity takes several Fermi levels: give --window EMIN EMAX")
 
 
-def _parse_bands(text: str | None) -> list[int]:
-    """Numbers of bands as typed, counted from 0; UsageError if they are none."""
-    from deeph.runtime.errors import UsageError
-
-    numbers: list[int] = []
-    for part in (text or "").split(",") if text else []:
-        low, _, high = part.partition("-")
-        if not (low.strip().isdigit() and (high or low).strip().isdigit()) or not 0 < int(low) <= int(high or low):
-            raise UsageError(f"--bands {text}: expected numbers from 1, such as 25-26 or 3,5-7")
-        numbers += range(int(low) - 1, int(high or low))
-    return sorted(set(numbers))
-
-
 def _curvature(args: argparse.Namespace, data: "Hamiltonian", fermi: "FermiLevel | None", jobs: "Jobs", title: str) -> "Curvature":
     from postprocess.geometry.curvature import compute_curvature
 
     where = tuple(args.map) if args.map else choose_path(args.path, data, args.points)
-    return compute_curvature(data, where, fermi, group=_parse_bands(args.bands), source=args.positions, jobs=jobs, title=title)
+    return compute_curvature(data, where, fermi, group=parse_bands(args.bands), source=args.positions, jobs=jobs, title=title)
 
 
 def _hall(args: argparse.Namespace, data: "Hamiltonian", fermi: "FermiLevel", jobs: "Jobs", title: str) -> "HallConductivity":

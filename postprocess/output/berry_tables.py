@@ -18,7 +18,8 @@ from postprocess.output.records import write_record
 SUFFIXES = (".csv", ".json", ".h5")
 
 
-def _check(path: Path, what: str) -> None:
+def check_suffix(path: Path, what: str) -> None:
+    """UsageError if the suffix is none of a table."""
     if path.suffix not in SUFFIXES:
         expected = f"{', '.join(SUFFIXES)}, or {', '.join(FIGURES)} for a figure"
         raise UsageError(f"{path}: cannot write {what} as {path.suffix or 'a file without suffix'}; expected {expected}")
@@ -36,7 +37,7 @@ def write_curvature(path: Path, found: Curvature) -> None:
     UsageError
         If the suffix is another one.
     """
-    _check(path, "curvatures")
+    check_suffix(path, "curvatures")
     with new_file(path) as temporary:
         if path.suffix in records.SUFFIXES:
             write_record(temporary, _curvature_record(found))
@@ -81,7 +82,7 @@ def write_hall(path: Path, found: HallConductivity) -> None:
     UsageError
         If the suffix is another one.
     """
-    _check(path, "a Hall conductivity")
+    check_suffix(path, "a Hall conductivity")
     with new_file(path) as temporary:
         if path.suffix in records.SUFFIXES:
             write_record(temporary, hall_record(found))

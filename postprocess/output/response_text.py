@@ -1,0 +1,143 @@
+"""Responses in words: what was computed, its size, and how far it is converged."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from deeph.physics.hamiltonian import Hamiltonian
+from postprocess.response.dichroism import Dichroism
+from postprocess.response.optics import OpticalResponse, smallest_direct_gap
+from postprocess.response.scan import FermiResponse
+from postprocess.response.second_order import SecondOrder
+from postprocess.states.adaptive import Integral
+from postprocess.states.fermi import FermiLevel
+
+Found = OpticalResponse | SecondOrder | dict[str, FermiResponse] | Dichroism
+SMALL = 1e-2
+"""Components below this part of the largest one are told together."""
+
+
+def summary(found: Found) -> dict[str, Any]:
+    """What is printed, by name."""
+    if isinstance(found, dict):
+        return {
+            name: {
+                "values": dict(zip(part.components, part.at_fermi, strict=True)), "unit": part.unit, "on_meshes": part.on_meshes,
+                "temperature": part.temperature, "fermi_energy": part.fermi_energy, "positions": part.positions, **_mesh(part.integral),
+            }
+            for name, part in found.items()
+        }  # fmt: skip
+    if isinstance(found, Dichroism):
+        return {"k": found.k, "degree": found.degree, "strength": found.strength, "energy": found.energy, "positions": found.positions}
+    out: dict[str, Any] = {"unit": found.unit, "fermi_energy": found.conditions.fermi_energy, "positions": found.positions}
+    if isinstance(found, SecondOrder):
+        return out | {"kind": found.kind, "largest": _largest(found.values, found.components), **_mesh(found.integral)}
+    largest = _largest(found.interband.real, found.measure.components(2))
+    record = {"electronic": found.electronic, "drude_weight": found.drude_weight, "hall": found.hall, "largest": largest}
+    return out | record | _mesh(found.integral)
+
+
+def _mesh(integral: Integral) -> dict[str, Any]:
+    return {"divisions": integral.divisions, "n_k": integral.n_k, "change": integral.change}
+
+
+def _largest(values: npt.NDArray[Any], names: tuple[str, ...]) -> dict[str, float]:
+    """Largest value of each component, complex ones by their magnitude."""
+    flat = values.reshape(len(values), -1)
+    size = np.abs(flat).max(axis=0)
+    return {name: float(x) for name, x in zip(names, size, strict=True)}
+
+
+def describe(data: Hamiltonian, fermi: FermiLevel, found: Found) -> list[str]:
+    """Lines of text."""
+    positions = next(iter(found.values())).positions if isinstance(found, dict) else found.positions
+    lines = [f"positions    {positions}", f"Fermi level  {fermi.energy:.6f} eV ({fermi.origin})"]
+    if isinstance(found, Dichroism):
+        return lines + _dichroism(found)
+    if isinstance(found, dict):
+        return lines + _static(found)
+    c = found.conditions
+    lines.append(f"transitions  {c.broadening.describe()}; {c.temperature:g} K" + f"; scissor {c.scissor:g} eV" * bool(c.scissor))
+    body = _second_order(found) if isinstance(found, SecondOrder) else _optics(data, found)
+    halved = "; one of k and -k, by time reversal" * c.reversal
+    return lines + body + _converged(found.integral, halved)
+
+
+def _converged(integral: Integral, halved: str = "") -> list[str]:
+    n_k = f"{integral.n_k} k-points computed{halved}"
+    return [f"  {line}" for line in [*integral.describe(), n_k]]
+
+
+def _components(names: tuple[str, ...], values: npt.NDArray[Any], digits: int = 4) -> str:
+    """Those that are not small, with one value for those that agree in these digits, and how large the others are."""
+    values = np.asarray(values, float).ravel()
+    largest = float(np.nanmax(np.abs(values), initial=0.0))
+    seen = np.isnan(values) | (np.abs(values) > SMALL * largest)
+    alike: dict[str, list[str]] = {}
+    for name, x, shown in zip(names, values, seen, strict=True):
+        if shown:
+            alike.setdefault(f"{x:.{digits}g}", []).append(name)
+    told = [f"{' '.join(group)} {x}" for x, group in alike.items()]
+    if not told:
+        return "all components zero"
+    rest = np.abs(values[~seen])
+    return ", ".join(told) + f"; others up to {rest.max(initial=0.0):.1e}" * bool(len(rest))
+
+
+def _optics(data: Hamiltonian, found: OpticalResponse) -> list[str]:
+    names = found.measure.components(2)
+    real = found.interband.real
+    peak = int(np.argmax(np.einsum("maa->m", real)))
+    lines = [f"conductivity Re sigma of transitions at its highest, {found.energies[peak]:.3f} eV, {found.unit}"]
+    lines.append(f"  {_components(names, real[peak])}")
+    half = " x ".join(map(str, found.integral.coarse_divisions))
+    lines.append(f"  {_components(names, found.sigma_coarse.real[peak])} on {half} k-points")
+    gap, k = smallest_direct_gap(data, found.integral.divisions, found.conditions)
+    where = ", ".join(f"{x:.4f}" for x in k)
+    lines.append(f"  smallest direct distance of a filled and an empty level on this mesh {gap:.4f} eV  at k = ({where})")
+    if found.drude_weight.any():
+        lines.append(f"  Drude weight {_components(names, found.drude_weight)} eV {found.unit}; hbar/tau {found.relaxation:g} eV")
+        if found.measure.dimension == 3:
+            lines.append(f"  plasma energy {', '.join(f'{a} {x:.4f}' for a, x in zip('xyz', found.plasma_energy, strict=True))} eV")
+    what = {3: "dielectric tensor of the electrons", 2: "susceptibility, Angstrom,", 1: "susceptibility, Angstrom^2,"}
+    lines.append(f"  {what[found.measure.dimension]} at {found.energies[0]:g} eV: {_components(names, found.electronic)}")
+    if np.abs(found.hall).max() > SMALL * np.abs(real).max():
+        lines.append(f"  anomalous Hall conductivity (Kubo sum) {_components(names, found.hall)} {found.unit}")
+    return lines
+
+
+def _second_order(found: SecondOrder) -> list[str]:
+    values = found.values.reshape(len(found.values), -1)
+    names = {"shift": "shift current", "injection": "injection current"}
+    lines = [f"{names[found.kind]:12s} {found.unit}; largest values:"]
+    parts = [("", values.real)] if found.kind == "shift" else [("linear light   ", values.real), ("circular light ", values.imag)]
+    for name, part in parts:
+        lines.append(f"  {name}{_components(found.components, np.abs(part).max(axis=0))}")
+    coarse = found.coarse.reshape(len(values), -1)
+    for name, part in (
+        [("", coarse.real)] if found.kind == "shift" else [("linear light   ", coarse.real), ("circular light ", coarse.imag)]
+    ):
+        half = " x ".join(map(str, found.integral.coarse_divisions))
+        lines.append(f"  {name}{_components(found.components, np.abs(part).max(axis=0))} on {half} k-points")
+    return lines
+
+
+def _static(found: dict[str, FermiResponse]) -> list[str]:
+    lines: list[str] = []
+    for part in found.values():
+        lines.append(f"{part.what}, {part.unit}, at the Fermi level, {part.temperature:g} K")
+        lines.append(f"  {_components(part.components, part.at_fermi)}")
+        for mesh, values in zip((part.integral.coarse_divisions, part.integral.divisions), part.on_meshes, strict=True):
+            lines.append(f"  {_components(part.components, values)} on {' x '.join(map(str, mesh))} k-points")
+    return lines + _converged(next(iter(found.values())).integral)
+
+
+def _dichroism(found: Dichroism) -> list[str]:
+    lines = ["dichroism    degree of circular polarization along z, strength in (eV Angstrom)^2, distance in eV"]
+    for spin, (degrees, strengths, energies) in enumerate(zip(found.degree, found.strength, found.energy, strict=True)):
+        for k, degree, strength, energy in zip(found.k, degrees, strengths, energies, strict=True):
+            where = ", ".join(f"{x:.4f}" for x in k)
+            name = f"  spin {('up', 'down')[spin]}" * (len(found.degree) > 1)
+            lines.append(f"  {degree:+.6f}  strength {strength:.4f}  distance {energy:.6f}  at k = ({where}){name}")
+    return lines

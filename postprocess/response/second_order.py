@@ -1,0 +1,201 @@
+"""Direct currents of second order in the field of light: shift current and injection current; and light of twice the frequency.
+
+E(t) = E(omega) e^{-i omega t} + c.c., charge -e of the electron, pairs n, m with E_mn = E_m - E_n:
+
+* shift: j_a = 2 sigma_abc E_b(omega) E_c(-omega), sigma_abc = -(pi e^3/4 hbar^2) int sum f_nm Im[r_b,mn r_c,nm;a + r_c,mn r_b,nm;a]
+  [delta(omega_mn - omega) + delta(omega_nm - omega)]: the charge -e times the shift of the transition.
+* injection: dj_a/dt = 2 eta_abc E_b(omega) E_c(-omega), eta_abc = -(pi e^3/hbar^2) int sum f_nm (v_a,mm - v_a,nn) r_b,mn r_c,nm
+  delta(omega_mn - omega): the real part, symmetric in b and c, for linear light, the imaginary part for circular light.
+
+J. E. Sipe and A. I. Shkrebtii, doi:10.1103/PhysRevB.61.5337.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from deeph.physics.hamiltonian import Hamiltonian
+from deeph.physics.system import FloatArray
+from deeph.physics.units import HBAR
+from deeph.runtime.errors import UsageError
+from postprocess.eigen.hermitian import hermitian
+from postprocess.geometry.geometry import DEGENERATE, Geometry
+from postprocess.geometry.positions import find_positions
+from postprocess.lattice.mesh import Symmetry
+from postprocess.response.covariant import SecondDerivatives, covariant_derivative
+from postprocess.response.measure import E2_OVER_HBAR, Measure, measure
+from postprocess.response.transitions import WATCHED, Conditions, LightSettings, Pairs
+from postprocess.states.adaptive import Integral
+from postprocess.states.fermi import FermiLevel
+from postprocess.states.kjobs import Result
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Array = npt.NDArray[Any]
+Kind = Literal["shift", "injection"]
+KINDS: tuple[str, ...] = get_args(Kind)
+TOGETHER = 0.1
+"""Of the width of transitions: levels so close are one group, in which r_nm;a is a derivative of matrices. Summed over the group nothing
+changes, as their transitions have the same energy, but nothing is divided by the small distance of levels that symmetry, or the noise of H,
+has almost made equal."""
+
+
+@dataclass(frozen=True)
+class DirectCurrent:
+    """Shift or injection current at each k; a BatchQuantity."""
+
+    kind: Kind
+    conditions: Conditions
+
+    @property
+    def symmetry(self) -> Symmetry:
+        """With time reversal -k has the same shift, and the complex conjugate injection with the other sign."""
+        return "reversal" if self.conditions.reversal else "none"
+
+    def of(self, hamiltonian: Hamiltonian) -> Callable[[FloatArray, int], Result]:
+        """The function of k: ``tensor`` (n_k, m, 27): f_nm Im[...] delta in Angstrom^3/eV, or f_nm dv r r delta in Angstrom^3."""
+        basis, c = self.conditions.prepared(hamiltonian), self.conditions
+        second = SecondDerivatives(basis)
+
+        def compute(k: FloatArray, spin: int) -> Result:
+            g = Geometry(basis, k, spin=spin, tolerance=max(DEGENERATE, TOGETHER * c.broadening.width))
+            slopes = g.velocity * (g.groups[:, None, :, None] == g.groups[:, None, None, :])
+            derivative = covariant_derivative(g, second) if self.kind == "shift" else None
+            out = []
+            for n, pairs in enumerate(c.pairs(g)):
+                if derivative is None:
+                    values = _injection(g.between[n], slopes[n], pairs)
+                    values = np.asarray(1j * values.imag) if c.reversal else values
+                else:
+                    values = _shift(g.between[n], derivative[n], pairs).astype(complex)
+                out.append(c.broadening.delta(pairs.step - c.photons.energies[:, None]) @ (pairs.filled[:, None] * values))
+            tensor = np.array(out)
+            smooth = np.concatenate([tensor.real, tensor.imag], axis=2)
+            windows = np.array_split(smooth, min(WATCHED, smooth.shape[1]), axis=1)
+            return {"tensor": tensor, "watched": np.concatenate([part.mean(axis=1) for part in windows], axis=1)}
+
+        return compute
+
+
+def _shift(r: Array, derivative: Array, pairs: Pairs) -> FloatArray:
+    """(n_pairs, 27) 2 Im[r_b,mn r_c,nm;a + r_c,mn r_b,nm;a], m the higher level; both orders of n and m have been counted."""
+    out = np.einsum("bp,acp->pabc", r[:, pairs.high, pairs.low], derivative[:, :, pairs.low, pairs.high]).imag
+    return np.asarray(2 * (out + out.swapaxes(2, 3)).reshape(-1, 27))
+
+
+def _injection(r: Array, slope: Array, pairs: Pairs) -> Array:
+    """(n_pairs, 27) [E;a, r_b]_mn r_c,nm, m the higher level: (v_a,mm - v_a,nn) r_b,mn r_c,nm, of degenerate levels with their matrices."""
+    turned = slope[:, None] @ r - r @ slope[:, None]
+    return np.asarray(np.einsum("abp,cp->pabc", turned[:, :, pairs.high, pairs.low], r[:, pairs.low, pairs.high]).reshape(-1, 27))
+
+
+@dataclass(frozen=True)
+class SecondOrder:
+    """A response of second order against the photon energy; both spins of each level are counted.
+
+    Attributes
+    ----------
+    kind : str
+        shift or injection.
+    energies : (m,) array
+        Photon energies, eV.
+    values : (m, d, d, d) array
+        Components a, b, c; real for the shift current, complex for the injection current.
+    coarse, fine : (m, d, d, d) arrays
+        On both meshes.
+    unit : str
+        Of the values.
+    conditions : Conditions
+        Fermi level, temperature, broadening.
+    fermi_origin, positions : str
+        Where they come from.
+    measure : Measure
+        Directions and units.
+    integral : Integral
+        How far the zone is converged.
+    title : str
+        Name for legends and tables.
+    """
+
+    kind: Kind
+    energies: FloatArray
+    values: Array
+    coarse: Array
+    fine: Array
+    unit: str
+    conditions: Conditions
+    fermi_origin: str
+    positions: str
+    measure: Measure
+    integral: Integral = field(repr=False)
+    title: str = ""
+
+    @cached_property
+    def components(self) -> tuple[str, ...]:
+        """Names such as xyz, in the order of the last three axes."""
+        return self.measure.components(3)
+
+    def save(self, path: str | Path, **options: Any) -> None:
+        """Write a figure (``.pdf``, ``.png``, ``.svg``) or a table (``.csv``, ``.json``, ``.h5``)."""
+        from deeph.files.figures import SUFFIXES, save_figure
+        from postprocess.output.response_tables import write_second_order
+
+        if Path(path).suffix in SUFFIXES:
+            save_figure(self.plot(**options), Path(path), options.get("style"))
+        else:
+            write_second_order(Path(path), self)
+
+    def plot(self, **options: Any) -> "Axes":
+        """Draw its components; options of :class:`postprocess.output.look.Look`."""
+        from postprocess.output.response_plot import plot_second_order
+
+        return plot_second_order(self, **options)
+
+
+def direct_current(hamiltonian: Hamiltonian, kind: Kind, fermi: FermiLevel, settings: LightSettings | None = None) -> SecondOrder:
+    """Shift current or injection current of one structure.
+
+    Parameters
+    ----------
+    kind : {"shift", "injection"}
+        Which one.
+    hamiltonian, fermi, settings
+        As for :func:`postprocess.response.optics.optical_response`.
+
+    Returns
+    -------
+    SecondOrder
+        In A/V^2 (shift) or A/(V^2 s) (injection) of a crystal; of a layer times m.
+
+    Raises
+    ------
+    UsageError
+        If the structure is a molecule, or the kind is none.
+    DataError
+        As :func:`postprocess.geometry.positions.find_positions`.
+    """
+    if kind not in KINDS:
+        raise UsageError(f"current {kind!r}: expected one of {', '.join(KINDS)}")
+    hamiltonian, settings = hermitian(hamiltonian), settings or LightSettings()
+    size, conditions = measure(hamiltonian), settings.conditions(hamiltonian, fermi)
+    integral = settings.integrate(hamiltonian, DirectCurrent(kind, conditions))
+    both = 2.0 if hamiltonian.basis.spin == "none" else 1.0
+    per = -both * np.pi * E2_OVER_HBAR * size.per_size(3)
+    per *= 0.25 if kind == "shift" else 1 / HBAR
+
+    def tensor(values: dict[str, Array]) -> Array:
+        total = per * values["tensor"].sum(axis=0)
+        total = total.real if kind == "shift" else total
+        return np.asarray(size.turned(total.reshape(-1, 3, 3, 3), 3))
+
+    unit = {"shift": "A/V^2", "injection": "A/(V^2 s)"}[kind] + ("", " m", " m^2")[3 - size.dimension]
+    return SecondOrder(
+        kind, conditions.photons.energies, tensor(integral.value), tensor(integral.coarse), tensor(integral.fine), unit, conditions,
+        fermi.origin, find_positions(hamiltonian, settings.source).source, size, integral, settings.title,
+    )  # fmt: skip

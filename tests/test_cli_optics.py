@@ -1,0 +1,103 @@
+"""``deeph-optics`` as users call it."""
+
+import csv
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from tight_binding import changed_basis, haldane, with_spinors
+
+import deeph
+from postprocess.cli.optics import main
+from postprocess.output.records import read_record
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A Chern insulator with one filled band of one spin, in a basis that is not orthogonal."""
+    data = changed_basis(with_spinors(haldane(0.2), 0, 30))
+    deeph.write_folder(tmp_path / "haldane", replace(data, n_electrons=1.0))
+    return tmp_path / "haldane"
+
+
+def call(*words):
+    with pytest.raises(SystemExit) as stop:
+        main([str(w) for w in words])
+    return stop.value.code
+
+
+def test_conductivity(folder, capsys):
+    files = [folder.parent / f"optics{suffix}" for suffix in (".csv", ".json", ".h5", ".png")]
+    assert call(folder, "--mesh", 8, 8, 1, "--photons", 0, 6, "--energies", 13, "--out", *files) == 0
+    text = capsys.readouterr().out
+    assert "positions    position matrix of the data" in text
+    assert "8 x 8 x 1 k-points against 4 x 4 x 1: changed by" in text
+    assert "anomalous Hall conductivity (Kubo sum) xy" in text
+    record = read_record(files[2])
+    assert record["sigma_real"].shape == (13, 2, 2)
+    assert record["unit"] == "S"
+    assert np.allclose(read_record(files[1])["interband_imag"], record["interband_imag"])
+    rows = list(csv.reader(files[0].open()))[1:]
+    assert rows[0][:3] == ["energy", "joint", "sigma_real_xx"]
+    assert np.allclose([float(row[2]) for row in rows[1:]], record["sigma_real"][:, 0, 0], rtol=1e-7)
+    assert files[3].stat().st_size > 500
+    assert not list(folder.parent.glob(".*"))
+
+
+@pytest.mark.parametrize("kind", ["shift", "injection"])
+def test_currents(folder, capsys, kind):
+    files = [folder.parent / f"{kind}{suffix}" for suffix in (".csv", ".h5", ".png")]
+    assert call(folder, "--what", kind, "--mesh", 4, 4, 1, "--photons", 1, 6, "--energies", 6, "--out", *files) == 0
+    assert "4 x 4 x 1 k-points against 2 x 2 x 1" in capsys.readouterr().out
+    assert read_record(files[1])["real"].shape == (6, 2, 2, 2)
+    assert len(list(csv.reader(files[0].open()))[1]) == (9 if kind == "shift" else 17)
+    assert files[2].stat().st_size > 500
+
+
+def test_responses_to_static_fields(folder, capsys):
+    words = ["--mesh", 6, 6, 1, "--rounds", 0]
+    scan = ["--window", -0.5, 0.5, "--levels", 5]
+    files = [folder.parent / "t.csv", folder.parent / "t.png", folder.parent / "t.h5"]
+    assert call(folder, "--what", "transport", *words, *scan, "--fermi", -1.2, "--temperature", 2000, "--out", *files) == 0
+    assert "Seebeck coefficient, V/K, at the Fermi level, 2000 K" in capsys.readouterr().out
+    assert sorted(p.stem for p in folder.parent.glob("*.csv")) == ["t_drude", "t_kappa", "t_seebeck", "t_sigma"]
+    assert read_record(folder.parent / "t_sigma.h5")["values"].shape == (5, 4)
+    for what in ("spin-hall", "nernst", "dipole"):
+        assert call(folder, "--what", what, *words, "--json", "-q") == 0
+        found = json.loads(capsys.readouterr().out)[what]
+        assert len(found["values"]) == {"spin-hall": 12, "nernst": 1, "dipole": 2}[what]
+    assert call(folder, "--what", "dipole", *words, *scan, "--out", folder.parent / "d.png") == 0
+
+
+def test_dichroism(folder, capsys):
+    assert call(folder, "--what", "dichroism", "--k", "1/3 1/3 0", "0.1 0.2 0", "--json", "-q") == 0
+    assert np.array(json.loads(capsys.readouterr().out)["degree"]).shape == (1, 2)
+    assert call(folder, "--what", "dichroism", "--k", "1/3 1/3 0", "--from", 1, "--to", 2) == 0
+    assert "at k = (0.3333, 0.3333, 0.0000)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--window", -1, 1], "--photons"),
+        (["--what", "dichroism"], "--k"),
+        (["--what", "dichroism", "--k", "1/3 0"], "three fractional"),
+        (["--what", "dichroism", "--k", "1/3 1/0 0"], "three fractional"),
+        (["--what", "dichroism", "--k", "0 0 0", "--from", "0"], "numbers from 1"),
+        (["--k", "0 0 0"], "--what dichroism"),
+        (["--photons", 3, 1], "ascending"),
+        (["--broadening", 0], "positive"),
+        (["--relaxation", 0], "positive"),
+        (["--what", "nernst", "--temperature", 0], "temperature"),
+        (["--what", "nernst", "--out", "x.pdf"], "--window"),
+        (["--mesh", 4, 0, 1], "three positive numbers"),
+        (["--out", "x.dat"], "expected a name ending in"),
+    ],
+)
+def test_wrong_options_are_explained(folder, capsys, words, said, monkeypatch):
+    monkeypatch.chdir(folder.parent)
+    assert call(folder, *words) == 2
+    assert said in capsys.readouterr().err
+    assert not list(folder.parent.glob("x.*"))
+    assert not list(folder.parent.glob(".x*"))
