@@ -67,8 +67,8 @@ def find_inversion(hamiltonian: Hamiltonian) -> Operation:
     if found is None:
         off = f": its best centre leaves an atom {deviation:.3g} Angstrom from the image of another one (expected below {TOLERANCE:g})"
         raise DataError(
-            f"the structure has no inversion symmetry{off if np.isfinite(deviation) else ''}. Parities mean nothing here; Z2 by the flow of "
-            "Wannier centres needs none"
+            f"the structure has no inversion symmetry{off if np.isfinite(deviation) else ''}. Parities mean nothing here; Z2 by the flow "
+            "of Wannier centres needs none"
         )
     return found
 
