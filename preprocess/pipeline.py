@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from deeph.files import legacy, store
 from deeph.files.folders import FolderExistsError
 from deeph.files.legacy import is_legacy_folder, write_legacy
 from deeph.files.store import is_structure_folder, read_info, write_folder
@@ -181,7 +182,20 @@ def _existing(job: Job, options: Options) -> Outcome | None:
         )
     if options.overwrite:
         return None
+    if lacking := _lacking(job.out, options):
+        raise DataError(f"{job.out} is there already, without the {' and the '.join(lacking)}: --overwrite converts again, with it")
     return Outcome(job, "skipped", f"{job.out} is there already (--overwrite converts again)", 0.0)
+
+
+def _lacking(folder: Path, options: Options) -> list[str]:
+    """Matrices asked for that a finished folder does not hold."""
+    current = options.format == "deeph"
+    density = (store.EXTRA_FILES["density_matrix"],) if current else legacy.EXTRA_FILES["density_matrix"]
+    asked = {
+        "position matrix": (options.positions, (store.POSITION if current else legacy.POSITIONS,)),
+        "density matrix": (options.density, density),
+    }
+    return [name for name, (wanted, files) in asked.items() if wanted and not any((folder / file).is_file() for file in files)]
 
 
 def _read_verified(job: Job, options: Options) -> tuple[Hamiltonian, str]:

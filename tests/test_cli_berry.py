@@ -104,6 +104,7 @@ def test_without_a_position_matrix_the_approximation_is_named(folder, capsys):
         (["--bands", "0-2"], "numbers from 1"),
         (["--bands", "2-x"], "numbers from 1"),
         (["--bands", "9"], "bands 1 to 4"),
+        (["--bands", "2-900"], "bands 2 to 900: this structure has bands 1 to 4"),
         (["--hall", "--window", 1, -1], "lower"),
         (["--hall", "--rounds", -1], "refinement"),
         (["--hall", "--mesh", 4, 4, -1], "three positive numbers"),

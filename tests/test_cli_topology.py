@@ -29,7 +29,7 @@ def test_z2_with_table_and_figure(folder, capsys):
     assert call(folder, "--mesh", 24, 7, "--out", *files) == 0
     text = capsys.readouterr().out
     assert "Z2           1 by the flow of Wannier centres" in text
-    assert "1 by parities" in text
+    assert "1 by parities (Fu, Kane) about the inversion centre (" in text
     assert "smallest singular value" in text
     assert "positions    " in text
     with files[0].open(encoding="utf-8") as file:

@@ -133,6 +133,6 @@ def test_a_layer_begins_as_a_residual_step_of_half_the_size():
         sizes = [len(weight[0]) for weight in getattr(layer, name).weights]
         x = [torch.randn(2, row.components, 500, c) for row, c in zip(LAYOUT.sectors, sizes, strict=True)]
         assert rms(*getattr(layer, name)(x)) == pytest.approx(gain, rel=0.1), name
-    messages = 3.0 * torch.randn(300, (L_MAX + 1) ** 2, sum(LAYOUT.numbers))
+    messages = LAYOUT.ends(1.5 * torch.randn(300, (L_MAX + 1) ** 2, sum(LAYOUT.numbers)))  # both ends: 3 = sqrt(9)
     layer.feed_forward = torch.nn.Identity()
-    assert rms(layer.atom_step(torch.zeros_like(atoms()), messages)) == pytest.approx(1, rel=0.1)  # 3 = sqrt(9)
+    assert rms(layer.atom_step(torch.zeros_like(atoms()), messages)) == pytest.approx(1, rel=0.1)

@@ -201,6 +201,8 @@ def test_what_a_path_is(dataset, mini_graphene, tmp_path):
     assert inspect_path(dataset / "3").kind.startswith("structure folder, DFT")
     write_folder(tmp_path / "predicted", shaken(mini_graphene, 1), predicted=True)
     assert inspect_path(tmp_path / "predicted").kind.startswith("structure folder, prediction")
+    write_folder(tmp_path / "positions", replace(mini_graphene, extra={}))
+    assert inspect_path(tmp_path / "positions").facts["matrices"] == "S, H, r"
     write_folder(tmp_path / "overlap", replace(mini_graphene, H=None, extra={}, r=None))
     report = inspect_path(tmp_path / "overlap")
     assert report.kind.startswith("structure folder, overlap only")

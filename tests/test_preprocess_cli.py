@@ -64,6 +64,8 @@ def test_everything_below_a_folder_is_converted_and_resumed(runs, tmp_path):
     assert_clear(again, 0, "0 ok, 0 failed, 2 skipped", "--overwrite")
     assert_clear(preprocess("runs", "data", "--overwrite", cwd=tmp_path), 0, "2 ok")
     assert not (tmp_path / "data" / "te" / "position_matrix.h5").exists()
+    lacking = preprocess("runs", "data", "--positions", cwd=tmp_path)
+    assert_clear(lacking, 1, "0 ok, 2 failed", "is there already, without the position matrix: --overwrite")
     assert_clear(preprocess("data", "legacy", "--format", "legacy", cwd=tmp_path), 0, "2 ok")
     assert np.array_equal(np.sort(read_legacy(tmp_path / "legacy" / "te").H.entries), np.sort(expected.H.entries))
 

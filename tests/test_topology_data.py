@@ -31,7 +31,7 @@ def test_bismuth_bilayer_by_parities(runs):
     data = runs("bi_bilayer_soc")
     found = z2_by_parity(data, filled(data))
     assert found.indices == (1,)
-    assert sorted(found.products.tolist()) == [-1, -1, -1, 1]
+    assert sorted(found.products.tolist()) == [-1, 1, 1, 1]  # from a centre on the threefold axis: the three M are alike
     assert np.allclose(sorted(found.gaps), [0.63, 2.25, 2.25, 2.25], atol=0.005)
     with pytest.raises(DataError, match=r"H breaks the inversion of its structure by .* meV"):
         z2_by_parity(data.with_potential([0.1, -0.1]), filled(data))

@@ -193,7 +193,9 @@ def _describe_hall(args: argparse.Namespace, found: "HallConductivity") -> list[
     for mesh, values in zip((integral.coarse_divisions, integral.divisions), found.on_meshes, strict=True):
         lines.append(f"  {named(values)} on {' x '.join(map(str, mesh))} k-points")
     lines += [f"  {line}" for line in integral.describe()]
-    if integral.latest > args.tolerance:
+    if not args.window and max(float(abs(values).max()) for values in (found.at_fermi, *found.on_meshes)) < 0.5 * 10**-digits:
+        lines.append("  zero to the digits shown, on both meshes: the changes above are those of rounding")
+    elif integral.latest > args.tolerance:
         lines.append(f"  not converged to {100 * args.tolerance:g} %: take a finer --mesh, more --rounds, or a --temperature")
     lines.append(f"  curl and Kubo sum differ by up to {found.difference:.3g} {found.unit}")
     if found.chern is not None:

@@ -172,7 +172,8 @@ def _parities(task: Task, group: BandGroup) -> tuple[Parities | None, str]:
 
 
 def _parity_lines(parity: Parities) -> list[str]:
-    lines = [f"             {indices_text(parity.indices)} by parities (Fu, Kane)"]
+    centre = ", ".join(f"{x:.4g}" for x in parity.centre)
+    lines = [f"             {indices_text(parity.indices)} by parities (Fu, Kane) about the inversion centre ({centre})"]
     for k, delta, odd, gap in zip(parity.k, parity.products, parity.odd, parity.gaps, strict=True):
         lines.append(f"  {k_text(k):<16} {delta:+d}   {odd} odd states, gap {gap:.6f} eV")
     least, broken = parity.clearest, 1e3 * parity.violation
@@ -183,6 +184,7 @@ def _parity_record(parity: Parities) -> dict[str, Any]:
     return {
         "z2": list(parity.indices), "k": parity.k.tolist(), "products": parity.products.tolist(), "odd": parity.odd.tolist(),
         "gaps_eV": parity.gaps.tolist(), "clearest": parity.clearest, "violation_eV": parity.violation,
+        "centre": parity.centre.tolist(),
     }  # fmt: skip
 
 

@@ -193,7 +193,7 @@ def compute_curvature(
     if not group and fermi is None:
         raise DataError("which levels are occupied is not known, for there is no Fermi level: give one, or the numbers of the bands")
     if group and not 0 <= min(group) <= max(group) < hamiltonian.n_orbitals:
-        raise UsageError(f"bands {', '.join(str(n + 1) for n in group)}: this structure has bands 1 to {hamiltonian.n_orbitals}")
+        raise UsageError(f"bands {min(group) + 1} to {max(group) + 1}: this structure has bands 1 to {hamiltonian.n_orbitals}")
     quantity = LevelGeometry(None if fermi is None else fermi.energy, tuple(sorted(group)), source)
     k = where.k if isinstance(where, KPath) else mesh_points(where)
     found = evaluate_batches(hamiltonian, k, quantity, jobs=jobs)

@@ -44,6 +44,9 @@ class Parities:
         Smallest magnitude of a parity eigenvalue; 1 for a symmetric H.
     violation : float
         How far H breaks inversion, eV.
+    centre : (3,) array
+        Of the inversion, fractional. About another one, half a lattice vector away, products at single k may have the other sign; the
+        indices are the same.
     """
 
     indices: tuple[int, ...]
@@ -53,6 +56,7 @@ class Parities:
     gaps: FloatArray
     clearest: float
     violation: float
+    centre: FloatArray
 
 
 def find_inversion(hamiltonian: Hamiltonian) -> Operation:
@@ -66,9 +70,9 @@ def find_inversion(hamiltonian: Hamiltonian) -> Operation:
     found, deviation = find_operation(hamiltonian.system, -np.eye(3))
     if found is None:
         off = f": its best centre leaves an atom {deviation:.3g} Angstrom from the image of another one (expected below {TOLERANCE:g})"
+        off *= bool(np.isfinite(deviation))
         raise DataError(
-            f"the structure has no inversion symmetry{off if np.isfinite(deviation) else ''}. Parities mean nothing here; Z2 by the flow "
-            "of Wannier centres needs none"
+            f"the structure has no inversion symmetry{off}. Parities mean nothing here; Z2 by the flow of Wannier centres needs none"
         )
     return found
 
@@ -118,7 +122,17 @@ def z2_by_parity(hamiltonian: Hamiltonian, group: BandGroup) -> Parities:
                 f"{odd[-1]} are odd. H breaks the inversion of its structure by {1e3 * broken:.3g} meV, or it has no time reversal"
             )
     delta = 1 - 2 * (np.array(odd) // 2 % 2)
-    return Parities(_indices(points, delta), points, delta, np.array(odd), np.array(gaps), clearest, broken)
+    return Parities(
+        _indices(points, delta), points, delta, np.array(odd), np.array(gaps), clearest, broken, _centre(hamiltonian, inversion)
+    )
+
+
+def _centre(hamiltonian: Hamiltonian, inversion: Operation) -> FloatArray:
+    """Halfway from the first atom to its image, fractional, in the cell from 0 to 1."""
+    system = hamiltonian.system
+    first, image = system.positions[0], system.positions[inversion.image[0]] + inversion.shift[0] @ system.cell
+    fractional = np.linalg.solve(system.cell.T, (first + image) / 2)
+    return np.asarray(np.round(fractional, 6) % 1.0)
 
 
 def _indices(points: FloatArray, delta: FloatArray) -> tuple[int, ...]:

@@ -41,7 +41,7 @@ def inspect_path(path: Path, code: str = "auto", progress: Callable[[list[Path]]
     runs = find_runs([path], code)
     if len(runs) == 1:
         kind = _kind(runs[0], code)
-        return _reported(runs[0], kind, lambda: structure_report(str(runs[0]), kind, read_any(runs[0], code)))
+        return _reported(runs[0], kind, lambda: structure_report(str(runs[0]), kind, read_any(runs[0], code, positions=True)))
     if runs:
         kinds = sorted({_kind(run, code).split(" (")[0] for run in runs})
         return dataset_report(str(path.resolve()), ", ".join(kinds), runs, lambda run: read_any(run, code), progress(runs))
