@@ -1,5 +1,6 @@
 """Fixtures shared by all tests."""
 
+import logging
 import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy or torch start their thread pools
@@ -64,7 +65,8 @@ def log_as_imported(monkeypatch):
     from deeph.runtime.log import logger
 
     monkeypatch.setattr("deeph.runtime.log.SILENCE", 3600.0)
-    before = logger.handlers[:], logger.level, logger.propagate
+    logger.handlers[:], logger.propagate = [], True  # also where a fixture of a module or a session ran a command
+    logger.setLevel(logging.NOTSET)
     yield
-    logger.handlers[:], logger.propagate = before[0], before[2]
-    logger.setLevel(before[1])
+    logger.handlers[:], logger.propagate = [], True
+    logger.setLevel(logging.NOTSET)
