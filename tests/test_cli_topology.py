@@ -2,11 +2,12 @@
 
 import csv
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from tight_binding import haldane, with_spinors
-from topology_cases import bhz, kane_mele, rice_mele
+from topology_cases import bhz, kane_mele, rice_mele, weyl_semimetal
 
 import deeph
 from postprocess.cli.topology import main
@@ -69,6 +70,18 @@ def test_weyl_points(folder, capsys):
     deeph.write_folder(folder.parent / "crystal", bhz(1.0, d=3))
     assert call(folder.parent / "crystal", "--find", "weyl", "--search", 4, 4, 4) == 0
     assert "touchings    0, charges add up to +0" in capsys.readouterr().out
+
+
+def test_weyl_points_of_both_spins(folder, capsys):
+    """Spin down has the two of its own; with the first channel alone they would be missed."""
+    up, gapped = weyl_semimetal(), weyl_semimetal(m=9.0)
+    gapped = gapped.with_potential(3.0)
+    entries = np.concatenate([gapped.H.entries, up.H.entries])
+    data = replace(up, basis=replace(up.basis, spin="collinear"), H=replace(up.H, entries=entries))
+    deeph.write_folder(folder.parent / "magnet", data)
+    assert call(folder.parent / "magnet", "--find", "weyl", "--bands", "1-1", "--search", 6, 6, 6) == 0
+    text = capsys.readouterr().out
+    assert "spin down" in text
 
 
 def test_polarisation_along_a_path(folder, capsys):

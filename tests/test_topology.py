@@ -8,6 +8,10 @@ from tight_binding import changed_basis, haldane, moved_origin, tight_binding, w
 from topology_cases import bhz, kane_mele, rice_mele, weyl_semimetal
 
 from deeph.runtime.errors import DataError, UsageError
+from postprocess.geometry.hall import hall_conductivity
+from postprocess.lattice.periodic import periodic_directions
+from postprocess.states.adaptive import Refinement
+from postprocess.states.fermi import find_fermi_level
 from postprocess.topology.chern import chern_number, lattice_plane, surface_flux
 from postprocess.topology.groups import BandGroup, energies_at, filled_groups, named_group, states_of
 from postprocess.topology.links import CoarseMeshError, PeriodicParts
@@ -108,6 +112,24 @@ def test_left_handed_cell_has_the_same_normal():
     assert chern(other).number == chern(data).number != 0
 
 
+@pytest.mark.parametrize("new", [[[1, 0, 0], [0, 1, 0], [0, 0, -1]], [[0, 1, 0], [1, 0, 0], [0, 0, -1]], [[0, 0, 1], [1, 0, 0], [0, 1, 0]]])
+def test_chern_and_hall_conductivity_of_a_layer_agree_however_its_cell_is_chosen(new):
+    """A layer is seen from the same side by both, also where the lattice vector across it points down."""
+    data, new = haldane(0.1, np.pi / 2), np.array(new)
+
+    def relabelled(blocks):
+        R = np.rint(blocks.pairs[:, :3] @ np.linalg.inv(new)).astype(int)
+        return replace(blocks, pairs=np.column_stack([R, blocks.pairs[:, 3:]]))
+
+    system = replace(data.system, cell=new @ data.system.cell)
+    other = replace(data, system=system, H=relabelled(data.H), S=relabelled(data.S), r=relabelled(data.r))
+    periodic = np.array(periodic_directions(other))
+    mesh = np.where(periodic, 12, 1).tolist()
+    found = chern_number(other, LOWEST, lattice_plane(other, int(np.flatnonzero(~periodic)[0])), (12, 12))
+    sigma = hall_conductivity(other, find_fermi_level(other, 0.0), tuple(mesh), refinement=Refinement(0))
+    assert round(sigma.chern) == found.number == chern(data).number != 0
+
+
 CRITICAL = 3 * np.sqrt(3) * 0.1
 
 
@@ -164,6 +186,11 @@ def test_weyl_points():
     assert all(abs(p.energy) < 1e-7 for p in found)
 
 
+def test_weyl_points_below_the_last_band_are_refused():
+    with pytest.raises(UsageError, match="bands 2 and 3: this structure has bands 1 to 2"):
+        find_weyl_points(weyl_semimetal(), 2, (4, 4, 4))
+
+
 def test_gapped_crystal_has_no_weyl_points():
     assert find_weyl_points(weyl_semimetal(k0=0.2, m=0.0), 1, (4, 4, 4))
     assert not find_weyl_points(bhz(1.0, d=3), 2, (4, 4, 4))
@@ -186,6 +213,12 @@ def test_polarisation_of_a_path_with_too_large_steps_is_refused():
     path = [polarisation(rice_mele(x), [LOWEST], np.ones(2), n_along=24, n_across=1) for x in (0.0, 0.3)]
     with pytest.raises(DataError, match="branch cannot be followed"):
         followed(path)
+
+
+def test_polarisation_of_some_of_the_electrons_is_refused():
+    """It would depend on the origin."""
+    with pytest.raises(DataError, match="the bands hold 2 electrons and the ions 3 e"):
+        polarisation(rice_mele(0.1), [LOWEST], np.array([1.0, 2.0]), n_along=24, n_across=1)
 
 
 def test_polarisation_and_chern_number_exclude_each_other():

@@ -276,28 +276,31 @@ def find_weyl(task: Task) -> Found:
     """Weyl points between the last band of the group and the next one."""
     data = task.data
     if task.args.bands:
-        n_below, spin = task.args.bands[1], 0
+        n_below = task.args.bands[1]
+    elif data.n_electrons is None or data.basis.spin == "collinear":
+        raise UsageError("name the bands below the touching: --bands 1-N")
     else:
-        both = 2 if data.basis.spin == "none" else 1
-        if data.n_electrons is None or data.basis.spin == "collinear":
-            raise UsageError("name the bands below the touching: --bands 1-N")
-        n_below, spin = round(data.n_electrons / both), 0
-    divisions = task.args.search or [task.points(axis, SEARCH) for axis in range(3)]
-    points = find_weyl_points(data, n_below, (divisions[0], divisions[1], divisions[2]), spin=spin, jobs=task.jobs)
-    total = sum(point.charge for point in points)
-    lines = [f"bands        {n_below} and {n_below + 1}; search from the local minima on {' x '.join(map(str, divisions))} k-points",
-             f"touchings    {len(points)}, charges add up to {total:+d}"]  # fmt: skip
-    rows: list[list[Any]] = [["k1", "k2", "k3", "energy_eV", "charge", "radius"]]
-    for point in points:
-        lines.append(f"  {k_text(point.k):<28} {point.energy:+.6f} eV   charge {point.charge:+d}   sphere {point.radius:.3g} 1/Angstrom")
-        rows.append([*map(float, point.k), point.energy, point.charge, point.radius])
-    if total:
+        n_below = round(data.n_electrons / (2 if data.basis.spin == "none" else 1))
+    n1, n2, n3 = task.args.search or [task.points(axis, SEARCH) for axis in range(3)]
+    spins = range(data.basis.n_spin)
+    points = [(spin, p) for spin in spins for p in find_weyl_points(data, n_below, (n1, n2, n3), spin=spin, jobs=task.jobs)]
+    total = [sum(point.charge for of, point in points if of == spin) for spin in spins]
+    added = ", ".join(f"{charge:+d}{_spin(data, BandGroup(0, n_below, spin))}" for spin, charge in enumerate(total))
+    lines = [f"bands        {n_below} and {n_below + 1}; search from the local minima on {n1} x {n2} x {n3} k-points",
+             f"touchings    {len(points)}, charges add up to {added}"]  # fmt: skip
+    rows: list[list[Any]] = [["k1", "k2", "k3", "energy_eV", "charge", "radius", "spin"]]
+    for spin, point in points:
+        where = f"{k_text(point.k):<28} {point.energy:+.6f} eV   charge {point.charge:+d}   sphere {point.radius:.3g} 1/Angstrom"
+        lines.append(f"  {where}{_spin(data, BandGroup(0, n_below, spin))}")
+        rows.append([*map(float, point.k), point.energy, point.charge, point.radius, spin])
+    if any(total):
         lines.append("  the charges of all Weyl points of a crystal add up to 0: some were missed, take a finer --search")
     position = find_positions(data).source
     if points:
-        lines += _links_text(min(p.smallest for p in points), position)
-    record = {"n_below": n_below, "search": list(divisions), "total_charge": total, "position": position, "points": [
-        {"k": p.k.tolist(), "energy_eV": p.energy, "charge": p.charge, "radius": p.radius, "gap_eV": p.gap} for p in points]}  # fmt: skip
+        lines += _links_text(min(p.smallest for _, p in points), position)
+    record = {"n_below": n_below, "search": [n1, n2, n3], "total_charge": sum(total), "position": position, "points": [
+        {"k": p.k.tolist(), "energy_eV": p.energy, "charge": p.charge, "radius": p.radius, "gap_eV": p.gap, "spin": of}
+        for of, p in points]}  # fmt: skip
     return Found(lines, record, rows, f"touchings of bands {n_below} and {n_below + 1}; {position}")
 
 

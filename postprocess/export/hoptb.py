@@ -3,6 +3,8 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from deeph.files.legacy import write_legacy
 from deeph.physics.hamiltonian import Hamiltonian
 from deeph.runtime.log import logger
@@ -67,9 +69,7 @@ def write(folder: Path, h: Hamiltonian) -> None:
     r, origin = position_blocks(h)
     logger.info("HopTB: %s", origin)
     write_legacy(folder, replace(h, r=r, extra={}, predicted=False, error_bars=None), overwrite=True)
-    spinor = h.basis.spin == "spinor"
+    kind = "ComplexF64" if np.iscomplexobj(h.hamiltonian.entries) else "Float64"
     fermi = "not known" if h.fermi_energy is None else f"{h.fermi_energy:.9f} eV"
-    text = JULIA.format(
-        title=str(h.system.formula), origin=origin, fermi=fermi, spins=2 if spinor else 1, type="ComplexF64" if spinor else "Float64"
-    )
+    text = JULIA.format(title=str(h.system.formula), origin=origin, fermi=fermi, spins=h.basis.spin_factor, type=kind)
     (folder / "model.jl").write_text(text, encoding="utf-8")

@@ -24,6 +24,7 @@ from postprocess.eigen.work import available_memory
 from postprocess.export.layout import Array, OrbitalMap, orbital_map, sound, with_spin
 from postprocess.export.positions import position_blocks
 from postprocess.lattice.mesh import mesh_divisions
+from postprocess.lattice.periodic import periodic_directions
 
 DENSITY = 5.0
 """Points of the default mesh per 1/Angstrom (with 2 pi)."""
@@ -208,9 +209,13 @@ def _to_cells(system: System, divisions: Divisions, atom: IntArray, parts: list[
 
 
 def _error(h: Hamiltonian, model: Loewdin) -> tuple[float, float]:
-    """Largest differences of levels between the points of the mesh: of all, and of those below and just above the Fermi level."""
+    """Largest differences of levels between the points of the mesh: of all, and of those below and just above the Fermi level.
+
+    Also along directions in which H disperses and the mesh has a single point.
+    """
     rng = np.random.default_rng(0)
-    N, periodic = np.array(model.mesh), np.array(model.mesh) > 1
+    N = np.array(model.mesh)
+    periodic = (N > 1) | np.array(periodic_directions(h))
     corner = rng.integers(0, N, (CHECKED, 3))
     between = np.where(rng.random((CHECKED, 3)) < 0.5, 0.5, rng.random((CHECKED, 3)))
     k_points = np.where(periodic, (corner + between) / N, 0.0)

@@ -20,7 +20,7 @@ from postprocess.geometry.bloch_basis import BlochBasis
 from postprocess.geometry.geometry import DEGENERATE, Geometry
 from postprocess.geometry.positions import Source, find_positions
 from postprocess.lattice.mesh import Divisions, Symmetry
-from postprocess.lattice.periodic import periodic_directions
+from postprocess.lattice.periodic import layer_normal, periodic_directions
 from postprocess.states.adaptive import Integral, Refinement, integrate_adaptively
 from postprocess.states.fermi import FermiLevel
 from postprocess.states.kjobs import Jobs, Result
@@ -86,7 +86,7 @@ class CurvatureOfOccupied:
     def of(self, hamiltonian: Hamiltonian) -> Callable[[FloatArray, int], Result]:
         """The function of k: ``curl`` and ``kubo`` (n_k, 3, m) in Angstrom^2.
 
-        And ``watched``: at the Fermi energy (3), then at all others; ``filled``: levels below the Fermi energy, and this squared.
+        And ``watched`` (n_k, 1 + m, 3): at the Fermi energy, then at all others; ``filled``: levels below the Fermi energy, and this squared.
         """
         basis = BlochBasis(hamiltonian, find_positions(hamiltonian, self.source))
         levels = np.array(self.fermi_levels)
@@ -97,8 +97,9 @@ class CurvatureOfOccupied:
             f = Occupation(0.0, self.temperature)(g.energies[:, :, None] - levels)
             at_fermi = Occupation(self.fermi_energy, self.temperature)(g.energies)
             out = {"curl": curl @ f, "kubo": kubo @ f}
-            further = out["curl"].reshape(len(k), -1) if len(levels) > 1 else np.zeros((len(k), 0))
-            watched = np.concatenate([np.einsum("kan,kn->ka", curl, at_fermi), further], axis=1)
+            watched = np.einsum("kan,kn->ka", curl, at_fermi)[:, None]
+            if len(levels) > 1:
+                watched = np.concatenate([watched, out["curl"].swapaxes(1, 2)], axis=1)
             filled = (g.energies < self.fermi_energy).sum(axis=1).astype(float)
             counts = np.stack([filled, filled**2], axis=1)
             return out | {"watched": watched, "filled": counts}
@@ -226,7 +227,7 @@ def hall_conductivity(
     integral = integrate_adaptively(hamiltonian, quantity, divisions, watched="watched", refinement=refinement, jobs=jobs)
     both = 2.0 if hamiltonian.basis.spin == "none" else 1.0
     curl, kubo = (-both * project @ integral.value[name].sum(axis=0) for name in ("curl", "kubo"))
-    at_fermi = {name: -both * project @ getattr(integral, name)["watched"].sum(axis=0)[:3] for name in ("coarse", "fine", "value")}
+    at_fermi = {name: -both * project @ getattr(integral, name)["watched"].sum(axis=0)[0] for name in ("coarse", "fine", "value")}
     value = at_fermi["value"]
     count, squared = np.moveaxis(integral.value["filled"], -1, 0)
     insulating = bool((np.abs(squared - count**2) < WHOLE * (1 + squared)).all())
@@ -249,12 +250,10 @@ def tensor_components(hamiltonian: Hamiltonian) -> tuple[tuple[str, ...], FloatA
     periodic, cell = np.array(periodic_directions(hamiltonian)), hamiltonian.system.cell
     if periodic.sum() < 2:
         raise UsageError(f"a Hall conductivity takes two or three periodic directions; {hamiltonian.system.formula} has {periodic.sum()}")
-    if periodic.all():
+    normal = layer_normal(hamiltonian)
+    if normal is None:
         per_volume = 2 * np.pi * CONDUCTANCE * PER_CM / abs(np.linalg.det(cell))
         return ("yz", "zx", "xy"), per_volume * np.eye(3), "S/cm"
-    normal = np.cross(*cell[periodic])
-    axis = int(np.argmax(np.abs(normal)))
-    normal *= np.sign(normal[axis])  # the layer is seen from the positive side
-    area = float(np.linalg.norm(normal))
-    name = ("yz", "zx", "xy")[axis] if abs(normal[axis]) > (1 - 1e-6) * area else "in plane"
-    return (name,), 2 * np.pi / area * (normal / area)[None], "e^2/h"
+    axis, area = int(np.argmax(np.abs(normal))), float(np.linalg.norm(np.cross(*cell[periodic])))
+    name = ("yz", "zx", "xy")[axis] if normal[axis] > 1 - 1e-6 else "in plane"
+    return (name,), 2 * np.pi / area * normal[None], "e^2/h"

@@ -139,3 +139,13 @@ def equivalent(
         return np.asarray((np.abs(difference - np.rint(difference)) <= tolerance).all(axis=-1))
 
     return same(a - b) | same(a + b) if time_reversal else same(a - b)
+
+
+def layer_normal(structure: System | Hamiltonian) -> FloatArray | None:
+    """(3,) unit vector normal to a layer, from the side of which it is seen: its largest component is positive. None if it is no layer."""
+    system = structure if isinstance(structure, System) else structure.system
+    periodic = np.array(periodic_directions(structure))
+    if periodic.sum() != 2:
+        return None
+    normal = np.cross(*system.cell[periodic])
+    return np.asarray(normal / np.linalg.norm(normal) * np.sign(normal[np.argmax(np.abs(normal))]))

@@ -140,12 +140,12 @@ class _FinerMesh:
         return cls(offsets, shares, _nearest(offsets @ reciprocal))
 
     def variation(self, values: FloatArray) -> FloatArray:
-        """(n, m) largest difference of (n_spin, n, m) values to those next to them in their cell."""
-        families = values.reshape(len(values), -1, len(self.offsets), values.shape[-1])
-        out = np.zeros(families.shape[1:])
+        """(n, m) largest difference of (n_spin, n, m) values, or (n_spin, n, m, 3) vectors, to those next to them in their cell."""
+        families = values.reshape(len(values), -1, len(self.offsets), *values.shape[2:])
+        out = np.zeros(families.shape[1:4])
         for near in self.neighbours.T:
-            np.maximum(out, np.abs(families - families[:, :, near]).max(axis=0), out=out)
-        return out.reshape(values.shape[1:])
+            np.maximum(out, _length(families - families[:, :, near], 4).max(axis=0), out=out)
+        return out.reshape(values.shape[1:3])
 
 
 def integrate_adaptively(
@@ -168,7 +168,8 @@ def integrate_adaptively(
     divisions : tuple of 3 int, optional
         Of the mesh, by default that of ``deeph-dos``; the coarse one has half of them, rounded up.
     watched : str
-        Name of the arrays (n_k, m) whose variation says where to refine; sums over all levels, not single ones.
+        Name of the arrays whose variation says where to refine, (n_k, m) numbers or (n_k, m, 3) vectors, whose lengths count: what is
+        refined keeps the symmetry of the crystal. Sums over all levels, not single ones.
     refinement : Refinement, optional
         How far to go.
     jobs : Jobs, optional
@@ -188,7 +189,12 @@ def integrate_adaptively(
     coarse, value = ({name: total[:, n] for name, total in sums.items()} for n in range(2))
     fine, n_k = value, len(k)
     change = _change(value[watched] - coarse[watched], float(np.abs(value[watched]).max(initial=0.0)))
-    cells = _Cells(mesh.points, mesh.weights, np.ones(len(mesh.points)), mesh.weights[:, None] * _variation(kept, mesh))
+    cells = _Cells(
+        mesh.points,
+        mesh.weights,
+        np.ones(len(mesh.points)),
+        mesh.weights[:, None] * _variation(kept, mesh, in_plane_reciprocal(hamiltonian)),
+    )
     finer = _FinerMesh.of(in_plane_reciprocal(hamiltonian), mesh)
     done: list[Round] = []
     stages: list[Jobs] = []
@@ -238,23 +244,40 @@ def _places(points: FloatArray, k: FloatArray) -> IntArray:
     return np.asarray(first[which.ravel()[len(k) :]])
 
 
-def _variation(values: FloatArray, mesh: KMesh) -> FloatArray:
-    """(n_points, m) largest difference of (n_spin, n_points, m) values to those at the next points of the mesh."""
-    out = np.zeros(values.shape[1:])
-    for axis in (a for a in range(3) if mesh.divisions[a] > 1):
-        for step in (1, -1):
-            near = np.roll(mesh.index, step, axis=axis).ravel()
-            np.maximum.at(out, mesh.index.ravel(), np.abs(values[:, mesh.index.ravel()] - values[:, near]).max(axis=0))
+def _variation(values: FloatArray, mesh: KMesh, reciprocal: FloatArray) -> FloatArray:
+    """(n_points, m) largest difference of (n_spin, n_points, m[, 3]) values to those at the next points of the mesh."""
+    out = np.zeros(values.shape[1:3])
+    for step in _steps(reciprocal, mesh.divisions).tolist():
+        near = np.roll(mesh.index, step, axis=(0, 1, 2)).ravel()
+        np.maximum.at(out, mesh.index.ravel(), _length(values[:, mesh.index.ravel()] - values[:, near], 3).max(axis=0))
     return out
 
 
+def _steps(reciprocal: FloatArray, divisions: Divisions) -> IntArray:
+    """(n, 3) steps of a mesh, as far as the longest one along its axes: not those along the axes alone, which break a crystal's symmetry."""
+    steps = np.array(list(product(*[(-2, -1, 0, 1, 2) if n > 1 else (0,) for n in divisions])))
+    spacing = reciprocal / np.array(divisions)[:, None]
+    length = np.linalg.norm(steps @ spacing, axis=1)
+    longest = np.linalg.norm(spacing[np.array(divisions) > 1], axis=1).max(initial=0.0)
+    return np.asarray(steps[(length <= longest * (1 + TIE)) & steps.any(axis=1)])
+
+
+def _length(values: FloatArray, n_axes: int) -> FloatArray:
+    """Magnitudes of numbers with so many axes, lengths of vectors with one axis more."""
+    return np.asarray(np.linalg.norm(values, axis=-1) if values.ndim > n_axes else np.abs(values))
+
+
 def _choose(cells: _Cells, most: int) -> tuple[IntArray, IntArray]:
-    """The fewest cells that hold :data:`SHARE` of the variation, at most so many, and all others."""
+    """The fewest cells that hold :data:`SHARE` of the variation, about so many at most, and all others.
+
+    Cells with the same part go together: those that a symmetry maps onto each other, so that what is forbidden stays zero.
+    """
     total = cells.variation.sum(axis=0)
     part = (cells.variation / np.where(total > NOISE * total.max(), total, np.inf)).sum(axis=1)  # every number has the same say
     order = np.argsort(-part, kind="stable")
     enough = int(np.searchsorted(np.cumsum(part[order]), SHARE * part.sum())) + 1
-    n = max(1, min(enough, most))
+    last = part[order[max(1, min(enough, most)) - 1]]
+    n = int(np.searchsorted(-part[order], -last * (1 - TIE), side="right"))
     return order[:n], order[n:]
 
 

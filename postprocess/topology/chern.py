@@ -11,6 +11,7 @@ import numpy as np
 
 from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.system import FloatArray, IntArray
+from postprocess.lattice.periodic import layer_normal
 from postprocess.states.kjobs import Jobs
 from postprocess.topology.groups import AtPoints, BandGroup, states_of
 from postprocess.topology.links import CoarseMeshError, ComplexArray, PeriodicParts, check_links, unitary
@@ -42,9 +43,16 @@ class Plane:
 
 
 def lattice_plane(hamiltonian: Hamiltonian, axis: int, offset: float = 0.0) -> Plane:
-    """The plane of k with the fractional component ``offset`` along one axis; its normal points along that lattice vector."""
+    """The plane of k with the fractional component ``offset`` along one axis.
+
+    Its normal points along that lattice vector, for a layer to the side from which Hall conductivities see it, too
+    (:func:`postprocess.lattice.periodic.layer_normal`).
+    """
     first, second = np.eye(3)[(axis + 1) % 3], np.eye(3)[(axis + 2) % 3]
-    if np.linalg.det(hamiltonian.system.cell) < 0:
+    normal = layer_normal(hamiltonian)
+    up = hamiltonian.system.cell[axis] if normal is None else normal
+    reciprocal = hamiltonian.system.reciprocal
+    if np.cross(first @ reciprocal, second @ reciprocal) @ up < 0:
         first, second = second, first
     return Plane(offset * np.eye(3)[axis], first, second)
 

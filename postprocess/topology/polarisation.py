@@ -16,7 +16,7 @@ from deeph.physics.system import SYMBOLS, FloatArray
 from deeph.runtime.errors import DataError, UsageError
 from postprocess.lattice.periodic import periodic_directions
 from postprocess.states.kjobs import Jobs
-from postprocess.topology.groups import BandGroup, states_of
+from postprocess.topology.groups import SAME_COUNT, BandGroup, states_of
 from postprocess.topology.links import CoarseMeshError, PeriodicParts, check_links
 from postprocess.topology.wilson import wilson_loop
 
@@ -134,12 +134,18 @@ def polarisation(
     Raises
     ------
     DataError
-        If there is no gap, or the mesh is too coarse.
+        If there is no gap, the mesh is too coarse, or the groups do not hold as many electrons as the ions have charge.
     """
     periodic = np.array(periodic_directions(hamiltonian))
     parts = PeriodicParts(hamiltonian)
     electronic, smallest, gap = np.zeros(3), 1.0, np.inf
     both = 2 if hamiltonian.basis.spin == "none" else 1
+    electrons = both * sum(group.size for group in groups)
+    if abs(electrons - charges.sum()) > SAME_COUNT:
+        raise DataError(
+            f"the bands hold {electrons} electrons and the ions {charges.sum():g} e: a polarisation is that of all electrons of a neutral "
+            "cell, else it depends on the origin. Leave --bands out, or name all filled bands"
+        )
     for axis, group in product(np.flatnonzero(periodic).tolist(), groups):
         mean, least, direct = _mean_centre(hamiltonian, parts, group, axis, periodic, n_along, n_across, jobs)
         electronic[axis] -= both * mean

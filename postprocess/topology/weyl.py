@@ -12,7 +12,7 @@ from deeph.physics.eigenvalues import solve_states_at_k
 from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.potential import PAULI
 from deeph.physics.system import FloatArray
-from deeph.runtime.errors import DataError
+from deeph.runtime.errors import DataError, UsageError
 from deeph.runtime.log import telling
 from postprocess.lattice.periodic import periodic_directions
 from postprocess.states.integrate import evaluate
@@ -81,7 +81,11 @@ def find_weyl_points(
     ------
     DataError
         If the structure is no crystal.
+    UsageError
+        If there is no band above.
     """
+    if not 1 <= n_below < hamiltonian.n_orbitals:
+        raise UsageError(f"bands {n_below} and {n_below + 1}: this structure has bands 1 to {hamiltonian.n_orbitals}")
     if sum(periodic_directions(hamiltonian)) < 3:
         raise DataError("Weyl points belong to crystals, and this structure is not periodic in three directions")
     starts = _local_minima(hamiltonian, n_below, divisions, spin, jobs)
