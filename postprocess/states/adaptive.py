@@ -254,7 +254,7 @@ def _variation(values: FloatArray, mesh: KMesh, reciprocal: FloatArray) -> Float
 
 
 def _steps(reciprocal: FloatArray, divisions: Divisions) -> IntArray:
-    """(n, 3) steps of a mesh, as far as the longest one along its axes: not those along the axes alone, which break a crystal's symmetry."""
+    """(n, 3) steps of a mesh, as far as the longest one along its axes: not those along the axes alone, which break the symmetry."""
     steps = np.array(list(product(*[(-2, -1, 0, 1, 2) if n > 1 else (0,) for n in divisions])))
     spacing = reciprocal / np.array(divisions)[:, None]
     length = np.linalg.norm(steps @ spacing, axis=1)
