@@ -11,6 +11,7 @@ import pytest
 from conftest import ROOT
 from export_cases import K_POINTS, bloch, levels, magnet, read_hamgnn, read_hr, read_petsc, read_sparse, read_tb, te_chain
 from test_round_trips import random_structure
+from tight_binding import haldane
 
 from deeph.files.store import write_folder
 from deeph.physics.conventions import TARGETS, target_order
@@ -187,6 +188,12 @@ def test_hoptb(tmp_path, case):
     assert f"spins = {spins}" in text
     assert f"r: {MATRIX}" in text
     assert {"sethopping!", "setoverlap!", "setposition!"} <= set(re.findall(r"\w+!", text))
+
+
+def test_hoptb_of_a_complex_h_without_spin(tmp_path):
+    """Julia refuses complex numbers in a TBModel{Float64}."""
+    export(haldane(), "hoptb", tmp_path / "hop")
+    assert "TBModel{ComplexF64}" in (tmp_path / "hop" / "model.jl").read_text()
 
 
 def test_without_r_the_approximation_is_named(tmp_path, mini_graphene, caplog):

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from export_cases import te_chain
-from lattice_models import changed_basis, graphene
+from lattice_models import changed_basis, graphene, hypercubic
 from scipy.linalg import eigh
 
 from deeph.physics.bloch import BlochMatrix
@@ -70,6 +70,12 @@ def test_any_basis_of_an_atom_gives_the_same_levels():
     h = graphene()
     model = loewdin(changed_basis(h), "kwant", mesh=(4, 4, 1))
     assert model.error < 1e-12
+
+
+def test_a_direction_without_mesh_is_not_left_out_of_the_error():
+    """One point along a direction in which the levels disperse: they do not in the model."""
+    model = loewdin(hypercubic(3), "kwant", mesh=(5, 5, 1))
+    assert model.error > 1
 
 
 @pytest.mark.parametrize("mesh", [(4, 4, 1), (9, 9, 1)])

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from deeph.physics.spin_parts import join_spin, split_spin
+from deeph.physics.symmetrize import symmetrize
 from postprocess.geometry.geometry import Geometry, prepared
 from postprocess.geometry.hall import hall_conductivity
 from postprocess.states.adaptive import Refinement
@@ -90,3 +91,12 @@ def test_hall_conductivity_of_iron_turns_over_with_the_magnetization(iron):
     off = with_parts(iron, lambda p: {"A0": p["A0"], "A": axis[None, :, None, None] * np.einsum("a,narc->nrc", axis, p["A"])[:, None]})
     none = hall_conductivity(off, fermi, **options)
     assert np.abs(none.at_fermi).max() < 1e-6
+
+
+def test_what_symmetry_forbids_stays_zero_where_the_mesh_is_refined(shared_data):
+    """Of a star of equal cells all are refined; sigma of symmetrized iron is parallel to its moment along z."""
+    iron = symmetrize(openmx.read(shared_data / "openmx" / "fe_soc_z")).hamiltonian
+    fermi = FermiLevel(iron.fermi_energy, iron.fermi_energy, iron.fermi_energy)
+    sigma = hall_conductivity(iron, fermi, (6, 6, 6), refinement=Refinement(1, 1e-6))
+    assert sigma.integral.rounds
+    assert np.abs(sigma.at_fermi[:2]).max() < 1e-6 * abs(sigma.at_fermi[2])

@@ -86,7 +86,7 @@ class CurvatureOfOccupied:
     def of(self, hamiltonian: Hamiltonian) -> Callable[[FloatArray, int], Result]:
         """The function of k: ``curl`` and ``kubo`` (n_k, 3, m) in Angstrom^2.
 
-        And ``watched`` (n_k, 1 + m, 3): at the Fermi energy, then at all others; ``filled``: levels below E_F, and this squared.
+        And ``watched`` (n_k, 1 + m, 3): at the Fermi energy, then at all others; ``filled``: levels below it, and this squared.
         """
         basis = BlochBasis(hamiltonian, find_positions(hamiltonian, self.source))
         levels = np.array(self.fermi_levels)

@@ -189,13 +189,10 @@ def integrate_adaptively(
     coarse, value = ({name: total[:, n] for name, total in sums.items()} for n in range(2))
     fine, n_k = value, len(k)
     change = _change(value[watched] - coarse[watched], float(np.abs(value[watched]).max(initial=0.0)))
-    cells = _Cells(
-        mesh.points,
-        mesh.weights,
-        np.ones(len(mesh.points)),
-        mesh.weights[:, None] * _variation(kept, mesh, in_plane_reciprocal(hamiltonian)),
-    )
-    finer = _FinerMesh.of(in_plane_reciprocal(hamiltonian), mesh)
+    reciprocal = in_plane_reciprocal(hamiltonian)
+    varying = mesh.weights[:, None] * _variation(kept, mesh, reciprocal)
+    cells = _Cells(mesh.points, mesh.weights, np.ones(len(mesh.points)), varying)
+    finer = _FinerMesh.of(reciprocal, mesh)
     done: list[Round] = []
     stages: list[Jobs] = []
     result = Integral(value, fine, coarse, mesh.divisions, half.divisions, change, (), n_k)
@@ -254,7 +251,7 @@ def _variation(values: FloatArray, mesh: KMesh, reciprocal: FloatArray) -> Float
 
 
 def _steps(reciprocal: FloatArray, divisions: Divisions) -> IntArray:
-    """(n, 3) steps of a mesh, as far as the longest one along its axes: not those along the axes alone, which break the symmetry."""
+    """(n, 3) steps of a mesh, as far as the longest one along its axes; the axes alone are not all that symmetry makes of them."""
     steps = np.array(list(product(*[(-2, -1, 0, 1, 2) if n > 1 else (0,) for n in divisions])))
     spacing = reciprocal / np.array(divisions)[:, None]
     length = np.linalg.norm(steps @ spacing, axis=1)
