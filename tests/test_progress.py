@@ -133,5 +133,5 @@ def test_a_dense_band_structure_is_not_silent(tmp_path, monkeypatch):
     assert code == 0
     text = "".join(p.text for p in pieces)
     assert "diagonalizing the dense matrices of" in text
-    work = [p for p in pieces if "diagonalizing" in p.text]
-    assert np.diff([p.seconds for p in work]).max() < 0.5 * (pieces[-1].seconds - work[0].seconds)
+    for done in ("0 of 2", "1 of 2"):  # while LAPACK works on each of them, whatever the load of the machine
+        assert any(done in p.text and "diagonalizing" in p.text for p in pieces)
