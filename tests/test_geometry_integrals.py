@@ -47,6 +47,13 @@ def test_hall_conductivity_of_haldanes_model_is_quantized(mass, phi, chern):
     assert found.difference < 1e-10
 
 
+def test_a_warm_insulator_has_no_chern_number():
+    """Its sigma is no whole number: holes and electrons take part."""
+    found = hall_conductivity(haldane(0.2, np.pi / 2), FERMI, (12, 12, 1), scan=FermiScan(temperature=3000.0), refinement=MESH_ONLY)
+    assert abs(found.at_fermi[0] + 2) > 1e-2
+    assert found.chern is None
+
+
 def mesh_of_layer(n):
     return np.stack(np.meshgrid(np.arange(n) / n, np.arange(n) / n, [0.0], indexing="ij"), axis=-1).reshape(-1, 3)
 

@@ -129,7 +129,8 @@ class HallConductivity:
     fermi_origin : str
         Where it comes from.
     chern : float or None
-        -sigma in e^2/h of a layer, if equally many levels are filled at all k-points; a whole number up to the convergence.
+        -sigma in e^2/h of a layer at zero temperature, if equally many levels are filled at all k-points; a whole number up to the
+        convergence.
     temperature : float
         Kelvin.
     positions : str
@@ -233,7 +234,7 @@ def hall_conductivity(
     insulating = bool((np.abs(squared - count**2) < WHOLE * (1 + squared)).all())
     return HallConductivity(
         energies, curl.T, kubo.T, components, value, unit, fermi.energy, fermi.origin,
-        chern=-float(value[0]) / both if len(components) == 1 and insulating else None,
+        chern=-float(value[0]) / both if len(components) == 1 and insulating and not scan.temperature else None,
         temperature=scan.temperature, positions=find_positions(hamiltonian, source).source, integral=integral, title=title,
         on_meshes=np.stack([at_fermi["coarse"], at_fermi["fine"]]),
     )  # fmt: skip
