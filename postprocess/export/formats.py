@@ -116,7 +116,7 @@ def export(
             form.write(folder, h, **options)
         return
     if path.exists() and not overwrite:
-        raise FolderExistsError(f"{path} exists already and is kept; choose another output")
+        raise FolderExistsError(f"{path} exists already and is kept; choose another output, or --overwrite")
     with new_file(path) as file:
         form.write(file, h, **options)
 

@@ -43,7 +43,9 @@ def write(path: Path, h: Hamiltonian) -> None:
         If the suffix is none of :data:`SUFFIXES`.
     """
     if path.suffix not in SUFFIXES:
-        raise UsageError(f"{path}: expected a name that ends in {', '.join(SUFFIXES)}: files with H and S that sisl writes")
+        raise UsageError(
+            f"output without a known suffix: expected a name that ends in {', '.join(SUFFIXES)}, files with H and S that sisl writes"
+        )
     make(h).write(str(path))
 
 
