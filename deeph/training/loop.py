@@ -175,12 +175,12 @@ class Trainer:
         self.recorder: Recorder | None = None
         self.told: Progress | None = None
         n_steps = len(plan_batches(job.split.train, self.n_bonds, self.settings))
+        self._fraction = self.position.batch / n_steps  # of the present epoch
         self.validate_every = validation_interval(n_steps, self.settings)
         chosen = band_structures(job.dataset, job.split, job.config)
         self.references = make_references(job.dataset, chosen) if self.group.is_main else []
         self._started = time.monotonic() - self.position.seconds
         self._saved_at = self.position.seconds
-        self._fraction = 0.0  # of the present epoch
 
     @property
     def progress(self) -> float:
@@ -211,7 +211,7 @@ class Trainer:
             recorder = Recorder(job.out, job.config, self.position.kept_rows, str(job.device)) if self.group.is_main else nullcontext()
         with recorder as self.recorder:
             if self.group.is_main:
-                self.told = Progress(self.settings, self.position, rate=self.rate)
+                self.told = Progress(self.settings, self.position, rate=self.rate, fraction=self._fraction)
             try:
                 with self.watch:
                     self._run()
