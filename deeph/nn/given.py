@@ -54,7 +54,7 @@ class Given(NamedTuple):
 
     @property
     def extra(self) -> tuple[str, ...]:
-        """The further matrices of structure folders that have to be read, see :data:`deeph.physics.hamiltonian.EXTRA`."""
+        """The further matrices of structure folders that have to be read, see :data:`deeph.physics.patterns.EXTRA`."""
         return ("H0",) if self.zeroth else ()
 
     def check(self, structure: Hamiltonian) -> None:
