@@ -14,7 +14,7 @@ from training_case import SMALL, make_case, make_structure
 from deeph.files.config_file import load_config
 from deeph.files.dataset import open_dataset
 from deeph.files.store import write_folder
-from deeph.runtime.errors import DataError
+from deeph.runtime.errors import DataError, UsageError
 from deeph.training import loop
 from deeph.training.band_states import BandStates
 from deeph.training.check import check_data
@@ -90,7 +90,7 @@ def test_a_run_of_an_earlier_version_is_resumed(case: Path, tmp_path: Path) -> N
     del header["identity"]["loss"]["sigma_power"], header["position"]["bands"]
     loop.save_state.__globals__["write_tensors"](tmp_path / "run" / STATE, "deeph-training-state", tensors, header)
     loop.train(load_config(case, ["train.epochs=2", "bands.share=0"]), tmp_path / "run", resume=True)
-    with pytest.raises(loop.UsageError, match="loss changed"):
+    with pytest.raises(loop.UsageError, match=r"loss\.sigma_power \(0\.0 -> 0\.5\) changed"):
         loop.train(load_config(case, ["train.epochs=3", "loss.sigma_power=0.5"]), tmp_path / "run", resume=True)
 
 
@@ -141,3 +141,10 @@ def test_columns_of_a_later_stage(tmp_path: Path) -> None:
     assert add_columns(tmp_path / "m.csv", ["c"]) == ["a", "b", "c"]
     with (tmp_path / "m.csv").open() as file:
         assert list(csv.reader(file)) == [["a", "b", "c"], ["1", "2", ""]]
+
+
+def test_a_stage_that_should_have_begun_is_refused(case: Path, tmp_path: Path) -> None:
+    """Its learning rate would not start anew; the message names the largest share that leaves what is done."""
+    loop.train(load_config(case, ["bands.share=0", "train.epochs=2"]), tmp_path / "run")
+    with pytest.raises(UsageError, match=r"begins after epoch 0\.4, and 2 epochs are done or begun: a share of at most 0\.5 leaves them"):
+        loop.train(load_config(case, ["bands.share=0.9", "train.epochs=4"]), tmp_path / "run", resume=True)

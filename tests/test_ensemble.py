@@ -16,7 +16,9 @@ from deeph.files.config_file import load_config
 from deeph.files.store import read_folder
 from deeph.nn.ensemble import Ensemble
 from deeph.runtime.errors import DataError
+from deeph.runtime.log import setup_logging
 from deeph.training.checkpoint import load_model
+from deeph.training.ensemble import _level_calibration
 from deeph.training.loop import train
 from postprocess.cli import bands
 from preprocess.cli import inspect
@@ -128,3 +130,18 @@ def test_damaged_files_are_refused(made, tmp_path, what):
         path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(DataError, match=r"complete|damaged"):
         load_model(path)
+
+
+def test_levels_without_a_state_of_the_dft_are_told(capsys):
+    """They count with their errors, so that one sigma is not that of the others, and a warning says so."""
+    setup_logging(0)
+    rng = np.random.default_rng(0)
+    levels = np.abs(rng.normal(size=(3, 100))) * [[1e-3], [1e-2], [0]]
+    levels[2] = 1
+    _, common = _level_calibration(levels)
+    assert "no state of the DFT" not in capsys.readouterr().err
+    levels[1:, :60] = [[2.0], [0]]
+    _, with_ghosts = _level_calibration(levels)
+    assert "60 of these levels have no state of the DFT" in capsys.readouterr().err
+    assert common < 0.02
+    assert with_ghosts > 1

@@ -19,14 +19,17 @@ import torch
 from safetensors.torch import load_file
 from training_case import make_case, make_structure
 
+from deeph.config import TrainConfig
 from deeph.files.config_file import load_config
 from deeph.files.dataset import open_dataset, split_of
 from deeph.files.store import write_folder
 from deeph.nn.fit import fit_model
 from deeph.runtime.errors import DataError, DeephError, UsageError
+from deeph.runtime.log import setup_logging
 from deeph.runtime.processes import Group
 from deeph.runtime.torch_group import Launch, find_launch
 from deeph.training import loop
+from deeph.training.batches import idle_processes
 from deeph.training.check import check_data
 from deeph.training.checkpoint import BEST, LAST, STATE, load_model, read_metadata
 from deeph.training.evaluate import EVALUATION
@@ -252,11 +255,11 @@ def test_refusals(case: Path, tmp_path: Path) -> None:
     loop.train(config, tmp_path / "run")
     with pytest.raises(UsageError, match="--resume"):
         loop.train(config, tmp_path / "run")
-    with pytest.raises(UsageError, match="model changed since"):
+    with pytest.raises(UsageError, match=r"^model\.rank \(\d+ -> 3\) changed since"):
         loop.train(load_config(case, ["model.rank=3"]), tmp_path / "run", resume=True)
     with pytest.raises(UsageError, match="train_data, validate_data changed since"):
         loop.train(load_config(case, ["data.seed=5"]), tmp_path / "run", resume=True)
-    with pytest.raises(UsageError, match="optimizer changed since"):  # what is kept of the gradients is of the other one
+    with pytest.raises(UsageError, match=r"optimizer \(soap -> adamw\) changed since"):  # what is kept of the gradients is of the other one
         loop.train(load_config(case, ["train.optimizer=adamw", "train.epochs=2"]), tmp_path / "run", resume=True)
     if not torch.cuda.is_available():
         with pytest.raises(UsageError, match="sees no GPU"):
@@ -409,3 +412,29 @@ def test_a_gpu_that_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(UsageError, match="torch sees no GPU"):
         loop.choose_device("cuda", Launch())
+
+
+def test_settings_that_are_gone_may_be_named_if_they_are_off(case: Path) -> None:
+    """As in files that earlier versions wrote."""
+    assert load_config(case, ["model.zeroth_input=false", "model.overlap_input=false"]) == load_config(case)
+    with pytest.raises(UsageError, match=r"model\.zeroth_input: unknown key"):
+        load_config(case, ["model.zeroth_input=true"])
+
+
+def test_processes_without_work_are_told() -> None:
+    n_bonds, limits = dict.fromkeys("abcdef", 1000), load_config_of_batches(1500, 4)
+    assert not idle_processes("abcdef", n_bonds, limits, 1)
+    assert "3 of 4 processes have nothing to do; train.batch_bonds = 4000" in idle_processes("abcdef", n_bonds, limits, 4)
+    assert not idle_processes("abcdef", n_bonds, load_config_of_batches(4000, 4), 4)
+
+
+def load_config_of_batches(bonds: int, structures: int) -> TrainConfig:
+    return TrainConfig(batch_bonds=bonds, batch_structures=structures)
+
+
+def test_without_validation_nothing_is_called_validated(case: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    setup_logging(0)
+    loop.train(load_config(case, ["train.epochs=2", "data.fractions=[1.0,0.0,0.0]"]), tmp_path / "run")
+    said = capsys.readouterr().err
+    assert "no structures to validate with: the best model is the one with the lowest training error" in said
+    assert "validated" not in said

@@ -43,7 +43,7 @@ class AtomLinear(nn.Module):
         """(n_atoms, K, n) -> one (n_atoms, K, number) for each family and spin component."""
         out = list[Tensor]()
         for family, part, weight in zip(self.before.families, x.split(self.before.widths, -1), self.weights, strict=True):
-            for one in part.split(family.number, -1) if family.n_spin > 1 else [part]:
+            for one in part.split([family.number] * family.n_spin, -1):
                 y = torch.bmm(one.transpose(0, 1), weight[self.l])
                 if not out and self.bias is not None:
                     y = torch.cat([y[:1] + self.bias, y[1:]])

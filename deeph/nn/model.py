@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.data import Data
 
-from deeph.config import ModelConfig
+from deeph.config import REMOVED, ModelConfig
 from deeph.nn.atom import AtomNorm
 from deeph.nn.baseline import Baseline
 from deeph.nn.bond import BondFeatures
@@ -31,7 +31,6 @@ from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.spin_parts import PartName
 from deeph.runtime.errors import ModelError
 
-DROPPED = "zeroth_input", "overlap_input"  # blocks of H0 and S as features: models of earlier versions have the settings
 WIDE = 20_000  # bonds at a time on a GPU, which idles with as few as suit a processor's cache
 
 OffsiteRows = tuple[tuple[int, int], Tensor | slice, Tensor]
@@ -331,9 +330,9 @@ class HamiltonianModel(nn.Module):
         trained = None if lengths is None else {(int(i), int(j)): [(float(a), float(b)) for a, b in own] for i, j, own in lengths}
         magnetic = {int(z): float(size) for z, size in description.get("magnetic", [])}
         given = description.get("given", {})
-        if any(given.get(name) for name in DROPPED):
+        if any(given.get(name) for name in REMOVED):
             raise ModelError("the model reads blocks of S or H0 as input, as this version cannot; train another one")
-        sizes, given = ({name: x for name, x in own.items() if name not in DROPPED} for own in (description["config"], given))
+        sizes, given = description["config"], {name: given[name] for name in Given._fields if name in given}
         if sizes.get("family", "so2") == "so2":
             sizes = {"bond_layers": 0, **sizes}  # files of earlier versions have none
         config = ModelConfig.model_validate_json(json.dumps(sizes))  # lists become tuples

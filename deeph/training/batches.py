@@ -34,6 +34,19 @@ def plan_batches(names: Sequence[str], n_bonds: Mapping[str, int], limits: Train
     return batches
 
 
+def idle_processes(names: Sequence[str], n_bonds: Mapping[str, int], limits: TrainConfig, n_processes: int) -> str:
+    """What to say if no batch has a structure for each process; else nothing."""
+    most = max(len(batch) for batch in plan_batches(names, n_bonds, limits))
+    if most >= n_processes:
+        return ""
+    wanted = n_processes * max(n_bonds[name] for name in names)
+    return (
+        f"batches hold at most {most} structure(s), by train.batch_bonds = {limits.batch_bonds} and batch_structures = "
+        f"{limits.batch_structures}: {n_processes - most} of {n_processes} processes have nothing to do; train.batch_bonds = {wanted} and "
+        f"batch_structures = {max(n_processes, limits.batch_structures)} would give work to all, with fewer and larger steps"
+    )
+
+
 def validation_interval(n_steps: int, config: TrainConfig) -> int:
     """Epochs from one validation to the next.
 

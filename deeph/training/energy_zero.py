@@ -144,7 +144,8 @@ def fit_with_zero(fit: Callable[[Structures], HamiltonianModel], structures: Str
         if np.isnan(scatter.deviation):
             logger.info("energy zeros are taken for one: no two structures are alike enough in composition to compare theirs")
         else:
-            logger.info("energy zeros agree: mu scatters by %.2g meV", 1e3 * scatter.deviation)
+            logger.info("energy zeros agree: mu scatters by %.3g meV beyond what the composition explains, and differences between the "
+                        "atoms of a structure account for up to %.3g meV", 1e3 * scatter.deviation, 1e3 * scatter.accepted)  # fmt: skip
         return model
     model = fit(OneZero(structures, baseline_alone(model)))
     model.free_zero = True

@@ -27,6 +27,8 @@ DENSE = 2000
 """Orbitals up to which the levels of a validation structure are computed."""
 SAME_STATE = 0.5
 """Overlap squared with one DFT state above which a predicted state is that one."""
+MANY_LOST = 0.1
+"""Share of levels without a state of the DFT from which on error bars of levels are doubtful."""
 UNCALIBRATED = Calibration({(0, 0, 0): (1.0, 0.0, 0.0)})
 """Bare standard deviations of the members."""
 
@@ -38,8 +40,9 @@ class Found(NamedTuple):
     ----------
     blocks : Blocks
         Spread and errors.
-    levels : (2, n) array
-        First-order errors of levels from the bare deviations, and their true errors, eV; n is 0 where they were not computed.
+    levels : (3, n) array
+        First-order errors of levels from the bare deviations, their true errors, eV, and whether the state is one of the DFT; n is 0 where
+        they were not computed.
     """
 
     blocks: Blocks
@@ -155,15 +158,16 @@ def _look(ensemble: Ensemble, structure: Hamiltonian) -> Found:
 
 
 def _level_pairs(structure: Hamiltonian, predicted: Hamiltonian) -> FloatArray:
-    """(2, n) first-order errors and true errors of the occupied levels and those up to 2 eV above the Fermi level.
+    """(3, n) of :class:`Found`, of the occupied levels and those up to 2 eV above the Fermi level.
 
-    A predicted level is compared with that DFT level whose state it has. Ghost levels, combinations of nearly dependent orbitals that a
-    small error of H pulls down, are none of them, and with them the n-th level would be compared with another one.
+    A predicted level is compared with that DFT level whose state it has. Where it has none, with the DFT level of its number, as anybody
+    would who looks at bands: of states that are mixed among neighbours that is the same, and a ghost level, a combination of nearly
+    dependent orbitals that a small error of H pulls down, counts with the error that it makes.
     """
     bars = predicted.error_bars
     filled = structure.fermi_energy is not None or structure.n_electrons is not None
     if structure.n_orbitals > DENSE or not filled or bars is None or bars.modes is None:
-        return np.zeros((2, 0))
+        return np.zeros((3, 0))
     modes, n_spin = BlochMatrix(predicted.system, bars.modes), structure.basis.n_spin
     out = []
     for k in np.outer(FRACTIONS, structure.S.pairs[:, :3].any(axis=0)):
@@ -174,14 +178,15 @@ def _level_pairs(structure: Hamiltonian, predicted: Hamiltonian) -> FloatArray:
             energies, own = solve_states_at_k(predicted.H_bloch.dense(k, component=spin), S, k)
             shares = np.abs(states.conj().T @ S @ own) ** 2
             errors = level_errors(energies, own, bloch_modes(modes, k, n_spin, spin))
-            same = (shares.max(axis=0) > SAME_STATE) & (energies <= top)
-            out.append(np.array([errors, np.abs(energies - reference[shares.argmax(axis=0)])])[:, same])
+            same = shares.max(axis=0) > SAME_STATE
+            answer = np.where(same, reference[shares.argmax(axis=0)], reference)
+            out.append(np.array([errors, np.abs(energies - answer), same])[:, energies <= top])
     return np.concatenate(out, axis=1)
 
 
 def _level_calibration(levels: FloatArray) -> tuple[float, float]:
     """See :attr:`deeph.nn.calibration.Calibration.levels`."""
-    expected, true = levels[:, levels[0] > 0]
+    expected, true, same = levels[:, levels[0] > 0]
     if not len(true):
         logger.warning(
             "error bars of levels are not calibrated: the validation structures have more than %d orbitals, or no Fermi level", DENSE
@@ -190,6 +195,12 @@ def _level_calibration(levels: FloatArray) -> tuple[float, float]:
     factor, common = calibrate_levels(expected, true)
     logger.info("levels: %d of the validation structures, mean error %.3g meV; one sigma: %.3g times the first-order error and %.3g meV",
                 len(true), 1e3 * float(true.mean()), factor, 1e3 * common)  # fmt: skip
+    lost = int((same == 0).sum())
+    if lost > MANY_LOST * len(true):
+        logger.warning(
+            "%d of these levels have no state of the DFT: states are mixed or new (ghosts), and their levels may err by far more than one "
+            "sigma. Train longer, or add a band stage (bands.share)", lost,
+        )  # fmt: skip
     return factor, common
 
 

@@ -28,12 +28,12 @@ from deeph.runtime.processes import Group
 from deeph.runtime.torch_group import find_launch, joined, sum_gradients, use_device
 from deeph.training.band_error import band_mae, band_structures, make_references
 from deeph.training.band_states import BandStates
-from deeph.training.batches import Graphs, plan_batches, share, shuffled, validation_interval
+from deeph.training.batches import Graphs, idle_processes, plan_batches, share, shuffled, validation_interval
 from deeph.training.check import check_data, check_folder, choose_device
 from deeph.training.checkpoint import BEST, FIRST, LAST, STATE, save_model
 from deeph.training.energy_zero import fit_with_zero
 from deeph.training.evaluate import evaluate_run
-from deeph.training.identity import identity, with_defaults
+from deeph.training.identity import changes, identity
 from deeph.training.loss import compute_loss
 from deeph.training.metrics import summarize
 from deeph.training.optim import RunningAverage, make_optimizer
@@ -157,8 +157,7 @@ class Trainer:
         self.identity = state.header["identity"]
         if self.group.is_main:
             now = identity(job.dataset, job.split, job.config)
-            changed = [name for name, value in now.items() if value != with_defaults(name, self.identity.get(name))]
-            if changed:
+            if changed := changes(self.identity, now):
                 raise UsageError(f"{', '.join(changed)} changed since {job.out} was started; undo that, or start anew in another --out")
         self.model = state.model().to(job.device)
         self.average = RunningAverage(self.model, self.settings.ema_decay)
@@ -166,6 +165,7 @@ class Trainer:
         self.graphs = Graphs(job.dataset, state.model(), job.device, self.settings.graph_memory_gib * 2**30)
         state.restore(self.average, self.optimizer)  # after all that draws random numbers
         self.position, self.stages = state.position, Stages(job.config)
+        self.stages.check_done(self.position)
         self.position.bands &= self.stages.share > 0
         self.states = BandStates(job.dataset, job.config.bands, self.settings.seed, job.device, self.settings.graph_memory_gib * 2**30)
         self.n_bonds = job.dataset.subset([*job.split.train, *job.split.validate]).n_bonds
@@ -207,6 +207,10 @@ class Trainer:
         job = self.job
         if self.position.step and self.progress < 1:
             logger.info("%s", self._where())
+        if not job.split.validate:
+            logger.warning("no structures to validate with: the best model is the one with the lowest training error")
+        if idle := idle_processes(job.split.train, self.n_bonds, self.settings, self.group.size):
+            logger.warning("%s", idle)
         with self.group.together():
             recorder = Recorder(job.out, job.config, self.position.kept_rows, str(job.device)) if self.group.is_main else nullcontext()
         with recorder as self.recorder:
@@ -391,7 +395,7 @@ class Trainer:
         if self.recorder is not None:
             self.recorder.row({**position, **metrics})
         if self.told is not None:
-            self.told.validated(trained, validated or trained, better=better, bands=metrics.get("band_mae_meV"))
+            self.told.validated(trained, validated, better=better, bands=metrics.get("band_mae_meV"))
             if self.progress >= 1:
                 self.told.line(0.0, self.progress)
 

@@ -83,7 +83,8 @@ class Progress:
         """Say where the run is, and when the next line is due."""
         now, (begun, done) = self.clock(), (self.position.step, self.position.epoch)
         speed = (begun - self._last_step) / max(now - self._last, 1e-9)
-        parts = [f"epoch {min(done + (fraction > 0), self.settings.epochs)} of {self.settings.epochs}", f"{speed:.3g} steps/s"]
+        parts = [f"epoch {min(done + (fraction > 0), self.settings.epochs)} of {self.settings.epochs}"]
+        parts += [f"{speed:.3g} steps/s"] if begun > self._last_step else []
         parts += [self.left(fraction), *self._errors(), f"learning rate {self._rate(progress):.1e}"]
         self.close()
         logger.info("%s", "  ".join(parts))

@@ -1,7 +1,9 @@
 """The stages of a run: errors of H, then, if asked for, their effect on the bands, each with a schedule of its own."""
 
 from deeph.config import Config
+from deeph.runtime.errors import UsageError
 from deeph.training.optim import learning_rate
+from deeph.training.state import Position
 
 ROUNDING = 1e-9
 
@@ -19,6 +21,21 @@ class Stages:
         self.first, self.share = config.train, config.bands.share
         lowest = min(config.train.min_learning_rate, config.bands.learning_rate)
         self.last = config.train.model_copy(update={"learning_rate": config.bands.learning_rate, "min_learning_rate": lowest})
+
+    def check_done(self, position: Position) -> None:
+        """Refuse a resumed run whose band stage would have begun before: its learning rate would not start anew.
+
+        Raises
+        ------
+        UsageError
+            With the largest share that leaves the epochs done.
+        """
+        done, epochs = position.epoch + (position.batch > 0), self.first.epochs
+        if self.share > 0 and not position.bands and 0 < done < epochs and self.in_bands((done - 1) / epochs):
+            raise UsageError(
+                f"bands.share = {self.share:g} of {epochs} epochs begins after epoch {epochs * (1 - self.share):.3g}, and {done} epochs "
+                f"are done or begun: a share of at most {1 - done / epochs:.3g} leaves them, or raise train.epochs"
+            )
 
     def in_bands(self, progress: float) -> bool:
         """Whether an epoch that begins at this progress, 0 to 1, belongs to the band stage."""

@@ -114,7 +114,8 @@ def load_state(path: Path) -> State:
     tensors, header = read_tensors(path, STATE_FORMAT)
     if header["version"] < SINCE_STACKS:
         raise ModelError(
-            f"{path} was written by {header['code']}, and the optimizer of its run cannot go on in this version; finish the run with that "
-            f"version, or begin another one without --resume. Its best model ({BEST}) is read as before"
+            f"{path} has format {header['version']}, written by an earlier state of this code ({header['code']}) than this one (format "
+            f"{SINCE_STACKS}), whose optimizer cannot go on from it: begin another run without --resume. Its best model ({BEST}) is read "
+            "as before"
         )
     return State(path, tensors, header)
