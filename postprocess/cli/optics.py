@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
     Found = OpticalResponse | SecondOrder | dict[str, FermiResponse] | Dichroism
 
-LIGHT = ("conductivity", "shift", "injection")
+LIGHT = ("conductivity", "shift", "injection", "harmonic")
 STATIC = ("transport", "spin-hall", "nernst", "dipole")
 WHAT = (*LIGHT, "dichroism", *STATIC)
 EPILOG = """what:
   conductivity   optical conductivity, dielectric function, joint density of states (default)
   shift          shift current                     injection      injection current
-  dichroism      degree of circular polarization at k
+  harmonic       second harmonic                   dichroism      degree of circular polarization at k
   transport      Drude weight, conductivity and heat conductivity over tau, Seebeck coefficient
   spin-hall      spin Hall conductivity            nernst         anomalous Nernst coefficient
   dipole         Berry-curvature dipole
@@ -143,6 +143,7 @@ def _compute(args: argparse.Namespace, data: "Hamiltonian", fermi: "FermiLevel",
 
 
 def _light(args: argparse.Namespace, data: "Hamiltonian", fermi: "FermiLevel", jobs: "Jobs", title: str) -> "OpticalResponse | SecondOrder":
+    from postprocess.response.harmonic import second_harmonic
     from postprocess.response.light import Broadening, Photons
     from postprocess.response.optics import optical_response
     from postprocess.response.second_order import direct_current
@@ -155,6 +156,8 @@ def _light(args: argparse.Namespace, data: "Hamiltonian", fermi: "FermiLevel", j
     settings = LightSettings(mesh, photons, width, warm, args.relaxation, args.scissor, args.positions, refinement, jobs, title)
     if args.what == "conductivity":
         return optical_response(data, fermi, settings)
+    if args.what == "harmonic":
+        return second_harmonic(data, fermi, settings)
     return direct_current(data, args.what, fermi, settings)
 
 

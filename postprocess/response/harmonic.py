@@ -18,6 +18,7 @@ components of r within the basis to commute. Terms of a Fermi surface are left o
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -85,11 +86,11 @@ class Harmonic:
         """(m, 27) of both signs of the frequency."""
         c, E = self.conditions, self.conditions.photons.energies[:, None]
         out = np.zeros((len(E), 27), complex)
-        for at, strength, shape in (
+        for at, complete, shape in (
             (poles.at, poles.strength, c.broadening.pole),
             (poles.double_at, poles.double_strength, c.broadening.pole_slope),
         ):
-            strength = strength.real.astype(complex) if c.reversal else strength
+            strength = complete.real.astype(complex) if c.reversal else complete
             out += shape(at - E) @ strength + shape(at + E).conj() @ strength.conj()
         return out
 
@@ -116,8 +117,8 @@ def _poles(r: Array, derivative: Array, slope: Array, E: FloatArray, f: FloatArr
 
 def _by_lower(low: IntArray) -> Iterator[tuple[int, slice]]:
     """Each lower level, and where its pairs are; pairs are in the order of their lower levels."""
-    first = np.flatnonzero(np.diff(low, prepend=-1))
-    for start, end in zip(first, np.append(first[1:], len(low)), strict=True):
+    edges = np.flatnonzero(np.diff(low, prepend=-1, append=-1))
+    for start, end in pairwise(edges):
         yield int(low[start]), slice(int(start), int(end))
 
 
