@@ -25,14 +25,14 @@ class Section(BaseModel):
 
 NOT_IN_FAMILY = {
     "so2": {"irreps"},
-    "e3": {"l_max", "bond_layers", "node_odd_channels", "bond_odd_channels", "magnetic_elements", "zeroth_input", "overlap_input"},
+    "e3": {"l_max", "bond_layers", "node_odd_channels", "bond_odd_channels", "magnetic_elements"},
     "slater-koster": {
         "size", "irreps", "l_max", "n_layers", "bond_layers",
         "node_channels", "node_pseudo_channels", "bond_channels", "bond_pseudo_channels",
-        "node_odd_channels", "bond_odd_channels", "zeroth_input", "overlap_input", "potential",
+        "node_odd_channels", "bond_odd_channels", "potential",
     },
 }  # fmt: skip
-"""Sizes that a family does not have, and known matrices that it does not read."""
+"""Sizes that a family does not have."""
 
 
 class ModelConfig(Section):
@@ -105,12 +105,6 @@ class ModelConfig(Section):
     zeroth: Literal["auto", "use", "never"] = "auto"
     """Whether H - H0 is learned, with the zeroth-order Hamiltonian H0 of each structure (hamiltonian_zeroth.h5, which only deeph-pyscf
     writes); predictions need H0 as well then. "auto": where every structure of the split has it."""
-
-    zeroth_input: bool = False
-    """Whether the blocks of H0 are input of the network, too, where H - H0 is learned."""
-
-    overlap_input: bool = False
-    """Whether the off-site blocks of S are input of the network."""
 
     potential: bool = False
     """Whether the network gives each shell of each atom a potential V, and 1/2 (V_i + V_j) S_ij is added to H."""

@@ -157,7 +157,7 @@ def predict_folder(
             if (modes and _n_modes(model)) or keeps_modes(model, writer.blocks):
                 own = further.enter_context(MatrixWriter(temporary / ERROR_MODES, pairs, shapes, _n_modes(model) * n_spin, dtype)).blocks
                 _add_common_mode(model, structure, own)
-            if not first.given.reads_overlap:
+            if not first.given.potential:
                 structure = replace(structure, S=replace(structure.S, entries=np.broadcast_to(np.float64(0), structure.S.entries.shape)))
             sigma = fill_mean(model, structure, writer.blocks, own, done)
         if sigma is not None:
@@ -263,7 +263,7 @@ def _blocks(
     """Yield (kind, positions in the pattern, (n_components, n, rows, columns) blocks in eV) of equally shaped blocks."""
     graph, spin = make_graph(structure, model, targets=False).to(model.device), model.basis.spin
     kinds = find_kinds(graph.numbers, graph.bond_index)
-    x, features = model.features(graph, kinds, done)
+    x, features = model.features(graph, done)
     moments, onsite, maps = model.moments_of(graph), model.onsite(kinds, x), model.contracted(kinds)
     V, atom_sizes = model.potentials(kinds, x), model.row_sizes(graph.numbers, graph.bond_index)[1]
     S = {} if V is None else kinds.split(graph.offsite_overlap, {kind: table.size for kind, table in V.tables.pairs.items()})

@@ -14,7 +14,8 @@ from deeph.files import legacy, store
 from deeph.files.folders import FolderExistsError
 from deeph.files.legacy import is_legacy_folder, write_legacy
 from deeph.files.store import is_structure_folder, read_info, write_folder
-from deeph.physics.hamiltonian import Hamiltonian, on_common_pattern
+from deeph.physics.hamiltonian import Hamiltonian
+from deeph.physics.patterns import on_common_pattern
 from deeph.physics.soundness import MAX_ASYMMETRY
 from deeph.physics.system import System
 from deeph.runtime.errors import DataError, DeephError

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deeph.physics.blocks import PairBlocks, energy_zero
-from deeph.physics.hamiltonian import Hamiltonian, on_union
+from deeph.physics.hamiltonian import Hamiltonian
+from deeph.physics.patterns import on_union
 from deeph.runtime.errors import DataError
 
 SPINS = ["none", "collinear", "spinor"]

@@ -85,14 +85,14 @@ def test_members_of_other_matrices_are_refused(members):
 
 def test_members_of_other_known_matrices_are_refused(members):
     structures = [make_known(n) for n in range(2)]
-    known = make_given_model(TINY.model_copy(update={"overlap_input": True}), structures=structures)
-    with pytest.raises(ModelError, match="known matrices H0, S as input, but member 1 none"):
+    known = make_given_model(TINY.model_copy(update={"potential": True}), structures=structures)
+    with pytest.raises(ModelError, match="known matrices H0, potentials, but member 1 none"):
         Ensemble([members[0], known], BARE)
 
 
 def test_ensembles_that_read_known_matrices(tmp_path):
     """Each member reads S and H0, also where H goes to a file block by block."""
-    config = TINY.model_copy(update={"overlap_input": True, "zeroth_input": True, "potential": True})
+    config = TINY.model_copy(update={"potential": True})
     own, one = [make_given_model(config, seed) for seed in range(3)], make_known(5)
     ensemble = Ensemble(own, BARE)
     found = predict(ensemble, one).hamiltonian.entries

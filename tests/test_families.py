@@ -330,13 +330,6 @@ def test_e3_keeps_no_constants_of_e3nn_in_its_file(models):
                    rotated_blocks(predict(models["e3"], make_structure(1)), make_structure(1), Q)) < 1e-11  # fmt: skip
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-def test_families_that_read_no_known_matrix_refuse_it(family):
-    for name in ("overlap_input", "zeroth_input"):
-        with pytest.raises(ValueError, match=f"the family '{family}' has no {name}"):
-            ModelConfig(family=family, **{name: True})
-
-
 @pytest.mark.parametrize(("family", "more"), [("e3", {"potential": True}), ("slater-koster", {})])
 def test_every_family_learns_what_h0_leaves(family, more):
     """H - H0, with "e3" potentials of shells as well."""

@@ -17,7 +17,7 @@ from deeph.nn.graph import make_graph
 from deeph.nn.heads import OffsiteHead
 from deeph.nn.kinds import Kinds, find_kinds
 from deeph.nn.model import HamiltonianModel, sorted_bonds
-from deeph.nn.rows import in_order, put_rows, take_rows
+from deeph.nn.rows import put_rows, take_rows
 from deeph.physics.basis import Basis
 from deeph.physics.blocks import PairBlocks, block_shapes
 from deeph.physics.hamiltonian import Hamiltonian
@@ -71,7 +71,7 @@ def test_prediction_follows_the_bonds(model: HamiltonianModel, graphs: list[Data
     graph = graphs[0]
     order = torch.as_tensor(np.random.default_rng(0).permutation(graph.bond_index.shape[1]))
     with torch.no_grad():
-        plain, shuffled = model(graph), model(sorted_bonds(graph, order, model.row_sizes(graph.numbers, graph.bond_index)[0]))
+        plain, shuffled = model(graph), model(sorted_bonds(graph, order))
     assert [kind for kind, *_ in plain.offsite["A0"]] == [kind for kind, *_ in shuffled.offsite["A0"]]
     for (_, rows, h), (_, places, other) in zip(plain.offsite["A0"], shuffled.offsite["A0"], strict=True):
         bonds = torch.arange(len(order))[rows]
@@ -96,12 +96,6 @@ def test_rows_of_different_length() -> None:
         put_rows(target, sizes, rows, values)
         assert torch.equal(target[target != 0], values[values != 0])
     assert torch.equal(take_rows(flat[:4], sizes[:2], slice(None)), flat[:4].view(2, 2))
-
-
-def test_rows_in_another_order() -> None:
-    sizes, order = torch.tensor([2, 3, 1, 2]), torch.tensor([3, 0, 2, 1])
-    rows = torch.arange(8.0).split(sizes.tolist())
-    assert torch.equal(in_order(torch.arange(8.0), sizes, order), torch.cat([rows[n] for n in order.tolist()]))
 
 
 def test_rows_of_chunks() -> None:

@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from deeph.config import TrainConfig
 from deeph.training.batches import plan_batches, share, shuffled
@@ -169,3 +170,35 @@ def test_what_is_no_matrix_moves_as_adamw_does() -> None:
         moved[kind] = {name: p.detach().clone() for name, p in other.named_parameters()}
     same = {name for name in grads if torch.equal(moved["soap"][name], moved["adamw"][name])}
     assert same == set(grads) - {"linear.weight"}
+
+
+class Operations(TorchDispatchMode):
+    """Counts operations."""
+
+    number = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.number += 1
+        return func(*args, **(kwargs or {}))
+
+
+def test_alike_matrices_move_together() -> None:
+    """Ten matrices of one shape take hardly more operations than two, and each moves as it does alone."""
+    torch.manual_seed(0)
+    start, grads = torch.randn(10, 3, 4, 6), torch.randn(12, 10, 3, 4, 6)
+
+    def moved(members: slice) -> tuple[list[torch.Tensor], int]:
+        model = torch.nn.ParameterList([torch.nn.Parameter(x.clone()) for x in start[members]])
+        optimizer = make_optimizer(model, TrainConfig(weight_decay=0.1))
+        for grad in grads:
+            for p, own in zip(model, grad[members], strict=True):
+                p.grad = own.clone()
+            with Operations() as counted:
+                optimizer.step()
+        return [p.detach() for p in model], counted.number
+
+    all_ten, n_ten = moved(slice(None))
+    two, n_two = moved(slice(4, 6))
+    for found, alone in zip(all_ten[4:6], two, strict=True):
+        torch.testing.assert_close(found, alone, rtol=1e-4, atol=1e-6)
+    assert n_ten < n_two + 60

@@ -15,8 +15,9 @@ from deeph.files.matrix_file import read_matrix, write_matrix
 from deeph.files.store import read_folder, write_folder
 from deeph.physics.basis import Basis
 from deeph.physics.blocks import PairBlocks, block_shapes
-from deeph.physics.hamiltonian import EXTRA, Hamiltonian
+from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.pairs import neighbour_pairs
+from deeph.physics.patterns import EXTRA
 from deeph.physics.system import System
 from deeph.runtime.errors import DataError
 

@@ -17,7 +17,7 @@ import deeph
 from deeph.files.matrix_file import MatrixWriter, drop_pages, read_matrix, write_matrix
 from deeph.files.store import find_folders, write_poscar
 from deeph.physics.blocks import PairBlocks
-from deeph.physics.hamiltonian import spin_free_overlap
+from deeph.physics.patterns import spin_free_overlap
 from deeph.physics.system import ELECTRONEGATIVE, SYMBOLS, System
 from deeph.runtime.errors import DataError
 

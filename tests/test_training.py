@@ -150,8 +150,8 @@ def test_shares_of_a_batch_add_up_to_the_gradient_of_its_mean_loss(case: Path, t
     names = list(split.train[:3])
     loss, _ = loop.compute_loss(trainer.model, trainer.graphs.batch(names), config.loss)
     expected = torch.autograd.grad(loss, list(trainer.model.parameters()), allow_unused=True)
-    values = [trainer._backward(part, 3) for part in (names[:1], names[1:])]
-    assert (values[0] + 2 * values[1]) / 3 == pytest.approx(float(loss.detach()))
+    for part in (names[:1], names[1:]):
+        trainer._backward(part, 3)
     for parameter, gradient in zip(trainer.model.parameters(), expected, strict=True):
         if gradient is not None:
             torch.testing.assert_close(parameter.grad, gradient, rtol=1e-8, atol=1e-12)

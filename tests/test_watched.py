@@ -75,6 +75,14 @@ def test_time_left_counts_the_budget() -> None:
     assert told.left(0.5) == "4.0 min left"
 
 
+def test_time_left_after_a_restart_within_an_epoch() -> None:
+    """Eight tenths of the epoch were done before: a minute for one tenth leaves 90 for nine epochs and a tenth."""
+    now = [0.0]
+    told = Progress(TrainConfig(epochs=20), Position(epoch=10, step=108, batch=8), lambda: now[0], fraction=0.8)
+    now[0] += 60
+    assert told.left(0.9) == f"{duration(91 * 60.0)} left"
+
+
 def test_train_log_is_the_screen(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """All of it: the first line, warnings of libraries, the table, the next command; a stop with its error."""
     config = make_case(tmp_path)

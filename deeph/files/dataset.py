@@ -42,7 +42,7 @@ class Dataset:
     names : tuple of str
         Their paths relative to it, with ``/``.
     extra : tuple of str
-        Further matrices that are read, where a folder has them, see :data:`deeph.physics.hamiltonian.EXTRA`.
+        Further matrices that are read, where a folder has them, see :data:`deeph.physics.patterns.EXTRA`.
     """
 
     path: Path

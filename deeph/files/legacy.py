@@ -17,7 +17,8 @@ from deeph.files.hdf5 import new_hdf5, open_hdf5
 from deeph.physics.basis import Basis
 from deeph.physics.blocks import PairBlocks, block_shapes
 from deeph.physics.conventions import atom_order
-from deeph.physics.hamiltonian import EXTRA, Hamiltonian, on_common_pattern, spin_free_overlap
+from deeph.physics.hamiltonian import Hamiltonian
+from deeph.physics.patterns import EXTRA, on_common_pattern, spin_free_overlap
 from deeph.physics.system import SYMBOLS, FloatArray, IntArray, System
 from deeph.runtime.errors import DataError
 

@@ -20,7 +20,8 @@ from deeph.files.matrix_file import read_matrix, write_matrix
 from deeph.files.text import integer, read_text
 from deeph.physics.basis import Basis, Spin
 from deeph.physics.blocks import PairBlocks
-from deeph.physics.hamiltonian import Hamiltonian, on_common_pattern, spin_free_overlap
+from deeph.physics.hamiltonian import Hamiltonian
+from deeph.physics.patterns import on_common_pattern, spin_free_overlap
 from deeph.physics.system import NUMBERS, FloatArray, IntArray, System
 from deeph.runtime.errors import DataError
 

@@ -43,22 +43,6 @@ def fit_baselines(baselines: Mapping[PartName, Baseline], data: Iterable[Mapping
     _fit_atoms(baselines, data)
 
 
-def fit_sizes(baselines: Mapping[PartName, Baseline], data: Iterable[Mapping[PartName, Coefficients]]) -> None:
-    """Only scales of the coefficients themselves, one for each key at all bond lengths; parameters as for :func:`fit_baselines`."""
-    pairs = {(part, kind): baseline.pair(kind) for part, baseline in baselines.items() for kind in baseline.pair_tables}
-    square = {key: torch.zeros(pair.size, dtype=torch.float64) for key, pair in pairs.items()}
-    number = dict.fromkeys(pairs, 0)
-    for structure in data:
-        for part, coefficients in structure.items():
-            for kind, sample in coefficients.pairs.items():
-                square[part, kind] += sample.coefficients.square().sum((0, 1))
-                number[part, kind] += sample.coefficients.shape[0] * sample.coefficients.shape[1]
-    for key, pair in pairs.items():
-        count, floor = torch.bincount(pair.key) * max(number[key], 1), baselines[key[0]].floor
-        mean = torch.zeros(len(count), dtype=torch.float64).index_add_(0, pair.key, square[key]) / count
-        pair.log_scale.copy_(torch.where(mean > floor**2, 0.5 * mean.clamp(min=floor**2).log(), NOTHING).expand_as(pair.log_scale))
-
-
 def _fit_pairs(baselines: Mapping[PartName, Baseline], data: Iterable[Mapping[PartName, Coefficients]]) -> None:
     """Fit the pairs of elements; the unit is the root mean square of what is left, eV."""
     fits = {

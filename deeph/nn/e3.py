@@ -17,7 +17,6 @@ from torch_geometric.data import Data
 from deeph.config import ModelConfig
 from deeph.nn.bond import BondFeatures, BondLayout, Frame, to_bonds
 from deeph.nn.e3_layers import SCALAR, Convolution, IrrepsLinear, IrrepsNorm
-from deeph.nn.inputs import Reading
 from deeph.nn.irreps import inversion_sign
 from deeph.nn.radial import RadialNetwork, smooth_cutoff
 from deeph.nn.sizes import channels_of
@@ -148,13 +147,7 @@ class E3Network(Trunk):
         harmonics = torch.cat([there, opposite(there, self.l_max)]).to(self.dtype)
         return DirectedBonds(ends, harmonics, torch.cat([radial, radial]), torch.cat([envelope, envelope])[:, None])
 
-    def forward(
-        self,
-        graph: Data,
-        runs: Sequence[slice],
-        known: Reading,  # noqa: ARG002 - there is none: the settings refuse it
-        done: Callable[[int], object] = int,
-    ) -> tuple[Tensor, list[BondFeatures]]:
+    def forward(self, graph: Data, runs: Sequence[slice], done: Callable[[int], object] = int) -> tuple[Tensor, list[BondFeatures]]:
         """Final atom features (n_atoms, K, n), and bond features run by run."""
         bonds = [self.directed(graph, run) for run in runs]
         v = self.first_atoms(self.element(graph.numbers))

@@ -9,10 +9,10 @@ from torch import Tensor
 
 from deeph.config import ModelConfig
 from deeph.nn.baseline import EDGE, AtomSample, BondSample, Coefficients
-from deeph.nn.baseline_fit import fit_baselines, fit_sizes
+from deeph.nn.baseline_fit import fit_baselines
 from deeph.nn.filling import Filled, Filling
 from deeph.nn.given import Given
-from deeph.nn.graph import MatrixName, frame_coefficients, relative_moments, select_bonds
+from deeph.nn.graph import frame_coefficients, relative_moments, select_bonds
 from deeph.nn.kinds import atom_kinds, bond_kinds
 from deeph.nn.known import LengthSurvey, TrainedLengths
 from deeph.nn.model import HamiltonianModel
@@ -72,9 +72,6 @@ def fit_model(config: ModelConfig, structures: Structures) -> HamiltonianModel:
         logger.warning("H has an imaginary spin-free part; model.family = 'slater-koster' predicts zero for it")
     numbers = _sample(kinds)
     fit_baselines({part.name: model.baseline(part.name) for part in model.spin}, Samples(structures, numbers, model))
-    for name in model.given.inputs:
-        fit = fit_sizes if name == "S" else fit_baselines
-        fit({"A0": model.known_input(name).baseline}, Samples(structures, numbers, model, name))
     return model
 
 
@@ -91,7 +88,7 @@ def _sample(kinds: list[set[object]]) -> list[int]:
 
 
 class Samples:
-    """Coefficients of what is learned of H, or of a known matrix, of some structures, one structure after the other, as often as asked for.
+    """Coefficients of what is learned of H of some structures, one structure after the other, as often as asked for.
 
     Parameters
     ----------
@@ -101,12 +98,10 @@ class Samples:
         Which of them.
     model : HamiltonianModel
         Its cutoffs and layouts.
-    name : {"H", "S", "H0"}
-        Of which matrix.
     """
 
-    def __init__(self, structures: Structures, numbers: list[int], model: HamiltonianModel, name: MatrixName = "H") -> None:
-        self.structures, self.numbers, self.model, self.name = structures, numbers, model, name
+    def __init__(self, structures: Structures, numbers: list[int], model: HamiltonianModel) -> None:
+        self.structures, self.numbers, self.model = structures, numbers, model
         self._kept: dict[int, dict[PartName, Coefficients]] = {}
         self._room = MAX_BYTES
 
@@ -115,7 +110,7 @@ class Samples:
             if number in self._kept:
                 yield self._kept[number]
                 continue
-            found = _coefficients(self.structures[number], self.model, self.name)
+            found = _coefficients(self.structures[number], self.model)
             size = sum(t.nbytes for c in found.values() for sample in (*c.pairs.values(), *c.atoms.values()) for t in sample)
             if size <= self._room:
                 self._room -= size
@@ -123,8 +118,8 @@ class Samples:
             yield found
 
 
-def _coefficients(structure: Hamiltonian, model: HamiltonianModel, name: MatrixName) -> dict[PartName, Coefficients]:
-    """Coefficients of the parts of a matrix of one structure, by pairs of elements and by elements."""
+def _coefficients(structure: Hamiltonian, model: HamiltonianModel) -> dict[PartName, Coefficients]:
+    """Coefficients of the parts of H of one structure, by pairs of elements and by elements."""
     bonds = select_bonds(structure, model.cutoffs)
     numbers, pairs = torch.as_tensor(structure.system.numbers), structure.S.pairs[bonds]
     ends = torch.as_tensor(np.ascontiguousarray(pairs[:, 3:].T))
@@ -132,8 +127,8 @@ def _coefficients(structure: Hamiltonian, model: HamiltonianModel, name: MatrixN
     r = torch.as_tensor(np.linalg.norm(pair_vectors(structure.system, pairs), axis=1))
     moments = relative_moments(structure, model)
     out: dict[PartName, Coefficients] = {}
-    found = frame_coefficients(structure, model, bonds, name)
-    for p in (part for part in model.spin if part.name in found):
+    found = frame_coefficients(structure, model, bonds, "H")
+    for p in model.spin:
         (offsite, onsite), m = found[p.name], moments[:, : p.copies]
 
         def rows_of(flat: Tensor, sizes: Tensor, rows: Tensor | slice, p: SpinPart = p) -> Tensor:

@@ -4,7 +4,7 @@ H0 is the Hamiltonian of superposed atoms, without self-consistency. It holds mo
 included, for the price of one step of the run: with it the network learns H - H0, and a prediction is H0 plus what the network says.
 """
 
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -21,9 +21,6 @@ HOW = (
 )
 
 
-KnownName = Literal["S", "H0"]
-
-
 class Given(NamedTuple):
     """Which known matrices a model takes.
 
@@ -31,19 +28,15 @@ class Given(NamedTuple):
     ----------
     zeroth : bool
         H - H0 is learned.
-    zeroth_input, overlap_input : bool
-        Blocks of H0, of S are input of the network.
     potential : bool
         Potentials of shells times S are added to H, see :mod:`deeph.nn.shell_potential`.
     """
 
     zeroth: bool = False
-    zeroth_input: bool = False
-    overlap_input: bool = False
     potential: bool = False
 
     def __str__(self) -> str:
-        settings = {"H0": self.zeroth, "H0 as input": self.zeroth_input, "S as input": self.overlap_input, "potentials": self.potential}
+        settings = {"H0": self.zeroth, "potentials": self.potential}
         return ", ".join(name for name, wanted in settings.items() if wanted) or "none"
 
     @classmethod
@@ -57,23 +50,11 @@ class Given(NamedTuple):
         """
         if config.zeroth == "use" and have < number:
             raise ModelError(f'model.zeroth = "use", but {number - have} of {number} structures have no H0 (hamiltonian_zeroth.h5); {HOW}')
-        zeroth = config.zeroth != "never" and 0 < have == number
-        return cls(zeroth, config.zeroth_input and zeroth, config.overlap_input, config.potential)
-
-    @property
-    def inputs(self) -> tuple[KnownName, ...]:
-        """The matrices whose blocks are input of the network."""
-        names: tuple[tuple[KnownName, bool], ...] = (("S", self.overlap_input), ("H0", self.zeroth_input))
-        return tuple(name for name, wanted in names if wanted)
-
-    @property
-    def reads_overlap(self) -> bool:
-        """Whether the numbers of S are looked at, not only which blocks there are."""
-        return self.overlap_input or self.potential
+        return cls(config.zeroth != "never" and 0 < have == number, config.potential)
 
     @property
     def extra(self) -> tuple[str, ...]:
-        """The further matrices of structure folders that have to be read, see :data:`deeph.physics.hamiltonian.EXTRA`."""
+        """The further matrices of structure folders that have to be read, see :data:`deeph.physics.patterns.EXTRA`."""
         return ("H0",) if self.zeroth else ()
 
     def check(self, structure: Hamiltonian) -> None:

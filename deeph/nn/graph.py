@@ -8,7 +8,7 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 from deeph.nn.frames import bond_matrices
-from deeph.nn.given import KnownName, beyond
+from deeph.nn.given import beyond
 from deeph.nn.kinds import atom_kinds, bond_kinds
 from deeph.nn.known import check_known, unfamiliar
 from deeph.nn.model import HamiltonianModel
@@ -22,7 +22,7 @@ from deeph.physics.system import SYMBOLS, IntArray
 from deeph.runtime.errors import ModelError
 from deeph.runtime.log import logger
 
-MatrixName = Literal["H"] | KnownName
+MatrixName = Literal["H", "S"]
 
 
 def select_bonds(structure: Hamiltonian, cutoffs: dict[tuple[int, int], float]) -> IntArray:
@@ -64,8 +64,8 @@ def make_graph(structure: Hamiltonian, model: HamiltonianModel, *, targets: bool
     torch_geometric.data.Data
         ``numbers`` (n_atoms,), ``bond_index`` (2, n_bonds), ``bond_vector`` (n_bonds, 3) float64, for magnetic models ``moments``
         (n_atoms, n_spin) in units of the mean of each element. With targets also ``frame``. Flat arrays, bond by bond and atom by atom:
-        ``offsite_input_M`` and ``onsite_input_M`` of each known matrix M that is input; with targets, and where potentials are predicted,
-        ``offsite_overlap``, ``onsite_overlap``, and for each part P of H ``offsite_target_P``, ``offsite_scale_P``, ``onsite_target_P``.
+        with targets, and where potentials are predicted, ``offsite_overlap``, ``onsite_overlap``; with targets, for each part P of H,
+        ``offsite_target_P``, ``offsite_scale_P``, ``onsite_target_P``.
         Targets are what the baseline leaves of H, or of H - H0, in eV. ``beyond_target_P`` and ``beyond_overlap`` are the elements of
         H (or H - H0) and S, one of each two partners, that lie beyond the cutoffs, where zero (or H0) is predicted; ``beyond_size`` is the
         number of those of S.
@@ -91,7 +91,6 @@ def make_graph(structure: Hamiltonian, model: HamiltonianModel, *, targets: bool
         graph.moments = relative_moments(structure, model)
     if targets or model.given.potential:
         graph.offsite_overlap, graph.onsite_overlap = (x.to(model.dtype) for x in frame_coefficients(structure, model, bonds, "S")["A0"])
-    _add_inputs(graph, structure, model, bonds)
     if targets:
         model.trunk.prepare(graph)
         _add_targets(graph, structure, model, bonds)
@@ -156,9 +155,9 @@ def relative_moments(structure: Hamiltonian, model: HamiltonianModel) -> Tensor:
 def frame_coefficients(
     structure: Hamiltonian, model: HamiltonianModel, bonds: IntArray, name: MatrixName
 ) -> dict[PartName, tuple[Tensor, Tensor]]:
-    """Coefficients of all parts of what is learned of H, or of the spin-free part of S or H0; flat, by bonds and by atoms, float64."""
+    """Coefficients of all parts of what is learned of H, or of S; flat, by bonds and by atoms, float64."""
     spin = "none" if name == "S" else structure.basis.spin
-    matrix = model.given.learned(structure) if name == "H" else structure.S if name == "S" else structure.extra["H0"]
+    matrix = model.given.learned(structure) if name == "H" else structure.S
     parts = [part for part in model.spin if name == "H" or part.name == "A0"]
     pairs, numbers = matrix.pairs[bonds], torch.as_tensor(structure.system.numbers)
     ends = torch.as_tensor(np.ascontiguousarray(pairs[:, 3:].T))
@@ -207,22 +206,6 @@ def _add_targets(graph: Data, structure: Hamiltonian, model: HamiltonianModel, b
         for name, values in (("offsite_target", offsite), ("offsite_scale", scale), ("onsite_target", onsite)):
             graph[f"{name}_{p.name}"] = values.to(model.dtype)
     _add_beyond(graph, structure, model, bonds)
-
-
-def _add_inputs(graph: Data, structure: Hamiltonian, model: HamiltonianModel, bonds: IntArray) -> None:
-    """What is read in of the blocks of known matrices."""
-    bond_sizes, atom_sizes = model.row_sizes(graph.numbers, graph.bond_index)
-    r = graph.bond_vector.norm(dim=1)
-    for name in model.given.inputs:
-        known = model.known_input(name)
-        offsite, onsite = frame_coefficients(structure, model, bonds, name)["A0"]
-        for kind, rows in bond_kinds(graph.numbers, graph.bond_index):
-            put_rows(offsite, bond_sizes, rows, known.offsite_values(kind, r[rows], take_rows(offsite, bond_sizes, rows)))
-        graph[f"offsite_input_{name}"] = offsite.to(model.dtype)
-        if known.atoms is not None:
-            for z, rows in atom_kinds(graph.numbers):
-                put_rows(onsite, atom_sizes, rows, known.onsite_values(z, take_rows(onsite, atom_sizes, rows)))
-            graph[f"onsite_input_{name}"] = onsite.to(model.dtype)
 
 
 def _add_beyond(graph: Data, structure: Hamiltonian, model: HamiltonianModel, bonds: IntArray) -> None:

@@ -16,14 +16,12 @@ from deeph.nn.bond import BondFeatures
 from deeph.nn.families import make_trunk
 from deeph.nn.filling import Filling
 from deeph.nn.frames import bond_matrices
-from deeph.nn.given import NOTHING_GIVEN, Given, KnownName
+from deeph.nn.given import NOTHING_GIVEN, Given
 from deeph.nn.heads import Contracted
-from deeph.nn.inputs import KnownInput, KnownInputs
 from deeph.nn.irreps import couplings_fingerprint
 from deeph.nn.kinds import Kinds, PairKind, find_kinds
 from deeph.nn.known import TrainedLengths
 from deeph.nn.readout import Readout, Tables, by_sort
-from deeph.nn.rows import in_order
 from deeph.nn.shell_potential import Potentials, ShellPotential
 from deeph.nn.sizes import largest_l, orbital_counts
 from deeph.nn.so2 import inverse_size
@@ -33,6 +31,7 @@ from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.spin_parts import PartName
 from deeph.runtime.errors import ModelError
 
+DROPPED = "zeroth_input", "overlap_input"  # blocks of H0 and S as features: models of earlier versions have the settings
 WIDE = 20_000  # bonds at a time on a GPU, which idles with as few as suit a processor's cache
 
 OffsiteRows = tuple[tuple[int, int], Tensor | slice, Tensor]
@@ -119,10 +118,6 @@ class HamiltonianModel(nn.Module):
         flat, degree_ = trained is None, config.baseline_degree
         tables = {p: self.tables(p.name) for p in self.spin}
         self.baselines = nn.ModuleDict({p.name: Baseline(p, t.pairs, t.atoms, cutoffs, degree_, flat=flat) for p, t in tables.items()})
-        self.inputs = KnownInputs()
-        for name in given.inputs:
-            known = Baseline(self.spin[0], self.tables("A0").pairs, self.tables("A0").atoms, cutoffs, degree_)
-            self.inputs[name] = KnownInput(known, trunk.layout, trunk.channels, config.rank, onsite=name == "H0")
         self.shell_potential = ShellPotential(self.tables("A0"), cutoffs, trunk.channels, config.rank) if given.potential else None
 
     def __repr__(self) -> str:
@@ -191,10 +186,6 @@ class HamiltonianModel(nn.Module):
         """What is known of a part of H before training."""
         return cast("Baseline", self.baselines[part])
 
-    def known_input(self, name: KnownName) -> KnownInput:
-        """How a known matrix is read in."""
-        return cast("KnownInput", self.inputs[name])
-
     @property
     def n_spin(self) -> int:
         """Components of the spin vectors: 1 of collinear spins, else 3."""
@@ -230,15 +221,13 @@ class HamiltonianModel(nn.Module):
         """How much there is to do for a prediction: that of the trunk, and one for the heads of each bond."""
         return n_bonds * (self.trunk.work + 1)
 
-    def features(self, graph: Data, kinds: Kinds, done: Callable[[int], object] = int) -> tuple[Tensor, list[BondFeatures]]:
+    def features(self, graph: Data, done: Callable[[int], object] = int) -> tuple[Tensor, list[BondFeatures]]:
         """Final atom features (n_atoms, K, C), and bond features chunk by chunk.
 
         Parameters
         ----------
         graph : Data
             Sorted by pairs of elements.
-        kinds : Kinds
-            From :func:`deeph.nn.kinds.find_kinds`.
         done : callable
             Hears of each piece of :meth:`work`.
         """
@@ -247,8 +236,7 @@ class HamiltonianModel(nn.Module):
                 "derivatives of H with respect to the positions: the network keeps the frames of the bonds fixed in its gradient, which "
                 "would be wrong; use differences of predictions at displaced positions"
             )
-        known = self.inputs.reading(graph, kinds, self.row_sizes(graph.numbers, graph.bond_index)[1])
-        x, e = self.trunk(graph, self.chunks(graph.bond_index.shape[1]), known, done)
+        x, e = self.trunk(graph, self.chunks(graph.bond_index.shape[1]), done)
         return x, e
 
     def contracted(self, kinds: Kinds) -> HeadMaps:
@@ -294,8 +282,8 @@ class HamiltonianModel(nn.Module):
         """Standardized coefficients of all bonds and atoms of a graph or batch."""
         kinds = graph.kinds if isinstance(graph.get("kinds"), Kinds) else find_kinds(graph.numbers, graph.bond_index)
         if kinds.order is not None:
-            graph = sorted_bonds(graph, kinds.order, self.row_sizes(graph.numbers, graph.bond_index)[0])
-        x, e = self.features(graph, kinds)
+            graph = sorted_bonds(graph, kinds.order)
+        x, e = self.features(graph)
         maps, runs = self.contracted(kinds), self.chunks(graph.bond_index.shape[1])
         found: dict[PartName, dict[PairKind, list[Tensor]]] = {p.name: {} for p in self.spin}
         for run, bond in zip(runs, e, strict=True):
@@ -342,21 +330,23 @@ class HamiltonianModel(nn.Module):
         lengths = description.get("trained_lengths")
         trained = None if lengths is None else {(int(i), int(j)): [(float(a), float(b)) for a, b in own] for i, j, own in lengths}
         magnetic = {int(z): float(size) for z, size in description.get("magnetic", [])}
-        sizes = description["config"]
+        given = description.get("given", {})
+        if any(given.get(name) for name in DROPPED):
+            raise ModelError("the model reads blocks of S or H0 as input, as this version cannot; train another one")
+        sizes, given = ({name: x for name, x in own.items() if name not in DROPPED} for own in (description["config"], given))
         if sizes.get("family", "so2") == "so2":
             sizes = {"bond_layers": 0, **sizes}  # files of earlier versions have none
         config = ModelConfig.model_validate_json(json.dumps(sizes))  # lists become tuples
-        given = Given(**description.get("given", {}))
-        model = cls(config, basis, cutoffs, float(description["degree"]), trained, description.get("parts", ["A0"]), magnetic, given)
+        parts = description.get("parts", ["A0"])
+        model = cls(config, basis, cutoffs, float(description["degree"]), trained, parts, magnetic, Given(**given))
         if "filling" in description:  # files of earlier versions do not tell
             model.filling = Filling.from_plain(description["filling"])
         model.free_zero = bool(description.get("free_zero", False))
         return model
 
 
-def sorted_bonds(graph: Data, order: Tensor, sizes: Tensor) -> Data:
-    """What the network reads of a graph, its bonds in another order; ``sizes`` (n_bonds,) are the lengths of rows of coefficients."""
-    own = {name: graph[name] for name in graph.keys() if name in ("numbers", "moments") or name.startswith("onsite_input_")}  # noqa: SIM118
+def sorted_bonds(graph: Data, order: Tensor) -> Data:
+    """What the network reads of a graph, its bonds in another order."""
+    own = {name: graph[name] for name in ("numbers", "moments") if name in graph}
     of_bonds = {name: graph[name][order] for name in ("bond_vector", "frame") if name in graph}
-    flat = {name: in_order(graph[name], sizes, order) for name in graph.keys() if name.startswith("offsite_input_")}  # noqa: SIM118
-    return Data(**own, **of_bonds, **flat, bond_index=graph.bond_index[:, order], num_nodes=len(graph.numbers))
+    return Data(**own, **of_bonds, bond_index=graph.bond_index[:, order], num_nodes=len(graph.numbers))

@@ -19,13 +19,6 @@ def put_rows(flat: Tensor, sizes: Tensor, rows: Tensor | slice, values: Tensor) 
         flat[_places(sizes, rows)] = values.flatten(1)
 
 
-def in_order(flat: Tensor, sizes: Tensor, order: Tensor) -> Tensor:
-    """All rows, of whatever lengths, in another order."""
-    own, starts = sizes[order], torch.cumsum(sizes, 0) - sizes
-    shift = starts[order] - (torch.cumsum(own, 0) - own)
-    return flat[torch.repeat_interleave(shift, own, output_size=len(flat)) + torch.arange(len(flat), device=flat.device)]
-
-
 def _stretch(sizes: Tensor, rows: slice) -> slice:
     """Where neighbouring rows are."""
     if rows in (slice(None), slice(0, len(sizes))):

@@ -16,7 +16,6 @@ from torch_geometric.data import Data
 from deeph.config import ModelConfig
 from deeph.nn.bond import BondFeatures, BondLayout
 from deeph.nn.channels import EXCHANGE, MAGNETIC, Channels, SectorRow, Sort
-from deeph.nn.inputs import Reading
 from deeph.nn.radial import RadialNetwork
 from deeph.nn.spin import SpinPart
 from deeph.nn.trunk import WIDTH, Trunk
@@ -71,13 +70,7 @@ class SlaterKoster(Trunk):
     def prepare(self, graph: Data) -> None:
         """Nothing is turned."""
 
-    def forward(
-        self,
-        graph: Data,
-        runs: Sequence[slice],
-        known: Reading,  # noqa: ARG002 - there is none: the settings refuse it
-        done: Callable[[int], object] = int,
-    ) -> tuple[Tensor, list[BondFeatures]]:
+    def forward(self, graph: Data, runs: Sequence[slice], done: Callable[[int], object] = int) -> tuple[Tensor, list[BondFeatures]]:
         """Atom features (n_atoms, K, n), of which only l = 0 is not zero; and bond features run by run."""
         bonds = []
         for run in runs:

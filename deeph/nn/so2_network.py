@@ -12,7 +12,6 @@ from torch_geometric.data import Data
 from deeph.config import ModelConfig
 from deeph.nn.atom import AtomLinear
 from deeph.nn.bond import BondFeatures, BondLayout, Ends, Frame, PartialFeatures, add_to_atoms
-from deeph.nn.inputs import Reading
 from deeph.nn.interaction import BondGeometry, Interaction
 from deeph.nn.irreps import inversion_sign
 from deeph.nn.radial import RadialBasis, smooth_cutoff
@@ -106,9 +105,7 @@ class SO2Network(Trunk):
         size = sum(2 * row.components * len(row.channels) for row in self.layout.sectors) * self.dtype.itemsize
         return torch.is_grad_enabled() and n_bonds * size * INSIDE * len(self.layers) > KEPT_LAYERS
 
-    def forward(
-        self, graph: Data, runs: Sequence[slice], known: Reading, done: Callable[[int], object] = int
-    ) -> tuple[Tensor, list[BondFeatures]]:
+    def forward(self, graph: Data, runs: Sequence[slice], done: Callable[[int], object] = int) -> tuple[Tensor, list[BondFeatures]]:
         """Final atom features (n_atoms, K, C), and bond features run by run."""
         # the geometry of a large graph is made anew in each layer and costs no memory
         small = graph.bond_index.shape[1] <= KEEP or torch.is_grad_enabled()
@@ -123,11 +120,10 @@ class SO2Network(Trunk):
         for c, (bond, messages) in enumerate(in_order(lambda c: self._embed(graph, geometry(c)), chunks, self.device)):
             for end, part in zip(graph.bond_index[:, runs[c]], messages, strict=True):
                 first = first.index_add(0, end, part) if torch.is_grad_enabled() else first.index_add_(0, end, part)
-            e.append(known.with_bonds([bond] + [None] * (len(self.layout.sectors) - 1), runs[c]))
+            e.append([bond] + [None] * (len(self.layout.sectors) - 1))
             done(runs[c].stop - runs[c].start)
         rest = sum(self.layout.channels.widths) - self.layout.channels.widths[0]
         x = self.first_atoms(nn.functional.pad(first * self.degree**-0.5, (0, rest))) + self._own(atoms, graph)
-        x = known.with_atoms(x)
         again = self.is_recomputed(graph.bond_index.shape[1])
 
         def call(step: Callable[..., T], *inputs: object) -> T:

@@ -10,7 +10,6 @@ from torch_geometric.data import Data
 from deeph.nn.bond import BondFeatures, BondLayout
 from deeph.nn.channels import Channels
 from deeph.nn.frames import bond_matrices, frame_matrix
-from deeph.nn.inputs import Reading
 
 WIDTH = 32  # length of the element embedding
 
@@ -86,9 +85,7 @@ class Trunk(nn.Module):
         """How much there is to do for a bond, in units of what its heads take."""
 
     @abstractmethod
-    def forward(
-        self, graph: Data, runs: Sequence[slice], known: Reading, done: Callable[[int], object] = int
-    ) -> tuple[Tensor, list[BondFeatures]]:
+    def forward(self, graph: Data, runs: Sequence[slice], done: Callable[[int], object] = int) -> tuple[Tensor, list[BondFeatures]]:
         """Final features.
 
         Parameters
@@ -97,8 +94,6 @@ class Trunk(nn.Module):
             See :func:`deeph.nn.graph.make_graph`.
         runs : sequence of slice
             Bonds that are processed together.
-        known : Reading
-            Known matrices, which add to the first features of bonds and atoms. Families that read none have no such settings.
         done : callable
             Hears of each piece of :attr:`work`.
 

@@ -14,8 +14,9 @@ import numpy as np
 from deeph.physics.blocks import Array, PairBlocks, block_shapes
 from deeph.physics.covariance import difference, turned
 from deeph.physics.difference import ErrorSums, sum_errors
-from deeph.physics.hamiltonian import EXTRA, Hamiltonian
+from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.pairs import find_pairs
+from deeph.physics.patterns import EXTRA
 from deeph.physics.soundness import check_hermitian, pair_name
 from deeph.physics.symmetry import TOLERANCE, Operation, turned_blocks
 from deeph.physics.symmetry_group import SymmetryGroup, symmetry_group

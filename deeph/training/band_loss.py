@@ -98,7 +98,7 @@ def band_loss(
             of_spins.append(weighted_length(M, level_weights(E, n_low, term.reach)))
             if not model.training:
                 change = torch.linalg.eigvalsh(torch.diag(E).to(M) + M.detach())[:n_low] - E[:n_low]
-                sums["level_abs_sum"] = sums["level_abs_sum"] + change.abs().sum().cpu()
+                sums["level_abs_sum"] = sums["level_abs_sum"] + change.abs().sum()
                 sums["level_count"] = sums["level_count"] + n_low
         found.append(torch.stack(of_spins).mean())
     unit = torch.maximum(model.baseline().unit_offsite, model.baseline().unit_onsite)

@@ -21,14 +21,14 @@ from deeph.runtime.version import VERSION as CODE_VERSION
 from deeph.training.metrics import LABELS
 
 MODEL_FORMAT, ENSEMBLE_FORMAT, STATE_FORMAT = "deeph-model", "deeph-ensemble", "deeph-training-state"
-VERSION = 5
+VERSION = 6
 """1: no trained lengths, and a baseline that is constant below the shortest bond. 2: H is spin-free; one head each for bonds and atoms.
 3: one family of networks, whose weights are not apart from those of the model; no known matrix is taken. 4: no layers of bonds before
-the heads. Files of all versions predict what they did."""
+the heads. 5: an optimizer state for each weight instead of each shape. Files of all versions predict what they did."""
 SINCE_TRUNK = 4
 """From this version on the weights have the names and the order of today."""
-SINCE_LAYERS = 5
-"""From this version on a run can be continued: it has all parameters of today."""
+SINCE_STACKS = 6
+"""From this version on a run can be continued: its optimizer keeps what today's does."""
 _TRUNK = "element|atom_scalars|radial_basis|radial|bond_even|bond_odd|polarity|first_message|first_atoms|layers|moments"
 _NAMES = (
     (rf"^({_TRUNK})\.", r"trunk.\1."),

@@ -9,10 +9,11 @@ nothing but the speed and the last digits.
 import math
 import shutil
 import time
+from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -117,6 +118,17 @@ def _begin(dataset: Dataset, split: Split, config: Config, out: Path, log: RunLo
     save_state(out / STATE, model, Position(), {"identity": identity(dataset, split, config)})
 
 
+Sums = dict[str, torch.Tensor | float]
+
+
+class Unseen(NamedTuple):
+    """Norm of the gradient of a batch that nobody has read yet."""
+
+    norm: torch.Tensor
+    epoch: int
+    batch: list[str]
+
+
 @dataclass(frozen=True)
 class Job:
     """What is to be done, and by whom."""
@@ -157,17 +169,18 @@ class Trainer:
         self.position.bands &= self.stages.share > 0
         self.states = BandStates(job.dataset, job.config.bands, self.settings.seed, job.device, self.settings.graph_memory_gib * 2**30)
         self.n_bonds = job.dataset.subset([*job.split.train, *job.split.validate]).n_bonds
-        self.sums: dict[str, float] = self.position.sums if self.group.is_main else {}
+        self.sums: Sums = dict(self.position.sums) if self.group.is_main else {}
+        self._unseen: Unseen | None = None
         self.watch = SignalWatch()
         self.recorder: Recorder | None = None
         self.told: Progress | None = None
         n_steps = len(plan_batches(job.split.train, self.n_bonds, self.settings))
+        self._fraction = self.position.batch / n_steps  # of the present epoch
         self.validate_every = validation_interval(n_steps, self.settings)
         chosen = band_structures(job.dataset, job.split, job.config)
         self.references = make_references(job.dataset, chosen) if self.group.is_main else []
         self._started = time.monotonic() - self.position.seconds
         self._saved_at = self.position.seconds
-        self._fraction = 0.0  # of the present epoch
 
     @property
     def progress(self) -> float:
@@ -198,7 +211,7 @@ class Trainer:
             recorder = Recorder(job.out, job.config, self.position.kept_rows, str(job.device)) if self.group.is_main else nullcontext()
         with recorder as self.recorder:
             if self.group.is_main:
-                self.told = Progress(self.settings, self.position, rate=self.rate)
+                self.told = Progress(self.settings, self.position, rate=self.rate, fraction=self._fraction)
             try:
                 with self.watch:
                     self._run()
@@ -255,7 +268,7 @@ class Trainer:
             self.position.step += 1
             self._attend()
             if self.told is not None:
-                self.told.step(self._fraction, self.progress, lambda: summary(self.sums))
+                self.told.step(self._fraction, self.progress, lambda: summary(numbers(self.sums)))
         self.position.epoch += 1
         self.position.batch, self._fraction = 0, 0.0
         if self.position.epoch % self.validate_every == 0 or self.progress >= 1:
@@ -274,25 +287,29 @@ class Trainer:
             error = raised
         if sum_gradients(self.group, self.model.parameters(), failed=error is not None):
             self.group.raise_first(error)
-        norm = float(torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.grad_clip or math.inf))
-        if not math.isfinite(norm):  # the same in every process: the gradient is the sum of all
-            raise DeephError(
-                f"the loss or its gradient is not a number any more in epoch {self.position.epoch + 1}, structures {', '.join(batch)}. "
-                f"Lower train.learning_rate or train.grad_clip; {self.job.out / STATE} keeps the last good state"
-            )
+        self._look_at_gradient()
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.grad_clip or math.inf)
+        self._unseen = Unseen(norm, self.position.epoch + 1, batch)
         for group in self.optimizer.param_groups:
             group["lr"] = self.rate(self.progress)
         self.optimizer.step()
         self.average.update()
 
-    def _backward(self, names: list[str], n_batch: int) -> float:
-        """Add the gradients of some structures, as a share of the mean over a batch of ``n_batch``; returns their loss."""
+    def _look_at_gradient(self) -> None:
+        """Stop if the last gradient was no number; asked one step later, so that nothing waits for a GPU, and before a state is saved."""
+        seen, self._unseen = self._unseen, None
+        if seen is not None and not math.isfinite(float(seen.norm)):  # the same in every process: the gradient is the sum of all
+            raise DeephError(
+                f"the loss or its gradient is not a number any more in epoch {seen.epoch}, structures {', '.join(seen.batch)}. "
+                f"Lower train.learning_rate or train.grad_clip; {self.job.out / STATE} keeps the last good state"
+            )
+
+    def _backward(self, names: list[str], n_batch: int) -> None:
+        """Add the gradients of some structures, as a share of the mean over a batch of ``n_batch``."""
         bands = self.states.term(names, self.position.epoch) if self.position.bands else None
         loss, sums = compute_loss(self.model, self.graphs.batch(names), self.job.config.loss, bands)
         (loss * (len(names) / n_batch)).backward()
-        value = float(loss.detach())
-        add(self.sums, {**sums, "loss": value * len(names), "structures": float(len(names))})
-        return value
+        add(self.sums, {**sums, "loss": loss.detach().double() * len(names), "structures": float(len(names))})
 
     def _attend(self) -> None:
         """Between two steps: agree on the time, save if it is due, stop if asked to."""
@@ -310,14 +327,15 @@ class Trainer:
 
     def save(self) -> None:
         """Save the state to resume from, and the averaged model of this moment."""
-        self.sums = self.group.total(self.sums)
+        self._look_at_gradient()
+        self.sums = dict(self._totals(self.sums))
         self._saved_at = self.position.seconds
         self.group.by_first(self._save)
         if not self.group.is_main:
             self.sums = {}
 
     def _save(self) -> None:
-        self.position.sums = self.sums
+        self.position.sums = numbers(self.sums)
         save_state(self.job.out / STATE, self.model, self.position, {"identity": self.identity}, self.average, self.optimizer)
         with self.average.applied():
             save_model(self.job.out / LAST, self.model, self._metadata({}))
@@ -331,7 +349,7 @@ class Trainer:
     @torch.no_grad()
     def evaluate(self, names: tuple[str, ...]) -> dict[str, float]:
         """Loss and metrics of the averaged model on some structures; the same in every process."""
-        sums: dict[str, float] = {}
+        sums: Sums = {}
         self.model.eval()
         with self.group.together(), self.average.applied():
             for batch in plan_batches(names, self.n_bonds, self.settings):
@@ -339,12 +357,17 @@ class Trainer:
                 if mine:
                     bands = self.states.term(mine, counts=self.position.bands) if self.stages.share else None
                     loss, parts = compute_loss(self.model, self.graphs.batch(mine), self.job.config.loss, bands)
-                    add(sums, {**parts, "loss": float(loss) * len(mine), "structures": float(len(mine))})
-        return summary(self.group.total(sums))
+                    add(sums, {**parts, "loss": loss.double() * len(mine), "structures": float(len(mine))})
+        return summary(self._totals(sums))
+
+    def _totals(self, sums: Sums) -> dict[str, float]:
+        """Sums over all processes."""
+        return self.group.total(numbers(sums))
 
     def _validate(self) -> None:
         """Close a stretch of training: metrics of the training sums and of the validation structures; keep the best model."""
-        trained = summary(self.group.total(self.sums))
+        self._look_at_gradient()
+        trained = summary(self._totals(self.sums))
         self.sums = {}
         validated = self.evaluate(self.job.split.validate) if self.job.split.validate else {}
         loss = validated.get("loss")
@@ -373,10 +396,15 @@ class Trainer:
                 self.told.line(0.0, self.progress)
 
 
-def add(sums: dict[str, float], more: dict[str, Any]) -> None:
-    """Add named numbers to named sums."""
+def add(sums: Sums, more: Mapping[str, torch.Tensor | float]) -> None:
+    """Add named numbers to named sums; tensors stay where they are, for to read one is to wait for a GPU."""
     for name, value in more.items():
-        sums[name] = sums.get(name, 0.0) + float(value)
+        sums[name] = sums[name] + value if name in sums else value
+
+
+def numbers(sums: Sums) -> dict[str, float]:
+    """The sums, read."""
+    return {name: float(value) for name, value in sums.items()}
 
 
 def summary(sums: dict[str, float]) -> dict[str, float]:

@@ -46,7 +46,7 @@ def compute_loss(
     """
     prediction: Prediction = model(batch)
     bond_graph, atom_graph = structures_of(batch)
-    n_graphs = int(atom_graph.max()) + 1
+    n_graphs = len(batch.beyond_size)  # on the host: nothing waits for a GPU here
 
     errors = {part.name: part_errors(model, batch, prediction, part) for part in model.spin}
     if model.free_zero:
@@ -146,5 +146,5 @@ def _mean_errors(errors: list[Tensor], graphs: list[Tensor], n_graphs: int, unit
         count = count.index_add(0, graph, torch.full_like(error[:, 0], error.shape[1]))
     count = count.clamp(min=1)
     scale = unit.to(count.dtype)
-    tiny = 1e-16 if scale > 1e-3 else float(1e-10 * scale.square())  # keeps the root differentiable where nothing is wrong
+    tiny = torch.where(scale > 1e-3, 1e-16, 1e-10 * scale.square())  # keeps the root differentiable where nothing is wrong
     return (config.mae_weight * absolute / count + config.rmse_weight * torch.sqrt(square / count + tiny)).mean() / scale

@@ -124,10 +124,7 @@ def _beyond_graph(batch: Data) -> Tensor:
 
 
 def _total(parts: Iterable[Tensor]) -> Tensor:
-    total = torch.zeros((), dtype=torch.float64)
-    for part in parts:
-        total = total + part.sum(dtype=torch.float64).cpu()
-    return total
+    return sum((part.sum(dtype=torch.float64) for part in parts), torch.zeros((), dtype=torch.float64))
 
 
 def _elements(model: HamiltonianModel, batch: Data, name: PartName, errors: OffsiteErrors) -> Tensor:
@@ -137,7 +134,7 @@ def _elements(model: HamiltonianModel, batch: Data, name: PartName, errors: Offs
     for kind, rows, error in errors:
         D = [d.to(error.dtype) for d in bond_matrices(batch.bond_vector[rows], max(model.largest_shell, 1))]
         blocks = model.tables(name).pair_blocks(kind, error.unflatten(1, (copies, -1)), D)
-        total = total + blocks.abs().sum(dtype=torch.float64).cpu()
+        total = total + blocks.abs().sum(dtype=torch.float64)
     return total
 
 

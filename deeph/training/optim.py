@@ -1,7 +1,7 @@
 """The optimizer and its schedule."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -29,39 +29,58 @@ class Soap(torch.optim.AdamW):
     """
 
     def __init__(self, groups: list[dict[str, Any]], config: TrainConfig) -> None:
-        super().__init__(groups, lr=config.learning_rate, betas=config.betas)
+        super().__init__(groups, lr=config.learning_rate, betas=config.betas, foreach=True)
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> Any:
         """One step; the gradients of the matrices are used up."""
         for group in self.param_groups:
-            for p in group["params"] if group["matrices"] else []:
-                if p.grad is not None and p.numel():
-                    self._move(p, p.grad.reshape(-1, *p.shape[-2:]), group)
+            for shape, members in alike(group["params"] if group["matrices"] else []).items():
+                G = torch.cat([_gradient(p).reshape(-1, *shape) for p in members])
+                step = self._direction(self.state[members[0]], G, group["eps"])
+                for p in members:
                     p.grad = None  # AdamW below leaves out what has no gradient
+                if step is not None:
+                    torch._foreach_mul_(members, 1 - group["lr"] * group["weight_decay"])
+                    parts = step.split([p.numel() // shape.numel() for p in members])
+                    steps = [own.reshape(p.shape) for own, p in zip(parts, members, strict=True)]
+                    torch._foreach_add_(members, steps, alpha=-group["lr"])
         return super().step(closure)
 
-    def _move(self, p: torch.Tensor, G: torch.Tensor, group: dict[str, Any]) -> None:
-        state, (beta1, beta2) = self.state[p], BETAS
+    def _direction(self, state: dict[str, torch.Tensor], G: torch.Tensor, eps: float) -> torch.Tensor | None:
+        """Take in the gradients (n, a, b) of matrices of one shape; by how much a learning rate of one would move these."""
+        beta1, beta2 = BETAS
         left, right = torch.bmm(G, G.mT), torch.bmm(G.mT, G)
         if not state:  # the first gradient only gives the first basis, in which it would be diagonal
             state |= {"step": torch.zeros(()), "left": left * (1 - beta2), "right": right * (1 - beta2)}
             state |= {f"{side}_basis": _first_basis(state[side]) for side in ("left", "right")}
             state |= {"mean": torch.zeros_like(G), "square": torch.zeros_like(G)}
-            return
+            return None
         state["step"] += 1
         n, U, V = int(state["step"]), state["left_basis"], state["right_basis"]
         turned = U.mT @ G @ V
         state["mean"].lerp_(turned, 1 - beta1)
         state["square"].lerp_(turned.square_(), 1 - beta2)
-        root = (state["square"] / (1 - beta2**n)).sqrt_().add_(group["eps"])
-        step = U @ (state["mean"] / root) @ V.mT
-        p.mul_(1 - group["lr"] * group["weight_decay"])
-        p.add_(step.reshape(p.shape), alpha=-group["lr"] / (1 - beta1**n))
+        root = (state["square"] / (1 - beta2**n)).sqrt_().add_(eps)
+        step = (U @ (state["mean"] / root) @ V.mT).div_(1 - beta1**n)
         state["left"].lerp_(left, 1 - beta2)
         state["right"].lerp_(right, 1 - beta2)
         if n % INTERVAL == 0:
             _follow(state)
+        return step
+
+
+def alike(parameters: Iterable[torch.Tensor]) -> dict[torch.Size, list[torch.Tensor]]:
+    """Parameters (..., a, b) by (a, b): matrices of one shape are one stack, moved in few operations; the first has its state."""
+    found: dict[torch.Size, list[torch.Tensor]] = {}
+    for p in parameters:
+        if p.numel():
+            found.setdefault(p.shape[-2:], []).append(p)
+    return found
+
+
+def _gradient(p: torch.Tensor) -> torch.Tensor:
+    return torch.zeros_like(p) if p.grad is None else p.grad
 
 
 def _first_basis(square: torch.Tensor) -> torch.Tensor:
@@ -145,8 +164,7 @@ class RunningAverage:
     def update(self) -> None:
         """Move the average towards the present weights."""
         decay = min(self.decay, (1 + self.n_updates) / (10 + self.n_updates))
-        for name, parameter in self.model.named_parameters():
-            self.weights[name].lerp_(parameter, 1 - decay)
+        torch._foreach_lerp_(list(self.weights.values()), list(self.model.parameters()), 1 - decay)
         self.n_updates += 1
 
     @contextmanager

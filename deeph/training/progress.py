@@ -33,17 +33,19 @@ class Progress:
         Seconds.
     rate : callable, optional
         The learning rate at some progress, if it is not that of the first stage.
+    fraction : float
+        Of the present epoch that was done before.
     """
 
     def __init__(
         self, settings: TrainConfig, position: Position, clock: Callable[[], float] = time.monotonic,
-        rate: Callable[[float], float] | None = None,
+        rate: Callable[[float], float] | None = None, fraction: float = 0.0,
     ) -> None:  # fmt: skip
         self.settings, self.position, self.clock = settings, position, clock
         self._rate = rate or partial(learning_rate, settings)
         self._began = self._last = clock()
         self._due = self._began + FIRST
-        self._from = (position.step, float(position.epoch), position.seconds)
+        self._from = (position.step, position.epoch + fraction, position.seconds)
         self._last_step = position.step
         self._trained: Mapping[str, float] = {}
         self._validated: Mapping[str, float] = {}

@@ -9,7 +9,7 @@ import torch
 
 from deeph.nn.model import HamiltonianModel
 from deeph.runtime.errors import DataError, ModelError
-from deeph.training.checkpoint import BEST, SINCE_LAYERS, STATE_FORMAT, read_tensors, restore_model, write_tensors
+from deeph.training.checkpoint import BEST, SINCE_STACKS, STATE_FORMAT, read_tensors, restore_model, write_tensors
 from deeph.training.optim import RunningAverage
 
 
@@ -107,12 +107,12 @@ def load_state(path: Path) -> State:
     DataError
         If the file is missing or damaged.
     ModelError
-        If it was written by an earlier version, whose network had other parameters.
+        If it was written by an earlier version, whose optimizer kept other things.
     """
     if not path.is_file():
         raise DataError(f"{path.parent} holds no saved state ({path.name}); start without --resume")
     tensors, header = read_tensors(path, STATE_FORMAT)
-    if header["version"] < SINCE_LAYERS:
+    if header["version"] < SINCE_STACKS:
         raise ModelError(
             f"{path} was written by {header['code']}, and the optimizer of its run cannot go on in this version; finish the run with that "
             f"version, or begin another one without --resume. Its best model ({BEST}) is read as before"

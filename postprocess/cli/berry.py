@@ -7,19 +7,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deeph.cli.common import make_parser, run_command
-from postprocess.cli.common import add_path_options, choose_path, load, to_plain
-from postprocess.cli.figures import add_figure_options, figure_look, is_figure
-from postprocess.cli.jobs import add_job_options, make_jobs, start_group
+from postprocess.cli.common import add_path_options, choose_path, to_plain
+from postprocess.cli.figures import figure_look, is_figure
 from postprocess.cli.numbers import parse_bands
+from postprocess.cli.responses import (
+    Subject,
+    add_integral_options,
+    add_output_options,
+    add_positions_option,
+    check_outputs,
+    compute_and_report,
+    refinement,
+)
 
 if TYPE_CHECKING:
-    from deeph.physics.hamiltonian import Hamiltonian
     from deeph.physics.system import FloatArray
     from postprocess.geometry.curvature import Curvature
     from postprocess.geometry.hall import HallConductivity
     from postprocess.states.fermi import FermiLevel
-    from postprocess.states.kjobs import Jobs
 
+ROUNDS = 3
+"""Of refinement, at most."""
 EPILOG = """examples:
   deeph-berry data/MoS2 --path GKMK'G --out berry.pdf berry.csv      curvature of the occupied levels along a path, with the bands
   deeph-berry data/MoS2 --path MKG --bands 25-26                     of the two uppermost valence bands, as one group
@@ -38,57 +46,38 @@ def main(argv: list[str] | None = None) -> None:
     add_path_options(parser, "path such as GKMK'G, or a file holding one (default: the usual path of the lattice)")
     parser.add_argument("--map", nargs=3, type=int, metavar="N", help="instead of a path: a mesh with so many k-points in each direction")
     parser.add_argument("--bands", metavar="N,N-N", help="bands (from 1) taken as one group, instead of the occupied levels")
-    parser.add_argument(
-        "--positions", choices=("matrix", "atoms"), help="matrix of the folder, or (tau_i + tau_j)/2 S (default: the first that is there)"
-    )
+    add_positions_option(parser)
     hall = parser.add_argument_group("anomalous Hall conductivity")
     hall.add_argument("--hall", action="store_true", help="instead of the curvature: its integral over the zone")
-    hall.add_argument("--mesh", nargs=3, type=int, metavar="N", help="k-points in each direction (default: 10 per 1/Angstrom)")
+    add_integral_options(hall, rounds=str(ROUNDS))
     hall.add_argument("--levels", type=int, default=201, metavar="N", help="Fermi levels in --window (default: %(default)s)")
     hall.add_argument("--temperature", type=float, default=0.0, metavar="K", help="of the occupation (default: %(default)s)")
-    hall.add_argument("--rounds", type=int, default=3, metavar="N", help="of refinement where the curvature varies (default: %(default)s)")
-    hall.add_argument("--tolerance", type=float, default=0.01, metavar="X", help="relative change that ends them (default: %(default)s)")
     parser.add_argument(
         "--window", nargs=2, type=float, metavar=("EMIN", "EMAX"), help="eV from the Fermi level: bands drawn; with --hall Fermi levels"
     )
-    add_job_options(parser, device=False)
-    add_figure_options(parser)
-    parser.add_argument("--predicted", action="store_true", help="read hamiltonian_pred.h5 even if there is a hamiltonian.h5")
-    parser.add_argument("--out", nargs="+", type=Path, default=[], metavar="FILE", help="figures (pdf, png, svg), tables (csv, json, h5)")
-    parser.add_argument("--json", action="store_true", help="print the summary as JSON")
+    add_output_options(parser)
     run_command(parser, _body, argv)
 
 
 def _body(args: argparse.Namespace) -> int:
-    from deeph.runtime.errors import UsageError
-    from deeph.runtime.log import telling
-    from postprocess.states.batches import LARGEST
-    from postprocess.states.fermi import find_fermi_level
-
     _check_options(args)
-    group = start_group(args)
-    data, predicted = load(args.folder, predicted=args.predicted or None, positions=True)
-    if data.n_orbitals > LARGEST:
-        raise UsageError(f"{data.n_orbitals} orbitals are too many for the dense matrices of Berry quantities; expected {LARGEST} at most")
-    title = args.folder.resolve().name + " (predicted)" * predicted
-    jobs = make_jobs(args, group, args.out)
-    with telling(f"at work on {title}"):
-        fermi = find_fermi_level(data, args.fermi, needed=not args.bands)
-        found = _hall(args, data, fermi, jobs, title) if args.hall and fermi else _curvature(args, data, fermi, jobs, title)
-    if group.rank == 0:
-        _report(args, data, found)
-        _write(args, found)
-    jobs.finish()
-    return 0
+
+    def compute(subject: Subject) -> "Curvature | HallConductivity":
+        fermi = subject.fermi(args.fermi, needed=not args.bands)
+        return _hall(args, subject, fermi) if args.hall and fermi else _curvature(args, subject, fermi)
+
+    def report(subject: Subject, found: "Curvature | HallConductivity") -> "dict[str, Curvature | HallConductivity]":
+        _report(args, subject, found)
+        return {"": found}
+
+    return compute_and_report(args, "Berry quantities", compute, report)
 
 
 def _check_options(args: argparse.Namespace) -> None:
     """Find wrong options before anything is computed."""
-    from deeph.files.figures import SUFFIXES
     from deeph.runtime.errors import UsageError
     from postprocess.geometry.hall import FermiScan
     from postprocess.output import berry_tables
-    from postprocess.states.adaptive import Refinement
 
     figure_look(args)
     if args.hall and (args.path or args.map or args.bands or args.points):
@@ -99,52 +88,47 @@ def _check_options(args: argparse.Namespace) -> None:
         raise UsageError("--mesh is that of --hall; the curvature on a mesh: --map")
     low, high = args.window or (0.0, 0.0)
     FermiScan(low, high, args.levels, args.temperature)
-    Refinement(args.rounds, args.tolerance)
-    for file in args.out:
-        if file.suffix not in SUFFIXES + berry_tables.SUFFIXES:
-            figures, numbers = ", ".join(SUFFIXES), ", ".join(berry_tables.SUFFIXES)
-            raise UsageError(f"--out {file}: expected a name ending in {figures} (figure) or {numbers} (table)")
-        if not file.absolute().parent.is_dir():
-            raise UsageError(f"--out {file}: the folder {file.parent} does not exist")
+    refinement(args, ROUNDS)
+    check_outputs(args.out, berry_tables.SUFFIXES)
     if args.map and sum(n > 1 for n in args.map) != 2 and any(map(is_figure, args.out)):
         raise UsageError(f"--map {' '.join(map(str, args.map))}: a figure takes a mesh of two directions, such as 60 60 1")
     if args.hall and not args.window and any(map(is_figure, args.out)):
         raise UsageError("a figure of the Hall conductivity takes several Fermi levels: give --window EMIN EMAX")
 
 
-def _curvature(args: argparse.Namespace, data: "Hamiltonian", fermi: "FermiLevel | None", jobs: "Jobs", title: str) -> "Curvature":
+def _curvature(args: argparse.Namespace, subject: Subject, fermi: "FermiLevel | None") -> "Curvature":
     from postprocess.geometry.curvature import compute_curvature
 
-    where = tuple(args.map) if args.map else choose_path(args.path, data, args.points)
-    return compute_curvature(data, where, fermi, group=parse_bands(args.bands), source=args.positions, jobs=jobs, title=title)
+    where = tuple(args.map) if args.map else choose_path(args.path, subject.data, args.points)
+    options: dict[str, Any] = {"source": args.positions, "jobs": subject.jobs, "title": subject.title}
+    return compute_curvature(subject.data, where, fermi, group=parse_bands(args.bands), **options)
 
 
-def _hall(args: argparse.Namespace, data: "Hamiltonian", fermi: "FermiLevel", jobs: "Jobs", title: str) -> "HallConductivity":
+def _hall(args: argparse.Namespace, subject: Subject, fermi: "FermiLevel") -> "HallConductivity":
     from deeph.runtime.errors import DataError
     from postprocess.eigen.band_symmetries import conjugate_at_minus_k
     from postprocess.geometry.hall import FermiScan, hall_conductivity
-    from postprocess.states.adaptive import Refinement
 
-    if conjugate_at_minus_k(data):
+    if conjugate_at_minus_k(subject.data):
         raise DataError(
-            f"{title} has no spin-orbit coupling (spin '{data.basis.spin}', real H): the states at -k are the conjugate ones of k, and the "
-            "anomalous Hall conductivity is zero. It takes a magnetic run with spin-orbit coupling"
+            f"{subject.title} has no spin-orbit coupling (spin '{subject.data.basis.spin}', real H): the states at -k are the conjugate "
+            "ones of k, and the anomalous Hall conductivity is zero. It takes a magnetic run with spin-orbit coupling"
         )
     low, high = args.window or (0.0, 0.0)
     scan = FermiScan(low, high, args.levels if args.window else 1, args.temperature)
-    options: dict[str, Any] = {"source": args.positions, "refinement": Refinement(args.rounds, args.tolerance), "jobs": jobs}
-    return hall_conductivity(data, fermi, tuple(args.mesh) if args.mesh else None, scan=scan, title=title, **options)
+    options: dict[str, Any] = {"source": args.positions, "refinement": refinement(args, ROUNDS), "jobs": subject.jobs}
+    return hall_conductivity(subject.data, fermi, tuple(args.mesh) if args.mesh else None, scan=scan, title=subject.title, **options)
 
 
-def _report(args: argparse.Namespace, data: "Hamiltonian", found: "Curvature | HallConductivity") -> None:
+def _report(args: argparse.Namespace, subject: Subject, found: "Curvature | HallConductivity") -> None:
     from postprocess.geometry.curvature import Curvature
     from postprocess.output.berry_tables import hall_record
 
     if args.json:
         record = _summary(found) if isinstance(found, Curvature) else to_plain(hall_record(found))
-        sys.stdout.write(json.dumps(record, indent=1) + "\n")
+        sys.stdout.write(json.dumps(record | {"symmetry": subject.symmetry}, indent=1) + "\n")
         return
-    lines = [f"{found.title}: {data.system}, {data.n_orbitals} orbitals, spin {data.basis.spin}", f"positions    {found.positions}"]
+    lines = [*subject.head(), f"positions    {found.positions}"]
     if found.fermi_energy is not None:
         lines.append(f"Fermi level  {found.fermi_energy:.6f} eV ({found.fermi_origin})")
     lines += _describe_curvature(found) if isinstance(found, Curvature) else _describe_hall(args, found)
@@ -201,20 +185,6 @@ def _describe_hall(args: argparse.Namespace, found: "HallConductivity") -> list[
     if found.chern is not None:
         lines.append(f"  an insulator on this mesh: Chern number {found.chern:+.6f}")
     return lines
-
-
-def _write(args: argparse.Namespace, found: "Curvature | HallConductivity") -> None:
-    from deeph.runtime.log import logger
-
-    look: dict[str, Any] = dict(figure_look(args))
-    if args.window:
-        look["window"] = tuple(args.window)
-    for file in args.out:
-        if is_figure(file):
-            found.save(file, **look)
-        else:
-            found.save(file)
-        logger.info("wrote %s", file)
 
 
 if __name__ == "__main__":

@@ -4,13 +4,22 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from deeph.cli.common import make_parser, run_command
-from postprocess.cli.common import load, parse_fermi, to_plain
-from postprocess.cli.figures import add_figure_options, figure_look, is_figure
-from postprocess.cli.jobs import add_job_options, make_jobs, start_group
+from postprocess.cli.common import parse_fermi, to_plain
+from postprocess.cli.figures import figure_look, is_figure
 from postprocess.cli.numbers import parse_bands
+from postprocess.cli.responses import (
+    Saved,
+    Subject,
+    add_integral_options,
+    add_output_options,
+    add_positions_option,
+    check_outputs,
+    compute_and_report,
+    refinement,
+)
 
 if TYPE_CHECKING:
     from deeph.physics.hamiltonian import Hamiltonian
@@ -19,7 +28,6 @@ if TYPE_CHECKING:
     from postprocess.response.scan import FermiResponse
     from postprocess.response.second_order import SecondOrder
     from postprocess.states.fermi import FermiLevel
-    from postprocess.states.kjobs import Jobs
 
     Found = OpticalResponse | SecondOrder | dict[str, FermiResponse] | Dichroism
 
@@ -49,13 +57,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="structure folder")
     parser.add_argument("--what", choices=WHAT, default=WHAT[0], help="which response (default: %(default)s)")
     parser.add_argument("--fermi", type=parse_fermi, metavar="EV|count", help="Fermi level in eV, or 'count' to fill levels")
-    parser.add_argument("--mesh", nargs=3, type=int, metavar="N", help="k-points in each direction (default: 10 per 1/Angstrom)")
-    parser.add_argument("--rounds", type=int, metavar="N", help="of refinement where the response varies (default: 0 of light, else 3)")
-    parser.add_argument("--tolerance", type=float, default=0.01, metavar="X", help="relative change that ends them (default: %(default)s)")
+    add_integral_options(parser, rounds="0 of light, else 3")
     parser.add_argument("--temperature", type=float, metavar="K", help="of the occupation (default: 0 of light, spin-hall, else 300)")
-    parser.add_argument(
-        "--positions", choices=("matrix", "atoms"), help="matrix of the folder, or (tau_i + tau_j)/2 S (default: the first that is there)"
-    )
+    add_positions_option(parser)
     light = parser.add_argument_group("light")
     light.add_argument("--photons", nargs=2, type=float, default=(0.0, 6.0), metavar=("EMIN", "EMAX"), help="eV (default: 0 to 6)")
     light.add_argument("--energies", type=int, default=301, metavar="N", help="photon energies (default: %(default)s)")
@@ -70,47 +74,33 @@ def main(argv: list[str] | None = None) -> None:
     static = parser.add_argument_group("static fields")
     static.add_argument("--window", nargs=2, type=float, metavar=("EMIN", "EMAX"), help="Fermi levels, eV from the Fermi energy")
     static.add_argument("--levels", type=int, default=201, metavar="N", help="Fermi levels in --window (default: %(default)s)")
-    add_job_options(parser, device=False)
-    add_figure_options(parser)
-    parser.add_argument("--predicted", action="store_true", help="read hamiltonian_pred.h5 even if there is a hamiltonian.h5")
-    parser.add_argument("--out", nargs="+", type=Path, default=[], metavar="FILE", help="figures (pdf, png, svg), tables (csv, json, h5)")
-    parser.add_argument("--json", action="store_true", help="print the summary as JSON")
+    add_output_options(parser)
     run_command(parser, _body, argv)
 
 
 def _body(args: argparse.Namespace) -> int:
     from deeph.runtime.errors import UsageError
-    from deeph.runtime.log import telling
-    from postprocess.states.batches import LARGEST
-    from postprocess.states.fermi import find_fermi_level
 
     _check_options(args)
-    group = start_group(args)
-    data, predicted = load(args.folder, predicted=args.predicted or None, positions=True)
-    if data.n_orbitals > LARGEST:
-        raise UsageError(f"{data.n_orbitals} orbitals are too many for the dense matrices of responses; expected {LARGEST} at most")
-    title = args.folder.resolve().name + " (predicted)" * predicted
-    jobs = make_jobs(args, group, args.out)
-    with telling(f"at work on {title}"):
-        fermi = find_fermi_level(data, args.fermi, needed=True)
+
+    def compute(subject: Subject) -> "tuple[FermiLevel, Found]":
+        fermi = subject.fermi(args.fermi)
         if fermi is None:  # needed
             raise UsageError("the Fermi level is not known: give --fermi")
-        found = _compute(args, data, fermi, jobs, title)
-    if group.rank == 0:
-        _report(args, data, fermi, found, title)
-        _write(args, found)
-    jobs.finish()
-    return 0
+        return fermi, _compute(args, subject, fermi)
+
+    def report(subject: Subject, found: "tuple[FermiLevel, Found]") -> dict[str, Saved]:
+        return _report(args, subject, *found)
+
+    return compute_and_report(args, "responses", compute, report)
 
 
 def _check_options(args: argparse.Namespace) -> None:
     """Find wrong options before anything is computed."""
-    from deeph.files.figures import SUFFIXES
     from deeph.runtime.errors import UsageError
     from postprocess.geometry.hall import FermiScan
     from postprocess.output import berry_tables
     from postprocess.response.light import Broadening, Photons
-    from postprocess.states.adaptive import Refinement
 
     figure_look(args)
     if args.window and args.what not in STATIC:
@@ -125,60 +115,53 @@ def _check_options(args: argparse.Namespace) -> None:
     Photons(args.photons[0], args.photons[1], args.energies)
     low, high = args.window or (0.0, 0.0)
     FermiScan(low, high, args.levels, args.temperature or 0.0)
-    Refinement(args.rounds or 0, args.tolerance)
-    for file in args.out:
-        if file.suffix not in SUFFIXES + berry_tables.SUFFIXES:
-            figures, numbers = ", ".join(SUFFIXES), ", ".join(berry_tables.SUFFIXES)
-            raise UsageError(f"--out {file}: expected a name ending in {figures} (figure) or {numbers} (table)")
-        if not file.absolute().parent.is_dir():
-            raise UsageError(f"--out {file}: the folder {file.parent} does not exist")
+    refinement(args, 0)
+    check_outputs(args.out, berry_tables.SUFFIXES)
     if args.what in STATIC and not args.window and any(map(is_figure, args.out)):
         raise UsageError("a figure of a response to static fields takes several Fermi levels: give --window EMIN EMAX")
 
 
-def _compute(args: argparse.Namespace, data: "Hamiltonian", fermi: "FermiLevel", jobs: "Jobs", title: str) -> "Found":
+def _compute(args: argparse.Namespace, subject: Subject, fermi: "FermiLevel") -> "Found":
     if args.what == "dichroism":
-        return _dichroism(args, data, fermi)
-    return _static(args, data, fermi, jobs, title) if args.what in STATIC else _light(args, data, fermi, jobs, title)
+        return _dichroism(args, subject.data, fermi)
+    return _static(args, subject, fermi) if args.what in STATIC else _light(args, subject, fermi)
 
 
-def _light(args: argparse.Namespace, data: "Hamiltonian", fermi: "FermiLevel", jobs: "Jobs", title: str) -> "OpticalResponse | SecondOrder":
+def _light(args: argparse.Namespace, subject: Subject, fermi: "FermiLevel") -> "OpticalResponse | SecondOrder":
     from postprocess.response.harmonic import second_harmonic
     from postprocess.response.light import Broadening, Photons
     from postprocess.response.optics import optical_response
     from postprocess.response.second_order import direct_current
     from postprocess.response.transitions import LightSettings
-    from postprocess.states.adaptive import Refinement
 
     photons, width = Photons(args.photons[0], args.photons[1], args.energies), Broadening(args.broadening, args.shape)
-    refinement = Refinement(args.rounds or 0, args.tolerance)
     warm, mesh = args.temperature or 0.0, tuple(args.mesh) if args.mesh else None
-    settings = LightSettings(mesh, photons, width, warm, args.relaxation, args.scissor, args.positions, refinement, jobs, title)
+    settings = LightSettings(
+        mesh, photons, width, warm, args.relaxation, args.scissor, args.positions, refinement(args, 0), subject.jobs, subject.title
+    )
     if args.what == "conductivity":
-        return optical_response(data, fermi, settings)
+        return optical_response(subject.data, fermi, settings)
     if args.what == "harmonic":
-        return second_harmonic(data, fermi, settings)
-    return direct_current(data, args.what, fermi, settings)
+        return second_harmonic(subject.data, fermi, settings)
+    return direct_current(subject.data, args.what, fermi, settings)
 
 
-def _static(args: argparse.Namespace, data: "Hamiltonian", fermi: "FermiLevel", jobs: "Jobs", title: str) -> "dict[str, FermiResponse]":
+def _static(args: argparse.Namespace, subject: Subject, fermi: "FermiLevel") -> "dict[str, FermiResponse]":
     from postprocess.geometry.hall import FermiScan
     from postprocess.response import anomalous
     from postprocess.response.scan import Settings
     from postprocess.response.transport import transport
-    from postprocess.states.adaptive import Refinement
 
     low, high = args.window or (0.0, 0.0)
     warm = 0.0 if args.what == "spin-hall" else 300.0
     scan = FermiScan(low, high, args.levels if args.window else 1, warm if args.temperature is None else args.temperature)
-    refinement = Refinement(3 if args.rounds is None else args.rounds, args.tolerance)
-    settings = Settings(tuple(args.mesh) if args.mesh else None, scan, args.positions, refinement, jobs, title)
+    settings = Settings(tuple(args.mesh) if args.mesh else None, scan, args.positions, refinement(args, 3), subject.jobs, subject.title)
     if args.what == "transport":
-        return transport(data, fermi, settings)
+        return transport(subject.data, fermi, settings)
     functions = {
         "spin-hall": anomalous.spin_hall_conductivity, "nernst": anomalous.nernst_coefficient, "dipole": anomalous.curvature_dipole,
     }  # fmt: skip
-    return {args.what: functions[args.what](data, fermi, settings)}
+    return {args.what: functions[args.what](subject.data, fermi, settings)}
 
 
 def _dichroism(args: argparse.Namespace, data: "Hamiltonian", fermi: "FermiLevel") -> "Dichroism":
@@ -203,32 +186,18 @@ def _dichroism(args: argparse.Namespace, data: "Hamiltonian", fermi: "FermiLevel
     return dichroism(data, points, below, above, source=args.positions)
 
 
-def _report(args: argparse.Namespace, data: "Hamiltonian", fermi: "FermiLevel", found: "Found", title: str) -> None:
+def _report(args: argparse.Namespace, subject: Subject, fermi: "FermiLevel", found: "Found") -> dict[str, Saved]:
+    """Print the result; what may be saved."""
     from postprocess.output.response_text import describe, summary
-
-    if args.json:
-        sys.stdout.write(json.dumps(to_plain(summary(found)), indent=1) + "\n")
-        return
-    lines = [f"{title}: {data.system}, {data.n_orbitals} orbitals, spin {data.basis.spin}"]
-    lines += describe(data, fermi, found)
-    sys.stdout.write("\n".join(lines) + "\n")
-
-
-def _write(args: argparse.Namespace, found: "Found") -> None:
-    from deeph.runtime.log import logger
     from postprocess.response.dichroism import Dichroism
 
+    if args.json:
+        sys.stdout.write(json.dumps(to_plain(summary(found)) | {"symmetry": subject.symmetry}, indent=1) + "\n")
+    else:
+        sys.stdout.write("\n".join([*subject.head(), *describe(subject.data, fermi, found)]) + "\n")
     if isinstance(found, Dichroism):
-        return
-    look: dict[str, Any] = dict(figure_look(args))
-    if args.window:
-        look["window"] = tuple(args.window)
-    parts = found if isinstance(found, dict) else {"": found}
-    for file in args.out:
-        for name, part in parts.items():
-            own = file.with_name(f"{file.stem}_{name}{file.suffix}") if len(parts) > 1 else file
-            part.save(own, **(look if is_figure(own) else {}))
-            logger.info("wrote %s", own)
+        return {}
+    return dict(found) if isinstance(found, dict) else {"": found}
 
 
 if __name__ == "__main__":

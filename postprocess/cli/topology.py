@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from deeph.cli.common import make_parser, run_command
-from postprocess.cli.common import load
+from postprocess.cli.common import add_symmetrize_option, load
 from postprocess.cli.jobs import add_job_options, make_jobs, start_group
 
 QUANTITIES = ("auto", "z2", "chern", "wilson", "mirror", "weyl", "polarisation", "born", "transition")
@@ -43,6 +43,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument(
         "--search", nargs=3, type=int, metavar="N", help="mesh from which touching bands are looked for (default: 6 per 1/Angstrom)"
     )
+    add_symmetrize_option(parser)
     parser.add_argument("--spin-orbit", type=float, metavar="X", help="multiply the spin-orbit part of H")
     parser.add_argument(
         "--ions", nargs="+", default=[], metavar="EL=Z", help="charges of the ions for polarisation: electrons of each pseudo-atom"
@@ -77,6 +78,7 @@ def _plane(text: str) -> tuple[int, float]:
 
 def _body(args: argparse.Namespace) -> int:
     from deeph.files.figures import save_figure
+    from deeph.physics.symmetrize import describe_symmetry
     from deeph.runtime.errors import UsageError
     from deeph.runtime.log import logger, telling
     from postprocess.cli.topology_finders import FINDERS, Task, automatic
@@ -91,7 +93,7 @@ def _body(args: argparse.Namespace) -> int:
         raise UsageError("several folders are a path of structures: --find polarisation, or born")
     structures = []
     for folder in args.folders:
-        data = hermitian(load(folder, predicted=args.predicted or None, positions=not args.no_positions)[0])
+        data = hermitian(load(folder, predicted=args.predicted or None, positions=not args.no_positions, symmetrize=args.symmetrize)[0])
         structures.append(data if args.spin_orbit is None else with_spin_orbit(data, args.spin_orbit))
     quantity = automatic(structures[0]) if args.find == "auto" else args.find
     task = Task(args, structures, make_jobs(args, group, []))
@@ -101,8 +103,10 @@ def _body(args: argparse.Namespace) -> int:
         return 0
     title = args.folders[0].resolve().name
     head = f"{title}: {structures[0].system}, spin {structures[0].basis.spin}"
-    lines = [head, *([f"spin-orbit   {args.spin_orbit:g} times that of the data"] if args.spin_orbit is not None else []), *found.lines]
-    record = {"title": title, "find": quantity, **found.record}
+    symmetry = describe_symmetry(structures[0])
+    strength = [] if args.spin_orbit is None else [f"spin-orbit   {args.spin_orbit:g} times that of the data"]
+    lines = [head, f"symmetry     {symmetry}", *strength, *found.lines]
+    record = {"title": title, "find": quantity, "symmetry": symmetry, **found.record}
     sys.stdout.write((json.dumps(record, indent=1) if args.json else "\n".join(lines)) + "\n")
     for file in args.out:
         if file.suffix in (".csv", ".json"):

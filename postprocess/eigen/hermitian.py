@@ -6,7 +6,8 @@ from dataclasses import replace
 import numpy as np
 
 from deeph.physics.blocks import PairBlocks
-from deeph.physics.hamiltonian import Hamiltonian, on_union
+from deeph.physics.hamiltonian import Hamiltonian
+from deeph.physics.patterns import on_union
 from deeph.physics.positions import centred_positions, positions_from_origin
 from deeph.runtime.log import logger
 

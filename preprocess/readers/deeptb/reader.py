@@ -15,8 +15,9 @@ import numpy as np
 
 from deeph.physics.basis import Basis
 from deeph.physics.blocks import PairBlocks
-from deeph.physics.hamiltonian import Hamiltonian, on_common_pattern
+from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.pairs import is_onsite
+from deeph.physics.patterns import on_common_pattern
 from deeph.physics.system import NUMBERS, SYMBOLS, FloatArray, IntArray, System
 from deeph.runtime.errors import DataError
 from preprocess.readers.base import NoBandsError, ReferenceBands
