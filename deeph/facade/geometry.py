@@ -74,9 +74,12 @@ def optics(
     from postprocess.response.harmonic import second_harmonic
     from postprocess.response.light import Broadening, Photons
     from postprocess.response.optics import optical_response
-    from postprocess.response.second_order import direct_current
+    from postprocess.response.second_order import DIRECT, direct_current
     from postprocess.response.transitions import LightSettings
 
+    kinds = ("conductivity", *DIRECT, "harmonic")
+    if what not in kinds:
+        raise UsageError(f"response {what!r}: expected one of {', '.join(kinds)}")
     divisions = None if mesh is None else as_divisions(mesh)
     try:
         settings = LightSettings(divisions, Photons(*photons, points), Broadening(broadening), title=h.system.formula, **options)
