@@ -12,8 +12,8 @@ r_c + r_c r_b)/2:
           + r_c,nm sum_l [ r_a,ml r_b,ln / (E_ln - E_nm) - r_b,ml r_a,ln / (E_ml - E_nm) ],   all symmetrized in b and c.
 
 J. E. Sipe and A. I. Shkrebtii, doi:10.1103/PhysRevB.61.5337; empty levels moved up as by F. Nastos et al.,
-doi:10.1103/PhysRevB.72.045223. The term with V_a is even under time reversal of k alone and only magnets have it; no step takes
-components of r within the basis to commute. Terms of a Fermi surface are left out.
+doi:10.1103/PhysRevB.72.045223. The term with V_a vanishes with time reversal; no step takes components of r within the basis to commute.
+Terms of a Fermi surface are left out.
 """
 
 from collections.abc import Callable, Iterator
@@ -29,11 +29,11 @@ from deeph.physics.system import FloatArray, IntArray
 from deeph.runtime.log import logger
 from postprocess.eigen.hermitian import hermitian
 from postprocess.lattice.mesh import Symmetry
-from postprocess.response.covariant import SecondDerivatives
+from postprocess.response.covariant import Frame, SecondDerivatives
 from postprocess.response.measure import measure
 from postprocess.response.optics import E2_OVER_EPS0
-from postprocess.response.second_order import Frame, SecondOrder, watched_windows
-from postprocess.response.transitions import Conditions, LightSettings, Pairs
+from postprocess.response.second_order import SecondOrder
+from postprocess.response.transitions import Conditions, LightSettings, Pairs, means_in_windows
 from postprocess.states.fermi import FermiLevel
 from postprocess.states.kjobs import Result
 
@@ -75,10 +75,10 @@ class Harmonic:
             f = c.occupation(frame.energies)
             tensor = np.array([
                 self._spectrum(_poles(frame.r[n], frame.derivative[n], frame.slope[n], levels[n], f[n], pairs))
-                for n, pairs in enumerate(frame.pairs(c))
+                for n, pairs in enumerate(c.pairs(frame.geometry))
             ])  # fmt: skip
             filled = f.sum(axis=1)
-            return {"tensor": tensor, "watched": watched_windows(tensor), "filled": np.stack([filled, filled**2], axis=1)}
+            return {"tensor": tensor, "watched": means_in_windows(tensor), "filled": np.stack([filled, filled**2], axis=1)}
 
         return compute
 

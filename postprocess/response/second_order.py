@@ -10,7 +10,7 @@ E(t) = E(omega) e^{-i omega t} + c.c., charge -e of the electron, pairs n, m wit
 J. E. Sipe and A. I. Shkrebtii, doi:10.1103/PhysRevB.61.5337.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -24,13 +24,11 @@ from deeph.physics.system import FloatArray
 from deeph.physics.units import HBAR
 from deeph.runtime.errors import UsageError
 from postprocess.eigen.hermitian import hermitian
-from postprocess.geometry.bloch_basis import BlochBasis
-from postprocess.geometry.geometry import DEGENERATE, Geometry
 from postprocess.geometry.positions import find_positions
 from postprocess.lattice.mesh import Symmetry
-from postprocess.response.covariant import SecondDerivatives, covariant_derivative
+from postprocess.response.covariant import Frame, SecondDerivatives
 from postprocess.response.measure import E2_OVER_HBAR, Measure, measure
-from postprocess.response.transitions import WATCHED, Conditions, LightSettings, Pairs
+from postprocess.response.transitions import Conditions, LightSettings, Pairs, means_in_windows
 from postprocess.states.adaptive import Integral
 from postprocess.states.fermi import FermiLevel
 from postprocess.states.kjobs import Result
@@ -42,63 +40,6 @@ Array = npt.NDArray[Any]
 Direct = Literal["shift", "injection"]
 DIRECT: tuple[str, ...] = get_args(Direct)
 Kind = Literal["shift", "injection", "harmonic"]
-TOGETHER = 0.1
-"""Of the width of transitions: levels so close are one group, in which r_nm;a is a derivative of matrices. Summed over the group nothing
-changes, as their transitions have the same energy, but nothing is divided by the small distance of levels that symmetry, or the noise of H,
-has almost made equal."""
-
-
-@dataclass(frozen=True)
-class Frame:
-    """What responses of second order are made of at some k, levels closer than :data:`TOGETHER` of the width in groups.
-
-    Attributes
-    ----------
-    geometry : Geometry
-        With these groups.
-    second : SecondDerivatives
-        Of the basis.
-    """
-
-    geometry: Geometry
-    second: SecondDerivatives
-
-    @classmethod
-    def at(cls, basis: BlochBasis, second: SecondDerivatives, k: FloatArray, spin: int, width: float) -> "Frame":
-        """At k (n_k, 3), for transitions of this width in eV."""
-        return cls(Geometry(basis, k, spin=spin, tolerance=max(DEGENERATE, TOGETHER * width)), second)
-
-    @property
-    def energies(self) -> FloatArray:
-        """(n_k, n) eV."""
-        return self.geometry.energies
-
-    @property
-    def r(self) -> Array:
-        """(n_k, 3, n, n) positions between groups, Angstrom."""
-        return self.geometry.between
-
-    @cached_property
-    def slope(self) -> Array:
-        """(n_k, 3, n, n) velocities within groups, eV Angstrom."""
-        g = self.geometry
-        return np.asarray(g.velocity * (g.groups[:, None, :, None] == g.groups[:, None, None, :]))
-
-    @cached_property
-    def derivative(self) -> Array:
-        """(n_k, 3, 3, n, n) r_b;a, components a, b, Angstrom^2."""
-        return covariant_derivative(self.geometry, self.second)
-
-    def pairs(self, conditions: Conditions) -> Iterator[Pairs]:
-        """Those of each k-point that take part."""
-        return conditions.pairs(self.geometry)
-
-
-def watched_windows(tensor: Array) -> FloatArray:
-    """(n_k, windows, 2 components) means of a spectrum (n_k, m, components) in windows of photon energies."""
-    smooth = np.concatenate([tensor.real, tensor.imag], axis=2)
-    windows = np.array_split(smooth, min(WATCHED, smooth.shape[1]), axis=1)
-    return np.concatenate([part.mean(axis=1) for part in windows], axis=1)
 
 
 @dataclass(frozen=True)
@@ -121,7 +62,7 @@ class DirectCurrent:
         def compute(k: FloatArray, spin: int) -> Result:
             frame = Frame.at(basis, second, k, spin, c.broadening.width)
             out = []
-            for n, pairs in enumerate(frame.pairs(c)):
+            for n, pairs in enumerate(c.pairs(frame.geometry)):
                 if self.kind == "injection":
                     values = _injection(frame.r[n], frame.slope[n], pairs)
                     values = np.asarray(1j * values.imag) if c.reversal else values
@@ -129,7 +70,7 @@ class DirectCurrent:
                     values = _shift(frame.r[n], frame.derivative[n], pairs).astype(complex)
                 out.append(c.broadening.delta(pairs.step - c.photons.energies[:, None]) @ (pairs.filled[:, None] * values))
             tensor = np.array(out)
-            return {"tensor": tensor, "watched": watched_windows(tensor)}
+            return {"tensor": tensor, "watched": means_in_windows(tensor)}
 
         return compute
 
