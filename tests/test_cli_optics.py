@@ -45,8 +45,8 @@ def test_conductivity(folder, capsys):
     assert not list(folder.parent.glob(".*"))
 
 
-@pytest.mark.parametrize("kind", ["shift", "injection"])
-def test_currents(folder, capsys, kind):
+@pytest.mark.parametrize("kind", ["shift", "injection", "harmonic"])
+def test_second_order(folder, capsys, kind):
     files = [folder.parent / f"{kind}{suffix}" for suffix in (".csv", ".h5", ".png")]
     assert call(folder, "--what", kind, "--mesh", 4, 4, 1, "--photons", 1, 6, "--energies", 6, "--out", *files) == 0
     assert "4 x 4 x 1 k-points against 2 x 2 x 1" in capsys.readouterr().out

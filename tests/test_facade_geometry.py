@@ -48,7 +48,8 @@ def test_optics(h):
     found = h.optics((6, 6, 1), photons=(0, 8), points=5, broadening=0.1, scissor=0.5)
     assert found.interband.shape == (5, 2, 2)
     assert np.abs(found.interband).max() > 0
-    assert h.optics((6, 6, 1), "shift", points=5).kind == "shift"
+    for kind in ("shift", "harmonic"):
+        assert h.optics((6, 6, 1), kind, points=5).kind == kind
 
 
 @pytest.mark.parametrize(
@@ -58,7 +59,7 @@ def test_optics(h):
         (lambda h: h.berry_curvature(mesh=(4, 4)), "three positive numbers"),
         (lambda h: h.hall_conductivity((4, 4, 0)), "three positive numbers"),
         (lambda h: h.hall_conductivity(fermi="fermi"), "'count'"),
-        (lambda h: h.optics((4, 4, 1), "magic"), "shift, injection"),
+        (lambda h: h.optics((4, 4, 1), "magic"), "conductivity, shift, injection, harmonic"),
         (lambda h: h.optics((4, 4, 1), scissors=1), "scissors"),
         (lambda h: replace(h, H=None).optics((4, 4, 1)), "only the overlap"),
     ],

@@ -42,7 +42,7 @@ def general_crystal():
 
 
 def light(n, low=0.0, high=6.0, points=61, width=0.2, shape="gaussian", **options):
-    return LightSettings((n, n, n) if np.ndim(n) == 0 else n, Photons(low, high, points), Broadening(width, shape), **options)
+    return LightSettings((n, n, n) if isinstance(n, int) else n, Photons(low, high, points), Broadening(width, shape), **options)
 
 
 @pytest.mark.parametrize("shape", ["gaussian", "lorentzian"])

@@ -1,4 +1,4 @@
-"""The same model in WannierBerri, which knows orthogonal ones: conductivity, shift and injection current."""
+"""The same model in WannierBerri, which knows orthogonal ones: conductivity, shift and injection current; MoS2 after Loewdin."""
 
 import contextlib
 import io
@@ -13,6 +13,8 @@ from postprocess.response.light import Broadening, Photons
 from postprocess.response.optics import optical_response
 from postprocess.response.second_order import direct_current
 from postprocess.response.transitions import LightSettings
+from postprocess.states.fermi import FermiLevel
+from preprocess.readers import openmx
 
 MESH = (24, 24, 1)
 PHOTONS = Photons(1.5, 6, 10)
@@ -54,3 +56,39 @@ def test_conductivity_and_currents_as_in_wannierberri(theirs, change):
     assert np.abs(shift + 2 * theirs["shift"][:, :2, :2, :2]).max() < 1e-6 * np.abs(shift).max()
     injection = direct_current(data, "injection", FERMI, settings).values
     assert np.abs(injection - 2e15 * theirs["injection"][:, :2, :2, :2]).max() < 1e-6 * np.abs(injection).max()
+
+
+@pytest.mark.slow
+def test_loewdin_orbitals_of_mos2_tend_to_the_responses_of_its_own(shared_data, tmp_path):
+    """WannierBerri with an orthonormal model of the DFT: its truncation in R is all that differs, and goes with its mesh.
+
+    The levels are exact on 6 x 6 k-points, which are part of each mesh but the second; velocities and dipoles are not.
+    """
+    pytest.importorskip("wannierberri")
+    data = openmx.read(shared_data / "openmx" / "mos2").symmetrized()
+    level = data.fermi_energy
+    photons = Photons(1.0, 6.0, 26)
+    found = optical_response(
+        data, FermiLevel(level, level, level, "stored"), LightSettings((6, 6, 1), photons, Broadening(WIDTH, "lorentzian"))
+    )
+    ours = found.hall + (found.interband - found.hall) * (1 + 1j * WIDTH / photons.energies[:, None, None])
+    difference = {n: np.abs(in_wannierberri(data, n, photons, tmp_path) - ours).max() / np.abs(ours).max() for n in (6, 9, 12)}
+    assert difference[6] > 0.02
+    assert difference[9] < 0.6 * difference[6]
+    assert difference[12] < 0.01
+
+
+def in_wannierberri(data, mesh, photons, folder):
+    """(m, 2, 2) sheet conductivity at 6 x 6 k-points of Loewdin orbitals made on a mesh, two spins."""
+    import wannierberri
+
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.chdir(folder):
+        system = data.to_wannierberri(mesh=(mesh, mesh, 1))
+        calculator = wannierberri.calculators.dynamic.OpticalConductivity(
+            Efermi=np.array([data.fermi_energy]), omega=photons.energies, kBT=0.0, smr_fixed_width=WIDTH, smr_type="Lorentzian"
+        )
+        grid = wannierberri.Grid(system, NK=(6, 6, 1), NKFFT=(6, 6, 1))
+        result = wannierberri.run(
+            system, grid=grid, calculators={"optics": calculator}, parallel=False, use_irred_kpt=False, symmetrize=False
+        )
+    return 2 * result.results["optics"].data[0][:, :2, :2] * data.system.cell[2, 2] * 1e-10

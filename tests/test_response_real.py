@@ -1,12 +1,26 @@
 """Optics of OpenMX runs."""
 
+import subprocess
+import sys
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from test_overlap_engine import engine_of
 from test_response import light
 
+import deeph
+from deeph.physics.units import CONDUCTANCE
+from postprocess.eigen.hermitian import hermitian
+from postprocess.geometry.hall import FermiScan
+from postprocess.response.anomalous import curvature_dipole
 from postprocess.response.dichroism import dichroism, edges
+from postprocess.response.measure import E2_OVER_HBAR
 from postprocess.response.optics import optical_response, smallest_direct_gap
+from postprocess.response.scan import Settings
 from postprocess.response.second_order import direct_current
+from postprocess.response.transitions import Absorption
+from postprocess.states.adaptive import Refinement
 from postprocess.states.fermi import FermiLevel
 from preprocess.readers import openmx
 
@@ -51,9 +65,51 @@ def test_components_and_second_order_of_gallium_arsenide(shared_data):
     assert np.abs(values[:, ~allowed]).max() < 0.05 * peak
 
 
-def test_silicon_has_no_shift_current(shared_data):
-    data, fermi = read(shared_data, "si2")
-    gallium, level = read(shared_data, "gaas")
-    settings = light(3, 0, 6, 13, width=0.3)
-    none = np.abs(direct_current(data, "shift", fermi, settings).values).max()
-    assert none < 0.01 * np.abs(direct_current(gallium, "shift", level, settings).values).max()
+def test_onset_of_bilayer_graphene(shared_data):
+    """AB stacking: light reaches the bands that the other layer pushes away at their distance from the touching ones at K, and below.
+
+    Between, the sheet conductivity is that of two parabolic or linear bands (D. S. L. Abergel and V. I. Fal'ko,
+    doi:10.1103/PhysRevB.75.155430), here on a fan of k-points around K, whose other parts are images.
+    """
+    data = hermitian(openmx.read(shared_data / "openmx" / "bilayer_ab").symmetrized())
+    low, first, second, high = data.eigenvalues([1 / 3, 1 / 3, 0])[6:10]
+    assert second - first < 1e-8
+    steps = first - low, high - second
+    conditions = light(None, 0.15, 0.6, 91, width=0.01).conditions(data, FermiLevel(first, first, first, "touching bands"))
+    reciprocal = 2 * np.pi * np.linalg.inv(data.system.cell).T
+    K, radii, n_angles = np.array([1 / 3, 1 / 3, 0]) @ reciprocal, (np.arange(60) + 0.5) * 0.12 / 60, 3
+    angles = np.arctan2(K[1], K[0]) + (np.arange(n_angles) + 0.5) * np.pi / 3 / n_angles
+    q = radii[:, None, None] * np.stack([np.cos(angles), np.sin(angles), 0 * angles], axis=-1)
+    chi = Absorption(conditions).of(data)((K + q).reshape(-1, 3) @ data.system.cell.T / (2 * np.pi), 0)["chi"]
+    plane = chi.imag[:, :, [0, 4]].mean(axis=2).reshape(len(radii), n_angles, -1).mean(axis=1)
+    E = conditions.photons.energies
+    per_area = 4 / (2 * np.pi) * (radii[1] - radii[0]) * E2_OVER_HBAR  # two spins, K and K'
+    sheet = per_area * E * (radii @ plane)
+    rise = np.gradient(sheet, E)
+    assert E[np.argmax(rise)] == pytest.approx(np.mean(steps), abs=0.02)
+    assert np.abs(np.subtract(*steps)) < 0.02
+    inside = rise > 0.3 * rise.max()
+    assert (E[inside].min(), E[inside].max()) == pytest.approx((min(steps), max(steps)), abs=0.02)
+    gamma, universal = np.mean(steps), np.pi * CONDUCTANCE / 2
+    expected = universal * ((E + 2 * gamma) / (E + gamma) + 2 * (gamma / E) ** 2 * (gamma < E))
+    away = np.abs(E - gamma) > 0.05
+    assert np.abs(sheet / expected - 1)[away].max() < 0.05
+
+
+def test_curvature_dipole_of_mos2_takes_strain(shared_data, tmp_path):
+    """Zero by the threefold axis; 1e-15 m as DFT on a grid leaves it; 1e-13 m in a cell of the training set, strained and displaced."""
+    data, _ = read(shared_data, "mos2_soc")
+    subprocess.run([sys.executable, shared_data / "unpack.py", tmp_path, shared_data / "mos2_soc" / "018.npz"], check=True)
+    strained = deeph.read_folder(next(tmp_path.rglob("POSCAR")).parent)
+    stretches = np.linalg.svd(np.linalg.solve(data.system.cell[:2, :2], strained.system.cell[:2, :2]))[1]
+    assert 0.01 < np.ptp(stretches) < 0.02
+    _, engine = engine_of(shared_data, "mos2")
+    strained = replace(strained, r=engine.compute(strained.system, "position", strained.S.pairs))
+    size = {}
+    for name, h in {"symmetric": data.symmetrized(), "grid": data, "strained": strained}.items():
+        top = h.eigenvalues([1 / 3, 1 / 3, 0])[25] - 0.1
+        settings = Settings((12, 12, 1), FermiScan(temperature=1000.0), refinement=Refinement(rounds=0))
+        size[name] = np.linalg.norm(curvature_dipole(h, FermiLevel(top, top, top, "doped"), settings).at_fermi)
+    assert size["symmetric"] < 1e-6 * size["grid"]
+    assert size["grid"] < 0.2 * size["strained"]
+    assert size["strained"] > 1e-13

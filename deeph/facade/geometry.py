@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from postprocess.geometry.hall import HallConductivity
     from postprocess.geometry.positions import Source
     from postprocess.response.optics import OpticalResponse
-    from postprocess.response.second_order import Kind, SecondOrder
+    from postprocess.response.second_order import Direct, SecondOrder
     from postprocess.states.fermi import FermiLevel
 
 
@@ -71,18 +71,24 @@ def optics(
     options: dict[str, Any],
 ) -> "OpticalResponse | SecondOrder":
     """What :meth:`deeph.Hamiltonian.optics` does."""
+    from postprocess.response.harmonic import second_harmonic
     from postprocess.response.light import Broadening, Photons
     from postprocess.response.optics import optical_response
-    from postprocess.response.second_order import direct_current
+    from postprocess.response.second_order import DIRECT, direct_current
     from postprocess.response.transitions import LightSettings
 
+    kinds = ("conductivity", *DIRECT, "harmonic")
+    if what not in kinds:
+        raise UsageError(f"response {what!r}: expected one of {', '.join(kinds)}")
     divisions = None if mesh is None else as_divisions(mesh)
     try:
         settings = LightSettings(divisions, Photons(*photons, points), Broadening(broadening), title=h.system.formula, **options)
     except TypeError as error:
         raise UsageError(f"options {', '.join(options)}: {error}; see postprocess.response.transitions.LightSettings") from error
     level = _level(h, fermi)
-    return optical_response(h, level, settings) if what == "conductivity" else direct_current(h, cast("Kind", what), level, settings)
+    if what == "conductivity":
+        return optical_response(h, level, settings)
+    return second_harmonic(h, level, settings) if what == "harmonic" else direct_current(h, cast("Direct", what), level, settings)
 
 
 def _level(h: Hamiltonian, fermi: float | str | None) -> "FermiLevel":

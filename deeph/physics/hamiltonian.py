@@ -300,8 +300,8 @@ class Hamiltonian(ChangeableMatrices):
         ----------
         mesh : (n1, n2, n3), optional
             k-points; by default 10 per 1/Angstrom.
-        what : {"conductivity", "shift", "injection"}
-            Conductivity and dielectric function, shift current or injection current.
+        what : {"conductivity", "shift", "injection", "harmonic"}
+            Conductivity and dielectric function, shift current, injection current or second harmonic.
         photons : (low, high)
             eV, with ``points`` energies.
         broadening : float

@@ -31,13 +31,13 @@ if TYPE_CHECKING:
 
     Found = OpticalResponse | SecondOrder | dict[str, FermiResponse] | Dichroism
 
-LIGHT = ("conductivity", "shift", "injection")
+LIGHT = ("conductivity", "shift", "injection", "harmonic")
 STATIC = ("transport", "spin-hall", "nernst", "dipole")
 WHAT = (*LIGHT, "dichroism", *STATIC)
 EPILOG = """what:
   conductivity   optical conductivity, dielectric function, joint density of states (default)
   shift          shift current                     injection      injection current
-  dichroism      degree of circular polarization at k
+  harmonic       second harmonic                   dichroism      degree of circular polarization at k
   transport      Drude weight, conductivity and heat conductivity over tau, Seebeck coefficient
   spin-hall      spin Hall conductivity            nernst         anomalous Nernst coefficient
   dipole         Berry-curvature dipole
@@ -128,6 +128,7 @@ def _compute(args: argparse.Namespace, subject: Subject, fermi: "FermiLevel") ->
 
 
 def _light(args: argparse.Namespace, subject: Subject, fermi: "FermiLevel") -> "OpticalResponse | SecondOrder":
+    from postprocess.response.harmonic import second_harmonic
     from postprocess.response.light import Broadening, Photons
     from postprocess.response.optics import optical_response
     from postprocess.response.second_order import direct_current
@@ -140,6 +141,8 @@ def _light(args: argparse.Namespace, subject: Subject, fermi: "FermiLevel") -> "
     )
     if args.what == "conductivity":
         return optical_response(subject.data, fermi, settings)
+    if args.what == "harmonic":
+        return second_harmonic(subject.data, fermi, settings)
     return direct_current(subject.data, args.what, fermi, settings)
 
 

@@ -36,18 +36,22 @@ def plot_optics(found: OpticalResponse, *, window: tuple[float, float] | None = 
 
 
 def plot_second_order(found: SecondOrder, *, window: tuple[float, float] | None = None, **look: Unpack[Look]) -> "Axes":
-    """Draw the components against the photon energy, of an injection current the part of circular light; ``window`` in eV.
+    """Draw the components against the photon energy: of injection the part of circular light, of a second harmonic magnitudes.
+
+    ``window`` in eV.
 
     Raises
     ------
     UsageError
         If the look is not possible.
     """
-    values = found.values if found.kind == "shift" else found.values.imag
-    letter = {"shift": r"\sigma", "injection": r"\mathrm{Im}\,\eta"}[found.kind]
-    names = [rf"${letter}_{{{name}}}$" for name in found.components]
-    flat = values.reshape(len(found.energies), -1)
-    return _curves(found.energies, flat, names, r"$\hbar\omega$ (eV)", f"${letter}$ ({_text(found.unit)})", window, look)
+    before, letter, after = {"shift": ("", r"\sigma", ""), "injection": (r"\mathrm{Im}\,", r"\eta", ""), "harmonic": ("|", r"\chi", "|")}[
+        found.kind
+    ]
+    values = {"shift": found.values.real, "injection": found.values.imag, "harmonic": np.abs(found.values)}[found.kind]
+    names = [rf"${before}{letter}_{{{name}}}{after}$" for name in found.components]
+    up = f"${before}{letter}{after}$ ({_text(found.unit)})"
+    return _curves(found.energies, values.reshape(len(found.energies), -1), names, r"$\hbar\omega$ (eV)", up, window, look)
 
 
 def plot_fermi_response(found: FermiResponse, *, window: tuple[float, float] | None = None, **look: Unpack[Look]) -> "Axes":
@@ -106,4 +110,4 @@ def _distinct(y: FloatArray) -> list[list[int]]:
 
 def _text(unit: str) -> str:
     """A unit as matplotlib sets it."""
-    return unit.replace("V^2", "V$^2$").replace("m^2", "m$^2$").replace("hbar", r"$\hbar$")
+    return unit.replace("V^2", "V$^2$").replace("m^2", "m$^2$").replace("m^3", "m$^3$").replace("hbar", r"$\hbar$")

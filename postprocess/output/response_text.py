@@ -108,19 +108,22 @@ def _optics(data: Hamiltonian, found: OpticalResponse) -> list[str]:
 
 
 def _second_order(found: SecondOrder) -> list[str]:
-    values = found.values.reshape(len(found.values), -1)
-    names = {"shift": "shift current", "injection": "injection current"}
-    lines = [f"{names[found.kind]:12s} {found.unit}; largest values:"]
-    parts = [("", values.real)] if found.kind == "shift" else [("linear light   ", values.real), ("circular light ", values.imag)]
-    for name, part in parts:
-        lines.append(f"  {name}{_components(found.components, np.abs(part).max(axis=0))}")
-    coarse = found.coarse.reshape(len(values), -1)
-    for name, part in (
-        [("", coarse.real)] if found.kind == "shift" else [("linear light   ", coarse.real), ("circular light ", coarse.imag)]
-    ):
-        half = " x ".join(map(str, found.integral.coarse_divisions))
-        lines.append(f"  {name}{_components(found.components, np.abs(part).max(axis=0))} on {half} k-points")
+    name = {"shift": "shift current", "injection": "injection current", "harmonic": "second harmonic"}[found.kind]
+    half = " x ".join(map(str, found.integral.coarse_divisions))
+    lines = [f"{name:12s} {found.unit}; largest values:"]
+    for values, where in ((found.values, ""), (found.coarse, f" on {half} k-points")):
+        lines += [f"  {part}{_components(found.components, sizes)}{where}" for part, sizes in _largest_parts(found, values)]
+    if found.kind == "harmonic":
+        lines.append(f"  at {found.energies[0]:g} eV: {_components(found.components, found.values[0].real)}")
     return lines
+
+
+def _largest_parts(found: SecondOrder, values: npt.NDArray[Any]) -> list[tuple[str, npt.NDArray[Any]]]:
+    """The largest magnitude of each component, of injection currents those of linear and of circular light."""
+    flat = values.reshape(len(values), -1)
+    if found.kind == "injection":
+        return [("linear light   ", np.abs(flat.real).max(axis=0)), ("circular light ", np.abs(flat.imag).max(axis=0))]
+    return [("", np.abs(flat).max(axis=0))]
 
 
 def _static(found: dict[str, FermiResponse]) -> list[str]:

@@ -22,9 +22,13 @@ from deeph.physics.blocks import PairBlocks
 from deeph.physics.system import FloatArray
 from postprocess.geometry.bloch_basis import BlochBasis
 from postprocess.geometry.fourier import CellMatrices
-from postprocess.geometry.geometry import Geometry
+from postprocess.geometry.geometry import DEGENERATE, Geometry
 
 Array = npt.NDArray[Any]
+TOGETHER = 0.1
+"""Of the width of transitions: levels so close are one group, in which r_nm;a is a derivative of matrices. Summed over the group nothing
+changes, as their transitions have the same energy, but nothing is divided by the small distance of levels that symmetry, or the noise of H,
+has almost made equal."""
 
 
 @dataclass(frozen=True)
@@ -98,3 +102,45 @@ def covariant_derivative(g: Geometry, second: SecondDerivatives) -> Array:
         dv = dH - (V @ Sb + Sb @ V + (E[0] + E[1]) * dS) / 2 + 1j * (V @ Wb - Wb @ V + (E[0] - E[1]) * dW)
         out[:, a] = -1j * (dv - 1j * (V @ r - r @ V)) / step[:, None]
     return out
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What responses of second order are made of at some k, levels closer than :data:`TOGETHER` of the width in groups.
+
+    Attributes
+    ----------
+    geometry : Geometry
+        With these groups.
+    second : SecondDerivatives
+        Of the basis.
+    """
+
+    geometry: Geometry
+    second: SecondDerivatives
+
+    @classmethod
+    def at(cls, basis: BlochBasis, second: SecondDerivatives, k: FloatArray, spin: int, width: float) -> "Frame":
+        """At k (n_k, 3), for transitions of this width in eV."""
+        return cls(Geometry(basis, k, spin=spin, tolerance=max(DEGENERATE, TOGETHER * width)), second)
+
+    @property
+    def energies(self) -> FloatArray:
+        """(n_k, n) eV."""
+        return self.geometry.energies
+
+    @property
+    def r(self) -> Array:
+        """(n_k, 3, n, n) positions between groups, Angstrom."""
+        return self.geometry.between
+
+    @cached_property
+    def slope(self) -> Array:
+        """(n_k, 3, n, n) velocities within groups, eV Angstrom."""
+        g = self.geometry
+        return np.asarray(g.velocity * (g.groups[:, None, :, None] == g.groups[:, None, None, :]))
+
+    @cached_property
+    def derivative(self) -> Array:
+        """(n_k, 3, 3, n, n) r_b;a, components a, b, Angstrom^2."""
+        return covariant_derivative(self.geometry, self.second)

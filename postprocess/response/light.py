@@ -45,6 +45,13 @@ class Broadening:
         scale = np.sqrt(2) * self.width
         return np.asarray(1j * np.sqrt(np.pi) / scale * wofz(-x / scale))
 
+    def pole_slope(self, x: Array) -> Array:
+        """The derivative of :meth:`pole`."""
+        if self.shape == "lorentzian":
+            return np.asarray(-1 / (x - 1j * self.width) ** 2)
+        scale = np.sqrt(2) * self.width
+        return np.asarray(-2 * (x * self.pole(x) - 1) / scale**2)
+
     def delta(self, x: Array) -> FloatArray:
         """The peak itself, 1/eV; its integral is one."""
         if self.shape == "lorentzian":

@@ -1,4 +1,4 @@
-"""Direct currents of second order in the field of light: shift current and injection current; and light of twice the frequency.
+"""Direct currents of second order in the field of light: shift current and injection current.
 
 E(t) = E(omega) e^{-i omega t} + c.c., charge -e of the electron, pairs n, m with E_mn = E_m - E_n:
 
@@ -24,12 +24,11 @@ from deeph.physics.system import FloatArray
 from deeph.physics.units import HBAR
 from deeph.runtime.errors import UsageError
 from postprocess.eigen.hermitian import hermitian
-from postprocess.geometry.geometry import DEGENERATE, Geometry
 from postprocess.geometry.positions import find_positions
 from postprocess.lattice.mesh import Symmetry
-from postprocess.response.covariant import SecondDerivatives, covariant_derivative
+from postprocess.response.covariant import Frame, SecondDerivatives
 from postprocess.response.measure import E2_OVER_HBAR, Measure, measure
-from postprocess.response.transitions import WATCHED, Conditions, LightSettings, Pairs
+from postprocess.response.transitions import Conditions, LightSettings, Pairs, means_in_windows
 from postprocess.states.adaptive import Integral
 from postprocess.states.fermi import FermiLevel
 from postprocess.states.kjobs import Result
@@ -38,19 +37,16 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 Array = npt.NDArray[Any]
-Kind = Literal["shift", "injection"]
-KINDS: tuple[str, ...] = get_args(Kind)
-TOGETHER = 0.1
-"""Of the width of transitions: levels so close are one group, in which r_nm;a is a derivative of matrices. Summed over the group nothing
-changes, as their transitions have the same energy, but nothing is divided by the small distance of levels that symmetry, or the noise of H,
-has almost made equal."""
+Direct = Literal["shift", "injection"]
+DIRECT: tuple[str, ...] = get_args(Direct)
+Kind = Literal["shift", "injection", "harmonic"]
 
 
 @dataclass(frozen=True)
 class DirectCurrent:
     """Shift or injection current at each k; a BatchQuantity."""
 
-    kind: Kind
+    kind: Direct
     conditions: Conditions
 
     @property
@@ -64,21 +60,17 @@ class DirectCurrent:
         second = SecondDerivatives(basis)
 
         def compute(k: FloatArray, spin: int) -> Result:
-            g = Geometry(basis, k, spin=spin, tolerance=max(DEGENERATE, TOGETHER * c.broadening.width))
-            slopes = g.velocity * (g.groups[:, None, :, None] == g.groups[:, None, None, :])
-            derivative = covariant_derivative(g, second) if self.kind == "shift" else None
+            frame = Frame.at(basis, second, k, spin, c.broadening.width)
             out = []
-            for n, pairs in enumerate(c.pairs(g)):
-                if derivative is None:
-                    values = _injection(g.between[n], slopes[n], pairs)
+            for n, pairs in enumerate(c.pairs(frame.geometry)):
+                if self.kind == "injection":
+                    values = _injection(frame.r[n], frame.slope[n], pairs)
                     values = np.asarray(1j * values.imag) if c.reversal else values
                 else:
-                    values = _shift(g.between[n], derivative[n], pairs).astype(complex)
+                    values = _shift(frame.r[n], frame.derivative[n], pairs).astype(complex)
                 out.append(c.broadening.delta(pairs.step - c.photons.energies[:, None]) @ (pairs.filled[:, None] * values))
             tensor = np.array(out)
-            smooth = np.concatenate([tensor.real, tensor.imag], axis=2)
-            windows = np.array_split(smooth, min(WATCHED, smooth.shape[1]), axis=1)
-            return {"tensor": tensor, "watched": np.concatenate([part.mean(axis=1) for part in windows], axis=1)}
+            return {"tensor": tensor, "watched": means_in_windows(tensor)}
 
         return compute
 
@@ -101,12 +93,12 @@ class SecondOrder:
 
     Attributes
     ----------
-    kind : str
-        shift or injection.
+    kind : {"shift", "injection", "harmonic"}
+        Which one.
     energies : (m,) array
         Photon energies, eV.
     values : (m, d, d, d) array
-        Components a, b, c; real for the shift current, complex for the injection current.
+        Components a, b, c; real for the shift current, else complex.
     coarse, fine : (m, d, d, d) arrays
         On both meshes.
     unit : str
@@ -136,6 +128,32 @@ class SecondOrder:
     integral: Integral = field(repr=False)
     title: str = ""
 
+    @classmethod
+    def of(
+        cls,
+        kind: Kind,
+        integral: Integral,
+        per: float,
+        unit: str,
+        hamiltonian: Hamiltonian,
+        conditions: Conditions,
+        fermi: FermiLevel,
+        settings: LightSettings,
+    ) -> "SecondOrder":
+        """From the integral of ``tensor`` (m, 27), times ``per``, and twice that for levels without spin."""
+        size = measure(hamiltonian)
+        both = 2.0 if hamiltonian.basis.spin == "none" else 1.0
+
+        def tensor(values: dict[str, Array]) -> Array:
+            total = both * per * values["tensor"].sum(axis=0)
+            total = total.real if kind == "shift" else total
+            return np.asarray(size.turned(total.reshape(-1, 3, 3, 3), 3))
+
+        return cls(
+            kind, conditions.photons.energies, tensor(integral.value), tensor(integral.coarse), tensor(integral.fine), unit, conditions,
+            fermi.origin, find_positions(hamiltonian, settings.source).source, size, integral, settings.title,
+        )  # fmt: skip
+
     @cached_property
     def components(self) -> tuple[str, ...]:
         """Names such as xyz, in the order of the last three axes."""
@@ -158,7 +176,7 @@ class SecondOrder:
         return plot_second_order(self, **options)
 
 
-def direct_current(hamiltonian: Hamiltonian, kind: Kind, fermi: FermiLevel, settings: LightSettings | None = None) -> SecondOrder:
+def direct_current(hamiltonian: Hamiltonian, kind: Direct, fermi: FermiLevel, settings: LightSettings | None = None) -> SecondOrder:
     """Shift current or injection current of one structure.
 
     Parameters
@@ -180,22 +198,12 @@ def direct_current(hamiltonian: Hamiltonian, kind: Kind, fermi: FermiLevel, sett
     DataError
         As :func:`postprocess.geometry.positions.find_positions`.
     """
-    if kind not in KINDS:
-        raise UsageError(f"current {kind!r}: expected one of {', '.join(KINDS)}")
+    if kind not in DIRECT:
+        raise UsageError(f"current {kind!r}: expected one of {', '.join(DIRECT)}")
     hamiltonian, settings = hermitian(hamiltonian), settings or LightSettings()
     size, conditions = measure(hamiltonian), settings.conditions(hamiltonian, fermi)
     integral = settings.integrate(hamiltonian, DirectCurrent(kind, conditions))
-    both = 2.0 if hamiltonian.basis.spin == "none" else 1.0
-    per = -both * np.pi * E2_OVER_HBAR * size.per_size(3)
+    per = -np.pi * E2_OVER_HBAR * size.per_size(3)
     per *= 0.25 if kind == "shift" else 1 / HBAR
-
-    def tensor(values: dict[str, Array]) -> Array:
-        total = per * values["tensor"].sum(axis=0)
-        total = total.real if kind == "shift" else total
-        return np.asarray(size.turned(total.reshape(-1, 3, 3, 3), 3))
-
     unit = {"shift": "A/V^2", "injection": "A/(V^2 s)"}[kind] + ("", " m", " m^2")[3 - size.dimension]
-    return SecondOrder(
-        kind, conditions.photons.energies, tensor(integral.value), tensor(integral.coarse), tensor(integral.fine), unit, conditions,
-        fermi.origin, find_positions(hamiltonian, settings.source).source, size, integral, settings.title,
-    )  # fmt: skip
+    return SecondOrder.of(kind, integral, per, unit, hamiltonian, conditions, fermi, settings)

@@ -167,8 +167,7 @@ class Absorption:
             g = Geometry(basis, k, spin=spin)
             chi, joint, hall = (np.array(part) for part in zip(*self._pair_sums(g), strict=True))
             smooth = chi.imag.reshape(*chi.shape[:2], 3, 3).trace(axis1=2, axis2=3) * c.photons.energies
-            watched = np.stack([part.mean(axis=1) for part in np.array_split(smooth, min(WATCHED, smooth.shape[1]), axis=1)], axis=1)
-            return {"chi": chi, "joint": joint, "hall": hall, "drude": self._drude(g), "watched": watched}
+            return {"chi": chi, "joint": joint, "hall": hall, "drude": self._drude(g), "watched": means_in_windows(smooth[:, :, None])}
 
         return compute
 
@@ -197,6 +196,14 @@ class Absorption:
         if c.temperature == 0:
             return Broadening(c.broadening.width).delta(energies - c.fermi_energy)
         return minus_df(energies - c.fermi_energy, c.temperature)
+
+
+def means_in_windows(spectra: Array) -> FloatArray:
+    """(n_k, windows times components) means of spectra (n_k, m, components) in :data:`WATCHED` windows, real and imaginary parts."""
+    parts = [spectra.real, spectra.imag] if np.iscomplexobj(spectra) else [spectra]
+    smooth = np.concatenate(parts, axis=2)
+    windows = np.array_split(smooth, min(WATCHED, smooth.shape[1]), axis=1)
+    return np.concatenate([part.mean(axis=1) for part in windows], axis=1)
 
 
 def minus_df(energies: FloatArray, temperature: float) -> FloatArray:
