@@ -18,14 +18,16 @@ if TYPE_CHECKING:
 
     from deeph.physics.system import FloatArray
 
-HEIGHT = 7.5
+HEIGHT = 6.5
 """cm."""
 MARGIN = 0.08
 """Around the zone, as part of its width."""
 SIGNED_MAP, ENERGY_MAP = "RdBu_r", "viridis"
-ARROWS = 22
-"""About so many across the zone, or around a contour."""
-ARROW = 0.09
+ARROWS = 16
+"""About so many across the zone."""
+NOTHING = 1e-6
+"""Angstrom^2; a curvature that is nowhere larger is zero."""
+ARROW = 0.06
 """Length of the arrow of a spin that lies in the plane, as part of the width of the figure."""
 LABELS = {"energy": r"$E - E_\mathrm{F}$ (eV)", "curvature": r"$\Omega$ (Å$^2$)", "band": ""}
 LABELS |= {f"spin-{x}": rf"$\langle\sigma_{x}\rangle$" for x in "xyz"}
@@ -165,7 +167,7 @@ def _by_value(ax: "Axes", found: Contours, colour: str) -> None:
 
     values = [_value(found, line, colour) for line in found.lines]
     every = np.concatenate(values)
-    top = float(np.abs(every).max()) or 1.0
+    top = _top(colour, every)
     if colour == "energy":
         norm, cmap = Normalize(float(every.min()), float(every.max())), ENERGY_MAP
     else:
@@ -182,7 +184,13 @@ def _by_value(ax: "Axes", found: Contours, colour: str) -> None:
 
 
 def _bar(ax: "Axes", what: "ScalarMappable", label: str) -> None:
-    figure_of(ax).colorbar(what, ax=ax, shrink=0.8, label=label)
+    figure_of(ax).colorbar(what, cax=ax.inset_axes((1.03, 0, 0.045, 1)), label=label)  # as tall as the axes
+
+
+def _top(what: str, values: "FloatArray") -> float:
+    """Where the colours of a quantity with a sign end: spins at 1, so that a small one looks small."""
+    largest = float(np.abs(values).max())
+    return largest if what == "curvature" and largest > NOTHING else 1.0
 
 
 def _value(found: Contours, line: Contour, colour: str) -> "FloatArray":
@@ -198,7 +206,7 @@ def _draw_map(ax: "Axes", found: ZoneMap) -> None:
     n, plane = found.values.shape, found.plane
     edges = [np.arange(-2 * m, 2 * m + 1) / m - 0.5 / m for m in n]
     k = plane.cartesian(np.stack(np.meshgrid(*edges, indexing="ij"), axis=-1))
-    energy, top = found.what == "energy", float(np.abs(found.values).max()) or 1.0
+    energy, top = found.what == "energy", _top(found.what, found.values)
     limits = (float(found.values.min()), float(found.values.max())) if energy else (-top, top)
     cmap = ENERGY_MAP if energy else SIGNED_MAP
     mesh = ax.pcolormesh(k[..., 0], k[..., 1], np.tile(found.values, (4, 4)), cmap=cmap, vmin=limits[0], vmax=limits[1], rasterized=True)
