@@ -41,9 +41,10 @@ def plot_image(found: Image, **look: Unpack[Look]) -> "Axes":
         n = np.array(found.values.shape)
         edges = [(np.arange(r * m + 1) - 0.5) / m for r, m in zip(repeat, n, strict=True)]
         xy = np.stack(np.meshgrid(*edges, indexing="ij"), axis=-1) @ found.cell
-        values = np.tile(found.values, repeat)
-        mesh = ax.pcolormesh(xy[..., 0], xy[..., 1], values, cmap=MAP, rasterized=True)
-        label = "height (Å)" if found.mode == "current" else "density (1/Å$^3$)" if found.bias else "density (1/eV Å$^3$)"
+        power = 0 if found.mode == "current" else int(np.floor(np.log10(max(float(found.values.max()), 1e-300))))
+        mesh = ax.pcolormesh(xy[..., 0], xy[..., 1], np.tile(found.values, repeat) / 10.0**power, cmap=MAP, rasterized=True)
+        unit = "Å$^{-3}$" if found.bias else "eV$^{-1}$ Å$^{-3}$"
+        label = "height (Å)" if found.mode == "current" else rf"density ($10^{{{power}}}$ {unit})"
         figure_of(ax).colorbar(mesh, cax=ax.inset_axes((1.03, 0, 0.045, 1)), label=label)
         _limits(ax, found, repeat)
         _atoms(ax, found, repeat)
