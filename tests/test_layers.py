@@ -84,7 +84,11 @@ def _is_thin_method(line):
     name, _, number = place.partition(":")
     lines = (ROOT / name).read_text(encoding="utf-8").splitlines()
     inside = lines[int(number) - 1].startswith("        ")
-    if inside and module.startswith("postprocess.output") and name.split("/")[1] in ("bands", "density", "geometry", "response", "contours"):
+    if (
+        inside
+        and module.startswith("postprocess.output")
+        and name.split("/")[1] in ("bands", "density", "geometry", "response", "contours")
+    ):
         return True
     return any(module.split(".")[: len(door.split("."))] == door.split(".") for door in DOORS.get(name, ())) and not _runs_at_import(
         ROOT / name, int(number)

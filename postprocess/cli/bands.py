@@ -195,7 +195,9 @@ def _check_options(args: argparse.Namespace) -> None:
         raise UsageError("--edge is that of a ribbon: add --ribbon DIRECTION WIDTH")
     if args.ribbon and args.unfold:
         raise UsageError("--ribbon and --unfold are two pictures of states: leave out one of them")
-    if (args.projections or args.group or args.function or args.unfold or args.dos or args.ribbon) and (args.compare or len(args.folders) > 1):
+    if (args.projections or args.group or args.function or args.unfold or args.dos or args.ribbon) and (
+        args.compare or len(args.folders) > 1
+    ):
         raise UsageError("fat bands, --unfold, --ribbon and --dos show one folder; leave out --compare and the other folders")
     if args.compare:
         check_comparison_options(args, args.compare)

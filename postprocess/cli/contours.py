@@ -45,7 +45,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument(
         "--plane", type=_plane, metavar="H,K,L=X", help="of a crystal: h k1 + k k2 + l k3 = X, fractional; 3=0.5 is k3 = 1/2"
     )
-    parser.add_argument("--mesh", nargs=2, type=int, metavar="N", help="k-points along both vectors of the plane (default: 20 per 1/Angstrom)")
+    parser.add_argument(
+        "--mesh", nargs=2, type=int, metavar="N", help="k-points along both vectors of the plane (default: 20 per 1/Angstrom)"
+    )
     parser.add_argument("--tolerance", type=float, default=1e-5, metavar="EV", help="of every point of a contour (default %(default)s)")
     parser.add_argument("--colour", choices=("band", *QUANTITIES), help="what colours of contours tell (default: bands, or energies)")
     parser.add_argument("--arrows", action="store_true", help="draw the spin in the plane as arrows")
@@ -54,7 +56,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--positions", choices=("matrix", "atoms"), help="for the curvature: the matrix of the data, or its approximation")
     parser.add_argument("--predicted", action="store_true", help="read hamiltonian_pred.h5 even if there is a hamiltonian.h5")
     add_symmetrize_option(parser)
-    parser.add_argument("--out", nargs="+", type=Path, default=[], metavar="FILE", help="figures (pdf, png, svg) and tables (csv, json, h5)")
+    parser.add_argument(
+        "--out", nargs="+", type=Path, default=[], metavar="FILE", help="figures (pdf, png, svg) and tables (csv, json, h5)"
+    )
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     add_solver_options(parser)
     add_job_options(parser)

@@ -17,7 +17,9 @@ def add_cube_options(parser: argparse.ArgumentParser) -> None:
     """``--cube``, ``--signed``, ``--orbitals`` and ``--spacing``."""
     parser.add_argument("--cube", metavar="NAME", help="write |psi|^2 of each state as NAME_1.cube, ...")
     parser.add_argument(
-        "--signed", action="store_true", help="with --cube: psi itself, NAME_1.cube where it is real, else NAME_1_re.cube and NAME_1_im.cube"
+        "--signed",
+        action="store_true",
+        help="with --cube: psi itself, NAME_1.cube where it is real, else NAME_1_re.cube and NAME_1_im.cube",
     )
     parser.add_argument("--orbitals", type=Path, metavar="FILE", help="for --cube: orbitals.h5 of deeph-overlap (default: that in FOLDER)")
     parser.add_argument("--spacing", type=float, default=0.15, metavar="ANGSTROM", help="of the grid of --cube (default %(default)s)")
@@ -75,7 +77,9 @@ def _write_signed(name: str, number: int, states: "States", orbitals: "dict[int,
                 file = Path(f"{name}_{number}{spin}{part}.cube")
                 what = f"{'Im' if part == '_im' else 'Re'} psi{spin.replace('_', ' ')}"
                 write_cube(file, grid, values, f"{what} {_where(states, energy)}, integral of all |psi|^2 {norm:.6f}", unit=PSI)
-        logger.info("wrote state %d as %s_%d*.cube, %s, integral of |psi|^2 %.6f", number, name, number, "real" if real else "complex", norm)
+        logger.info(
+            "wrote state %d as %s_%d*.cube, %s, integral of |psi|^2 %.6f", number, name, number, "real" if real else "complex", norm
+        )
 
 
 def _where(states: "States", energy: float) -> str:

@@ -44,7 +44,9 @@ def cut_ribbon(args: argparse.Namespace, data: "Hamiltonian") -> "Hamiltonian":
     except ValueError:
         raise UsageError(f"--ribbon {' '.join(args.ribbon)}: expected a direction and a number of cells, such as b 20") from None
     if width < 2 or not 1 <= edge_cells(args) <= width // 2:
-        raise UsageError(f"--ribbon {' '.join(args.ribbon)}, edges of {edge_cells(args)}: expected two cells or more, and edges that do not meet")
+        raise UsageError(
+            f"--ribbon {' '.join(args.ribbon)}, edges of {edge_cells(args)}: expected two cells or more, and edges that do not meet"
+        )
     ribbon = data.cut(_direction(args.ribbon[0]), width)
     if args.fermi is not None:
         return ribbon

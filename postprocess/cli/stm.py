@@ -188,7 +188,10 @@ def _describe(image: "Image", record: dict[str, Any]) -> list[str]:
         return [head, f"  density    {values.min():.4g} to {values.max():.4g}, mean {values.mean():.4g} electrons/Angstrom^3"]
     head = f"image        constant current, density {image.setting:.4g} electrons/Angstrom^3"
     corrugation = values.max() - values.min()
-    return [head, f"  heights    {values.min():.3f} to {values.max():.3f} Angstrom, corrugation {corrugation:.3f}, mean {values.mean():.3f}"]
+    return [
+        head,
+        f"  heights    {values.min():.3f} to {values.max():.3f} Angstrom, corrugation {corrugation:.3f}, mean {values.mean():.3f}",
+    ]
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ DENSITY = 20.0
 """Points of the default mesh per 1/Angstrom (with 2 pi)."""
 ROUNDS = 4
 """Times that points are put between those of a contour where it is bent."""
-BENT = 0.02
+BENT = 0.01
 """Distance of a contour from the line between two of its points, as part of their distance, from which on it is bent."""
 TESLA = 1e20 * 1.054571817e-34 / (2 * np.pi * 1.602176634e-19)
 """Quantum oscillations: tesla for each 1/Angstrom^2 that an orbit encloses, hbar / 2 pi e (L. Onsager, doi:10.1080/14786440908521019)."""
@@ -266,7 +266,8 @@ def _nothing_there(spectrum: Spectrum, zero: float, energy: float, bands: Sequen
     columns = [n for n in range(spectrum.energies.shape[2]) if not bands or n + spectrum.first_band in bands]
     levels = spectrum.energies[:, :, columns] - zero
     below, above = levels[levels < energy], levels[levels >= energy]
-    edges = [f"levels below reach {below.max():+.4f} eV"] * bool(len(below)) + [f"those above begin at {above.min():+.4f} eV"] * bool(len(above))
+    edges = [f"levels below reach {below.max():+.4f} eV"] if len(below) else []
+    edges += [f"those above begin at {above.min():+.4f} eV"] if len(above) else []
     what = "of these bands has" if bands else "band has"
     return f"no {what} the energy {energy:+.4f} eV in this plane on the mesh ({', '.join(edges) or 'nothing was computed there'})"
 
@@ -286,7 +287,8 @@ def _at_energy(search: _Search, energy: float, bands: Sequence[int], filled: Flo
     with telling(f"contours at {energy:.4f} eV"):
         n = np.array(search.divisions)
         parts = [
-            Targets(*(np.full(len(c.edges), x) for x in (spin, column + search.spectrum.first_band, energy))) for spin, column, c in crossings
+            Targets(*(np.full(len(c.edges), x) for x in (spin, column + search.spectrum.first_band, energy)))
+            for spin, column, c in crossings
         ]
         targets = Targets.joined(parts)
         ends = [np.concatenate([getattr(c, name) for _, _, c in crossings]) / n for name in ("start", "end")]

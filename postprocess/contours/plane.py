@@ -116,7 +116,9 @@ def make_plane(hamiltonian: Hamiltonian, miller: Miller | None = None, offset: f
     return _plane(hamiltonian, np.delete(rows, to_next, axis=0), origin, R, text)
 
 
-def _plane(hamiltonian: Hamiltonian, vectors: IntArray, origin: FloatArray, normal: FloatArray, text: str, *, layer: bool = False) -> KPlane:
+def _plane(
+    hamiltonian: Hamiltonian, vectors: IntArray, origin: FloatArray, normal: FloatArray, text: str, *, layer: bool = False
+) -> KPlane:
     reciprocal = in_plane_reciprocal(hamiltonian)
     u, v = vectors @ reciprocal
     if u @ v > ON:

@@ -88,7 +88,13 @@ def check_quantities(hamiltonian: Hamiltonian, *, spin: bool) -> None:
 
 
 def with_quantities(
-    found: Contours, hamiltonian: Hamiltonian, *, curvature: bool = False, spin: bool = False, source: Source | None = None, jobs: Jobs | None = None
+    found: Contours,
+    hamiltonian: Hamiltonian,
+    *,
+    curvature: bool = False,
+    spin: bool = False,
+    source: Source | None = None,
+    jobs: Jobs | None = None,
 ) -> Contours:
     """The same contours with Berry curvature and spin at their points.
 
@@ -236,7 +242,9 @@ def compute_map(
     if not group or not 0 <= group[0] <= group[-1] < hamiltonian.n_orbitals:
         raise UsageError(f"bands {[n + 1 for n in bands]}: this structure has bands 1 to {hamiltonian.n_orbitals}")
     if len(group) > 1 and (what != "curvature" or with_spin):
-        raise UsageError(f"a map of {'spin' if with_spin else what} shows one band, not {len(group)}: name it, such as band {group[-1] + 1}")
+        raise UsageError(
+            f"a map of {'spin' if with_spin else what} shows one band, not {len(group)}: name it, such as band {group[-1] + 1}"
+        )
     hamiltonian = hermitian(hamiltonian)
     n = divisions or mesh_divisions(plane)
     xy = np.stack(np.meshgrid(np.arange(n[0]) / n[0], np.arange(n[1]) / n[1], indexing="ij"), axis=-1)

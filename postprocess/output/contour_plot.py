@@ -34,7 +34,9 @@ LABELS |= {f"spin-{x}": rf"$\langle\sigma_{x}\rangle$" for x in "xyz"}
 COLOURINGS = ("band", *(name for name in LABELS if name != "band"))
 
 
-def plot_contours(found: Contours, *, colour: str = "", arrows: bool = False, background: ZoneMap | None = None, **look: Unpack[Look]) -> "Axes":
+def plot_contours(
+    found: Contours, *, colour: str = "", arrows: bool = False, background: ZoneMap | None = None, **look: Unpack[Look]
+) -> "Axes":
     """Draw contours in the zone, with those of the neighbouring periods that reach into the figure.
 
     Parameters
@@ -246,5 +248,3 @@ def _arrows(ax: "Axes", places: "FloatArray", spins: "FloatArray") -> None:
         x[seen], y[seen], *(spins[seen] * scale).T, angles="xy", scale_units="xy", scale=1, pivot="middle", width=0.004, headwidth=4,
         headlength=4.5, headaxislength=4, color=BLACK, zorder=5,
     )  # fmt: skip
-
-

@@ -33,7 +33,9 @@ def write_contours(path: Path, found: Contours) -> None:
     head, rows = _contour_rows(found)
     with new_file(path) as temporary:
         if path.suffix not in records.SUFFIXES:
-            _write_csv(temporary, f"contours of {found.title}, energies in eV from {found.zero:.6f}, {_plane_text(found.plane)}", head, rows)
+            _write_csv(
+                temporary, f"contours of {found.title}, energies in eV from {found.zero:.6f}, {_plane_text(found.plane)}", head, rows
+            )
             return
         record: dict[str, Any] = dict(zip(head, np.array(rows).T, strict=True)) | _plane_record(found.plane)
         record |= {

@@ -17,7 +17,9 @@ def contour_lines(found: Contours, n_electrons: float | None) -> list[str]:
     n, plane = found.divisions, found.plane
     off = max(float(np.abs(line.off).max()) for line in found.lines)
     out = [f"plane        {plane.text}, {n[0]} x {n[1]} k-points, {plane.area:.4f} 1/Angstrom^2"]
-    out.append(f"contours     {sum(len(line.k) for line in found.lines)} points, |E(k) - E| at most {off:.1e} eV, {found.n_k} k-points in all")
+    out.append(
+        f"contours     {sum(len(line.k) for line in found.lines)} points, |E(k) - E| at most {off:.1e} eV, {found.n_k} k-points in all"
+    )
     if found.positions:
         out.append(f"positions    {found.positions}")
     told = 0
