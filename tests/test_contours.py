@@ -17,7 +17,7 @@ from postprocess.cli.contours import main
 from postprocess.contours.contours import find_contours
 from postprocess.contours.lines import find_crossings
 from postprocess.contours.plane import make_plane
-from postprocess.contours.quantities import compute_map, with_quantities
+from postprocess.contours.quantities import MapOf, compute_map, with_quantities
 from postprocess.eigen.solver import Eigensolver
 from postprocess.geometry.geometry import Geometry
 from postprocess.lattice.mesh import IDENTITY, reduced_mesh
@@ -153,21 +153,21 @@ def test_curvature_on_contours_and_over_the_zone():
     assert found.lines[0].curvature == pytest.approx(Geometry(data, found.lines[0].k).curvature()[:, 2, 1])
     topological = haldane(mass=0.2)
     plane = make_plane(topological)
-    one = compute_map(topological, plane, "curvature", [0], divisions=(36, 36))
+    one = compute_map(topological, plane, MapOf("curvature", [0]), divisions=(36, 36))
     assert one.values.mean() * plane.area / 2 / np.pi == pytest.approx(1, abs=1e-4)
-    both = compute_map(topological, plane, "curvature", [0, 1], divisions=(12, 12))
+    both = compute_map(topological, plane, MapOf("curvature", [0, 1]), divisions=(12, 12))
     assert np.abs(both.values).max() < 1e-8
 
 
 def test_maps_of_energy_and_spin():
     data = rashba()
     plane = make_plane(data)
-    energy = compute_map(data, plane, "energy", [1], divisions=(8, 6), fermi=FermiLevel(0.5, 0.5, 0.5))
+    energy = compute_map(data, plane, MapOf("energy", [1]), divisions=(8, 6), fermi=FermiLevel(0.5, 0.5, 0.5))
     x, y = np.meshgrid(2 * np.pi * np.arange(8) / 8, 2 * np.pi * np.arange(6) / 6, indexing="ij")
     k = plane.fractional(np.stack([x, y], axis=-1) / 2 / np.pi) * 2 * np.pi
     x, y = k[..., 0], k[..., 1]
     assert np.allclose(energy.values, -2 * np.cos(x) - 2 * np.cos(y) + 0.8 * np.hypot(np.sin(x), np.sin(y)) - 0.5)
-    spin = compute_map(data, plane, "spin-x", [1], divisions=(8, 6))
+    spin = compute_map(data, plane, MapOf("spin-x", [1]), divisions=(8, 6))
     seen = np.hypot(np.sin(x), np.sin(y)) > 1e-6
     assert np.allclose(spin.values[seen], (np.sin(y) / np.hypot(np.sin(x), np.sin(y) + 1e-300))[seen])
 
@@ -202,9 +202,9 @@ def test_some_bands_of_a_sparse_solver():
         (lambda: make_plane(hypercubic(2), (1, 0, 0)), "has one plane"),
         (lambda: find_contours(hypercubic(2), make_plane(hypercubic(2)), [5.0]), r"reach \+4.0000 eV"),
         (lambda: find_contours(hypercubic(2), make_plane(hypercubic(2)), [0.0], tolerance=0), "positive tolerance"),
-        (lambda: compute_map(hypercubic(2), make_plane(hypercubic(2)), "spin-z", [0]), "has no spin"),
-        (lambda: compute_map(hypercubic(2), make_plane(hypercubic(2)), "energy", [1]), "bands 1 to 1"),
-        (lambda: compute_map(graphene(), make_plane(graphene()), "energy", [0, 1]), "shows one band"),
+        (lambda: compute_map(hypercubic(2), make_plane(hypercubic(2)), MapOf("spin-z", [0])), "has no spin"),
+        (lambda: compute_map(hypercubic(2), make_plane(hypercubic(2)), MapOf("energy", [1])), "bands 1 to 1"),
+        (lambda: compute_map(graphene(), make_plane(graphene()), MapOf("energy", [0, 1])), "shows one band"),
     ],
 )
 def test_refusals(make, message):

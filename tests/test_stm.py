@@ -20,7 +20,7 @@ from postprocess.cli import states as states_command
 from postprocess.cli.stm import main
 from postprocess.density import local
 from postprocess.density.local import Window, local_density, states_in_window
-from postprocess.density.stm import Surface, Vacuum, density_above, height_of, take_image
+from postprocess.density.stm import Surface, Tip, Vacuum, density_above, height_of, take_image
 from postprocess.eigen.solver import Eigensolver
 from postprocess.output.records import read_record
 from postprocess.states.grid import Grid
@@ -102,7 +102,7 @@ def test_both_sides_and_atoms_across_the_boundary(case):
     top = image_at(data, orbitals, (2, 2, 1))
     assert np.allclose(image_at(data, orbitals, (2, 2, 1), side="bottom"), top, rtol=1e-8)
     system = data.system
-    moved = replace(system, positions=system.positions + [[0, 0, 0], [0, 0, system.cell[2, 2]]])
+    moved = replace(system, positions=system.positions + np.diag([0, 0, system.cell[2, 2]])[1:])
     surface = Surface.of(replace(data, system=moved))
     assert np.abs(surface.system.positions[:, 2]).max() < 1e-9
 
@@ -112,8 +112,8 @@ def test_constant_current_follows_the_density(case):
     data, orbitals, _ = case
     shares = states_in_window(data, (3, 3, 1), Window(FERMI - 3, FERMI, 0.2))
     surface = Surface.of(data)
-    image = take_image(shares, orbitals, data, surface, mode="current", height=1.5, spacing=0.5)
-    flat = take_image(shares, orbitals, data, surface, height=1.5, spacing=0.5)
+    image = take_image(shares, orbitals, data, surface, Tip("current", 1.5, spacing=0.5))
+    flat = take_image(shares, orbitals, data, surface, Tip(height=1.5, spacing=0.5))
     assert image.setting == pytest.approx(flat.values.mean())
     assert image.values.min() < 1.5 < image.values.max()
     assert np.corrcoef(image.values.ravel(), np.log(flat.values.ravel()))[0, 1] > 0.97
@@ -121,7 +121,7 @@ def test_constant_current_follows_the_density(case):
         at = np.array([image.values.flat[place]])
         there = density_above(shares, orbitals, data, surface, at, spacing=0.5)[0].flat[place]
         assert there == pytest.approx(image.setting, rel=2e-3)
-    nearer = take_image(shares, orbitals, data, surface, mode="current", current=2 * image.setting, spacing=0.5)
+    nearer = take_image(shares, orbitals, data, surface, Tip("current", current=2 * image.setting, spacing=0.5))
     assert (nearer.values < image.values).all()
     assert image.symbols == ("C", "C")
 

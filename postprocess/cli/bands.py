@@ -34,7 +34,7 @@ from postprocess.cli.comparison import (
 from postprocess.cli.figures import add_figure_options, figure_look, is_figure
 from postprocess.cli.jobs import add_job_options, make_jobs, start_group
 from postprocess.cli.projectors import add_projection_options, choose_projectors, choose_unfolding, unfolding_matrix
-from postprocess.cli.ribbon import add_ribbon_options, cut_ribbon, edge_groups, with_origin
+from postprocess.cli.ribbon import add_ribbon_options, check_ribbon_options, cut_ribbon, edge_groups, with_origin
 from postprocess.cli.solver import add_solver_options, check_solver_options, choose_solver
 
 if TYPE_CHECKING:
@@ -191,14 +191,9 @@ def _check_options(args: argparse.Namespace) -> None:
     figure_look(args)
     if args.dos and not args.dos.is_file():
         raise UsageError(f"--dos {args.dos}: there is no such file; deeph-dos writes it")
-    if args.edge is not None and not args.ribbon:
-        raise UsageError("--edge is that of a ribbon: add --ribbon DIRECTION WIDTH")
-    if args.ribbon and args.unfold:
-        raise UsageError("--ribbon and --unfold are two pictures of states: leave out one of them")
-    if (args.projections or args.group or args.function or args.unfold or args.dos or args.ribbon) and (
-        args.compare or len(args.folders) > 1
-    ):
-        raise UsageError("fat bands, --unfold, --ribbon and --dos show one folder; leave out --compare and the other folders")
+    check_ribbon_options(args)
+    if (args.projections or args.group or args.function or args.unfold or args.dos) and (args.compare or len(args.folders) > 1):
+        raise UsageError("fat bands, --unfold and --dos show one folder; leave out --compare and the other folders")
     if args.compare:
         check_comparison_options(args, args.compare)
     if args.compare and args.connect:

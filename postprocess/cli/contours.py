@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+from dataclasses import replace
 from math import gcd
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -116,9 +117,10 @@ def _body(args: argparse.Namespace) -> int:
             background = _map(args, data, plane, level, jobs, title)
         if args.energies or not args.map:
             options: dict[str, Any] = {"bands": args.bands or (), "divisions": mesh, "tolerance": args.tolerance, "solver": solver}
-            found = find_contours(data, plane, args.energies or [0.0], fermi=level, jobs=jobs, title=title, **options)
+            found = find_contours(data, plane, args.energies or [0.0], fermi=level, jobs=jobs, **options)
             if spin or curvature:
                 found = with_quantities(found, data, curvature=curvature, spin=spin, source=args.positions, jobs=jobs)
+            found = replace(found, title=title)
     if group.rank == 0:
         _report(args, data, found, background)
         _write(args, found, background)
@@ -126,11 +128,11 @@ def _body(args: argparse.Namespace) -> int:
 
 
 def _map(args: argparse.Namespace, data: "Hamiltonian", plane: "KPlane", level: Any, jobs: "Jobs", title: str) -> "ZoneMap":
-    from postprocess.contours.quantities import compute_map
+    from postprocess.contours.quantities import MapOf, compute_map
 
-    channel = 1 if args.spin == "down" else 0
+    of = MapOf(args.map, args.bands, 1 if args.spin == "down" else 0, args.arrows)
     options: dict[str, Any] = {"divisions": tuple(args.mesh) if args.mesh else None, "source": args.positions, "jobs": jobs, "title": title}
-    return compute_map(data, plane, args.map, args.bands, spin=channel, arrows=args.arrows, fermi=level, **options)
+    return compute_map(data, plane, of, fermi=level, **options)
 
 
 def _check_options(args: argparse.Namespace) -> None:

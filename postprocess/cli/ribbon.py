@@ -24,6 +24,16 @@ def add_ribbon_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--edge", type=int, metavar="N", help="cells that count as an edge (default: a tenth of the width, at least one)")
 
 
+def check_ribbon_options(args: argparse.Namespace) -> None:
+    """Find contradictions before anything is computed."""
+    from deeph.runtime.errors import UsageError
+
+    if args.edge is not None and not args.ribbon:
+        raise UsageError("--edge is that of a ribbon: add --ribbon DIRECTION WIDTH")
+    if args.ribbon and (args.unfold or args.compare or len(args.folders) > 1):
+        raise UsageError("--ribbon shows the edges of one folder: leave out --unfold, --compare and the other folders")
+
+
 def cut_ribbon(args: argparse.Namespace, data: "Hamiltonian") -> "Hamiltonian":
     """The piece, with the Fermi level of the crystal where there is one; the crystal itself if none is asked for.
 

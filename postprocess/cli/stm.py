@@ -40,7 +40,10 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--window", nargs=2, type=float, metavar=("EMIN", "EMAX"), help="levels in these energies, eV from the Fermi level")
     parser.add_argument("--fermi", type=parse_fermi, metavar="EV|count", help="Fermi level in eV, or 'count' to fill levels")
     parser.add_argument("--mode", choices=("height", "current"), default="height", help="constant height (default), or constant current")
-    parser.add_argument("--height", type=float, default=2.0, metavar="ANGSTROM", help="of the tip; with --mode current where the mean density is that of the image (default %(default)s)")  # fmt: skip
+    parser.add_argument(
+        "--height", type=float, default=2.0, metavar="ANGSTROM",
+        help="of the tip; with --mode current, where its density is the mean one (default %(default)s)",
+    )  # fmt: skip
     parser.add_argument("--current", type=float, metavar="DENSITY", help="electrons/Angstrom^3, for --mode current instead of --height")
     parser.add_argument("--side", choices=("top", "bottom"), default="top", help="of the layer (default: where its vacuum vector points)")
     parser.add_argument("--vacuum", type=float, metavar="EV", help="barrier above E_F: states are continued above --start as in vacuum")
@@ -64,7 +67,6 @@ def _body(args: argparse.Namespace) -> int:
     from postprocess.density.local import Window, states_in_window
     from postprocess.density.stm import Surface
     from postprocess.lattice.mesh import mesh_divisions
-    from postprocess.states.fermi import find_fermi_level
 
     _check_options(args)
     group = start_group(args)
@@ -75,9 +77,7 @@ def _body(args: argparse.Namespace) -> int:
         Surface.of(data, args.side)  # before anything is computed
     divisions = tuple(args.mesh) if args.mesh else mesh_divisions(data)
     with telling(f"at work on {title}"):
-        level = find_fermi_level(data, args.fermi, needed=True)
-        if level is None:
-            raise AssertionError
+        level = _fermi_level(args, data)
         low, high = args.window or sorted((0.0, args.bias))
         window = Window(level.energy + low, level.energy + high, args.width)
         shares = states_in_window(data, divisions, window, options=solver_options(args), jobs=make_jobs(args, group, []))
@@ -103,12 +103,19 @@ def _body(args: argparse.Namespace) -> int:
     return 0
 
 
+def _fermi_level(args: argparse.Namespace, data: "Hamiltonian") -> "FermiLevel":
+    from deeph.runtime.errors import DataError
+    from postprocess.states.fermi import find_fermi_level
+
+    level = find_fermi_level(data, args.fermi, needed=True)
+    if level is None:
+        raise DataError("energies are counted from the Fermi level, which is not known: give --fermi EV")
+    return level
+
+
 def _check_options(args: argparse.Namespace) -> None:
     """Find what contradicts itself or is missing before anything is computed."""
-    from deeph.files.figures import SUFFIXES
-    from deeph.files.orbitals_file import FILE
-    from deeph.runtime.errors import DataError, UsageError
-    from postprocess.output.stm_files import TABLES
+    from deeph.runtime.errors import UsageError
 
     if (args.bias is None) == (args.window is None) or args.bias == 0:
         raise UsageError("which levels? Give --bias V (not 0), or --window EMIN EMAX")
@@ -124,6 +131,15 @@ def _check_options(args: argparse.Namespace) -> None:
         raise UsageError("--start is the height where --vacuum begins: add --vacuum EV")
     check_solver_options(args)
     figure_look(args)
+    _check_files(args)
+
+
+def _check_files(args: argparse.Namespace) -> None:
+    from deeph.files.figures import SUFFIXES
+    from deeph.files.orbitals_file import FILE
+    from deeph.runtime.errors import DataError, UsageError
+    from postprocess.output.stm_files import TABLES
+
     for file in [*args.out, *([args.cube] if args.cube else [])]:
         wanted = (".cube",) if file == args.cube else SUFFIXES + TABLES
         if file.suffix not in wanted:
@@ -133,8 +149,8 @@ def _check_options(args: argparse.Namespace) -> None:
     file = args.orbitals or args.folder / FILE
     if args.folder.is_dir() and not file.is_file():
         raise DataError(
-            f"{file}: there is no such file. Densities in space need the radial functions of the basis; deeph-overlap writes them beside the "
-            f"overlap: 'deeph-overlap {args.folder / 'POSCAR'} --basis FILES NEW_FOLDER', then --orbitals NEW_FOLDER/{FILE}"
+            f"{file}: there is no such file. Densities in space need the radial functions of the basis; deeph-overlap writes them beside "
+            f"the overlap: 'deeph-overlap {args.folder / 'POSCAR'} --basis FILES NEW_FOLDER', then --orbitals NEW_FOLDER/{FILE}"
         )
 
 
@@ -169,15 +185,13 @@ def _cube(
 def _image(
     args: argparse.Namespace, data: "Hamiltonian", shares: "list[Share]", orbitals: "dict[int, Orbitals]", level: "FermiLevel", title: str
 ) -> "Image":
-    from postprocess.density.stm import Surface, Vacuum, take_image
+    from postprocess.density.stm import Surface, Tip, Vacuum, take_image
 
     vacuum = None if args.vacuum is None else Vacuum(level.energy + args.vacuum, args.start)
     low, high = args.window or sorted((0.0, args.bias))
     what = f"levels from {low:+g} to {high:+g} eV" if low < high else f"dI/dV at {low:+g} eV"
-    options: dict[str, Any] = {"spacing": args.spacing, "vacuum": vacuum, "bias": args.bias or high - low, "what": what, "title": title}
-    return take_image(
-        shares, orbitals, data, Surface.of(data, args.side), mode=args.mode, height=args.height, current=args.current, **options
-    )
+    tip = Tip(args.mode, args.height, args.current, args.spacing)
+    return take_image(shares, orbitals, data, Surface.of(data, args.side), tip, vacuum=vacuum, what=what, title=title)
 
 
 def _describe(image: "Image", record: dict[str, Any]) -> list[str]:

@@ -1,7 +1,7 @@
 """Lines of constant energy of bands in a plane of k: every point of them solves E(k) = E."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,6 @@ from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.system import FloatArray
 from deeph.runtime.errors import DataError, UsageError
 from deeph.runtime.log import logger, telling
-from deeph.physics.units import CODATA
 from postprocess.contours.lines import Crossings, chains, find_crossings
 from postprocess.contours.plane import KPlane
 from postprocess.contours.roots import BandEnergies, Targets, find_roots
@@ -140,7 +139,7 @@ class Contours:
         return tuple(line for line in self.lines if abs(line.energy - self.zero - energy) < 1e-9)
 
     def carriers(self, number: int, spin: int, band: int) -> float:
-        """Electrons (positive) or holes (negative) of a band of a layer at one of the energies, per cm^2: what fills or empties it by less."""
+        """Electrons (positive) or holes (negative) of a band of a layer at one of the energies, per cm^2, the fewer of both."""
         part = float(self.filled[number, spin, band - self.first_band])
         per_cell = self.electrons_per_level * (part if part <= 0.5 else part - 1)
         return per_cell * self.plane.area / (2 * np.pi) ** 2 * 1e16
@@ -193,7 +192,6 @@ def find_contours(
     tolerance: float = TOLERANCE,
     solver: SolverFactory | None = None,
     jobs: Jobs | None = None,
-    title: str = "",
 ) -> Contours:
     """Lines where bands have some energies.
 
@@ -220,8 +218,6 @@ def find_contours(
         By default all levels with dense matrices.
     jobs : Jobs, optional
         Processes that share the k-points.
-    title : str
-        Name for legends and tables.
 
     Raises
     ------
@@ -233,8 +229,8 @@ def find_contours(
     n = divisions or mesh_divisions(plane)
     if min(n) < 4 or not 0 < tolerance < 1 or not energies or not np.isfinite(energies).all():
         raise UsageError(
-            f"energies {list(energies)}, mesh {n[0]} x {n[1]}, tolerance {tolerance:g} eV: expected some energies, four points or more, and a "
-            "positive tolerance below 1 eV"
+            f"energies {list(energies)}, mesh {n[0]} x {n[1]}, tolerance {tolerance:g} eV: expected some energies, four points or more, and "
+            "a positive tolerance below 1 eV"
         )
     hamiltonian = hermitian(hamiltonian)
     zero = 0.0 if fermi is None else fermi.energy
@@ -257,7 +253,7 @@ def find_contours(
     per_level = 2 if hamiltonian.basis.spin == "none" else 1
     return Contours(
         tuple(lines), tuple(map(float, energies)), zero, filled, search.spectrum.first_band, per_level, plane, n, search.energies.n_solved,
-        tolerance, fermi, title=title,
+        tolerance, fermi,
     )  # fmt: skip
 
 

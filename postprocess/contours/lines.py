@@ -53,7 +53,7 @@ def find_crossings(values: FloatArray) -> Crossings:
     points = np.stack(np.meshgrid(*map(np.arange, n), indexing="ij"), axis=-1).reshape(-1, 2)
 
     def at(place: IntArray) -> FloatArray:
-        return values[place[..., 0] % n[0], place[..., 1] % n[1]]
+        return np.asarray(values[place[..., 0] % n[0], place[..., 1] % n[1]])
 
     ends = points[:, None] + STEPS
     low, high = np.broadcast_to(at(points)[:, None], ends.shape[:2]), at(ends)

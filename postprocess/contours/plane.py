@@ -99,7 +99,7 @@ def make_plane(hamiltonian: Hamiltonian, miller: Miller | None = None, offset: f
         axis = int(np.flatnonzero(~periodic)[0])
         if miller is not None and (np.flatnonzero(miller).tolist() != [axis] or offset):
             raise UsageError(f"{hamiltonian.system} is a layer, periodic in two directions: it has one plane of k; leave out the plane")
-        normal = np.cross(*hamiltonian.system.cell[periodic])
+        normal: FloatArray = np.cross(*hamiltonian.system.cell[periodic])
         normal = normal * np.sign(normal[np.argmax(np.abs(normal))])  # to the side where layer_normal points
         return _plane(hamiltonian, np.eye(3, dtype=np.int64)[periodic], np.zeros(3), normal, "of the layer", layer=True)
     if miller is None:
@@ -107,7 +107,7 @@ def make_plane(hamiltonian: Hamiltonian, miller: Miller | None = None, offset: f
             f"{hamiltonian.system} is periodic in three directions, where E(k) = E is a surface: choose a plane through it, such as 3=0 "
             "(k3 = 0) or 1,1,-1=0 (k1 + k2 - k3 = 0)"
         )
-    rows, to_next = plane_vectors(tuple(miller), reciprocal)
+    rows, to_next = plane_vectors(miller, reciprocal)
     h = np.array(miller) // np.gcd.reduce(np.array(miller))
     R = h @ hamiltonian.system.cell
     origin = offset * hamiltonian.system.cell @ R / (R @ R)
@@ -122,7 +122,7 @@ def _plane(
     reciprocal = in_plane_reciprocal(hamiltonian)
     u, v = vectors @ reciprocal
     if u @ v > ON:
-        vectors = vectors * [[1], [-1]]
+        vectors = vectors * np.array([[1], [-1]])
     axes, names = _axes(u, normal)
     if np.linalg.det(vectors @ reciprocal @ axes.T) < 0:
         vectors = vectors[::-1]
@@ -150,7 +150,7 @@ def _zone(reciprocal: FloatArray, origin: FloatArray, axes: FloatArray, basis: I
     for n in product(steps, repeat=len(basis)):
         G = np.array(n) @ basis @ reciprocal
         if any(n):
-            polygon = _cut(polygon, axes @ G, G @ G / 2 - origin @ G)
+            polygon = _cut(polygon, axes @ G, float(G @ G / 2 - origin @ G))
     return polygon
 
 

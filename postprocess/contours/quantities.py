@@ -196,14 +196,50 @@ class ZoneMap:
         return plot_map(self, **options)
 
 
+@dataclass(frozen=True)
+class MapOf:
+    """What a map shows.
+
+    Attributes
+    ----------
+    what : str
+        See :class:`ZoneMap`.
+    bands : tuple of int
+        One, counted from 0; of the curvature several, as one group.
+    spin : int
+        Channel of collinear spins.
+    arrows : bool
+        Whether the spin is wanted besides.
+
+    Raises
+    ------
+    UsageError
+        If there is no band, or more than one without being a group.
+    """
+
+    what: Quantity
+    bands: Sequence[int]
+    spin: int = 0
+    arrows: bool = False
+
+    def __post_init__(self) -> None:
+        if self.what not in QUANTITIES or not len(self.bands):
+            raise UsageError(f"a map of {self.what!r}: expected one of {', '.join(QUANTITIES)}, and a band")
+        if len(self.bands) > 1 and (self.what != "curvature" or self.with_spin):
+            what = "spin" if self.with_spin else self.what
+            raise UsageError(f"a map of {what} shows one band, not {len(self.bands)}: name it, such as band {max(self.bands) + 1}")
+
+    @property
+    def with_spin(self) -> bool:
+        """Whether it takes the spin of the states."""
+        return self.arrows or self.what.startswith("spin")
+
+
 def compute_map(
     hamiltonian: Hamiltonian,
     plane: KPlane,
-    what: Quantity,
-    bands: Sequence[int],
+    of: MapOf,
     *,
-    spin: int = 0,
-    arrows: bool = False,
     fermi: FermiLevel | None = None,
     divisions: tuple[int, int] | None = None,
     source: Source | None = None,
@@ -218,48 +254,41 @@ def compute_map(
         With H, and position matrices if there are any.
     plane : KPlane
         See :func:`postprocess.contours.plane.make_plane`.
-    what : str
-        See :class:`ZoneMap`.
-    bands : sequence of int
-        One, counted from 0; of the curvature several, as one group.
-    spin : int
-        Channel of collinear spins.
-    arrows : bool
-        Whether the spin is wanted besides.
-    fermi, divisions, source, jobs, title
+    of : MapOf
+        What of which band.
+    fermi, divisions, jobs
         As for :func:`postprocess.contours.contours.find_contours`.
+    source : {"matrix", "atoms"}, optional
+        Of the positions.
+    title : str
+        Name for legends and tables.
 
     Raises
     ------
     UsageError
-        If the bands are none, or more than one without being a group.
+        If there are no such bands.
     DataError
         If H has no such quantity.
     """
-    with_spin = arrows or what.startswith("spin")
-    check_quantities(hamiltonian, spin=with_spin)
-    group = tuple(sorted(bands))
-    if not group or not 0 <= group[0] <= group[-1] < hamiltonian.n_orbitals:
-        raise UsageError(f"bands {[n + 1 for n in bands]}: this structure has bands 1 to {hamiltonian.n_orbitals}")
-    if len(group) > 1 and (what != "curvature" or with_spin):
-        raise UsageError(
-            f"a map of {'spin' if with_spin else what} shows one band, not {len(group)}: name it, such as band {group[-1] + 1}"
-        )
+    check_quantities(hamiltonian, spin=of.with_spin)
+    what, group = of.what, tuple(sorted(of.bands))
+    if not 0 <= group[0] <= group[-1] < hamiltonian.n_orbitals:
+        raise UsageError(f"bands {[n + 1 for n in group]}: this structure has bands 1 to {hamiltonian.n_orbitals}")
     hamiltonian = hermitian(hamiltonian)
     n = divisions or mesh_divisions(plane)
     xy = np.stack(np.meshgrid(np.arange(n[0]) / n[0], np.arange(n[1]) / n[1], indexing="ij"), axis=-1)
     normal = plane.normal
     together = group if what == "curvature" and len(group) > 1 else ()
-    quantity = PlaneGeometry((float(normal[0]), float(normal[1]), float(normal[2])), what == "curvature", with_spin, together, source)
+    quantity = PlaneGeometry((float(normal[0]), float(normal[1]), float(normal[2])), what == "curvature", of.with_spin, together, source)
     with telling(f"{what} on {n[0]} x {n[1]} k-points"):
         found = evaluate_batches(hamiltonian, plane.fractional(xy.reshape(-1, 2)), quantity, jobs=jobs)
     zero = 0.0 if fermi is None else fermi.energy
-    spins = found["spin"][spin, :, :, group[0]].reshape(*n, 3) if with_spin else None
+    spins = found["spin"][of.spin, :, :, group[0]].reshape(*n, 3) if of.with_spin else None
     if what == "energy":
-        values = found["energies"][spin, :, group[0]] - zero
+        values = found["energies"][of.spin, :, group[0]] - zero
     elif what == "curvature":
-        values = found["curvature"][spin] if together else found["curvature"][spin, :, group[0]]
+        values = found["curvature"][of.spin] if together else found["curvature"][of.spin, :, group[0]]
     else:
-        values = found["spin"][spin, :, "xyz".index(what[-1]), group[0]]
+        values = found["spin"][of.spin, :, "xyz".index(what[-1]), group[0]]
     where = find_positions(hamiltonian, source).source if what == "curvature" else ""
-    return ZoneMap(what, group, spin, values.reshape(n), spins, plane, zero, fermi, where, title)
+    return ZoneMap(what, group, of.spin, values.reshape(n), spins, plane, zero, fermi, where, title)

@@ -1,8 +1,7 @@
 """Where a band has an energy, on many lines in k at once."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +13,9 @@ from postprocess.contours.plane import KPlane
 from postprocess.eigen.solver import SolverFactory
 from postprocess.states.kjobs import Jobs
 from postprocess.states.spectrum import Spectrum, compute_spectrum
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 MOST_STEPS = 60
 """Halvings that are enough for any bracket."""

@@ -137,8 +137,8 @@ def states_in_window(
                 out.append(Share(k, levels.energies, levels.vectors, w))
     if not out:
         raise DataError(
-            f"no level lies from {window.low:.4f} to {window.high:.4f} eV (energy zero of H) at the {len(mesh.points)} k-points: choose another "
-            "window or bias, or a finer mesh"
+            f"no level lies from {window.low:.4f} to {window.high:.4f} eV (energy zero of H) at the {len(mesh.points)} k-points: choose "
+            "another window or bias, or a finer mesh"
         )
     return out
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 Side = Literal["top", "bottom"]
+Mode = Literal["height", "current"]
 STEP = 0.05
 """Angstrom between planes of a constant-current image."""
 LOWEST = 0.5
@@ -143,8 +144,6 @@ class Image:
         Outermost atoms in the plane, within 1 Angstrom of the highest.
     symbols : tuple of str
         Of these.
-    bias : float
-        Of the sample, V; the window of energy in words is in ``what``.
     what : str
         What tunnels, in words.
     title : str
@@ -152,12 +151,11 @@ class Image:
     """
 
     values: FloatArray
-    mode: Literal["height", "current"]
+    mode: Mode
     setting: float
     cell: FloatArray
     atoms: FloatArray
     symbols: tuple[str, ...]
-    bias: float
     what: str
     title: str = ""
 
@@ -224,8 +222,8 @@ def density_above(
     reach = surface.reach(orbitals)
     if max(at.max() if vacuum is None else 0.0, 0.0 if vacuum is None else vacuum.start) >= reach:
         raise DataError(
-            f"the orbitals end {reach:.2f} Angstrom above the outermost atom, and nothing is known beyond: choose a smaller height, or continue "
-            "the states into the vacuum from a lower plane (--vacuum EV, the barrier above E_F)"
+            f"the orbitals end {reach:.2f} Angstrom above the outermost atom, and nothing is known beyond: choose a smaller height, or "
+            "continue the states into the vacuum from a lower plane (--vacuum EV, the barrier above E_F)"
         )
     shares = surface.shares(shares)
     near = at if vacuum is None else at[at <= vacuum.start]
@@ -303,7 +301,8 @@ def height_of(density: FloatArray, at: FloatArray, value: float) -> FloatArray:
     if not above.any(axis=0).all():
         part = 100 * float(1 - above.any(axis=0).mean())
         raise DataError(
-            f"on {part:.1f} % of the surface the density is below {value:.3g} 1/Angstrom^3 down to {at[0]:.2f} Angstrom: choose a smaller current"
+            f"on {part:.1f} % of the surface the density is below {value:.3g} 1/Angstrom^3 down to {at[0]:.2f} Angstrom: choose a smaller "
+            "current"
         )
     last = len(at) - 1 - np.argmax(above[::-1], axis=0)
     log = np.log(np.maximum(density, SMALLEST * value))
@@ -312,18 +311,36 @@ def height_of(density: FloatArray, at: FloatArray, value: float) -> FloatArray:
     return np.asarray(at[last] + step * (at[last + 1] - at[last]))
 
 
+@dataclass(frozen=True)
+class Tip:
+    """How the tip moves.
+
+    Attributes
+    ----------
+    mode : {"height", "current"}
+        The density at a height, or the height of a density.
+    height : float
+        Angstrom above the outermost atom; at constant current the density is the mean one at this height.
+    current : float or None
+        The density at constant current instead, electrons/Angstrom^3.
+    spacing : float
+        Of points, Angstrom.
+    """
+
+    mode: Mode = "height"
+    height: float = 2.0
+    current: float | None = None
+    spacing: float = 0.15
+
+
 def take_image(
     shares: Sequence[Share],
     orbitals: Mapping[int, Orbitals],
     hamiltonian: Hamiltonian,
     surface: Surface,
+    tip: Tip,
     *,
-    mode: Literal["height", "current"] = "height",
-    height: float = 2.0,
-    current: float | None = None,
-    spacing: float = 0.15,
     vacuum: Vacuum | None = None,
-    bias: float = 0.0,
     what: str = "",
     title: str = "",
 ) -> Image:
@@ -331,15 +348,11 @@ def take_image(
 
     Parameters
     ----------
-    shares, orbitals, hamiltonian, surface, spacing, vacuum
+    shares, orbitals, hamiltonian, surface, vacuum
         As for :func:`density_above`.
-    mode : {"height", "current"}
-        The density at a height, or the height of a density.
-    height : float
-        Angstrom above the outermost atom; at constant current the density is the mean one at this height.
-    current : float, optional
-        The density at constant current instead, electrons/Angstrom^3.
-    bias, what, title
+    tip : Tip
+        How it moves.
+    what, title : str
         See :class:`Image`.
 
     Raises
@@ -347,20 +360,22 @@ def take_image(
     DataError
         As :func:`density_above` and :func:`height_of`.
     """
-    options: dict[str, Any] = {"spacing": spacing, "vacuum": vacuum}
-    values, setting = np.zeros((0, 0)), height
-    if mode == "height" or current is None:
-        values = density_above(shares, orbitals, hamiltonian, surface, np.array([height]), **options)[0]
-    if mode == "current":
-        setting = float(values.mean()) if current is None else current
-        top = height + HIGHER if vacuum is not None else surface.reach(orbitals) - STEP
+
+    def density(at: FloatArray) -> FloatArray:
+        return density_above(shares, orbitals, hamiltonian, surface, at, spacing=tip.spacing, vacuum=vacuum)
+
+    values, setting = np.zeros((0, 0)), tip.height
+    if tip.mode == "height" or tip.current is None:
+        values = density(np.array([tip.height]))[0]
+    if tip.mode == "current":
+        setting = float(values.mean()) if tip.current is None else tip.current
+        top = tip.height + HIGHER if vacuum is not None else surface.reach(orbitals) - STEP
         at = np.arange(LOWEST, top + STEP / 2, STEP)
-        values = height_of(density_above(shares, orbitals, hamiltonian, surface, at, **options), at, setting)
-    positions = surface.system.positions
+        values = height_of(density(at), at, setting)
+    positions, axes = surface.system.positions, _plane_axes(surface)
     outer = positions @ surface.normal > -1.0
-    axes = _plane_axes(surface)
     symbols = tuple(symbol for symbol, seen in zip(surface.system.symbols, outer, strict=True) if seen)
-    return Image(values, mode, setting, surface.system.cell[1:] @ axes.T, positions[outer] @ axes.T, symbols, bias, what, title)
+    return Image(values, tip.mode, setting, surface.system.cell[1:] @ axes.T, positions[outer] @ axes.T, symbols, what, title)
 
 
 def _plane_axes(surface: Surface) -> FloatArray:

@@ -101,7 +101,7 @@ def plot_map(found: ZoneMap, *, arrows: bool = False, **look: Unpack[Look]) -> "
 
 
 def _new_axes(plane: KPlane, look: Look) -> "Axes":
-    ax = cast("Axes", new_figure(height=HEIGHT, size=look.get("size")).subplots())
+    ax: Axes = new_figure(height=HEIGHT, size=look.get("size")).subplots()
     ax.set_aspect("equal")
     corners = plane.zone if len(plane.zone) else plane.cartesian(np.array([[-0.5, -0.5], [0.5, 0.5], [-0.5, 0.5], [0.5, -0.5]]))
     low, high = corners.min(axis=0), corners.max(axis=0)
@@ -121,7 +121,7 @@ def _finish(ax: "Axes", plane: KPlane, look: Look) -> None:
         ax.plot(*np.vstack([plane.zone, plane.zone[:1]]).T, color=BLACK, lw=THIN, zorder=4)
     for name, place in plane.points.items():
         ax.plot(*place, ".", color=BLACK, ms=3, zorder=5)
-        text = ax.annotate(tick_text(name), place, (2.5, 2.5), textcoords="offset points", zorder=6)
+        text = ax.annotate(tick_text(name), (float(place[0]), float(place[1])), (2.5, 2.5), textcoords="offset points", zorder=6)
         text.set_path_effects([withStroke(linewidth=2, foreground="white")])
     set_title(ax, look)
     figure_of(ax).draw_without_rendering()
@@ -235,7 +235,7 @@ def _arrows_on_mesh(ax: "Axes", found: ZoneMap) -> None:
     xy = np.stack(np.meshgrid(*[p / m for p, m in zip(places, n, strict=True)], indexing="ij"), axis=-1).reshape(-1, 2)
     for a in range(-2, 2):
         for b in range(-2, 2):
-            _arrows(ax, plane.cartesian(xy + [a, b]), spins)
+            _arrows(ax, plane.cartesian(xy + np.array([a, b])), spins)
 
 
 def _arrows(ax: "Axes", places: "FloatArray", spins: "FloatArray") -> None:

@@ -11,7 +11,7 @@ from postprocess.contours.contours import Contours
 from postprocess.contours.plane import KPlane
 from postprocess.contours.quantities import ZoneMap
 from postprocess.output import records
-from postprocess.output.berry_tables import SUFFIXES, check_suffix
+from postprocess.output.berry_tables import check_suffix
 from postprocess.output.records import write_record
 
 PLACE = ("k1", "k2", "k3", "kx", "ky", "kz")
@@ -20,9 +20,9 @@ PLACE = ("k1", "k2", "k3", "kx", "ky", "kz")
 def write_contours(path: Path, found: Contours) -> None:
     """Write contours; the suffix tells the format.
 
-    A ``.csv`` has a row per point: line (from 0), energy (eV from the zero), band (from 1), spin (1, 2), fractional k, Cartesian k (1/Angstrom),
-    E(k) - E (eV), and curvature (Angstrom^2) and spin where they are known. ``.h5`` and ``.json`` hold the same columns as arrays under these
-    names, the section of the zone, and for each line ``closed`` and ``area`` (1/Angstrom^2).
+    A ``.csv`` has a row per point: line (from 0), energy (eV from the zero), band (from 1), spin (1, 2), fractional k, Cartesian k
+    (1/Angstrom), E(k) - E (eV), and curvature (Angstrom^2) and spin where they are known. ``.h5`` and ``.json`` hold the same columns as
+    arrays under these names, the section of the zone, and for each line ``closed`` and ``area`` (1/Angstrom^2).
 
     Raises
     ------

@@ -62,7 +62,7 @@ def contour_record(found: Contours) -> dict[str, Any]:
         }
         for line in found.lines
     ]  # fmt: skip
-    filled = np.where(np.isnan(found.filled), None, found.filled).tolist()
+    filled = [[[None if np.isnan(x) else float(x) for x in row] for row in part] for part in found.filled]
     record: dict[str, Any] = {"title": found.title, "plane": found.plane.text, "area_of_the_plane": found.plane.area, "zero": found.zero}
     record |= {"energies": list(found.energies), "tolerance": found.tolerance, "mesh": list(found.divisions), "n_k": found.n_k}
     return record | {"first_band": found.first_band + 1, "filled": filled, "lines": lines}

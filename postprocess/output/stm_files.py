@@ -2,7 +2,7 @@
 
 import csv
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Unpack, cast
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
@@ -36,14 +36,14 @@ def plot_image(found: Image, **look: Unpack[Look]) -> "Axes":
         See :class:`postprocess.output.look.Look`.
     """
     with styled(look.get("style")):
-        ax = cast("Axes", new_figure(height=7.0, size=look.get("size")).subplots())
+        ax: Axes = new_figure(height=7.0, size=look.get("size")).subplots()
         repeat = np.maximum(2, np.ceil(1.6 * WIDTH / np.linalg.norm(found.cell, axis=1))).astype(int)
         n = np.array(found.values.shape)
         edges = [(np.arange(r * m + 1) - 0.5) / m for r, m in zip(repeat, n, strict=True)]
         xy = np.stack(np.meshgrid(*edges, indexing="ij"), axis=-1) @ found.cell
         power = 0 if found.mode == "current" else int(np.floor(np.log10(max(float(found.values.max()), 1e-300))))
         mesh = ax.pcolormesh(xy[..., 0], xy[..., 1], np.tile(found.values, repeat) / 10.0**power, cmap=MAP, rasterized=True)
-        unit = "Å$^{-3}$" if found.bias else "eV$^{-1}$ Å$^{-3}$"
+        unit = "Å$^{-3}$" if found.what.startswith("levels") else "eV$^{-1}$ Å$^{-3}$"
         label = "height (Å)" if found.mode == "current" else rf"density ($10^{{{power}}}$ {unit})"
         figure_of(ax).colorbar(mesh, cax=ax.inset_axes((1.03, 0, 0.045, 1)), label=label)
         _limits(ax, found, repeat)
@@ -84,7 +84,7 @@ def write_image(path: Path, found: Image) -> None:
     """Write an image; the suffix tells the format.
 
     A ``.csv`` has a row per point: x, y (Angstrom) and the height (Angstrom) or density (electrons/Angstrom^3). ``.h5`` and ``.json`` hold
-    ``values`` (n1, n2), at (i/n1) a + (j/n2) b of ``cell``, the setting, the bias, and the outermost atoms.
+    ``values`` (n1, n2), at (i/n1) a + (j/n2) b of ``cell``, the setting, and the outermost atoms.
 
     Raises
     ------
@@ -95,7 +95,7 @@ def write_image(path: Path, found: Image) -> None:
     what = "height" if found.mode == "current" else "density"
     with new_file(path) as temporary:
         if path.suffix in records.SUFFIXES:
-            record = {name: getattr(found, name) for name in ("values", "mode", "setting", "cell", "atoms", "bias", "what", "title")}
+            record = {name: getattr(found, name) for name in ("values", "mode", "setting", "cell", "atoms", "what", "title")}
             write_record(temporary, record | {"symbols": list(found.symbols)})
             return
         n = found.values.shape

@@ -68,11 +68,11 @@ def compute_wave_functions(states: States, orbitals: Mapping[int, Orbitals], gri
         psi[:, :, planes.start : planes.stop] = psi_on_planes(states, orbitals, grid, planes)
     psi = psi.swapaxes(0, 1)
     real = np.zeros(len(psi), bool)
-    for n, one in enumerate(psi):
-        one *= np.exp(-0.5j * np.angle((one**2).sum()))
-        size = np.abs(one.real)
-        one *= np.sign(one.real.flat[int(np.argmax(size >= (1 - 1e-6) * size.max()))])
-        real[n] = (one.imag**2).sum() * grid.volume < REAL
+    for n in range(len(psi)):
+        psi[n] *= np.exp(-0.5j * np.angle((psi[n] ** 2).sum()))
+        size = np.abs(psi[n].real)
+        psi[n] *= np.sign(psi[n].real.flat[int(np.argmax(size >= (1 - 1e-6) * size.max()))])
+        real[n] = (psi[n].imag ** 2).sum() * grid.volume < REAL
     return WaveFunctions(psi, real)
 
 
