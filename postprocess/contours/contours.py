@@ -229,8 +229,8 @@ def find_contours(
     n = divisions or mesh_divisions(plane)
     if min(n) < 4 or not 0 < tolerance < 1 or not energies or not np.isfinite(energies).all():
         raise UsageError(
-            f"energies {list(energies)}, mesh {n[0]} x {n[1]}, tolerance {tolerance:g} eV: expected some energies, four points or more, and "
-            "a positive tolerance below 1 eV"
+            f"energies {list(energies)}, mesh {n[0]} x {n[1]}, tolerance {tolerance:g} eV: expected some energies, four points or more, "
+            "and a positive tolerance below 1 eV"
         )
     hamiltonian = hermitian(hamiltonian)
     zero = 0.0 if fermi is None else fermi.energy

@@ -220,7 +220,7 @@ def _arrows_on_line(ax: "Axes", plane: KPlane, line: Contour) -> None:
     """Spins at places as far apart along the line, in the zone."""
     length = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(line.xy, axis=0), axis=1))])
     span = float(np.ptp(plane.zone[:, 0])) if len(plane.zone) else float(np.linalg.norm(plane.basis[0]))
-    n = int(np.clip(length[-1] / span * ARROWS, 8, 4 * ARROWS))
+    n = int(np.clip(length[-1] / span * ARROWS, 4, 4 * ARROWS))
     which = np.unique(np.searchsorted(length, np.arange(n) / n * length[-1]))
     spins = cast("FloatArray", line.spins)[which] @ plane.axes.T
     for piece in _pieces(ax, plane, line):
