@@ -138,6 +138,8 @@ def test_in_vacuum_states_decay_with_the_barrier(case):
     kappa = np.sqrt(2 * (vacuum.level - energy.min()) / HBAR2_OVER_MASS)  # of pi; the sigma states have no part that is even in the plane
     slope = -np.log(density[3].mean() / density[2].mean())
     assert slope == pytest.approx(2 * kappa, rel=0.01)
+    corrugation = [float(np.ptp(one) / one.mean()) for one in density]
+    assert corrugation[3] < 0.01 * corrugation[0]  # what varies in the plane decays faster
     with pytest.raises(DataError, match="above the vacuum level"):
         density_above(shares, orbitals, data, surface, at, spacing=0.5, vacuum=Vacuum(float(energy.min()) - 0.1, 1.3))
 
