@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 HEIGHT = 6.5
 """cm."""
-MARGIN = 0.08
+MARGIN = 0.12
 """Around the zone, as part of its width."""
 SIGNED_MAP, ENERGY_MAP = "RdBu_r", "viridis"
 ARROWS = 16
