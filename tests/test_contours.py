@@ -57,6 +57,14 @@ def test_points_areas_and_filling_of_a_square_lattice(energy):
     assert np.linalg.norm(np.diff(line.xy, axis=0), axis=1).max() < 1.5 * np.linalg.norm(plane.basis[0]) / 18
 
 
+def test_bands_that_were_not_asked_for_are_not_counted():
+    """Both bands of a Rashba layer cross; the part below of the one that is left out is not known."""
+    data = rashba()
+    found = find_contours(data, make_plane(data), [-3.0], divisions=(8, 8), bands=[1])
+    assert np.isnan(found.filled[0, 0, 0])
+    assert 0 < found.filled[0, 0, 1] < 0.5
+
+
 def test_open_lines_are_not_closed():
     """A lattice that conducts along x only: contours run across the zone, and are told from orbits."""
     hops = [((1, 0, 0), 0, 0, -1.0), ((0, 1, 0), 0, 0, -0.1)]
@@ -82,6 +90,8 @@ def test_areas_are_the_integrated_density_of_states(energy):
         counted.append(float(TetrahedronCount(levels)(np.array([energy - 1.0, energy]))[0, 0, 1]))
     assert abs(counted[1] - counted[0]) > 1e-4  # triangles alone are not that good
     assert 2 * found.filled[0].sum() == pytest.approx(counted[1] + (counted[1] - counted[0]) / 3, abs=3e-4)
+    one = find_contours(data, make_plane(data), [energy], divisions=(12, 12), bands=[found.lines[0].band])
+    assert one.filled[0].sum() == pytest.approx(found.filled[0].sum(), abs=2e-3)
     enclosed = sum(line.area for line in found.lines) / found.plane.area
     whole = 0 if enclosed > 0 else 1
     crossed = found.lines[0].band

@@ -19,7 +19,7 @@ from deeph.runtime.errors import DataError, UsageError
 from postprocess.cli import states as states_command
 from postprocess.cli.stm import main
 from postprocess.density import local
-from postprocess.density.local import Window, local_density, states_in_window
+from postprocess.density.local import LevelWindow, local_density, states_in_window
 from postprocess.density.stm import Surface, Tip, Vacuum, density_above, height_of, take_image
 from postprocess.eigen.solver import Eigensolver
 from postprocess.output.records import read_record
@@ -48,7 +48,7 @@ def case(tmp_path_factory):
 def test_the_integral_is_the_number_of_electrons(case, monkeypatch):
     """On a mesh of which half is computed, in slices; the same as state by state at every k, and never negative."""
     data, orbitals, _ = case
-    window = Window(FERMI - 4, FERMI, 0.1)
+    window = LevelWindow(FERMI - 4, FERMI, 0.1)
     shares = states_in_window(data, (3, 3, 1), window)
     assert len(shares) == 5  # of nine
     grid = Grid.with_spacing(data.system, 0.25)
@@ -70,17 +70,17 @@ def test_the_integral_is_the_number_of_electrons(case, monkeypatch):
 def test_windows():
     """Widths share levels among neighbouring windows; at one energy the weight is a density."""
     energies = np.linspace(-1, 1, 2001)
-    first, second, both = (Window(*ends, 0.07).weights(energies) for ends in ((-0.3, 0.1), (0.1, 0.4), (-0.3, 0.4)))
+    first, second, both = (LevelWindow(*ends, 0.07).weights(energies) for ends in ((-0.3, 0.1), (0.1, 0.4), (-0.3, 0.4)))
     assert np.allclose(first + second, both)
-    assert Window(0.1, 0.1, 0.07).weights(energies).sum() * 1e-3 == pytest.approx(1)
-    assert np.array_equal(Window(-0.3, 0.1, 0.0).weights(energies), ((energies > -0.3) & (energies <= 0.1)).astype(float))
+    assert LevelWindow(0.1, 0.1, 0.07).weights(energies).sum() * 1e-3 == pytest.approx(1)
+    assert np.array_equal(LevelWindow(-0.3, 0.1, 0.0).weights(energies), ((energies > -0.3) & (energies <= 0.1)).astype(float))
     for wrong in ((0.1, 0.0, 0.1), (0.0, 0.0, 0.0), (0.0, 1.0, -1.0)):
         with pytest.raises(UsageError):
-            Window(*wrong)
+            LevelWindow(*wrong)
 
 
 def image_at(data, orbitals, mesh, height=1.6, side="top", **options):
-    shares = states_in_window(data, mesh, Window(FERMI - 3, FERMI, 0.2))
+    shares = states_in_window(data, mesh, LevelWindow(FERMI - 3, FERMI, 0.2))
     return density_above(shares, orbitals, data, Surface.of(data, side), np.array([height]), spacing=0.42, **options)[0]
 
 
@@ -110,7 +110,7 @@ def test_both_sides_and_atoms_across_the_boundary(case):
 def test_constant_current_follows_the_density(case):
     """At the height that an image shows, the density is the one that was asked for; more current means a lower tip."""
     data, orbitals, _ = case
-    shares = states_in_window(data, (3, 3, 1), Window(FERMI - 3, FERMI, 0.2))
+    shares = states_in_window(data, (3, 3, 1), LevelWindow(FERMI - 3, FERMI, 0.2))
     surface = Surface.of(data)
     image = take_image(shares, orbitals, data, surface, Tip("current", 1.5, spacing=0.5))
     flat = take_image(shares, orbitals, data, surface, Tip(height=1.5, spacing=0.5))
@@ -129,7 +129,7 @@ def test_constant_current_follows_the_density(case):
 def test_in_vacuum_states_decay_with_the_barrier(case):
     """The density is continuous at the plane, and far away that of the slowest component, exp(-2 kappa z)."""
     data, orbitals, _ = case
-    shares = states_in_window(data, (1, 1, 1), Window(FERMI - 3, FERMI, 0.0))  # the pi state, which is the same in all cells, and two sigma
+    shares = states_in_window(data, (1, 1, 1), LevelWindow(FERMI - 3, FERMI, 0.0))  # the pi state, which is the same in all cells, and two sigma
     surface, energy = Surface.of(data), shares[0].energies
     vacuum = Vacuum(FERMI + 4.5, 1.3)
     at = np.array([1.3, 1.3 + 1e-9, 8.0, 9.0])

@@ -64,7 +64,7 @@ def main(argv: list[str] | None = None) -> None:
 
 def _body(args: argparse.Namespace) -> int:
     from deeph.runtime.log import logger, telling
-    from postprocess.density.local import Window, states_in_window
+    from postprocess.density.local import LevelWindow, states_in_window
     from postprocess.density.stm import Surface
     from postprocess.lattice.mesh import mesh_divisions
 
@@ -79,7 +79,7 @@ def _body(args: argparse.Namespace) -> int:
     with telling(f"at work on {title}"):
         level = _fermi_level(args, data)
         low, high = args.window or sorted((0.0, args.bias))
-        window = Window(level.energy + low, level.energy + high, args.width)
+        window = LevelWindow(level.energy + low, level.energy + high, args.width)
         shares = states_in_window(data, divisions, window, options=solver_options(args), jobs=make_jobs(args, group, []))
         if group.rank > 0:
             return 0

@@ -98,7 +98,8 @@ class Contours:
     zero : float
         eV on the energy zero of H: the Fermi level, or 0.
     filled : (n_energies, n_spin, n_bands) array
-        Part of the zone where each band lies below each energy, within the plane; NaN where a partial solver left bands out.
+        Part of the zone where each band lies below each energy, within the plane; NaN where this was not asked for, or a partial solver
+        left levels out.
     first_band : int
         Number of the first of these bands.
     electrons_per_level : int
@@ -113,6 +114,8 @@ class Contours:
         eV.
     fermi : FermiLevel or None
         The Fermi level.
+    positions : str
+        Where those of the curvature come from; empty if there is none.
     title : str
         Name for legends and tables.
     """
@@ -274,8 +277,8 @@ def _at_energy(search: _Search, energy: float, bands: Sequence[int], filled: Flo
     levels = search.spectrum.energies
     for spin, column in np.ndindex(*levels.shape[::2]):
         values = search.values(spin, column, energy)
-        if np.isfinite(values).all():
-            filled[spin, column] = (values < 0).all()
+        if (values < 0).all() or (values >= 0).all():  # NaN is neither
+            filled[spin, column] = values.flat[0] < 0
         if (not bands or column + search.spectrum.first_band in bands) and np.nanmin(values) < 0 <= np.nanmax(values):
             crossings.append((spin, column, find_crossings(values)))
     if not crossings:

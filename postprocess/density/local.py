@@ -37,7 +37,7 @@ AT_ONCE = 2**25
 
 
 @dataclass(frozen=True)
-class Window:
+class LevelWindow:
     """Levels that count, and how much: those between two energies, or (``at`` one energy) as a density per eV.
 
     Attributes
@@ -98,7 +98,7 @@ class Share:
 
 
 def states_in_window(
-    hamiltonian: Hamiltonian, divisions: Divisions, window: Window, *, options: SolverOptions | None = None, jobs: Jobs | None = None
+    hamiltonian: Hamiltonian, divisions: Divisions, window: LevelWindow, *, options: SolverOptions | None = None, jobs: Jobs | None = None
 ) -> list[Share]:
     """The states of a mesh with a point at Gamma that count in a window; of k and -k one where they are conjugate.
 
@@ -108,7 +108,7 @@ def states_in_window(
         With H; its Hermitian part is used.
     divisions : tuple of 3 int
         Of the mesh.
-    window : Window
+    window : LevelWindow
         Which count.
     options : SolverOptions, optional
         How they are found.
