@@ -204,14 +204,16 @@ def _value(found: Contours, line: Contour, colour: str) -> "FloatArray":
 
 
 def _draw_map(ax: "Axes", found: ZoneMap) -> None:
-    """The values around each point of the mesh, in all periods that are seen."""
+    """The values at the points of the mesh, and between them what triangles give, in all periods that are seen."""
     n, plane = found.values.shape, found.plane
-    edges = [np.arange(-2 * m, 2 * m + 1) / m - 0.5 / m for m in n]
-    k = plane.cartesian(np.stack(np.meshgrid(*edges, indexing="ij"), axis=-1))
+    places = [np.arange(-2 * m, 2 * m + 1) for m in n]
+    k = plane.cartesian(np.stack(np.meshgrid(*[p / m for p, m in zip(places, n, strict=True)], indexing="ij"), axis=-1))
+    values = found.values[np.ix_(places[0] % n[0], places[1] % n[1])]
     energy, top = found.what == "energy", _top(found.what, found.values)
     limits = (float(found.values.min()), float(found.values.max())) if energy else (-top, top)
     cmap = ENERGY_MAP if energy else SIGNED_MAP
-    mesh = ax.pcolormesh(k[..., 0], k[..., 1], np.tile(found.values, (4, 4)), cmap=cmap, vmin=limits[0], vmax=limits[1], rasterized=True)
+    style: dict[str, Any] = {"cmap": cmap, "vmin": limits[0], "vmax": limits[1], "shading": "gouraud", "rasterized": True}
+    mesh = ax.pcolormesh(k[..., 0], k[..., 1], values, **style)
     label = LABELS[found.what].replace(" (", f" of {found.band_text} (") if found.what == "curvature" else LABELS[found.what]
     _bar(ax, mesh, label if found.fermi is not None or not energy else "$E$ (eV)")
 
