@@ -129,9 +129,8 @@ def test_constant_current_follows_the_density(case):
 def test_in_vacuum_states_decay_with_the_barrier(case):
     """The density is continuous at the plane, and far away that of the slowest component, exp(-2 kappa z)."""
     data, orbitals, _ = case
-    shares = states_in_window(
-        data, (1, 1, 1), LevelWindow(FERMI - 3, FERMI, 0.0)
-    )  # the pi state, which is the same in all cells, and two sigma
+    # the pi state, which is the same in all cells, and two sigma states
+    shares = states_in_window(data, (1, 1, 1), LevelWindow(FERMI - 3, FERMI, 0.0))
     surface, energy = Surface.of(data), shares[0].energies
     vacuum = Vacuum(FERMI + 4.5, 1.3)
     at = np.array([1.3, 1.3 + 1e-9, 8.0, 9.0])
