@@ -15,9 +15,9 @@ STRENGTH = 1.75
 """R. Hoffmann, J. Chem. Phys. 39, 1397 (1963)."""
 
 
-def extended_hueckel(overlap: Hamiltonian) -> Hamiltonian:
+def extended_hueckel(overlap: Hamiltonian, levels: dict[int, tuple[float, ...]] = LEVELS) -> Hamiltonian:
     """H_ij = 1.75/2 (e_i + e_j) S_ij, on one atom e_i S_ij."""
-    level = np.concatenate([np.full(2 * l + 1, e) for l, es in LEVELS.items() for e in es])
+    level = np.concatenate([np.full(2 * l + 1, e) for l, es in levels.items() for e in es])
     mean = (level[:, None] + level) / 2
 
     def scaled(blocks, pairs):

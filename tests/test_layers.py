@@ -18,7 +18,7 @@ POSTPROCESS = [
     ("eigen",),
     ("states",),
     ("bands", "density", "geometry"),
-    ("topology", "response"),
+    ("topology", "response", "contours"),
     ("compare", "output", "export"),
     ("cli",),
 ]
@@ -85,7 +85,8 @@ def _is_thin_method(line):
     lines = (ROOT / name).read_text(encoding="utf-8").splitlines()
     inside = lines[int(number) - 1].startswith("        ")
     doors = next((door for place, door in DOORS.items() if name == place or name.startswith(place + "/")), ())
-    if inside and module.startswith("postprocess.output") and name.split("/")[1] in ("bands", "density", "geometry", "response"):
+    drawn = ("bands", "density", "geometry", "response", "contours")
+    if inside and module.startswith("postprocess.output") and name.split("/")[1] in drawn:
         return True
     return any(module.split(".")[: len(door.split("."))] == door.split(".") for door in doors) and not _runs_at_import(
         ROOT / name, int(number)

@@ -20,12 +20,13 @@ from postprocess.lattice.mesh import IDENTITY, reduced_mesh
 from postprocess.output.state_files import read_states, write_states
 from postprocess.states import realspace
 from postprocess.states.charges import compute_density_matrix, density_mesh, mulliken_charges
+from postprocess.states.grid import Grid
+from postprocess.states.grid import evaluate as evaluate_orbitals
 from postprocess.states.integrate import evaluate
 from postprocess.states.occupation import Occupation, fill_levels
 from postprocess.states.orbital_groups import make_projections, usable_symmetry
 from postprocess.states.projectors import make_projectors
-from postprocess.states.realspace import Grid, check_size, compute_density, states_at_a_time, write_cube
-from postprocess.states.realspace import evaluate as evaluate_orbitals
+from postprocess.states.realspace import check_size, compute_density, states_at_a_time, write_cube
 from postprocess.states.spectrum import LevelsAndWeights, compute_spectrum
 from postprocess.states.states import States
 
@@ -302,7 +303,7 @@ def test_density_of_spinors_is_the_sum_of_both_spins(shared_data, tmp_path, monk
         populations = states.populations[states.spin_of_orbital == spin].sum(axis=0)
         assert np.ptp(populations) > 0.8
         assert density.sum(axis=(1, 2, 3)) * grid.volume == pytest.approx(populations, abs=2e-4)
-    sizes, psi = [], realspace._psi
+    sizes, psi = [], realspace.psi_on_planes
 
     def watched(*arguments):
         sizes.append(psi(*arguments))
@@ -311,7 +312,7 @@ def test_density_of_spinors_is_the_sum_of_both_spins(shared_data, tmp_path, monk
     most = 7 * 2 * 64 * grid.shape[1] * grid.shape[2]  # of 64 states, which are more than the orbitals of an atom reach
     many = replace(states, levels=replace(states.levels, vectors=np.tile(states.C, 16)))
     monkeypatch.setattr(realspace, "AT_ONCE", most)
-    monkeypatch.setattr(realspace, "_psi", watched)
+    monkeypatch.setattr(realspace, "psi_on_planes", watched)
     assert np.allclose(compute_density(many, orbitals, grid), np.tile(whole, (16, 1, 1, 1)), atol=1e-13)
     assert most / 10 < max(one.size for one in sizes) <= most
     sizes.clear()
@@ -338,7 +339,7 @@ def test_density_does_not_depend_on_the_axis_of_spin(monkeypatch):
     assert np.allclose(compute_density(turned, orbitals, grid), compute_density(states, orbitals, grid), atol=1e-12)
     short = {z: Orbitals(z, tuple(replace(shell, r=shell.r / 5) for shell in o.shells), "x") for z, o in orbitals.items()}
     monkeypatch.setattr(realspace, "AT_ONCE", 4 * 6 * 17 * len(states.energies))  # four planes of psi, or two of a spinor
-    assert [realspace._planes_at_once(one, short, grid) for one in (states, turned)] == [4, 2]
+    assert [realspace.planes_at_once(one, short, grid) for one in (states, turned)] == [4, 2]
 
 
 def test_limits_of_grids(monkeypatch):

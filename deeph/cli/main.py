@@ -12,7 +12,7 @@ usage: deeph NAME ...     the same as deeph-NAME ...
 
 From DFT of small cells to the bands of large ones:
 
-    structures -> DFT -> preprocess -> train -> infer -> bands, dos, states, berry, topology, optics
+    structures -> DFT -> preprocess -> train -> infer -> bands, dos, states, berry, topology, contours, stm, optics
 
   structures   make structures to train on and to predict, with inputs of DFT codes
   pyscf        DFT by PySCF, where no other code is at hand: structure folders with H and S
@@ -27,6 +27,8 @@ From DFT of small cells to the bands of large ones:
   states       eigenstates, charges, densities on a grid
   berry        Berry curvature, anomalous Hall conductivity
   topology     Z2, Chern numbers, Wannier centres, Weyl points, polarisation
+  contours     Fermi contours, Berry curvature and spin on them and over the zone
+  stm          local densities of states, images of scanning tunnelling microscopes
   optics       optical conductivity, dichroism, photocurrents, transport, spin Hall, Nernst, curvature dipole
   compare      errors of H and of bands, where there is DFT
   export       H, S and r for other programs: Wannier90, WannierTools, sisl, ...

@@ -71,7 +71,7 @@ def cut_piece(system: System, pairs: IntArray, direction: Direction, width: int,
     """
     if isinstance(width, bool) or width != int(width) or width < 1:
         raise UsageError(f"{width} cells: expected a positive whole number")
-    n, (vectors, axis) = int(width), _new_vectors(direction, system.cell)
+    n, (vectors, axis) = int(width), plane_vectors(direction, system.cell)
     # the same crystal with lattice vectors of which two lie in the planes
     turned = System(vectors @ system.cell, system.positions, system.numbers)
     R = np.rint(pairs[:, :3] @ np.linalg.inv(vectors)).astype(np.int64)
@@ -114,8 +114,8 @@ def _widest_gap(system: System, axis: int) -> float:
     return float(system.fractional[np.argmin(above), axis] - gap / 2 / spacing_of_planes(system, axis))
 
 
-def _new_vectors(direction: Direction, cell: FloatArray) -> tuple[IntArray, int]:
-    """(3, 3) lattice vectors, rows in units of the given ones, and which of them leads from one plane to the next."""
+def plane_vectors(direction: Direction, cell: FloatArray) -> tuple[IntArray, int]:
+    """(3, 3) lattice vectors, rows in units of the given ones, and which of them leads from one plane to the next; UsageError if none."""
     if isinstance(direction, str) and direction in ("a", "b", "c"):
         return np.eye(3, dtype=np.int64), "abc".index(direction)
     if direction in (0, 1, 2):

@@ -34,6 +34,7 @@ from postprocess.cli.comparison import (
 from postprocess.cli.figures import add_figure_options, figure_look, is_figure
 from postprocess.cli.jobs import add_job_options, make_jobs, start_group
 from postprocess.cli.projectors import add_projection_options, choose_projectors, choose_unfolding, unfolding_matrix
+from postprocess.cli.ribbon import add_ribbon_options, check_ribbon_options, cut_ribbon, edge_groups, with_origin
 from postprocess.cli.solver import add_solver_options, check_solver_options, choose_solver
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ EPILOG = """examples:
   deeph-bands predicted/MoS2 --compare run/mos2.Band      levels that OpenMX or SIESTA (.EIG, .bands) printed, at their k
   deeph-bands data/MoS2 --path "G M=1/2,0,0 | K=1/3,1/3,0 G"      a bar breaks the path
   deeph-bands data/MoS2 --path K_PATH                     a K_PATH file, or an OpenMX input with Band.kpath
+  deeph-bands data/Bi --ribbon b 16 --n-bands 60 --window -1 1 --out edges.pdf    a ribbon, and what of each state is on its edges
   deeph-bands moire --path KGMK --points 20 --n-bands 30 --fermi -3.6 --out bands.h5     a large cell: 30 bands at the Fermi level
 
 Distances are in 1/Angstrom with 2 pi, energies in eV. Exit code: 0 done, 1 the data are missing or wrong, 2 wrong usage."""
@@ -69,6 +71,7 @@ def main(argv: list[str] | None = None) -> None:
         help="energies shown, eV from the Fermi level (figures: from --zero); of cells too large for dense matrices only they are computed",
     )
     add_projection_options(parser)
+    add_ribbon_options(parser)
     add_solver_options(parser)
     add_job_options(parser)
     add_figure_options(parser)
@@ -92,6 +95,7 @@ def _body(args: argparse.Namespace) -> int:
     _check_options(args)
     group = start_group(args)
     loaded = [load(folder, predicted=args.predicted or None, modes=True, symmetrize=args.symmetrize) for folder in args.folders]
+    loaded = [(cut_ribbon(args, data), predicted) for data, predicted in loaded]
     titles = folder_titles([*args.folders, *([args.compare] if args.compare else [])])
     folders = [(title + " (predicted)" * predicted, data) for title, (data, predicted) in zip(titles, loaded, strict=False)]
     _check_molecules(args, folders)
@@ -145,9 +149,10 @@ def _compute(args: argparse.Namespace, data: "Hamiltonian", jobs: "Jobs", title:
         path = choose_path(args.path, data, args.points)
     else:
         path = folded_path(choose_path(args.path, primitive_system(data.system, unfolding), args.points), unfolding, data.system)
-    projectors: list[Projector] = [*choose_projectors(args, data), *([unfolding] if unfolding else [])]
+    projectors: list[Projector] = [*choose_projectors(args, data, edge_groups(args, data)), *([unfolding] if unfolding else [])]
     solver, fermi = choose_solver(args, data)
-    return compute_bands(data, path, fermi=fermi, solver=solver, projectors=projectors, jobs=jobs, title=title, connect=_connect(args))
+    options: dict[str, Any] = {"solver": solver, "projectors": projectors, "jobs": jobs, "title": title, "connect": _connect(args)}
+    return with_origin(args, compute_bands(data, path, fermi=fermi, **options))
 
 
 def _connect(args: argparse.Namespace) -> bool | None:
@@ -186,6 +191,7 @@ def _check_options(args: argparse.Namespace) -> None:
     figure_look(args)
     if args.dos and not args.dos.is_file():
         raise UsageError(f"--dos {args.dos}: there is no such file; deeph-dos writes it")
+    check_ribbon_options(args)
     if (args.projections or args.group or args.function or args.unfold or args.dos) and (args.compare or len(args.folders) > 1):
         raise UsageError("fat bands, --unfold and --dos show one folder; leave out --compare and the other folders")
     if args.compare:

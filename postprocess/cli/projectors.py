@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from deeph.physics.hamiltonian import Hamiltonian
     from deeph.physics.system import IntArray
     from postprocess.bands.unfold import Unfolding
@@ -77,13 +79,15 @@ def choose_unfolding(args: argparse.Namespace, data: "Hamiltonian") -> "Unfoldin
     return make_unfolding(data.system, lattice, atoms=atoms)
 
 
-def choose_projectors(args: argparse.Namespace, data: "Hamiltonian") -> "tuple[Projector, ...]":
-    """What the options ask for; UsageError if it is not possible for this structure."""
-    if not (args.projections or args.group or args.function):
+def choose_projectors(
+    args: argparse.Namespace, data: "Hamiltonian", further: "Mapping[str, Sequence[int]] | None" = None
+) -> "tuple[Projector, ...]":
+    """What the options ask for, and further groups of atoms; UsageError if it is not possible for this structure."""
+    if not (args.projections or args.group or args.function or further):
         return ()
     from postprocess.states.projectors import make_projectors
 
-    groups: dict[str, list[int]] = {}
+    groups: dict[str, Sequence[int]] = dict(further or {})
     for text in args.group:
         groups |= read_groups(Path(text)) if Path(text).suffix in (".toml", ".json") else dict([parse_group(text)])
     return make_projectors(data, [kind.strip() for kind in args.projections.split(",") if kind.strip()], groups, args.function)

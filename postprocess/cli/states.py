@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from deeph.cli.common import make_parser, run_command
 from postprocess.cli.common import add_symmetrize_option, load
+from postprocess.cli.cubes import add_cube_options, files_of_a_state, write_cubes
 from postprocess.cli.jobs import add_job_options, make_jobs, start_group
 from postprocess.cli.solver import add_solver_options, check_solver_options, choose_solver, solver_options
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 EPILOG = """examples:
   deeph-states data/MoS2 --k G K --n-bands 4                    the four levels nearest the Fermi energy, and where they are
   deeph-states data/MoS2 --k K --n-bands 2 --cube K             |psi|^2 of each state as K_1.cube, K_2.cube
+  deeph-states data/MoS2 --k G --n-bands 2 --cube G --signed    psi with its sign: G_1.cube where it is real, else G_1_re.cube, G_1_im.cube
   deeph-states data/MoS2 --k 0,0,0 1/2,0,0 --out states.h5      all states there; wavefunction_ao.h5: in the layout of DeepH
   deeph-states data/MoS2 --charges --mesh 9 9 1                 Mulliken charges of the occupied states
 
@@ -48,9 +50,7 @@ def main(argv: list[str] | None = None) -> None:
     add_symmetrize_option(parser)
     parser.add_argument("--out", type=Path, metavar="FILE", help="states as .h5; called wavefunction_ao.h5: in the layout of DeepH")
     parser.add_argument("--precision", choices=("float32", "float64"), default="float64", help="of the states in the file")
-    parser.add_argument("--cube", metavar="NAME", help="write |psi|^2 of each state as NAME_1.cube, ...")
-    parser.add_argument("--orbitals", type=Path, metavar="FILE", help="for --cube: orbitals.h5 of deeph-overlap (default: that in FOLDER)")
-    parser.add_argument("--spacing", type=float, default=0.15, metavar="ANGSTROM", help="of the grid of --cube (default %(default)s)")
+    add_cube_options(parser)
     parser.add_argument("--charges", action="store_true", help="instead: Mulliken charges and moments of all occupied states")
     parser.add_argument("--mesh", nargs=3, type=int, metavar="N", help="k mesh for --charges")
     parser.add_argument("--shift", nargs=3, type=float, default=(0.0, 0.0, 0.0), metavar="X", help="of the mesh, in steps (default 0 0 0)")
@@ -83,6 +83,8 @@ def _check_options(args: argparse.Namespace) -> None:
         raise UsageError("--window and --n-bands both select states: leave out one of them")
     if args.window and args.device != "cpu":
         raise UsageError(f"--device {args.device} computes all levels with dense matrices: leave out --window")
+    if args.signed and not args.cube:
+        raise UsageError("--signed is for cube files: add --cube NAME")
     if args.cube and not Path(args.cube).absolute().parent.is_dir():
         raise UsageError(f"--cube {args.cube}: the folder {Path(args.cube).parent} does not exist")
     file = args.orbitals or args.folder / FILE
@@ -169,7 +171,7 @@ def _states(args: argparse.Namespace, data: "Hamiltonian", group: "Group") -> in
     sys.stdout.write(f"solver: {describe_solver(solver, data.n_orbitals)}, {found.describe()}\n")
     _list(args.k, kept_states(data, k, results), energy)
     if args.cube:
-        _write_cubes(args, kept_states(data, k, results), orbitals)
+        write_cubes(args, kept_states(data, k, results), orbitals)
     if args.out:
         _write_states(args.out, data, k, results, energy, jobs)
     return 0
@@ -229,34 +231,10 @@ def _list(names: list[str], every: "Iterable[States]", fermi: float | None) -> N
 
 def _check_cubes(args: argparse.Namespace, data: "Hamiltonian", n_states: int) -> None:
     """Refuse too many or too large cube files."""
-    from postprocess.states.realspace import Grid, check_size
+    from postprocess.states.grid import Grid
+    from postprocess.states.realspace import check_size
 
-    check_size(Grid.with_spacing(data.system, args.spacing), n_states)
-
-
-def _write_cubes(args: argparse.Namespace, every: "Iterable[States]", orbitals: "dict[int, Orbitals]") -> None:
-    from dataclasses import replace
-
-    import numpy as np
-
-    from deeph.runtime.log import logger, telling
-    from postprocess.states.realspace import Grid, compute_density, states_at_a_time, write_cube
-
-    number = 0
-    for states in every:
-        grid = Grid.with_spacing(states.hamiltonian.system, args.spacing)
-        together = states_at_a_time(grid)
-        for first in range(0, len(states.energies), together):
-            which = np.arange(first, min(first + together, len(states.energies)))
-            part = replace(states, levels=states.levels.chosen(which, None, None))
-            with telling(f"|psi|^2 of states {number + 1} to {number + len(which)} on {grid.n_points} grid points"):
-                densities = compute_density(part, orbitals, grid)
-            for energy, density in zip(part.energies, densities, strict=True):
-                number += 1
-                norm = float(density.sum() * grid.volume)
-                comment = f"|psi|^2 at k = {tuple(states.k.tolist())}, spin {states.spin + 1}, {energy:.6f} eV, integral {norm:.6f}"
-                write_cube(Path(f"{args.cube}_{number}.cube"), grid, density, comment)
-                logger.info("wrote %s_%d.cube, integral %.6f", args.cube, number, norm)
+    check_size(Grid.with_spacing(data.system, args.spacing), n_states * files_of_a_state(args, data.basis.spin_factor))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
-"""States in real space: psi(r) = sum_R exp(2 pi i k.R) sum_j C_j phi_j(r - tau_j - R) on a grid, and cube files of |psi|^2."""
+"""States in real space: densities and signed wave functions on a grid (:mod:`postprocess.states.grid`), and cube files of them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +9,14 @@ import numpy.typing as npt
 
 from deeph.files.folders import new_file
 from deeph.physics.basis import Basis
-from deeph.physics.harmonics import solid_harmonics
 from deeph.physics.orbitals import Orbitals
-from deeph.physics.system import SYMBOLS, FloatArray, IntArray, System
+from deeph.physics.system import SYMBOLS, FloatArray
 from deeph.physics.units import CODATA
 from deeph.runtime.errors import DataError, UsageError
+from postprocess.states.grid import Grid, compute_psi, orbitals_on_planes
 from postprocess.states.states import States
 
 Array = npt.NDArray[Any]
-SPACING = 0.15
-"""Angstrom between grid points by default."""
 POINT_ON_DISK = 13
 """Bytes of a number in a cube file."""
 LARGEST_GRID = 2**27
@@ -28,45 +25,6 @@ LARGEST_FILES = 4 * 2**30
 """Bytes of all cube files of one command."""
 AT_ONCE = 2**24
 """Complex numbers that psi may take, all states and spins together: the grid is worked on in slices of planes."""
-
-
-@dataclass(frozen=True)
-class Grid:
-    """A regular grid that fills the cell; point (a, b, c) lies at the fractional coordinates (a/n1, b/n2, c/n3).
-
-    Attributes
-    ----------
-    system : System
-        The cell.
-    shape : tuple of 3 int
-        Points along each lattice vector.
-    """
-
-    system: System
-    shape: tuple[int, int, int]
-
-    @classmethod
-    def with_spacing(cls, system: System, spacing: float = SPACING) -> "Grid":
-        """Points at most so far apart, Angstrom."""
-        if not spacing > 0:
-            raise UsageError(f"grid spacing {spacing:g}: expected a positive number of Angstrom")
-        a, b, c = (max(1, int(np.ceil(x / spacing))) for x in np.linalg.norm(system.cell, axis=1))
-        return cls(system, (a, b, c))
-
-    @property
-    def n_points(self) -> int:
-        """Of the whole grid."""
-        return int(np.prod(self.shape))
-
-    @property
-    def spacing(self) -> float:
-        """Mean distance (geometric) of neighbouring points along the lattice vectors, Angstrom."""
-        return float(np.prod(np.linalg.norm(self.system.cell, axis=1) / self.shape) ** (1 / 3))
-
-    @property
-    def volume(self) -> float:
-        """Of one point, Angstrom^3."""
-        return float(abs(np.linalg.det(self.system.cell)) / self.n_points)
 
 
 def check_size(grid: Grid, n_states: int) -> None:
@@ -125,14 +83,14 @@ def compute_density(states: States, orbitals: Mapping[int, Orbitals], grid: Grid
     """
     check_orbitals(orbitals, states.hamiltonian.basis)
     out = np.empty((states.C.shape[1], *grid.shape))
-    step = _planes_at_once(states, orbitals, grid)
+    step = planes_at_once(states, orbitals, grid)
     for first in range(0, grid.shape[0], step):
         planes = range(first, min(first + step, grid.shape[0]))
-        out[:, planes.start : planes.stop] = (np.abs(_psi(states, orbitals, grid, planes)) ** 2).sum(axis=0)
+        out[:, planes.start : planes.stop] = (np.abs(psi_on_planes(states, orbitals, grid, planes)) ** 2).sum(axis=0)
     return out
 
 
-def _planes_at_once(states: States, orbitals: Mapping[int, Orbitals], grid: Grid) -> int:
+def planes_at_once(states: States, orbitals: Mapping[int, Orbitals], grid: Grid) -> int:
     """Planes for which neither psi nor the orbitals of an atom take more numbers than :data:`AT_ONCE`."""
     shape, m = np.array(grid.shape), states.C.shape[1]
     radius, n_orbitals = (max(x) for x in zip(*((o.cutoff, sum(2 * l + 1 for l in o.ls)) for o in orbitals.values()), strict=True))
@@ -142,20 +100,10 @@ def _planes_at_once(states: States, orbitals: Mapping[int, Orbitals], grid: Grid
     return max(1, int(AT_ONCE // max(psi, near * max(n_orbitals, m))))
 
 
-def _psi(states: States, orbitals: Mapping[int, Orbitals], grid: Grid, planes: range) -> Array:
+def psi_on_planes(states: States, orbitals: Mapping[int, Orbitals], grid: Grid, planes: range) -> Array:
     """(n_spinor, m, len(planes), n2, n3) states in some planes of the grid."""
-    system, n_spinor = states.hamiltonian.system, states.hamiltonian.basis.spin_factor
-    m, shape = states.C.shape[1], (len(planes), *grid.shape[1:])
-    psi = np.zeros((n_spinor, int(np.prod(shape)), m), complex)
-    start = states.hamiltonian.H_bloch.pattern.orbital_start
-    for atom, z in enumerate(system.numbers.tolist()):
-        place, cells, vectors = _points_near(grid, planes, system.positions[atom], orbitals[z].cutoff)
-        phi = evaluate(orbitals[z], vectors).T
-        phase = np.exp(-2j * np.pi * (cells @ states.k))[:, None]
-        rows = states.C[start[atom] : start[atom + 1]].reshape(n_spinor, -1, m)
-        for component, C in zip(psi, rows, strict=True):
-            np.add.at(component, place, phase * (phi @ C))
-    return np.moveaxis(psi, 2, 1).reshape(n_spinor, m, *shape)
+    shape = (len(planes), *grid.shape[1:])
+    return compute_psi(orbitals_on_planes(orbitals, grid, planes), shape, states.k, states.C, states.hamiltonian.basis.spin_factor)
 
 
 def check_orbitals(orbitals: Mapping[int, Orbitals], basis: Basis) -> None:
@@ -168,39 +116,12 @@ def check_orbitals(orbitals: Mapping[int, Orbitals], basis: Basis) -> None:
             raise DataError(f"orbitals of {SYMBOLS[z]}: shells {orbitals[z].ls}, but the basis of H has {ls}; expected the same basis")
 
 
-def evaluate(orbitals: Orbitals, vectors: FloatArray) -> FloatArray:
-    """(n_orbitals, n_points) all orbitals of an atom at vectors (n_points, 3) from it, Angstrom^-3/2."""
-    from scipy.interpolate import CubicSpline
-
-    r = np.linalg.norm(vectors, axis=1)
-    Y = solid_harmonics(max(orbitals.ls), vectors / np.maximum(r, 1e-12)[:, None])
-    parts = []
-    for shell in orbitals.shells:
-        radial = np.where(r <= shell.r[-1], CubicSpline(shell.r, shell.values)(np.minimum(r, shell.r[-1])), 0.0)
-        parts.append(radial * Y[shell.l**2 : (shell.l + 1) ** 2])
-    return np.concatenate(parts)
+DENSITY, PSI = CODATA.bohr**3, CODATA.bohr**1.5
+"""Atomic units of densities and of wave functions, in Angstrom^3 and Angstrom^(3/2)."""
 
 
-def _points_near(grid: Grid, planes: range, center: FloatArray, radius: float) -> tuple[IntArray, FloatArray, FloatArray]:
-    """Points of some planes around a place, all periodic images: their places in the planes, their cells, and the vectors to them."""
-    shape = np.array(grid.shape)
-    cell = grid.system.cell
-    middle = np.linalg.solve(cell.T, center) * shape
-    reach = radius * np.linalg.norm(grid.system.reciprocal, axis=1) / (2 * np.pi) * shape
-    axes = [np.arange(int(np.ceil(low)), int(np.floor(high)) + 1) for low, high in zip(middle - reach, middle + reach, strict=True)]
-    inside = axes[0] % shape[0]
-    axes[0] = axes[0][(inside >= planes.start) & (inside < planes.stop)]
-    points = np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, 3)
-    vectors = points / shape @ cell - center
-    near = np.linalg.norm(vectors, axis=1) < radius
-    points, vectors = points[near], vectors[near]
-    cells = points // shape
-    inside = points - cells * shape - [planes.start, 0, 0]
-    return np.ravel_multi_index(tuple(inside.T), (len(planes), *grid.shape[1:])), cells.astype(float), vectors
-
-
-def write_cube(path: Path, grid: Grid, values: FloatArray, comment: str = "") -> None:
-    """A Gaussian cube file, by ASE; lengths and densities in atomic units, as the format wants them.
+def write_cube(path: Path, grid: Grid, values: FloatArray, comment: str = "", unit: float = DENSITY) -> None:
+    """A Gaussian cube file, by ASE; lengths and values in atomic units, as the format wants them.
 
     Parameters
     ----------
@@ -209,13 +130,15 @@ def write_cube(path: Path, grid: Grid, values: FloatArray, comment: str = "") ->
     grid : Grid
         The cell and its points.
     values : (n1, n2, n3) array
-        1/Angstrom^3.
+        1/Angstrom^3, of wave functions 1/Angstrom^(3/2).
     comment : str
         First line.
+    unit : float
+        :data:`DENSITY` or :data:`PSI`.
     """
     from ase import Atoms
     from ase.io import cube
 
     atoms = Atoms(numbers=grid.system.numbers, positions=grid.system.positions, cell=grid.system.cell)
     with new_file(path) as temporary, temporary.open("w", encoding="utf-8") as file:
-        cube.write_cube(file, atoms, values * CODATA.bohr**3, comment=comment.replace("\n", " "))
+        cube.write_cube(file, atoms, values * unit, comment=comment.replace("\n", " "))

@@ -1,0 +1,1 @@
+"""Contours of constant energy and maps in a plane of k."""
