@@ -9,6 +9,7 @@ import numpy as np
 
 from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.system import FloatArray
+from deeph.physics.units import HBAR
 from deeph.runtime.errors import DataError, UsageError
 from deeph.runtime.log import logger, telling
 from postprocess.contours.lines import Crossings, chains, find_crossings
@@ -31,7 +32,7 @@ ROUNDS = 4
 """Times that points are put between those of a contour where it is bent."""
 BENT = 0.01
 """Distance of a contour from the line between two of its points, as part of their distance, from which on it is bent."""
-TESLA = 1e20 * 1.054571817e-34 / (2 * np.pi * 1.602176634e-19)
+TESLA = 1e20 * HBAR / (2 * np.pi)
 """Quantum oscillations: tesla for each 1/Angstrom^2 that an orbit encloses, hbar / 2 pi e (L. Onsager, doi:10.1080/14786440908521019)."""
 
 
