@@ -19,6 +19,7 @@ POSTPROCESS = [
     ("states",),
     ("bands", "density", "geometry"),
     ("topology", "response"),
+    ("large",),
     ("compare", "output", "export"),
     ("cli",),
 ]
@@ -84,7 +85,7 @@ def _is_thin_method(line):
     name, _, number = place.partition(":")
     lines = (ROOT / name).read_text(encoding="utf-8").splitlines()
     inside = lines[int(number) - 1].startswith("        ")
-    if inside and module.startswith("postprocess.output") and name.split("/")[1] in ("bands", "density", "geometry", "response"):
+    if inside and module.startswith("postprocess.output") and name.split("/")[1] in ("bands", "density", "geometry", "response", "large"):
         return True
     return any(module.split(".")[: len(door.split("."))] == door.split(".") for door in DOORS.get(name, ())) and not _runs_at_import(
         ROOT / name, int(number)
