@@ -76,9 +76,10 @@ def find_group(pencil: Pencil, bands: Bands) -> Group:
         n = max(2 * n, 2 * (max(below - bands.first, bands.stop - below) + 1) + BESIDE)
         if n > MOST or len(levels.energies) == pencil.n_levels:
             break
+    first = (levels.first or 0) + 1
     raise DataError(
-        f"{bands} are not among the {len(levels.energies)} levels nearest {bands.center:.4f} eV, which are bands {levels.first + 1} to "
-        f"{levels.first + len(levels.energies)}; give an energy nearer to them (--center EV)"
+        f"{bands} are not among the {len(levels.energies)} levels nearest {bands.center:.4f} eV, which are bands {first} to "
+        f"{first + len(levels.energies) - 1}; give an energy nearer to them (--center EV)"
     )
 
 

@@ -96,7 +96,7 @@ class GroupGeometry:
 
     def _between(self, M: Array) -> Array:
         """(3, 3, g, g) D_a^dagger M D_b of M D (n, 3, g)."""
-        return np.einsum("ian,ibm->abnm", self.outside.conj(), M)
+        return np.asarray(np.einsum("ian,ibm->abnm", self.outside.conj(), M))
 
     @cached_property
     def _tensors(self) -> tuple[Array, Array]:

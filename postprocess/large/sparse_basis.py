@@ -53,8 +53,11 @@ class SparseBasis:
 
     def curl(self, k: FloatArray) -> Matrices:
         """Curl of the connection, components yz, zx, xy, Angstrom^2."""
-        first = [[self._W.derivative(k, [a], component=b) if a != b else None for b in range(3)] for a in range(3)]
-        return [like(first[a][b], first[a][b].data - first[b][a].data) for a, b in AXIAL]
+        out = []
+        for a, b in AXIAL:
+            first, second = self._W.derivative(k, [a], component=b), self._W.derivative(k, [b], component=a)
+            out.append(like(first, first.data - second.data))
+        return out
 
     @cached_property
     def _W(self) -> BlochMatrix:
