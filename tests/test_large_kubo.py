@@ -9,15 +9,19 @@ from twisted_cases import pi_bilayer
 from deeph.physics.units import CONDUCTANCE
 from deeph.runtime.errors import DataError, UsageError
 from postprocess.density.kpm import KPMOperator
+from postprocess.eigen import pardiso
 from postprocess.eigen.band_symmetries import make_mesh
 from postprocess.eigen.hermitian import hermitian
+from postprocess.eigen.options import SolverOptions
 from postprocess.eigen.pencil import BlochPencils
 from postprocess.geometry.geometry import Geometry
 from postprocess.geometry.positions import find_positions
-from postprocess.large import conductivity
-from postprocess.large.conductivity import KuboSettings, KuboWork, kubo_conductivity
+from postprocess.large import kubo_work
+from postprocess.large.conductivity import kubo_conductivity, level_conductivity
 from postprocess.large.kubo import PairFunctions, sums_over_pairs
 from postprocess.large.kubo_moments import Velocity, double_moments
+from postprocess.large.kubo_work import KuboWork
+from postprocess.large.settings import ConductivitySettings
 from postprocess.large.sparse_basis import SparseBasis
 from postprocess.response.light import Broadening, Photons
 from postprocess.response.measure import E2_OVER_HBAR, measure
@@ -87,7 +91,7 @@ def on_mesh_by_levels(data, settings, energy):
 
 def test_random_vectors_hold_their_error_bars():
     data, energy = pi_bilayer(1, 2), 0.81
-    settings = KuboSettings((2, 2, 1), Photons(2.0, 6.0, 9), 0.4, 1500.0, n_vectors=6)
+    settings = ConductivitySettings((2, 2, 1), Photons(2.0, 6.0, 9), 0.4, 1500.0, n_vectors=6)
     found, exact = kubo_conductivity(data, fermi(energy), settings), on_mesh_by_levels(data, settings, energy)
     deviation = (found.sigma.real - exact) / found.errors
     assert np.abs(deviation).max() < 6
@@ -98,7 +102,7 @@ def test_random_vectors_hold_their_error_bars():
 def test_sigma_is_that_of_dense_matrices_where_transitions_are_far_from_zero():
     """The dense route has photon/(E' - E)^2 where this one has 1/(E' - E): the same to the square of width over photon energy."""
     data = changed_basis(haldane(mass=0.1, t2=0.2))
-    settings = KuboSettings((3, 3, 1), Photons(3.0, 4.0, 3), 0.1, 1000.0, n_vectors=4)
+    settings = ConductivitySettings((3, 3, 1), Photons(3.0, 4.0, 3), 0.1, 1000.0, n_vectors=4)
     found = kubo_conductivity(data, fermi(0.0), settings)
     dense = optical_response(data, fermi(0.0), LightSettings((3, 3, 1), settings.photons, Broadening(0.1), 1000.0))
     np.testing.assert_allclose(found.sigma[:, 0, 0].real, dense.sigma_fine[:, 0, 0].real, atol=4 * found.errors.max() + 2e-6)
@@ -108,7 +112,7 @@ def test_sigma_is_that_of_dense_matrices_where_transitions_are_far_from_zero():
 def test_hall_conductivity_of_an_insulator_is_quantized():
     """Two e^2/h (both spins) of Haldane's model in a random basis, with dense matrices and with polynomials alike."""
     data = changed_basis(haldane(mass=0.1, t2=0.2))
-    settings = KuboSettings((4, 4, 1), Photons(0.0, 1.0, 2), 0.4, 900.0, n_vectors=3, hall=True, gap=1.5)
+    settings = ConductivitySettings((4, 4, 1), Photons(0.0, 1.0, 2), 0.4, 900.0, n_vectors=3, hall=True, gap=1.5)
     found = kubo_conductivity(data, fermi(0.0), settings)
     dense = optical_response(data, fermi(0.0), LightSettings((4, 4, 1), Photons(0.0, 1.0, 2)))
     np.testing.assert_allclose(found.hall, dense.hall, atol=1e-3 * CONDUCTANCE)
@@ -116,15 +120,18 @@ def test_hall_conductivity_of_an_insulator_is_quantized():
 
 
 def test_single_precision():
-    data, settings = pi_bilayer(1, 2), KuboSettings((1, 1, 1), Photons(0.5, 6.0, 4), 0.4, 1500.0, n_vectors=2)
-    double, single = (kubo_conductivity(data, fermi(0.81), KuboSettings(**vars(settings) | {"single": s})) for s in (False, True))
-    assert 0 < np.abs(single.sigma - double.sigma).max() < 1e-4 * np.abs(double.sigma).max()
+    found = []
+    for single in (False, True):
+        options = SolverOptions(single=single)
+        settings = ConductivitySettings((1, 1, 1), Photons(0.5, 6.0, 4), 0.4, 1500.0, n_vectors=2, options=options)
+        found.append(kubo_conductivity(pi_bilayer(1, 2), fermi(0.81), settings).sigma)
+    assert 0 < np.abs(found[1] - found[0]).max() < 1e-4 * np.abs(found[0]).max()
 
 
 def test_an_interrupted_run_goes_on(tmp_path, monkeypatch):
     data, done = changed_basis(haldane()), []
-    settings = KuboSettings((2, 2, 1), Photons(1.0, 2.0, 3), 0.5, 2000.0, n_vectors=2, jobs=Jobs(scratch=tmp_path / "kept"))
-    whole = kubo_conductivity(data, fermi(0.0), KuboSettings(**vars(settings) | {"jobs": Jobs()}))
+    settings = ConductivitySettings((2, 2, 1), Photons(1.0, 2.0, 3), 0.5, 2000.0, n_vectors=2, jobs=Jobs(scratch=tmp_path / "kept"))
+    whole = kubo_conductivity(data, fermi(0.0), ConductivitySettings(**vars(settings) | {"jobs": Jobs()}))
     compute = KuboWork.__call__
 
     def failing(self, task):
@@ -145,7 +152,21 @@ def test_an_interrupted_run_goes_on(tmp_path, monkeypatch):
 
 def test_what_is_refused(monkeypatch):
     with pytest.raises(UsageError, match="a sharp occupation, 0 K"):
-        KuboSettings(temperature=0.0)
-    monkeypatch.setattr(conductivity, "available_memory", lambda: 1e5)
+        ConductivitySettings(temperature=0.0)
+    monkeypatch.setattr(kubo_work, "available_memory", lambda: 1e5)
     with pytest.raises(DataError, match="choose a larger width"):
-        kubo_conductivity(pi_bilayer(1, 2), fermi(0.8), KuboSettings((1, 1, 1)))
+        kubo_conductivity(pi_bilayer(1, 2), fermi(0.8), ConductivitySettings((1, 1, 1)))
+
+
+@pytest.mark.parametrize("changed", [False, True])
+def test_levels_near_the_fermi_energy_absorb_the_same(changed):
+    """By the sparse eigensolver: as with all levels of dense matrices, in any basis."""
+    plain = enlarged(haldane(mass=0.1, t2=0.2), (3, 3, 1))
+    options = SolverOptions(name="pardiso" if pardiso.is_installed() else "superlu")
+    settings = ConductivitySettings((2, 2, 1), Photons(2.0, 2.4, 3), 0.1, 300.0, options=options)
+    found = level_conductivity(changed_basis(plain) if changed else plain, fermi(0.0), settings)
+    total = sum(by_levels(plain, k, settings.functions(0.0))[0] for k in make_mesh(plain, (2, 2, 1), symmetry="none").points) / 4
+    exact = 2 * E2_OVER_HBAR * measure(plain).per_size(2) * np.moveaxis(total, -1, 0)
+    np.testing.assert_allclose(found.sigma, (exact + exact.conj().swapaxes(1, 2)) / 2, atol=1e-9)
+    assert np.abs(exact).max() > 1e-5
+    assert not found.errors.any()
