@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deeph.cli.common import make_parser, run_command
+from postprocess.cli import large
 from postprocess.cli.common import load, parse_fermi, to_plain
 from postprocess.cli.figures import add_figure_options, figure_look, is_figure
 from postprocess.cli.jobs import add_job_options, make_jobs, start_group
@@ -70,6 +71,7 @@ def main(argv: list[str] | None = None) -> None:
     static = parser.add_argument_group("static fields")
     static.add_argument("--window", nargs=2, type=float, metavar=("EMIN", "EMAX"), help="Fermi levels, eV from the Fermi energy")
     static.add_argument("--levels", type=int, default=201, metavar="N", help="Fermi levels in --window (default: %(default)s)")
+    large.add_conductivity_options(parser)
     add_job_options(parser, device=False)
     add_figure_options(parser)
     parser.add_argument("--predicted", action="store_true", help="read hamiltonian_pred.h5 even if there is a hamiltonian.h5")
@@ -87,6 +89,9 @@ def _body(args: argparse.Namespace) -> int:
     _check_options(args)
     group = start_group(args)
     data, predicted = load(args.folder, predicted=args.predicted or None, positions=True)
+    if large.is_large(args, data):
+        large.optics(args, data, make_jobs(args, group, args.out), args.folder.resolve().name + " (predicted)" * predicted)
+        return 0
     if data.n_orbitals > LARGEST:
         raise UsageError(f"{data.n_orbitals} orbitals are too many for the dense matrices of responses; expected {LARGEST} at most")
     title = args.folder.resolve().name + " (predicted)" * predicted

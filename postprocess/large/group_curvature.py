@@ -25,7 +25,7 @@ from postprocess.states.integrate import distinct_k
 from postprocess.states.kjobs import Jobs, KTask, Result, Results, fingerprint, run_tasks
 from postprocess.topology.chern import ChernNumber, lattice_plane, surface_flux
 from postprocess.topology.groups import AtPoints, BandGroup
-from postprocess.topology.links import PeriodicParts
+from postprocess.topology.links import CoarseMeshError, PeriodicParts
 
 
 @dataclass(frozen=True)
@@ -117,14 +117,14 @@ def group_curvature(
     curvature : Curvature
         Of the group and of its levels alone, without the other levels.
     chern : list of ChernNumber
-        One of each spin channel, by links, if ``where`` is a mesh of two directions; else none.
+        One of each spin channel, by links, if ``where`` is a mesh of two directions and fine enough; else none.
 
     Raises
     ------
     UsageError
         If there are no such bands, or the structure is a molecule.
     DataError
-        If another level touches the group somewhere, the levels cannot be counted, or the mesh is too coarse for the links.
+        If another level touches the group somewhere, or the levels cannot be counted.
     """
     hamiltonian = checked(hamiltonian, bands)
     k = where.k if isinstance(where, KPath) else mesh_points(where)
@@ -143,14 +143,21 @@ def group_curvature(
         positions=positions.source, path=where if isinstance(where, KPath) else None,
         divisions=None if isinstance(where, KPath) else where, reciprocal=in_plane_reciprocal(hamiltonian), title=title, **ready,
     )  # fmt: skip
-    chern = [_chern(hamiltonian, bands, where, positions, found, spin) for spin in range(n_spin)] if plane else []  # type: ignore[arg-type]
+    chern: list[ChernNumber] = []
+    try:
+        chern += [_chern(hamiltonian, bands, where, positions, found, spin) for spin in range(n_spin) if plane]  # type: ignore[arg-type]
+    except CoarseMeshError as error:
+        logger.warning("no Chern number: %s", error)
     return curvature, chern
 
 
 def group_chern_number(
     hamiltonian: Hamiltonian, divisions: Divisions, bands: Bands, *, source: Source | None = None, jobs: Jobs | None = None
 ) -> list[ChernNumber]:
-    """Chern numbers alone, of each spin channel: no linear solves; parameters and errors of :func:`group_curvature`."""
+    """Chern numbers alone, of each spin channel: no linear solves.
+
+    Parameters and errors are those of :func:`group_curvature`, and a mesh that is too coarse for the links is a DataError.
+    """
     hamiltonian = checked(hamiltonian, bands)
     if sum(n > 1 for n in divisions) != 2:
         raise UsageError(f"mesh {' '.join(map(str, divisions))}: a Chern number takes a mesh of two directions, such as 12 12 1")
