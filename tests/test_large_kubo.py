@@ -170,3 +170,25 @@ def test_levels_near_the_fermi_energy_absorb_the_same(changed):
     np.testing.assert_allclose(found.sigma, (exact + exact.conj().swapaxes(1, 2)) / 2, atol=1e-9)
     assert np.abs(exact).max() > 1e-5
     assert not found.errors.any()
+
+
+@pytest.mark.slow
+def test_868_atoms_absorb_as_with_all_levels():
+    """Twisted bilayer graphene, 3.9 degrees."""
+    data, energy = pi_bilayer(8, 9), 0.809
+    settings = ConductivitySettings((3, 3, 1), Photons(0.5, 2.0, 7), 0.2, 800.0, n_vectors=3)
+    found, exact = kubo_conductivity(data, fermi(energy), settings), on_mesh_by_levels(data, settings, energy)
+    deviation = (found.sigma.real - exact) / found.errors
+    assert np.abs(deviation).max() < 7  # Student's distribution of three vectors at five k-points
+    assert 0.3 < np.sqrt((deviation**2).mean()) < 1.8
+    assert (found.errors[:, 0, 0] < 0.2 * exact[:, 0, 0]).all()
+
+
+@pytest.mark.slow
+def test_868_atoms_with_haldane_terms_have_chern_number_two():
+    data = pi_bilayer(8, 9, haldane=0.1)
+    settings = ConductivitySettings((2, 2, 1), Photons(0.0, 1.0, 2), 0.5, 800.0, n_vectors=3, hall=True, gap=1.0)
+    found = kubo_conductivity(data, fermi(0.809), settings)
+    chern, error = (abs(x[0, 1]) / CONDUCTANCE / 2 for x in (found.hall, found.hall_errors))
+    assert error < 0.1
+    assert abs(chern - 2) < 4 * error + 0.01
