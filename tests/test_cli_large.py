@@ -11,6 +11,7 @@ import deeph
 from postprocess.cli import berry, optics
 from postprocess.eigen import pardiso
 from postprocess.output.records import read_record
+from postprocess.states import batches
 
 SPARSE = "pardiso" if pardiso.is_installed() else "superlu"
 
@@ -92,3 +93,14 @@ def test_conductivity_by_levels_and_by_polynomials(folder, capsys):
 def test_what_contradicts_itself(folder, capsys, words, expected):
     assert call(optics, folder, *words) == 2
     assert expected in capsys.readouterr().err
+
+
+def test_size_decides(folder, capsys, monkeypatch):
+    """Beyond the limit of dense matrices both commands take the sparse routes by themselves, and say what these need."""
+    monkeypatch.setattr(batches, "LARGEST", 1)
+    assert call(berry, folder, "--path", "GK", "--points", 3, "--bands", "1") == 0
+    assert "by sparse states and linear solves" in capsys.readouterr().out
+    assert call(berry, folder, "--path", "GK") == 2
+    assert "--bands N-M" in capsys.readouterr().err
+    assert call(optics, folder, "--mesh", 2, 2, 1, "--photons", 2, 3, "--energies", 3) == 0
+    assert "2 to 2 levels within" in capsys.readouterr().out

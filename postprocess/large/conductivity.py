@@ -128,8 +128,9 @@ def kubo_conductivity(hamiltonian: Hamiltonian, fermi: FermiLevel, settings: Con
     setup = _Setup.of(hamiltonian, fermi, settings or ConductivitySettings())
     settings = setup.settings
     tasks = [VectorTask(spin, k, number) for spin, k in setup.points for number in range(settings.n_vectors)]
-    work = KuboWork(setup.hamiltonian, setup.positions, setup.frame, setup.functions, settings, len(tasks))
-    identity = setup.identity(tasks, settings.hall, settings.seed, settings.options.single)
+    how = settings.hall, settings.seed, settings.options.single
+    work = KuboWork(setup.hamiltonian, setup.positions, setup.frame, setup.functions, *how, len(tasks))
+    identity = setup.identity(tasks, *how)
     found = run_tasks(work, tasks, settings.jobs, identity=identity, unit="random vectors")
     sigma, errors = setup.mean([one["absorption"] for one in found], _hermitian_part)
     hall = hall_errors = None

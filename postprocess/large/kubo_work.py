@@ -17,7 +17,6 @@ from postprocess.eigen.work import available_memory
 from postprocess.geometry.positions import Positions
 from postprocess.large.kubo import PairFunctions, sums_over_pairs
 from postprocess.large.kubo_moments import Velocity, double_moments
-from postprocess.large.settings import ConductivitySettings
 from postprocess.large.sparse_basis import SparseBasis
 from postprocess.states.kjobs import Result
 
@@ -47,8 +46,12 @@ class KuboWork:
         Directions.
     functions : PairFunctions
         What is summed.
-    settings : ConductivitySettings
-        Precision, seed.
+    hall : bool
+        Whether the Hall conductivity is wanted, too.
+    seed : int
+        Of the random numbers.
+    single : bool
+        Everything in single precision.
     n_tasks : int
         How many there are, to tell what all of them take.
     """
@@ -57,17 +60,19 @@ class KuboWork:
     positions: Positions
     frame: tuple[tuple[float, ...], ...]
     functions: PairFunctions
-    settings: ConductivitySettings
+    hall: bool
+    seed: int
+    single: bool
     n_tasks: int
 
     def __call__(self, task: VectorTask) -> Result:
         """``absorption`` (d, d, m) and ``hall`` (d, d) of one random vector, Angstrom^2; the number of moments."""
-        hall, k = self.settings.hall, np.array(task.k)
+        hall, k = self.hall, np.array(task.k)
         name = f"k = ({', '.join(f'{x:.6g}' for x in k + 0.0)}), vector {task.number + 1}"
         if (task.spin, task.k) not in self._prepared:
             with telling(f"{name}: preparing H, S and the ends of the spectrum"):
                 self._prepared.clear()
-                operator = KPMOperator(self._pencils.at(k, task.spin), single=self.settings.options.single)
+                operator = KPMOperator(self._pencils.at(k, task.spin), single=self.single)
                 velocity = Velocity.along(self._basis, k, task.spin, np.array(self.frame), operator.dtype)
                 self._prepared[task.spin, task.k] = operator, velocity
         operator, velocity = self._prepared[task.spin, task.k]
@@ -80,7 +85,7 @@ class KuboWork:
 
     def _random(self, task: VectorTask) -> np.random.Generator:
         """Random numbers that no other seed, spin, k or vector has."""
-        return np.random.default_rng([self.settings.seed, task.spin, task.number, *(np.array(task.k) + 0.0).view(np.uint64).tolist()])
+        return np.random.default_rng([self.seed, task.spin, task.number, *(np.array(task.k) + 0.0).view(np.uint64).tolist()])
 
     @cached_property
     def _prepared(self) -> dict[tuple[int, tuple[float, float, float]], tuple[KPMOperator, Velocity]]:
