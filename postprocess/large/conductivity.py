@@ -14,7 +14,7 @@ from postprocess.eigen.band_symmetries import make_mesh
 from postprocess.eigen.hermitian import hermitian
 from postprocess.eigen.solver import Eigensolver
 from postprocess.geometry.positions import Positions, find_positions
-from postprocess.large.kubo import PairFunctions
+from postprocess.large.kubo import NEAR, WARM_NEAR, PairFunctions
 from postprocess.large.kubo_work import KuboWork, VectorTask
 from postprocess.large.level_work import LevelWork
 from postprocess.large.settings import ConductivitySettings
@@ -158,7 +158,7 @@ def level_conductivity(hamiltonian: Hamiltonian, fermi: FermiLevel, settings: Co
         As the eigensolver, and :func:`postprocess.geometry.positions.find_positions`.
     """
     setup = _Setup.of(hamiltonian, fermi, settings or ConductivitySettings())
-    settings, reach = setup.settings, setup.functions.reach
+    settings, reach = setup.settings, setup.functions.reach(NEAR, WARM_NEAR)
     solver = Eigensolver(low=fermi.energy - reach, high=fermi.energy + reach, options=settings.options)
     work = LevelWork(setup.hamiltonian, solver, setup.positions, setup.frame, setup.functions)
     tasks = [KTask(spin, k) for spin, k in setup.points]

@@ -22,7 +22,9 @@ NODES = 2
 OF_WIDTH, OF_WARMTH = 5.0, 2.5
 """Moments times a width (a Gaussian's, kT) over half of the width of the spectrum: what is neglected is exp(-12), exp(-8)."""
 TAILS, WARM_TAILS = 7.0, 25.0
-"""Widths, and kT, beyond which nothing is left."""
+"""Widths, and kT, beyond which nothing is left to rounding."""
+NEAR, WARM_NEAR = 5.0, 12.0
+"""Widths, and kT, beyond which exp(-12) is left: levels farther away are not worth their computation."""
 
 
 @dataclass(frozen=True)
@@ -49,10 +51,9 @@ class PairFunctions:
     width: float
     least: float
 
-    @property
-    def reach(self) -> float:
+    def reach(self, widths: float = TAILS, warmths: float = WARM_TAILS) -> float:
         """So far from the Fermi energy lie the levels that absorb these photons, eV."""
-        return float(self.photons.max(initial=0.0)) + TAILS * self.width + WARM_TAILS * KELVIN * self.temperature
+        return float(self.photons.max(initial=0.0)) + widths * self.width + warmths * KELVIN * self.temperature
 
     def moments(self, half_width: float, *, hall: bool) -> int:
         """How many moments the functions ask for."""
@@ -104,7 +105,7 @@ def sums_over_pairs(functions: PairFunctions, moments: Array, center: float, hal
     n = moments.shape[-1]
     angles = np.pi * (np.arange(NODES * n) + 0.5) / (NODES * n)
     energies = center + half_width * np.cos(angles)
-    near = np.flatnonzero(np.abs(energies - functions.fermi_energy) < functions.reach)
+    near = np.flatnonzero(np.abs(energies - functions.fermi_energy) < functions.reach())
     out: dict[str, Array] = {}
     at_nodes = _at_nodes(moments, angles[near])
     first, second = energies[near], energies[near, None]  # the last axis of the moments belongs to the first level
