@@ -181,7 +181,7 @@ def test_868_atoms_absorb_as_with_all_levels():
     deviation = (found.sigma.real - exact) / found.errors
     assert np.abs(deviation).max() < 7  # Student's distribution of three vectors at five k-points
     assert 0.3 < np.sqrt((deviation**2).mean()) < 1.8
-    assert (found.errors[:, 0, 0] < 0.2 * exact[:, 0, 0]).all()
+    assert (found.errors[:, 0, 0] < 0.3 * exact[:, 0, 0]).all()
 
 
 @pytest.mark.slow
