@@ -19,6 +19,7 @@ POSTPROCESS = [
     ("states",),
     ("bands", "density", "geometry"),
     ("topology", "response", "contours"),
+    ("large",),
     ("compare", "output", "export"),
     ("cli",),
 ]
@@ -85,7 +86,7 @@ def _is_thin_method(line):
     lines = (ROOT / name).read_text(encoding="utf-8").splitlines()
     inside = lines[int(number) - 1].startswith("        ")
     doors = next((door for place, door in DOORS.items() if name == place or name.startswith(place + "/")), ())
-    drawn = ("bands", "density", "geometry", "response", "contours")
+    drawn = ("bands", "density", "geometry", "response", "contours", "large")
     if inside and module.startswith("postprocess.output") and name.split("/")[1] in drawn:
         return True
     return any(module.split(".")[: len(door.split("."))] == door.split(".") for door in doors) and not _runs_at_import(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deeph.cli.common import make_parser, run_command
+from postprocess.cli import large
 from postprocess.cli.common import add_path_options, choose_path, to_plain
 from postprocess.cli.figures import figure_look, is_figure
 from postprocess.cli.numbers import parse_bands
@@ -55,6 +56,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument(
         "--window", nargs=2, type=float, metavar=("EMIN", "EMAX"), help="eV from the Fermi level: bands drawn; with --hall Fermi levels"
     )
+    large.add_group_options(parser)
     add_output_options(parser)
     run_command(parser, _body, argv)
 
@@ -62,15 +64,21 @@ def main(argv: list[str] | None = None) -> None:
 def _body(args: argparse.Namespace) -> int:
     _check_options(args)
 
-    def compute(subject: Subject) -> "Curvature | HallConductivity":
+    def compute(subject: Subject) -> "Curvature | HallConductivity | large.GroupFound":
+        if large.is_large(args, subject.data):
+            return large.group_of_bands(args, subject)
+        subject.check_dense("Berry quantities")
         fermi = subject.fermi(args.fermi, needed=not args.bands)
         return _hall(args, subject, fermi) if args.hall and fermi else _curvature(args, subject, fermi)
 
-    def report(subject: Subject, found: "Curvature | HallConductivity") -> "dict[str, Curvature | HallConductivity]":
+    def report(subject: Subject, found: "Curvature | HallConductivity | large.GroupFound") -> "dict[str, Curvature | HallConductivity]":
+        if isinstance(found, large.GroupFound):
+            large.report_group(args, subject, found)
+            return {"": found.curvature}
         _report(args, subject, found)
         return {"": found}
 
-    return compute_and_report(args, "Berry quantities", compute, report)
+    return compute_and_report(args, compute, report)
 
 
 def _check_options(args: argparse.Namespace) -> None:

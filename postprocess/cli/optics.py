@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deeph.cli.common import make_parser, run_command
+from postprocess.cli import large
 from postprocess.cli.common import parse_fermi, to_plain
 from postprocess.cli.figures import figure_look, is_figure
 from postprocess.cli.numbers import parse_bands
@@ -23,6 +24,7 @@ from postprocess.cli.responses import (
 
 if TYPE_CHECKING:
     from deeph.physics.hamiltonian import Hamiltonian
+    from postprocess.large.conductivity import LargeConductivity
     from postprocess.response.dichroism import Dichroism
     from postprocess.response.optics import OpticalResponse
     from postprocess.response.scan import FermiResponse
@@ -74,6 +76,7 @@ def main(argv: list[str] | None = None) -> None:
     static = parser.add_argument_group("static fields")
     static.add_argument("--window", nargs=2, type=float, metavar=("EMIN", "EMAX"), help="Fermi levels, eV from the Fermi energy")
     static.add_argument("--levels", type=int, default=201, metavar="N", help="Fermi levels in --window (default: %(default)s)")
+    large.add_conductivity_options(parser)
     add_output_options(parser)
     run_command(parser, _body, argv)
 
@@ -83,16 +86,22 @@ def _body(args: argparse.Namespace) -> int:
 
     _check_options(args)
 
-    def compute(subject: Subject) -> "tuple[FermiLevel, Found]":
+    def compute(subject: Subject) -> "tuple[FermiLevel, Found] | LargeConductivity":
+        if large.is_large(args, subject.data):
+            return large.conductivity(args, subject)
+        subject.check_dense("responses")
         fermi = subject.fermi(args.fermi)
         if fermi is None:  # needed
             raise UsageError("the Fermi level is not known: give --fermi")
         return fermi, _compute(args, subject, fermi)
 
-    def report(subject: Subject, found: "tuple[FermiLevel, Found]") -> dict[str, Saved]:
-        return _report(args, subject, *found)
+    def report(subject: Subject, found: "tuple[FermiLevel, Found] | LargeConductivity") -> dict[str, Saved]:
+        if isinstance(found, tuple):
+            return _report(args, subject, *found)
+        large.report_conductivity(args, subject, found)
+        return {"": found}
 
-    return compute_and_report(args, "responses", compute, report)
+    return compute_and_report(args, compute, report)
 
 
 def _check_options(args: argparse.Namespace) -> None:

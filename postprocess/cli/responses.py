@@ -1,4 +1,4 @@
-"""What the commands that take H, S and r of one folder by dense matrices share: options, the structure they are about, outputs."""
+"""What the commands that take H, S and r of one folder share: options, the structure they are about, outputs."""
 
 import argparse
 from collections.abc import Callable, Mapping, Sequence
@@ -57,6 +57,14 @@ class Subject:
         first = f"{self.title}: {self.data.system}, {self.data.n_orbitals} orbitals, spin {self.data.basis.spin}"
         return [first, f"symmetry     {self.symmetry}"]
 
+    def check_dense(self, what: str) -> None:
+        """UsageError if the cell is too large for dense matrices of ``what``."""
+        from deeph.runtime.errors import UsageError
+        from postprocess.states.batches import LARGEST
+
+        if self.data.n_orbitals > LARGEST:
+            raise UsageError(f"{self.data.n_orbitals} orbitals are too many for the dense matrices of {what}; expected {LARGEST} at most")
+
     def fermi(self, wanted: float | str | None, *, needed: bool = True) -> "FermiLevel | None":
         """The Fermi level; see :func:`postprocess.states.fermi.find_fermi_level`."""
         from postprocess.states.fermi import find_fermi_level
@@ -108,7 +116,7 @@ def check_outputs(files: Sequence[Path], tables: Sequence[str]) -> None:
 
 
 def compute_and_report(
-    args: argparse.Namespace, what: str, compute: Callable[[Subject], T], report: Callable[[Subject, T], Mapping[str, Saved]]
+    args: argparse.Namespace, compute: Callable[[Subject], T], report: Callable[[Subject, T], Mapping[str, Saved]]
 ) -> int:
     """Read the folder, compute with all processes, then report and write with the first one.
 
@@ -116,8 +124,6 @@ def compute_and_report(
     ----------
     args : Namespace
         With ``folder`` and the options of :func:`add_output_options`.
-    what : str
-        The quantities in words, for the refusal of cells that are too large.
     compute : function
         Of the structure.
     report : function
@@ -128,14 +134,10 @@ def compute_and_report(
     int
         0, the exit code.
     """
-    from deeph.runtime.errors import UsageError
     from deeph.runtime.log import telling
-    from postprocess.states.batches import LARGEST
 
     group = start_group(args)
     data, predicted = load(args.folder, predicted=args.predicted or None, positions=True, symmetrize=args.symmetrize)
-    if data.n_orbitals > LARGEST:
-        raise UsageError(f"{data.n_orbitals} orbitals are too many for the dense matrices of {what}; expected {LARGEST} at most")
     subject = Subject(data, args.folder.resolve().name + " (predicted)" * predicted, make_jobs(args, group, args.out))
     with telling(f"at work on {subject.title}"):
         found = compute(subject)

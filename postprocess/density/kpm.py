@@ -117,6 +117,10 @@ class KPMOperator:
         """(n, m) S^-1 y."""
         return np.ascontiguousarray(self._factor.solve(y))
 
+    def overlap(self, x: Array) -> Array:
+        """(n, m) S x."""
+        return upper_product(self._S, x)
+
     def random_phases(self, m: int, random: np.random.Generator) -> Array:
         """(n, m) independent random signs, or phases where H is complex; their covariance is the unit matrix."""
         real = self.dtype.kind == "f"
@@ -126,7 +130,7 @@ class KPMOperator:
     def half_solve(self, phases: Array) -> tuple[Array, Array]:
         """(n, m) x = L^-dagger phases with S = L L^dagger, so that the covariance of x is S^-1 and <x|S|x> = n; and S x."""
         x = np.ascontiguousarray(self._factor.half_solve(phases))
-        return x, upper_product(self._S, x)
+        return x, self.overlap(x)
 
     def unit_vectors(self, orbitals: IntArray) -> tuple[Array, Array]:
         """(n, m) unit vectors of some orbitals, and S x."""

@@ -62,8 +62,10 @@ class PeriodicParts:
 
     def link(self, k: FloatArray, C: ComplexArray, q: FloatArray, D: ComplexArray) -> ComplexArray:
         """(m, m) overlap of the periodic parts of the states C at k and D at q, each (n_orbitals, m) with C^dagger S C = 1."""
-        O = self.overlap(k, q)
-        return np.asarray(sum(C[rows].conj().T @ (O @ D[rows]) for rows in self._spins))
+        b = np.asarray(q, float) - k
+        half = np.exp(-1j * np.pi * (self._system.fractional @ b))[self._atoms][:, None]
+        O = self._expansion(b).csr(np.asarray(k, float) + b / 2)  # of a large cell it is sparse
+        return np.asarray(sum((half.conj() * C[rows]).conj().T @ (O @ (half * D[rows])) for rows in self._spins))
 
     def _expansion(self, b: FloatArray) -> BlochMatrix:
         """S - ib.D, kept for the next link along the same b."""

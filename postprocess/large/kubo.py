@@ -1,0 +1,124 @@
+"""Kubo formulas from two-fold Chebyshev moments: what is summed over pairs of levels is a function of their two energies.
+
+A smooth function F(E, E') is its Chebyshev series, whose coefficients come from its values at Gauss' nodes; with as many moments as the
+function asks for, the sum over all pairs is exact but for the random vectors, and no kernel widens the levels.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from deeph.physics.system import FloatArray
+from deeph.physics.units import KELVIN
+from postprocess.response.light import Broadening
+from postprocess.states.occupation import Occupation
+
+Array = npt.NDArray[Any]
+NODES = 2
+"""Nodes in a direction for each moment."""
+OF_WIDTH, OF_WARMTH = 5.0, 2.5
+"""Moments times a width (a Gaussian's, kT) over half of the width of the spectrum: what is neglected is exp(-12), exp(-8)."""
+TAILS, WARM_TAILS = 7.0, 25.0
+"""Widths, and kT, beyond which nothing is left to rounding."""
+NEAR, WARM_NEAR = 5.0, 12.0
+"""Widths, and kT, beyond which exp(-12) is left: levels farther away are not worth their computation."""
+
+
+@dataclass(frozen=True)
+class PairFunctions:
+    """What is summed over pairs of a level E and another one E'.
+
+    Attributes
+    ----------
+    fermi_energy : float
+        eV.
+    temperature : float
+        Kelvin.
+    photons : (m,) array
+        Photon energies, eV.
+    width : float
+        Standard deviation of transitions, eV.
+    least : float
+        eV; pairs nearer to each other do not count in the Hall conductivity, which has no meaning without a gap.
+    """
+
+    fermi_energy: float
+    temperature: float
+    photons: FloatArray
+    width: float
+    least: float
+
+    def reach(self, widths: float = TAILS, warmths: float = WARM_TAILS) -> float:
+        """So far from the Fermi energy lie the levels that absorb these photons, eV."""
+        return float(self.photons.max(initial=0.0)) + widths * self.width + warmths * KELVIN * self.temperature
+
+    def moments(self, half_width: float, *, hall: bool) -> int:
+        """How many moments the functions ask for."""
+        sharpest = max(OF_WIDTH / self.width, OF_WARMTH / (KELVIN * self.temperature), OF_WIDTH / self.least if hall else 0.0)
+        return max(8, int(np.ceil(half_width * sharpest)))
+
+    def filled(self, low: FloatArray, high: FloatArray) -> FloatArray:
+        """(f(E) - f(E'))/(E' - E), 1/eV."""
+        f = Occupation(self.fermi_energy, self.temperature)
+        step = high - low
+        close = np.abs(step) < 1e-3 * KELVIN * self.temperature
+        middle = f((low + high) / 2)
+        slope = middle * (1 - middle) / (KELVIN * self.temperature)
+        return np.where(close, slope, (f(low) - f(high)) / np.where(close, 1.0, step))
+
+    def absorption(self, low: FloatArray, high: FloatArray) -> Iterator[FloatArray]:
+        """Of each photon energy: pi (f(E) - f(E'))/(E' - E) delta(E' - E - photon), 1/eV^2; with E = E' it is the Drude peak."""
+        filled, delta = np.pi * self.filled(low, high), Broadening(self.width).delta
+        for photon in self.photons:
+            yield filled * delta(high - low - photon)
+
+    def hall(self, low: FloatArray, high: FloatArray) -> FloatArray:
+        """(f(E') - f(E))/(E' - E)^2 of pairs farther from each other than ``least``, 1/eV^2."""
+        x = high - low
+        with np.errstate(divide="ignore", invalid="ignore"):
+            apart = np.where(x == 0, 0.0, -np.expm1(-((x / self.least) ** 4)) / x)
+        return -self.filled(low, high) * apart
+
+
+def sums_over_pairs(functions: PairFunctions, moments: Array, center: float, half_width: float, *, hall: bool) -> dict[str, Array]:
+    """The sums of all functions.
+
+    Parameters
+    ----------
+    functions : PairFunctions
+        Which ones.
+    moments : (..., n, n) array
+        See :func:`postprocess.large.kubo_moments.double_moments`.
+    center, half_width : float
+        Of the energies, eV.
+    hall : bool
+        Whether the Hall conductivity is wanted, which all levels take part in.
+
+    Returns
+    -------
+    dict of str to array
+        ``absorption`` (..., m) of each photon energy, ``hall`` (...).
+    """
+    n = moments.shape[-1]
+    angles = np.pi * (np.arange(NODES * n) + 0.5) / (NODES * n)
+    energies = center + half_width * np.cos(angles)
+    near = np.flatnonzero(np.abs(energies - functions.fermi_energy) < functions.reach())
+    out: dict[str, Array] = {}
+    at_nodes = _at_nodes(moments, angles[near])
+    first, second = energies[near], energies[near, None]  # the last axis of the moments belongs to the first level
+    values = [np.einsum("...ij,ij->...", at_nodes, F) for F in functions.absorption(first, second)]
+    out["absorption"] = np.stack(values, axis=-1) if values else np.zeros((*moments.shape[:-2], 0))
+    if hall:
+        F = functions.hall(energies, energies[:, None])
+        out["hall"] = np.einsum("...ij,ij->...", _at_nodes(moments, angles), F)
+    return out
+
+
+def _at_nodes(moments: Array, angles: FloatArray) -> Array:
+    """(..., nodes, nodes) what the values of a function at the nodes are multiplied with."""
+    n = moments.shape[-1]
+    T = np.cos(np.outer(angles, np.arange(n))) * np.where(np.arange(n) == 0, 1.0, 2.0) / (NODES * n)
+    return np.asarray(T @ moments @ T.T)
