@@ -100,6 +100,8 @@ def test_without_a_position_matrix_the_approximation_is_named(folder, capsys):
         (["--hall", "--path", "GK"], "leave out --path"),
         (["--map", 4, 4, 1, "--path", "GK"], "leave out one"),
         (["--map", 4, 0, 1], "three positive numbers"),
+        (["--map", 4, 4, 2], "not periodic along lattice vector 3; expected 4 4 1"),
+        (["--hall", "--mesh", 4, 4, 4], "not periodic along lattice vector 3; expected 4 4 1"),
         (["--mesh", 4, 4, 1], "--map"),
         (["--bands", "0-2"], "numbers from 1"),
         (["--bands", "2-x"], "numbers from 1"),

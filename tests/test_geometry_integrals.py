@@ -12,8 +12,9 @@ from postprocess.geometry.curvature import compute_curvature
 from postprocess.geometry.geometry import Geometry, prepared
 from postprocess.geometry.hall import FermiScan, hall_conductivity
 from postprocess.lattice.kpath import make_kpath
-from postprocess.states.adaptive import Refinement, cell_points, integrate_adaptively
+from postprocess.states.adaptive import Refinement, integrate_adaptively
 from postprocess.states.batches import evaluate_batches, sum_batches
+from postprocess.states.cells import cell_points
 from postprocess.states.fermi import FermiLevel
 from postprocess.states.kjobs import Jobs
 

@@ -82,6 +82,11 @@ def load(
     return data, bool(predicted) or not (folder / HAMILTONIAN).is_file()
 
 
+def title_of(name: str, args: argparse.Namespace, *, predicted: bool) -> str:
+    """The name of a folder for headings and legends, with what was done to its H."""
+    return name + " (predicted)" * predicted + " (symmetrized)" * bool(args.symmetrize)
+
+
 def choose_path(text: str | None, structure: "System | Hamiltonian", n_points: int | None) -> "KPath":
     """A path from a file if there is one of that name, else from labels."""
     from deeph.runtime.errors import UsageError

@@ -129,22 +129,26 @@ class Geometry:
         return self.basis.W(self.k)
 
     @cached_property
-    def _W(self) -> Array:
-        return self._products(self.C, self._basis_W[0], self.C)
+    def _A(self) -> Array:
+        """(n_k, 3, n, n) C^dagger A C of the connection of the basis; not Hermitian."""
+        return self._products(self.C, self._basis_W[0] + 0.5j * self._S[:, 1:], self.C)
 
     @cached_property
-    def _dS(self) -> Array:
-        return self._products(self.C, self._S[:, 1:], self.C)
+    def _W(self) -> Array:
+        """Its Hermitian part."""
+        return np.asarray((self._A + self._A.conj().swapaxes(-1, -2)) / 2)
 
     @cached_property
     def velocity(self) -> Array:
-        """(n_k, 3, n, n) <u_n| dH/dk |u_m> in eV Angstrom (times hbar), Hermitian; its diagonal is dE/dk."""
-        row, column = self.energies[:, None, :, None], self.energies[:, None, None, :]
+        """(n_k, 3, n, n) <u_n| dH/dk |u_m> in eV Angstrom (times hbar), Hermitian; its diagonal is dE/dk.
+
+        In terms of the connection of the basis C^dagger dH C + i (E_n A_nm - E_m A*_mn), two matrices that are Hermitian conjugates.
+        """
         C = self.C[:, None]
-        v = C.conj().swapaxes(-1, -2) @ (self._H[:, 1:] @ C)
-        v -= (row + column) / 2 * self._dS
-        v += 1j * (row - column) * self._W
-        return np.asarray((v + v.conj().swapaxes(-1, -2)) / 2)  # exactly, so that the Kubo sums of all levels cancel
+        half = C.conj().swapaxes(-1, -2) @ (self._H[:, 1:] @ C)
+        half *= 0.5
+        half += (1j * self.energies)[:, None, :, None] * self._A
+        return np.asarray(half + half.conj().swapaxes(-1, -2))  # exactly Hermitian, so that the Kubo sums of all levels cancel
 
     @cached_property
     def between(self) -> Array:
@@ -162,11 +166,6 @@ class Geometry:
         """
         together = self.groups[:, None, :] == self.groups[:, :, None]
         return np.asarray(self.between + together[:, None] * self._W)
-
-    @cached_property
-    def _A(self) -> Array:
-        """(n_k, 3, n, n) C^dagger A C of the connection of the basis; not Hermitian."""
-        return np.asarray(self._W + 0.5j * self._dS)
 
     @cached_property
     def basis_curvature(self) -> FloatArray:

@@ -19,6 +19,7 @@ from postprocess.eigen.hermitian import hermitian
 from postprocess.geometry.bloch_basis import BlochBasis
 from postprocess.geometry.geometry import DEGENERATE, Geometry
 from postprocess.geometry.positions import Source, find_positions
+from postprocess.geometry.symmetries import curvature_wedge
 from postprocess.lattice.mesh import Divisions, Symmetry
 from postprocess.lattice.periodic import layer_normal, periodic_directions
 from postprocess.states.adaptive import Integral, Refinement, integrate_adaptively
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 PER_CM = 1e8
 """1/Angstrom in 1/cm."""
+AXIAL_AXES = {"curl": -2, "kubo": -2, "watched": -1}
+"""Which axis of the sums holds the components of a vector."""
 WHOLE = 1e-9
 """Deviation of the number of filled levels between k-points, below which they are equal."""
 
@@ -72,6 +75,8 @@ class CurvatureOfOccupied:
         Of the Fermi-Dirac occupation, Kelvin.
     source : str or None
         Of the positions.
+    normal : (float, float, float), optional
+        Of a layer: the only component that counts where its mesh is refined.
     tolerance : float
         Levels within it are degenerate, eV.
     """
@@ -81,6 +86,7 @@ class CurvatureOfOccupied:
     fermi_energy: float
     temperature: float = 0.0
     source: Source | None = None
+    normal: tuple[float, float, float] | None = None
     tolerance: float = DEGENERATE
 
     def of(self, hamiltonian: Hamiltonian) -> Callable[[FloatArray, int], Result]:
@@ -100,6 +106,8 @@ class CurvatureOfOccupied:
             watched = np.einsum("kan,kn->ka", curl, at_fermi)[:, None]
             if len(levels) > 1:
                 watched = np.concatenate([watched, out["curl"].swapaxes(1, 2)], axis=1)
+            if self.normal is not None:
+                watched = (watched @ np.array(self.normal))[..., None] * self.normal
             filled = (g.energies < self.fermi_energy).sum(axis=1).astype(float)
             counts = np.stack([filled, filled**2], axis=1)
             return out | {"watched": watched, "filled": counts}
@@ -139,6 +147,8 @@ class HallConductivity:
         How far it is converged, at all Fermi levels.
     on_meshes : (2, 3) or (2, 1) array
         ``at_fermi`` on the coarse and on the fine mesh, before refinement.
+    from_coarse : (3,) or (1,) array
+        ``at_fermi`` of the coarse mesh, refined as often.
     title : str
         Name for legends and tables.
     """
@@ -156,6 +166,7 @@ class HallConductivity:
     positions: str
     integral: Integral
     on_meshes: FloatArray
+    from_coarse: FloatArray
     title: str = ""
 
     def __repr__(self) -> str:
@@ -224,11 +235,16 @@ def hall_conductivity(
     hamiltonian, scan = hermitian(hamiltonian), scan or FermiScan()
     components, project, unit = tensor_components(hamiltonian)
     energies = fermi.energy + np.linspace(scan.low, scan.high, scan.points)
-    quantity = CurvatureOfOccupied(tuple(energies.tolist()), fermi.energy, scan.temperature, source)
-    integral = integrate_adaptively(hamiltonian, quantity, divisions, watched="watched", refinement=refinement, jobs=jobs)
+    normal = layer_normal(hamiltonian)
+    across = None if normal is None else (float(normal[0]), float(normal[1]), float(normal[2]))
+    quantity = CurvatureOfOccupied(tuple(energies.tolist()), fermi.energy, scan.temperature, source, across)
+    wedge = curvature_wedge(hamiltonian, np.eye(3) if normal is None else normal[None], source, jobs)
+    options: dict[str, Any] = {"refinement": refinement, "jobs": jobs, "wedge": wedge, "axial": AXIAL_AXES}
+    integral = integrate_adaptively(hamiltonian, quantity, divisions, watched="watched", **options)
     both = 2.0 if hamiltonian.basis.spin == "none" else 1.0
     curl, kubo = (-both * project @ integral.value[name].sum(axis=0) for name in ("curl", "kubo"))
-    at_fermi = {name: -both * project @ getattr(integral, name)["watched"].sum(axis=0)[0] for name in ("coarse", "fine", "value")}
+    stages = ("coarse", "fine", "coarse_value", "value")
+    at_fermi = {name: -both * project @ getattr(integral, name)["watched"].sum(axis=0)[0] for name in stages}
     value = at_fermi["value"]
     count, squared = np.moveaxis(integral.value["filled"], -1, 0)
     insulating = bool((np.abs(squared - count**2) < WHOLE * (1 + squared)).all())
@@ -236,7 +252,7 @@ def hall_conductivity(
         energies, curl.T, kubo.T, components, value, unit, fermi.energy, fermi.origin,
         chern=-float(value[0]) / both if len(components) == 1 and insulating and not scan.temperature else None,
         temperature=scan.temperature, positions=find_positions(hamiltonian, source).source, integral=integral, title=title,
-        on_meshes=np.stack([at_fermi["coarse"], at_fermi["fine"]]),
+        on_meshes=np.stack([at_fermi["coarse"], at_fermi["fine"]]), from_coarse=at_fermi["coarse_value"],
     )  # fmt: skip
 
 
