@@ -76,7 +76,7 @@ def _body(args: argparse.Namespace) -> int:
 def _check_options(args: argparse.Namespace) -> None:
     """Find wrong options before anything is computed."""
     from deeph.runtime.errors import UsageError
-    from postprocess.geometry.hall import FermiScan
+    from postprocess.geometry.against_fermi import FermiScan
     from postprocess.output import berry_tables
 
     figure_look(args)
@@ -107,7 +107,8 @@ def _curvature(args: argparse.Namespace, subject: Subject, fermi: "FermiLevel | 
 def _hall(args: argparse.Namespace, subject: Subject, fermi: "FermiLevel") -> "HallConductivity":
     from deeph.runtime.errors import DataError
     from postprocess.eigen.band_symmetries import conjugate_at_minus_k
-    from postprocess.geometry.hall import FermiScan, hall_conductivity
+    from postprocess.geometry.against_fermi import FermiScan
+    from postprocess.geometry.hall import hall_conductivity
 
     if conjugate_at_minus_k(subject.data):
         raise DataError(

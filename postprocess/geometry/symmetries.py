@@ -12,12 +12,12 @@ from typing import ClassVar
 import numpy as np
 
 from deeph.physics.hamiltonian import Hamiltonian
-from deeph.physics.system import FloatArray
+from deeph.physics.system import FloatArray, IntArray
 from postprocess.eigen.band_symmetries import GENERIC
 from postprocess.geometry.bloch_basis import BlochBasis
 from postprocess.geometry.geometry import Geometry
 from postprocess.geometry.positions import Source, find_positions
-from postprocess.lattice.mesh import IDENTITY, Symmetry
+from postprocess.lattice.mesh import IDENTITY, Divisions, Symmetry
 from postprocess.lattice.periodic import in_plane_reciprocal
 from postprocess.lattice.point_group import lattice_symmetries
 from postprocess.states.batches import evaluate_batches
@@ -26,6 +26,8 @@ from postprocess.states.wedge import Wedge
 
 SAME_ENERGY = 1e-7
 """eV; levels at equivalent k that agree to so much are equal to rounding."""
+WORTHWHILE = 4
+"""Points of the mesh for each operation of the lattice, above which they are tried."""
 SAME_CURVATURE = 1e-6
 """Of the largest curvature of a level at this k."""
 
@@ -48,7 +50,9 @@ class LevelCurvature:
         return compute
 
 
-def curvature_wedge(hamiltonian: Hamiltonian, along: FloatArray, source: Source | None = None, jobs: Jobs | None = None) -> Wedge:
+def curvature_wedge(
+    hamiltonian: Hamiltonian, along: FloatArray, divisions: Divisions, source: Source | None = None, jobs: Jobs | None = None
+) -> Wedge:
     """The operations of the lattice that levels and their curvatures have at two generic k-points.
 
     Parameters
@@ -57,6 +61,8 @@ def curvature_wedge(hamiltonian: Hamiltonian, along: FloatArray, source: Source 
         With Hermitian H and S.
     along : (m, 3) array
         Directions of the components that count: all three of a crystal, the normal of a layer.
+    divisions : tuple of 3 int
+        Of the mesh; where it has few points nothing is tried, for that costs some k-points, too.
     source : {"matrix", "atoms"}, optional
         Of the positions.
     jobs : Jobs, optional
@@ -64,17 +70,26 @@ def curvature_wedge(hamiltonian: Hamiltonian, along: FloatArray, source: Source 
     """
     reciprocal = in_plane_reciprocal(hamiltonian)
     W = lattice_symmetries(reciprocal)
+    if np.prod(divisions) <= WORTHWHILE * len(W):
+        return Wedge.none()
     W = W[np.argsort(~(W == IDENTITY).all(axis=(1, 2)), kind="stable")]  # the identity first
-    turn = reciprocal.T @ W @ np.linalg.inv(reciprocal.T)
-    turn *= np.linalg.det(turn)[:, None, None]
     alike = np.ones((2, len(W)), bool)  # with either sign
     for k in GENERIC:
+        kept = alike.any(axis=0)
+        W, alike = W[kept], alike[:, kept]
+        turn = _axial_turns(W, reciprocal)
         found = evaluate_batches(hamiltonian, W @ k, LevelCurvature(source), jobs=replace(jobs or Jobs(), scratch=None))
         energies, curvature = found["energies"], along @ found["curvature"]
-        alike &= (np.abs(energies - energies[:, :1]) < SAME_ENERGY).all(axis=(0, 2))
+        same = (np.abs(energies - energies[:, :1]) < SAME_ENERGY).all(axis=(0, 2))
         tolerance = SAME_CURVATURE * np.abs(curvature[:, 0]).max(initial=0.0)
         expected = np.einsum("ca,wab,sbn->swcn", along, turn, found["curvature"][:, 0])
-        alike &= np.stack([(np.abs(curvature - sign * expected) <= tolerance).all(axis=(0, 2, 3)) for sign in (1, -1)])
+        alike &= same & np.stack([(np.abs(curvature - sign * expected) <= tolerance).all(axis=(0, 2, 3)) for sign in (1, -1)])
     kept = alike.any(axis=0)
     signs = np.where(alike[0], 1.0, -1.0)
-    return Wedge(W[kept], (signs[:, None, None] * turn)[kept])
+    return Wedge(W[kept], (signs[:, None, None] * _axial_turns(W, reciprocal))[kept])
+
+
+def _axial_turns(W: IntArray, reciprocal: FloatArray) -> FloatArray:
+    """(n, 3, 3) what operations on fractional k do to Cartesian axial vectors, without time reversal."""
+    Q = reciprocal.T @ W @ np.linalg.inv(reciprocal.T)
+    return np.asarray(np.linalg.det(Q)[:, None, None] * Q)
