@@ -377,6 +377,17 @@ def test_a_zeroth_order_h_moves_with_the_energy_zero(mini_graphene):
     assert not h.with_potential(np.array([0.1, -0.1])).extra
 
 
+def test_the_command_reads_a_zeroth_order_h(tmp_path, mini_graphene, monkeypatch):
+    """Folders have it in a file of its own, which only HamGNN's format has a place for."""
+    H0 = replace(mini_graphene.H, entries=0.9 * mini_graphene.H.entries)
+    deeph.write_folder(tmp_path / "data", replace(mini_graphene, extra={"H0": H0}))
+    seen = []
+    monkeypatch.setattr("postprocess.export.formats.export", lambda h, *_, **__: seen.append(h))
+    with pytest.raises(SystemExit):
+        main([str(tmp_path / "data"), str(tmp_path / "out.npz"), "--to", "hamgnn"])
+    assert set(seen[0].extra) == {"H0"}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["si2", "gaas", "mos2_soc", "fe_bcc_spin", "fe_nc_soc"])
 def test_real_runs_keep_their_levels(shared_data, tmp_path, name):
