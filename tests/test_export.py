@@ -380,7 +380,7 @@ def test_a_zeroth_order_h_moves_with_the_energy_zero(mini_graphene):
 def test_the_command_reads_a_zeroth_order_h(tmp_path, mini_graphene, monkeypatch):
     """Folders have it in a file of its own, which only HamGNN's format has a place for."""
     H0 = replace(mini_graphene.H, entries=0.9 * mini_graphene.H.entries)
-    deeph.write_folder(tmp_path / "data", replace(mini_graphene, extra={"H0": H0}))
+    write_folder(tmp_path / "data", replace(mini_graphene, extra={"H0": H0}))
     seen = []
     monkeypatch.setattr("postprocess.export.formats.export", lambda h, *_, **__: seen.append(h))
     with pytest.raises(SystemExit):
