@@ -26,7 +26,7 @@ from postprocess.states.wedge import Orbits, Wedge
 
 SHARE = 0.9
 """Of the variation of the integrand, which the refined cells of a round hold."""
-COST = 2.0
+COST = 4.0
 """Times as many k-points as the mesh has, which a round may take at most."""
 NOISE = 1e-6
 """Of the variation of the watched number that varies most: less is rounding."""
