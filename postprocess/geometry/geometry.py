@@ -182,17 +182,17 @@ class Geometry:
         """
         A = self.between
         out = np.stack([-2 * np.einsum("knl,knl->kn", A[:, a], A[:, b].conj()).imag for a, b in AXIAL], axis=1)
-        return self._shared(out + self.basis_curvature if _check(method) == "curl" else out)
+        return self.mean_of_groups(out + self.basis_curvature if _check(method) == "curl" else out)
 
     def curvatures(self) -> tuple[FloatArray, FloatArray]:
         """:meth:`curvature` by ``curl`` and by ``kubo``, for little more than the price of one."""
         kubo = self.curvature("kubo")
-        return kubo + self._shared(self.basis_curvature), kubo
+        return kubo + self.mean_of_groups(self.basis_curvature), kubo
 
     def metric(self) -> FloatArray:
         """(n_k, 3, 3, n) quantum metric within the basis of each level, Angstrom^2; degenerate levels have the mean of their group."""
         A = self.between
-        return self._shared(np.einsum("kanl,kbnl->kabn", A, A.conj()).real)
+        return self.mean_of_groups(np.einsum("kanl,kbnl->kabn", A, A.conj()).real)
 
     def orbital_moment(self) -> FloatArray:
         """(n_k, 3, n) orbital moment within the basis, Bohr magneton; degenerate levels have the mean of their group.
@@ -201,9 +201,9 @@ class Geometry:
         """
         A, step = self.between, self.energies[:, None, :] - self.energies[:, :, None]
         moment = [np.einsum("knl,knl,knl->kn", A[:, a], step, A[:, b].conj()).imag for a, b in AXIAL]
-        return self._shared(np.stack(moment, axis=1)) / (HBAR2_OVER_MASS / 2)
+        return self.mean_of_groups(np.stack(moment, axis=1)) / (HBAR2_OVER_MASS / 2)
 
-    def _shared(self, values: Array) -> FloatArray:
+    def mean_of_groups(self, values: Array) -> FloatArray:
         """(n_k, ..., n) values replaced by their mean in each group of degenerate levels."""
         first = np.flatnonzero(np.diff(self.groups.ravel(), prepend=-1))
         first = np.union1d(first, np.arange(0, self.groups.size, self.groups.shape[1]))
@@ -272,7 +272,7 @@ class Geometry:
 
     def spin_texture(self) -> FloatArray:
         """(n_k, 3, n) expectation values of the Pauli matrices, -1 to 1; degenerate levels have the mean of their group."""
-        return self._shared(np.einsum("kann->kan", self.spin_matrix).real)
+        return self.mean_of_groups(np.einsum("kann->kan", self.spin_matrix).real)
 
 
 def _check(method: str) -> str:

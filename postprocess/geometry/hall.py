@@ -5,7 +5,7 @@ C = (1/2 pi) int d^2k sum_n Omega^z_n.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -19,15 +19,18 @@ from postprocess.eigen.band_symmetries import make_mesh
 from postprocess.eigen.hermitian import hermitian
 from postprocess.geometry.against_fermi import AgainstFermi, FermiScan, spins_of_levels
 from postprocess.geometry.bloch_basis import BlochBasis
+from postprocess.geometry.cell_occupation import CellOccupation, LevelEnergies
 from postprocess.geometry.geometry import DEGENERATE, Geometry
 from postprocess.geometry.positions import Source, find_positions
 from postprocess.geometry.symmetries import curvature_wedge
 from postprocess.lattice.mesh import Divisions, Symmetry
 from postprocess.lattice.periodic import layer_normal, periodic_directions
-from postprocess.states.adaptive import Refinement, integrate_adaptively
+from postprocess.states.adaptive import Refinement, half_as_fine, integrate_adaptively
+from postprocess.states.batches import evaluate_batches
 from postprocess.states.fermi import FermiLevel
 from postprocess.states.kjobs import Jobs, Result
 from postprocess.states.occupation import Occupation
+from postprocess.states.wedge import Wedge
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -54,6 +57,8 @@ class CurvatureOfOccupied:
         Of the Fermi-Dirac occupation, Kelvin.
     source : str or None
         Of the positions.
+    cells : CellOccupation, optional
+        At zero temperature the occupation of a metal, instead of that of the point alone.
     normal : (float, float, float), optional
         Of a layer: the only component that counts where its mesh is refined.
     tolerance : float
@@ -66,7 +71,15 @@ class CurvatureOfOccupied:
     temperature: float = 0.0
     source: Source | None = None
     normal: tuple[float, float, float] | None = None
+    cells: CellOccupation | None = None
     tolerance: float = DEGENERATE
+
+    def in_cells(self, moment: FloatArray) -> "CurvatureOfOccupied":
+        """The same for points that stand for cells of this second moment."""
+        if self.cells is None:
+            return self
+        rows = [(float(a), float(b), float(c)) for a, b, c in moment]
+        return replace(self, cells=replace(self.cells, moment=tuple(rows)))
 
     def of(self, hamiltonian: Hamiltonian) -> Callable[[FloatArray, int], Result]:
         """The function of k: ``curl`` and ``kubo`` (n_k, 3, m) in Angstrom^2.
@@ -75,12 +88,14 @@ class CurvatureOfOccupied:
         """
         basis = BlochBasis(hamiltonian, find_positions(hamiltonian, self.source))
         levels = np.array(self.fermi_levels)
+        every = np.array([self.fermi_energy, *self.fermi_levels])
 
         def compute(k: FloatArray, spin: int) -> Result:
             g = Geometry(basis, k, spin=spin, tolerance=self.tolerance)
             curl, kubo = g.curvatures()
-            f = Occupation(0.0, self.temperature)(g.energies[:, :, None] - levels)
-            at_fermi = Occupation(self.fermi_energy, self.temperature)(g.energies)
+            alone = Occupation(0.0, self.temperature)
+            f = alone(g.energies[:, :, None] - every) if self.cells is None else self.cells(g, every)
+            at_fermi, f = f[:, :, 0], f[:, :, 1:]
             out = {"curl": curl @ f, "kubo": kubo @ f}
             watched = np.einsum("kan,kn->ka", curl, at_fermi)[:, None]
             if len(levels) > 1:
@@ -180,7 +195,9 @@ def hall_conductivity(
     quantity = CurvatureOfOccupied(tuple(energies.tolist()), fermi.energy, scan.temperature, source, across)
     mesh = make_mesh(hamiltonian, divisions, symmetry="none").divisions
     wedge = curvature_wedge(hamiltonian, np.eye(3) if normal is None else normal[None], mesh, source, jobs)
-    options: dict[str, Any] = {"refinement": refinement, "jobs": jobs, "wedge": wedge, "axial": AXIAL_AXES}
+    if not scan.temperature:
+        quantity = replace(quantity, cells=_cells(hamiltonian, mesh, wedge, jobs))
+    options: dict[str, Any] = {"refinement": refinement, "jobs": jobs, "wedge": wedge, "axial": AXIAL_AXES, "in_cells": quantity.in_cells}
     integral = integrate_adaptively(hamiltonian, quantity, divisions, watched="watched", **options)
     both = spins_of_levels(hamiltonian)
     curl, kubo = (-both * project @ integral.value[name].sum(axis=0) for name in ("curl", "kubo"))
@@ -194,6 +211,15 @@ def hall_conductivity(
         fermi_origin=fermi.origin, temperature=scan.temperature, positions=find_positions(hamiltonian, source).source, integral=integral,
         title=title, chern=-float(value[0]) / both if len(components) == 1 and insulating and not scan.temperature else None,
     )  # fmt: skip
+
+
+def _cells(hamiltonian: Hamiltonian, divisions: Divisions, wedge: Wedge, jobs: Jobs | None) -> CellOccupation:
+    """Occupations averaged over cells, with the edges of the levels on every second point of a mesh."""
+    k = make_mesh(hamiltonian, half_as_fine(divisions), symmetry="none").points
+    k = wedge.keeping(half_as_fine(divisions)).orbits(k).k
+    energies = evaluate_batches(hamiltonian, k, LevelEnergies(), jobs=replace(jobs or Jobs(), scratch=None))["energies"]
+    edges = np.stack([energies.min(axis=1), energies.max(axis=1)], axis=-1)
+    return CellOccupation(((0.0, 0.0, 0.0),) * 3, tuple(tuple((low, high) for low, high in spin) for spin in edges.tolist()))
 
 
 def tensor_components(hamiltonian: Hamiltonian) -> tuple[tuple[str, ...], FloatArray, str]:

@@ -6,7 +6,7 @@ times as fine. This keeps every symmetry of the mesh, and its points. What a rou
 does not show. So the same is done from the mesh half as fine, and the two results are compared.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -20,13 +20,13 @@ from postprocess.eigen.hermitian import hermitian
 from postprocess.lattice.mesh import Divisions, KMesh, check_divisions
 from postprocess.lattice.periodic import in_plane_reciprocal
 from postprocess.states.batches import BatchQuantity, sum_batches
-from postprocess.states.cells import FINER, TIE, FinerMesh, mesh_variation
+from postprocess.states.cells import FINER, TIE, FinerMesh, mesh_variation, second_moment
 from postprocess.states.kjobs import Jobs, Result
 from postprocess.states.wedge import Orbits, Wedge
 
 SHARE = 0.9
 """Of the variation of the integrand, which the refined cells of a round hold."""
-COST = 4.0
+COST = 2.0
 """Times as many k-points as the mesh has, which a round may take at most."""
 NOISE = 1e-6
 """Of the variation of the watched number that varies most: less is rounding."""
@@ -151,11 +151,16 @@ class _Integrand:
     watched: str
     wedge: Wedge
     axial: Mapping[str, int]
+    in_cells: Callable[[FloatArray], BatchQuantity] | None = None
 
-    def sums(self, k: FloatArray, weights: FloatArray, jobs: Jobs) -> tuple[Result, FloatArray, Orbits]:
-        """(n_spin, n_sums, ...) by name, the watched numbers (n_spin, n_k, ...) at all points, and those that were computed."""
+    def sums(self, k: FloatArray, weights: FloatArray, jobs: Jobs, cell: FloatArray | None = None) -> tuple[Result, FloatArray, Orbits]:
+        """(n_spin, n_sums, ...) by name, the watched numbers (n_spin, n_k, ...) at all points, and those that were computed.
+
+        ``cell`` is the second moment of the cells that the points stand for.
+        """
         orbits = self.wedge.orbits(k)
-        found = sum_batches(self.hamiltonian, orbits.k, orbits.added(weights), self.quantity, self.watched, jobs=jobs)
+        quantity = self.quantity if self.in_cells is None or cell is None else self.in_cells(cell)
+        found = sum_batches(self.hamiltonian, orbits.k, orbits.added(weights), quantity, self.watched, jobs=jobs)
         kept = self.wedge.at_points(found.pop("kept"), orbits)
         return self.wedge.mean(found, self.axial), kept, orbits
 
@@ -163,25 +168,47 @@ class _Integrand:
 class _Refined:
     """A mesh, and what refinement makes of it."""
 
-    def __init__(self, integrand: _Integrand, mesh: KMesh, value: Result, kept: FloatArray) -> None:
-        self.integrand, self.value = integrand, value
+    def __init__(self, integrand: _Integrand, mesh: KMesh, jobs: Jobs) -> None:
+        self.integrand, self.jobs, self.stages = integrand, jobs, [jobs]
         reciprocal = in_plane_reciprocal(integrand.hamiltonian)
         self.finer = FinerMesh.of(reciprocal, mesh)
+        self.moment = second_moment(reciprocal, mesh.divisions)
+        sums, kept, orbits = integrand.sums(mesh.points, mesh.weights[None], jobs, self.moment)
+        self.value = self.on_mesh = {name: total[:, 0] for name, total in sums.items()}
+        self.n_k = len(orbits.k)
         variation = mesh.weights[:, None] * mesh_variation(kept, mesh, reciprocal)
         cells = _Cells(mesh.points, mesh.weights, np.zeros(len(mesh.points), np.int64), variation)
         self.cells = cells.merged(integrand.wedge.orbits(mesh.points))
         self.budget = int(COST * len(self.cells.k))
 
-    def refine(self, jobs: Jobs) -> Round:
-        """Fill the cells in which the integrand varies most."""
+    def refine(self) -> Round:
+        """Fill the cells in which the integrand varies most, those of one size after those of another."""
         chosen, rest = _choose(self.cells, self.budget // self.finer.own)
-        children, old = _children(self.cells[chosen], self.finer)
-        sums, kept, orbits = self.integrand.sums(children.k, children.weight[None] - old[None], jobs)
-        varying = replace(children, variation=children.weight[:, None] * self.finer.variation(kept))
-        self.cells = self.cells[rest] + varying.merged(orbits)
-        self.value = {name: total + sums[name][:, 0] for name, total in self.value.items()}
-        watched = self.integrand.watched
-        return Round(len(chosen), len(orbits.k), _change(sums[watched], self.value[watched]))
+        parents, self.cells = self.cells[chosen], self.cells[rest]
+        change, n_k = np.zeros_like(self.value[self.integrand.watched]), 0
+        for depth in np.unique(parents.depth).tolist():
+            own = parents[np.flatnonzero(parents.depth == depth)]
+            children = _children(own, self.finer)
+            sums, kept, orbits = self.integrand.sums(children.k, children.weight[None], self._stage(), self._cell(depth + 1))
+            before, _, again = self.integrand.sums(own.k, own.weight[None], self._stage(), self._cell(depth))
+            varying = replace(children, variation=children.weight[:, None] * self.finer.variation(kept))
+            self.cells += varying.merged(orbits)
+            self.value = {name: total + sums[name][:, 0] - before[name][:, 0] for name, total in self.value.items()}
+            change = change + sums[self.integrand.watched][:, 0] - before[self.integrand.watched][:, 0]
+            n_k += len(orbits.k) + len(again.k)
+        self.n_k += n_k
+        return Round(len(chosen), n_k, _change(change, self.value[self.integrand.watched]))
+
+    def _cell(self, depth: int) -> FloatArray:
+        """Second moment of cells that were refined so often."""
+        return np.asarray(self.moment / FINER ** (2 * depth))
+
+    def _stage(self) -> Jobs:
+        """The same jobs with a folder of its own for what is finished."""
+        scratch = self.jobs.scratch
+        number = len(self.stages)
+        self.stages.append(replace(self.jobs, scratch=None if scratch is None else scratch.with_name(f"{scratch.name}.{number}")))
+        return self.stages[-1]
 
 
 def integrate_adaptively(
@@ -194,6 +221,7 @@ def integrate_adaptively(
     jobs: Jobs | None = None,
     wedge: Wedge | None = None,
     axial: Mapping[str, int] | None = None,
+    in_cells: Callable[[FloatArray], BatchQuantity] | None = None,
 ) -> Integral:
     """Mean of a quantity over the zone.
 
@@ -215,6 +243,8 @@ def integrate_adaptively(
     wedge, axial : Wedge and mapping, optional
         Operations that turn the axial vectors of the quantity, and which arrays hold vectors (see :meth:`Wedge.mean`), the watched one in
         its last axis; one k-point of those that they relate is computed.
+    in_cells : function, optional
+        The quantity for points that stand for cells with a second moment (3, 3) in 1/Angstrom^2.
 
     Raises
     ------
@@ -225,63 +255,41 @@ def integrate_adaptively(
     if divisions is not None:
         check_divisions(hamiltonian, divisions)
     mesh = make_mesh(hamiltonian, divisions, symmetry=quantity.symmetry)
-    half = make_mesh(hamiltonian, _half(mesh.divisions), symmetry=quantity.symmetry)
+    half = make_mesh(hamiltonian, half_as_fine(mesh.divisions), symmetry=quantity.symmetry)
     usable = (wedge or Wedge.none()).keeping(mesh.divisions, half.divisions)
-    integrand = _Integrand(hamiltonian, quantity, watched, usable, axial or {})
-    k, weights = _joined(half, mesh)
-    sums, kept, orbits = integrand.sums(k, weights, jobs)
-    coarse, fine = ({name: total[:, n] for name, total in sums.items()} for n in range(2))
-    two = [_Refined(integrand, m, v, kept[:, _places(m.points, k)]) for m, v in ((half, coarse), (mesh, fine))]
-    error = change = _change(fine[watched] - coarse[watched], fine[watched])
+    integrand = _Integrand(hamiltonian, quantity, watched, usable, axial or {}, in_cells)
+    apart = replace(jobs, scratch=None if jobs.scratch is None else jobs.scratch.with_name(f"{jobs.scratch.name}.half"))
+    coarse, fine = _Refined(integrand, half, apart), _Refined(integrand, mesh, jobs)
+
+    def difference() -> float:
+        return _change(fine.value[watched] - coarse.value[watched], fine.value[watched])
+
+    error = change = difference()
     done: list[Round] = []
-    stages: list[Jobs] = []
-    n_k = len(orbits.k)
-    while len(done) < refinement.rounds and error > refinement.tolerance and two[1].cells.variation.sum() > 0:
-        stages += [_stage(jobs, f"{len(done) + 1}.{n}") for n in range(2)]
-        half_as_fine, last = (one.refine(stage) for one, stage in zip(two, stages[-2:], strict=True))
-        done.append(last)
-        n_k += last.n_k + half_as_fine.n_k
-        difference = two[1].value[watched] - two[0].value[watched]
-        error = max(_change(difference, two[1].value[watched]), last.change)
-        logger.info("%s; from the mesh half as fine %s", last.describe(len(done)), _percent(error))
+    while len(done) < refinement.rounds and error > refinement.tolerance and fine.cells.variation.sum() > 0:
+        coarse.refine()
+        done.append(fine.refine())
+        error = max(difference(), done[-1].change)
+        logger.info("%s; from the mesh half as fine %s", done[-1].describe(len(done)), _percent(error))
     jobs.group.gathered([])  # nobody removes results before all have read them
-    for own in stages:
+    for own in (*coarse.stages, *fine.stages[1:]):
         own.finish()
     return Integral(
-        two[1].value, fine, coarse, two[0].value, mesh.divisions, half.divisions, change, error, tuple(done), n_k, usable.order
+        fine.value, fine.on_mesh, coarse.on_mesh, coarse.value, mesh.divisions, half.divisions, change, error, tuple(done),
+        fine.n_k + coarse.n_k, usable.order,
     )  # fmt: skip
 
 
-def _half(divisions: Divisions) -> Divisions:
+def half_as_fine(divisions: Divisions) -> Divisions:
+    """Half of the divisions of a mesh, rounded up."""
     a, b, c = ((n + 1) // 2 for n in divisions)
     return a, b, c
-
-
-def _stage(jobs: Jobs, name: str) -> Jobs:
-    """The same with a folder of its own for what is finished."""
-    return replace(jobs, scratch=None if jobs.scratch is None else jobs.scratch.with_name(f"{jobs.scratch.name}.{name}"))
 
 
 def _change(difference: FloatArray, value: FloatArray) -> float:
     """Largest difference relative to the largest number; 0 where both vanish."""
     largest, size = float(np.abs(difference).max(initial=0.0)), float(np.abs(value).max(initial=0.0))
     return largest / size if size > 0 else float(largest > 0)
-
-
-def _joined(half: KMesh, mesh: KMesh) -> tuple[FloatArray, FloatArray]:
-    """All points of two meshes, common ones once, and (2, n_k) their weights in both."""
-    k = np.unique(np.rint(np.concatenate([half.points, mesh.points]) * 1e12) / 1e12, axis=0)
-    weights = np.zeros((2, len(k)))
-    for row, one in zip(weights, (half, mesh), strict=True):
-        row[_places(one.points, k)] = one.weights
-    return k, weights
-
-
-def _places(points: FloatArray, k: FloatArray) -> IntArray:
-    """Where points are among sorted ones."""
-    both = np.concatenate([k, np.rint(points * 1e12) / 1e12])
-    _, first, which = np.unique(both, axis=0, return_index=True, return_inverse=True)
-    return np.asarray(first[which.ravel()[len(k) :]])
 
 
 def _choose(cells: _Cells, most: int) -> tuple[IntArray, IntArray]:
@@ -298,12 +306,10 @@ def _choose(cells: _Cells, most: int) -> tuple[IntArray, IntArray]:
     return order[:n], order[n:]
 
 
-def _children(cells: _Cells, finer: FinerMesh) -> tuple[_Cells, FloatArray]:
-    """The points of a finer mesh in some cells, the first of each its own point, and what each counted in the sums before."""
+def _children(cells: _Cells, finer: FinerMesh) -> _Cells:
+    """The points of a finer mesh in some cells, the first of each its own point."""
     scale = float(FINER) ** -cells.depth
     k = cells.k[:, None] + scale[:, None, None] * finer.offsets
     weight = cells.weight[:, None] * finer.shares
-    old = np.zeros_like(weight)
-    old[:, 0] = cells.weight
     depth = np.repeat(cells.depth + 1, len(finer.offsets))
-    return _Cells(k.reshape(-1, 3), weight.ravel(), depth, np.zeros((weight.size, 0))), old.ravel()
+    return _Cells(k.reshape(-1, 3), weight.ravel(), depth, np.zeros((weight.size, 0)))

@@ -15,6 +15,8 @@ from postprocess.lattice.mesh import Divisions, KMesh
 
 FINER = 3
 """Times as fine is the mesh in a refined cell: odd, so that its point stays."""
+SAMPLED = 6
+"""Times as fine is the mesh that the second moment of a cell is taken from."""
 TIE = 1e-6
 """Relative; points so alike far from two cells belong to both."""
 
@@ -79,6 +81,16 @@ def _nearest(points: FloatArray) -> IntArray:
     for row, line in zip(out, near, strict=True):
         row[: line.sum()] = np.flatnonzero(line)
     return out
+
+
+def second_moment(reciprocal: FloatArray, divisions: Divisions) -> FloatArray:
+    """(3, 3) mean of dk dk^T over the cell of a mesh point, Cartesian.
+
+    From a finer mesh, whose own cells are alike but so many times smaller.
+    """
+    offsets, shares = cell_points(reciprocal, divisions, SAMPLED)
+    dk = offsets @ reciprocal
+    return np.asarray((dk * shares[:, None]).T @ dk / (1 - 1 / SAMPLED**2))
 
 
 def cell_points(reciprocal: FloatArray, divisions: Divisions, finer: int = FINER) -> tuple[FloatArray, FloatArray]:
