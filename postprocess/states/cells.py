@@ -15,8 +15,8 @@ from postprocess.lattice.mesh import Divisions, KMesh
 
 FINER = 3
 """Times as fine is the mesh in a refined cell: odd, so that its point stays."""
-SAMPLED = 6
-"""Times as fine is the mesh that the second moment of a cell is taken from."""
+SAMPLED = 5
+"""Times as fine is the mesh that the second moment of a cell is taken from; odd, so that most of its cells lie within."""
 TIE = 1e-6
 """Relative; points so alike far from two cells belong to both."""
 
