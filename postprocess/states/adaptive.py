@@ -80,7 +80,7 @@ class Integral:
     change : float
         From the coarse to the fine mesh in the watched numbers: largest, relative to the largest of them.
     error : float
-        The same of the refined ones: an estimate of the relative error, on the safe side.
+        The same of the refined ones, or what the last round changed if that is more: an estimate of the relative error, on the safe side.
     rounds : tuple of Round
         What refinement changed.
     n_k : int
@@ -107,7 +107,7 @@ class Integral:
         lines = [f"{m} k-points against {n}: changed by {_percent(self.change)}"]
         lines += [one.describe(number) for number, one in enumerate(self.rounds, 1)]
         if self.rounds:
-            lines.append(f"{m} refined against {n} refined: differ by {_percent(self.error)}")
+            lines.append(f"error about {_percent(self.error)}: the larger one of the last change and the difference to {n} refined")
         if self.order > 1:
             lines.append(f"{self.n_k} k-points computed, one of those that {self.order} operations relate")
         return lines
