@@ -3,8 +3,9 @@
 At a Fermi surface the occupation of a cell is 0 or 1 by whether its point lies inside, which makes integrals of metals jump from mesh to
 mesh. With the velocity at the point, E is linear in the cell, and the filled part of it is that of a distribution of energies with the
 variance v.M.v, M the second moment of the cell: a smearing without a parameter, which vanishes as cells become small (the widths are those
-of J. R. Yates, X. Wang, D. Vanderbilt and I. Souza, doi:10.1103/PhysRevB.75.195121). Only levels that cross the Fermi level somewhere are
-averaged, so that insulators stay what they are.
+of J. R. Yates, X. Wang, D. Vanderbilt and I. Souza, doi:10.1103/PhysRevB.75.195121). One width holds for all levels
+at a k, the mean of those that cross the Fermi level somewhere: two levels that nearly touch, with large and opposite curvatures, are filled
+alike. Where no level crosses it, in insulators, there is none.
 """
 
 from collections.abc import Callable
@@ -41,16 +42,16 @@ class CellOccupation:
     edges: tuple[tuple[tuple[float, float], ...], ...]
 
     def __call__(self, g: Geometry, fermi_levels: FloatArray) -> FloatArray:
-        """(n_k, n, m) for m Fermi levels, 0 to 1; degenerate levels alike."""
+        """(n_k, n, m) for m Fermi levels, 0 to 1; the width at a k is one for all levels."""
         from scipy.special import erfc
 
         V = g.velocity * (g.groups[:, None, :, None] == g.groups[:, None, None, :])
-        variance = g.mean_of_groups(np.einsum("kanm,kanm->kn", np.einsum("ab,kbnm->kanm", np.array(self.moment), V), V.conj()).real)
-        distance = g.mean_of_groups(g.energies)[:, :, None] - fermi_levels
+        variance = np.einsum("kanm,kanm->kn", np.einsum("ab,kbnm->kanm", np.array(self.moment), V), V.conj()).real
         low, high = np.array(self.edges[g.channel]).T[:, :, None]
-        cut = (low < fermi_levels) & (fermi_levels < high) & (variance > 0)[:, :, None]
-        width = np.where(cut, np.sqrt(2 * np.where(variance > 0, variance, 1.0))[:, :, None], 1.0)
-        return np.asarray(np.where(cut, erfc(distance / width) / 2, distance < 0))
+        cut = (low < fermi_levels) & (fermi_levels < high)
+        width = np.sqrt(2 * variance @ (cut / np.maximum(cut.sum(axis=0), 1)))[:, None]
+        distance = g.mean_of_groups(g.energies)[:, :, None] - fermi_levels
+        return np.asarray(np.where(width > 0, erfc(distance / np.where(width > 0, width, 1.0)) / 2, distance < 0))
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from postprocess.states.wedge import Wedge
 
 SAME_ENERGY = 1e-7
 """eV; levels at equivalent k that agree to so much are equal to rounding."""
-WORTHWHILE = 4
+WORTHWHILE = 2
 """Points of the mesh for each operation of the lattice, above which they are tried."""
 SAME_CURVATURE = 1e-6
 """Of the largest curvature of a level at this k."""
