@@ -28,7 +28,7 @@ SAME_ENERGY = 1e-7
 """eV; levels at equivalent k that agree to so much are equal to rounding."""
 WORTHWHILE = 2
 """Points of the mesh for each operation of the lattice, above which they are tried."""
-SAME_CURVATURE = 1e-6
+SAME_CURVATURE = 1e-5
 """Of the largest curvature of a level at this k."""
 
 
