@@ -96,6 +96,37 @@ def test_polarisation_along_a_path(folder, capsys):
     assert abs(change) == pytest.approx(2, abs=1e-6)
 
 
+def test_what_is_undefined_across_vacuum_is_no_zero(folder, capsys):
+    """A chain has one polarisation; along the other two lattice vectors there is no Berry phase."""
+    deeph.write_folder(folder.parent / "chain", rice_mele(0.1))
+    assert call(folder.parent / "chain", "--find", "polarisation", "--mesh", 24, 2) == 0
+    text = capsys.readouterr().out
+    line = next(line for line in text.splitlines() if line.startswith("  chain"))
+    assert line.split()[2:4] == ["-", "-"]
+    assert "- not defined: across vacuum" in text
+    assert call(folder.parent / "chain", "--find", "polarisation", "--mesh", 24, 2, "--json") == 0
+    (found,) = json.loads(capsys.readouterr().out)["structures"]
+    assert found["fractions"][1:] == found["electronic"][1:] == found["ionic"][1:] == [None, None]
+    assert found["fractions"][0] is not None
+    assert found["cartesian"].count(None) == 2
+
+
+def test_zero_by_time_reversal_is_said_at_once(folder, capsys, monkeypatch):
+    """Graphene has no gap, of which a mesh could be refined for ever; a plane that time reversal takes to another one is computed."""
+    deeph.write_folder(folder.parent / "graphene", replace(haldane(0.0, t2=0.0), n_electrons=2.0))
+    with monkeypatch.context() as patch:
+        patch.setattr("postprocess.cli.topology_chern.chern_number", lambda *_, **__: pytest.fail("computed"))
+        assert call(folder.parent / "graphene") == 0
+        text = capsys.readouterr().out
+        assert "C            +0 on k3 = 0: H keeps time reversal" in text
+        assert "spin-orbit coupling" in text
+        assert call(folder, "--find", "chern", "--json") == 0
+        assert json.loads(capsys.readouterr().out)["chern"] == [{"plane": [3, 0.0], "chern": 0}]
+    deeph.write_folder(folder.parent / "crystal", bhz(1.0, d=3))
+    assert call(folder.parent / "crystal", "--find", "chern", "--plane", "3=0.2", "--mesh", 12, 12) == 0
+    assert "mesh 12 x 12" in capsys.readouterr().out
+
+
 def test_refusals(folder, capsys):
     for words, code, said in (
         ((folder.parent / "nothing",), 1, "there is no such folder"),

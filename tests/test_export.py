@@ -360,7 +360,32 @@ def test_the_command_takes_the_positions_of_the_folder(tmp_path, mini_graphene, 
     with pytest.raises(SystemExit) as done:
         main([str(tmp_path / "data"), str(tmp_path / "k"), "--to", "petsc"])
     assert done.value.code == 1
-    assert "exists already and is kept" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "exists already and is kept" in said
+    assert "--overwrite" in said
+
+
+def test_a_zeroth_order_h_moves_with_the_energy_zero(mini_graphene):
+    """H - H0, which networks learn, stays; it was left out without a word."""
+    H0 = replace(mini_graphene.H, entries=0.9 * mini_graphene.H.entries)
+    h = replace(mini_graphene, extra={"H0": H0, "density_matrix": mini_graphene.H}, fermi_energy=-3.0)
+    moved = h.with_potential(3.0)
+    assert moved.fermi_energy == 0
+    assert np.allclose(moved.H.entries - moved.extra["H0"].entries, h.H.entries - H0.entries, atol=1e-12)
+    assert np.abs(moved.extra["H0"].entries - H0.entries).max() > 2.9
+    assert np.array_equal(moved.extra["density_matrix"].entries, mini_graphene.H.entries)
+    assert not h.with_potential(np.array([0.1, -0.1])).extra
+
+
+def test_the_command_reads_a_zeroth_order_h(tmp_path, mini_graphene, monkeypatch):
+    """Folders have it in a file of its own, which only HamGNN's format has a place for."""
+    H0 = replace(mini_graphene.H, entries=0.9 * mini_graphene.H.entries)
+    write_folder(tmp_path / "data", replace(mini_graphene, extra={"H0": H0}))
+    seen = []
+    monkeypatch.setattr("postprocess.export.formats.export", lambda h, *_, **__: seen.append(h))
+    with pytest.raises(SystemExit):
+        main([str(tmp_path / "data"), str(tmp_path / "out.npz"), "--to", "hamgnn"])
+    assert set(seen[0].extra) == {"H0"}
 
 
 @pytest.mark.slow

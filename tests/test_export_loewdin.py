@@ -89,6 +89,19 @@ def test_error_falls_with_the_mesh(mini_graphene, mesh):
         assert np.abs(np.linalg.eigvalsh(model.bloch(k)) - mini_graphene.eigenvalues(k)).max() < 1e-9
 
 
+def test_a_model_that_is_wrong_by_volts_says_what_to_do(mini_graphene, caplog):
+    """Two k-points a direction are off by an eV and more; with enough of them nothing is said."""
+    with caplog.at_level("WARNING", logger="deeph"):
+        assert loewdin(mini_graphene, "wannier90", mesh=(2, 2, 1)).error > 1
+    (record,) = caplog.records
+    assert "--mesh 4 4 1" in record.getMessage()
+    assert "wanniertools" in record.getMessage()
+    caplog.clear()
+    with caplog.at_level("WARNING", logger="deeph"):
+        loewdin(mini_graphene, "wannier90", mesh=(9, 9, 1))
+    assert not caplog.records
+
+
 @pytest.mark.parametrize("k", [[2 / 15, 4 / 15, 0], [1 / 15, 7 / 15, 0]])
 def test_dipoles_are_those_of_h(mini_graphene, k):
     """Between occupied and empty levels."""

@@ -20,7 +20,7 @@ def test_a_folder_appears_when_it_is_complete(tmp_path):
         (temporary / "file").write_text("new")
         assert not (tmp_path / "a").exists()
     assert (tmp_path / "a" / "file").read_text() == "new"
-    with pytest.raises(DataError, match="a exists already and is kept; choose another output"), new_folder(tmp_path / "a"):
+    with pytest.raises(DataError, match=r"a exists already and is kept; choose another output$"), new_folder(tmp_path / "a"):
         pass
     with pytest.raises(ZeroDivisionError), new_folder(tmp_path / "b"):
         raise ZeroDivisionError

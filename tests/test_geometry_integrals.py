@@ -8,12 +8,14 @@ from lattice_models import hypercubic
 from tight_binding import changed_basis, enlarged, haldane, moved_origin, tight_binding, with_spinors
 
 from deeph.runtime.errors import DataError, UsageError
+from postprocess.geometry.against_fermi import FermiScan
 from postprocess.geometry.curvature import compute_curvature
 from postprocess.geometry.geometry import Geometry, prepared
-from postprocess.geometry.hall import FermiScan, hall_conductivity
+from postprocess.geometry.hall import hall_conductivity
 from postprocess.lattice.kpath import make_kpath
-from postprocess.states.adaptive import Refinement, cell_points, integrate_adaptively
+from postprocess.states.adaptive import Refinement, integrate_adaptively
 from postprocess.states.batches import evaluate_batches, sum_batches
+from postprocess.states.cells import cell_points
 from postprocess.states.fermi import FermiLevel
 from postprocess.states.kjobs import Jobs
 

@@ -10,8 +10,9 @@ from tight_binding import changed_basis, haldane, moved_origin, tight_binding, w
 
 from deeph.physics.units import CONDUCTANCE, KELVIN
 from deeph.runtime.errors import UsageError
+from postprocess.geometry.against_fermi import FermiScan
 from postprocess.geometry.geometry import Geometry
-from postprocess.geometry.hall import FermiScan, hall_conductivity
+from postprocess.geometry.hall import hall_conductivity
 from postprocess.response.covariant import SecondDerivatives
 from postprocess.response.dichroism import dichroism, edges
 from postprocess.response.light import Broadening, Photons

@@ -10,8 +10,9 @@ from tight_binding import changed_basis, haldane, moved_origin, tight_binding, w
 
 from deeph.physics.units import CONDUCTANCE, KELVIN
 from deeph.runtime.errors import UsageError
+from postprocess.geometry.against_fermi import FermiScan
 from postprocess.geometry.geometry import Geometry
-from postprocess.geometry.hall import FermiScan, hall_conductivity
+from postprocess.geometry.hall import hall_conductivity
 from postprocess.response.anomalous import curvature_dipole, curvatures, nernst_coefficient, spin_hall_conductivity
 from postprocess.response.covariant import SecondDerivatives, covariant_derivative
 from postprocess.response.scan import LevelSums, Settings, entropy

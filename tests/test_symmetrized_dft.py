@@ -153,3 +153,9 @@ def test_a_report_on_bands_says_how_far_degeneracies_are_to_be_trusted(folder, c
     assert "meV from its images under the 24 operations" in line
     assert call(postprocess.cli.bands, folder, *words, "--symmetrize") == 0
     assert "--symmetrize averages" not in capsys.readouterr().out
+
+
+def test_headings_tell_the_average_from_what_it_was_made_of(folder, capsys):
+    """Both are of one folder, and had one name."""
+    assert call(postprocess.cli.bands, folder, "--path", "GK", "--points", "5", "--symmetrize", "--compare", folder) == 0
+    assert f"(symmetrized) against {folder.name}" in capsys.readouterr().out.replace(str(folder), folder.name)

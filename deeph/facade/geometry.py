@@ -51,7 +51,8 @@ def hall_conductivity(
     positions: str | None,
 ) -> "HallConductivity":
     """What :meth:`deeph.Hamiltonian.hall_conductivity` does."""
-    from postprocess.geometry.hall import FermiScan, hall_conductivity
+    from postprocess.geometry.against_fermi import FermiScan
+    from postprocess.geometry.hall import hall_conductivity
     from postprocess.states.adaptive import Refinement
 
     scan = FermiScan(*(window or (0.0, 0.0)), points if window else 1, temperature)

@@ -18,6 +18,7 @@ TAKEN = (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR)
 """What it says of a folder that is to get a name which another folder or file has."""
 
 KEPT = "{} exists already and is kept; choose another output"
+REPLACE = ", or replace it: --overwrite (from Python overwrite=True)"
 """The message of a FolderExistsError, whether the folder was there at the beginning or came from another program in the meantime."""
 
 
@@ -37,7 +38,7 @@ class FullDiskError(DataError):
 
 
 @contextmanager
-def new_folder(folder: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
+def new_folder(folder: str | Path, *, overwrite: bool | None = None) -> Iterator[Path]:
     """A temporary folder to write into, which gets its name only if the ``with`` block ends without an error.
 
     Several programs may make the same folder at the same time: the first one that is done gives it its name. A program that is killed
@@ -47,8 +48,8 @@ def new_folder(folder: str | Path, *, overwrite: bool = False) -> Iterator[Path]
     ----------
     folder : path
         Final name; folders above it are made.
-    overwrite : bool
-        Replace what has this name, once the new folder is complete.
+    overwrite : bool, optional
+        Replace what has this name, once the new folder is complete; None if the caller leaves no choice, so that nobody is told of it.
 
     Raises
     ------
@@ -61,7 +62,7 @@ def new_folder(folder: str | Path, *, overwrite: bool = False) -> Iterator[Path]
     """
     folder = Path(folder)
     if _is_there(folder) and not overwrite:
-        raise FolderExistsError(KEPT.format(folder))
+        raise FolderExistsError(KEPT.format(folder) + REPLACE * (overwrite is not None))
     temporary = folder.with_name(f".{folder.name}.{_host()}.{os.getpid()}.part")
     shutil.rmtree(temporary, ignore_errors=True)
     try:
@@ -71,7 +72,7 @@ def new_folder(folder: str | Path, *, overwrite: bool = False) -> Iterator[Path]
         if overwrite:
             _replace(temporary, folder)
         else:
-            _name(temporary, folder)
+            _name(temporary, folder, REPLACE * (overwrite is not None))
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -139,7 +140,7 @@ def _is_there(path: Path) -> bool:
     return path.exists() or path.is_symlink()
 
 
-def _name(temporary: Path, folder: Path) -> None:
+def _name(temporary: Path, folder: Path, instead: str) -> None:
     """Give a finished folder its name, unless another program was faster: the system refuses to rename onto a folder with files."""
     try:
         if folder.is_symlink():
@@ -148,7 +149,7 @@ def _name(temporary: Path, folder: Path) -> None:
     except OSError as error:
         if error.errno not in TAKEN:
             raise
-        raise FolderExistsError(KEPT.format(folder)) from error
+        raise FolderExistsError(KEPT.format(folder) + instead) from error
 
 
 def _replace(temporary: Path, folder: Path) -> None:
@@ -162,7 +163,7 @@ def _replace(temporary: Path, folder: Path) -> None:
         try:
             with suppress(FileNotFoundError):
                 folder.rename(old)
-            _name(temporary, folder)
+            _name(temporary, folder, REPLACE)
         except FolderExistsError:  # that of another program, which replaces it as well
             _remove(old)
         except BaseException:

@@ -27,7 +27,8 @@ class ChangeableMatrices(Matrices):
         Returns
         -------
         Hamiltonian
-            A new one. A uniform potential shifts its Fermi level; else that is not known any more, but counted where it is needed.
+            A new one. A uniform potential shifts its Fermi level and a zeroth-order Hamiltonian with it, and leaves the density as it is;
+            else the Fermi level is not known any more, but counted where it is needed.
 
         Raises
         ------
@@ -48,7 +49,11 @@ class ChangeableMatrices(Matrices):
         fermi = None if self.fermi_energy is None or not uniform else self.fermi_energy + mean
         guess = self._fermi_near_by(mean, float(np.abs(V - mean).max()))
         words = f"scalar potential from {V.min():g} to {V.max():g} eV"
-        return replace(self._changed(words), H=add_potential(H, self.S, V), fermi_energy=fermi, fermi_guess=guess)
+        changed = self._changed(words)
+        if uniform:  # another energy zero: the density is what it was, and a zeroth-order H moves along
+            moved = {"H0": add_potential(self.extra["H0"], self.S, V)} if "H0" in self.extra else {}
+            changed = replace(changed, moments=self.moments, extra={**self.extra, **moved})
+        return replace(changed, H=add_potential(H, self.S, V), fermi_energy=fermi, fermi_guess=guess)
 
     def with_zeeman(self, field: Field) -> Self:
         """H with a magnetic field that acts on spins, as 1/2 (b_i + b_j) . sigma S_ij: Zeeman splitting, exchange field.

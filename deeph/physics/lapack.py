@@ -52,6 +52,7 @@ def generalized_eigh(h: Array, s: Array, *, vectors: bool) -> tuple[Array, Array
     return energies, a if vectors else a[:, :0]
 
 
+@cache
 def _workspace(n: int, *, is_complex: bool, vectors: bool) -> tuple[int, int, int]:
     """Numbers of its own type, of reals and of integers that LAPACK asks for."""
     kind = np.complex128 if is_complex else np.float64

@@ -20,6 +20,7 @@ from postprocess.cli.common import (
     from_one,
     level_error_summary,
     load,
+    title_of,
     to_plain,
 )
 from postprocess.cli.comparison import (
@@ -97,7 +98,7 @@ def _body(args: argparse.Namespace) -> int:
     loaded = [load(folder, predicted=args.predicted or None, modes=True, symmetrize=args.symmetrize) for folder in args.folders]
     loaded = [(cut_ribbon(args, data), predicted) for data, predicted in loaded]
     titles = folder_titles([*args.folders, *([args.compare] if args.compare else [])])
-    folders = [(title + " (predicted)" * predicted, data) for title, (data, predicted) in zip(titles, loaded, strict=False)]
+    folders = [(title_of(title, args, predicted=predicted), data) for title, (data, predicted) in zip(titles, loaded, strict=False)]
     _check_molecules(args, folders)
     jobs = [make_jobs(args, group, args.out, number) for number in range(len(titles))]
     if args.compare:

@@ -84,7 +84,7 @@ def _body(args: argparse.Namespace) -> int:
 def _check_options(args: argparse.Namespace) -> None:
     """Find wrong options before anything is computed."""
     from deeph.runtime.errors import UsageError
-    from postprocess.geometry.hall import FermiScan
+    from postprocess.geometry.against_fermi import FermiScan
     from postprocess.output import berry_tables
 
     figure_look(args)
@@ -115,7 +115,8 @@ def _curvature(args: argparse.Namespace, subject: Subject, fermi: "FermiLevel | 
 def _hall(args: argparse.Namespace, subject: Subject, fermi: "FermiLevel") -> "HallConductivity":
     from deeph.runtime.errors import DataError
     from postprocess.eigen.band_symmetries import conjugate_at_minus_k
-    from postprocess.geometry.hall import FermiScan, hall_conductivity
+    from postprocess.geometry.against_fermi import FermiScan
+    from postprocess.geometry.hall import hall_conductivity
 
     if conjugate_at_minus_k(subject.data):
         raise DataError(
@@ -175,6 +176,8 @@ def _describe_curvature(found: "Curvature") -> list[str]:
 
 
 def _describe_hall(args: argparse.Namespace, found: "HallConductivity") -> list[str]:
+    import numpy as np
+
     digits = 6 if found.unit == "e^2/h" else 3
 
     def named(values: "FloatArray") -> str:
@@ -184,10 +187,13 @@ def _describe_hall(args: argparse.Namespace, found: "HallConductivity") -> list[
     lines = [f"Hall         {named(found.at_fermi)} {found.unit} at the Fermi level, {found.temperature:g} K"]
     for mesh, values in zip((integral.coarse_divisions, integral.divisions), found.on_meshes, strict=True):
         lines.append(f"  {named(values)} on {' x '.join(map(str, mesh))} k-points")
+    if integral.rounds:
+        lines.append(f"  {named(found.from_coarse)} from {' x '.join(map(str, integral.coarse_divisions))}, refined as often")
     lines += [f"  {line}" for line in integral.describe()]
-    if not args.window and max(float(abs(values).max()) for values in (found.at_fermi, *found.on_meshes)) < 0.5 * 10**-digits:
+    values = np.concatenate([found.at_fermi, found.from_coarse, *found.on_meshes])
+    if not args.window and np.abs(values).max() < 0.5 * 10**-digits:
         lines.append("  zero to the digits shown, on both meshes: the changes above are those of rounding")
-    elif integral.latest > args.tolerance:
+    elif integral.error > args.tolerance:
         lines.append(f"  not converged to {100 * args.tolerance:g} %: take a finer --mesh, more --rounds, or a --temperature")
     lines.append(f"  curl and Kubo sum differ by up to {found.difference:.3g} {found.unit}")
     if found.chern is not None:

@@ -51,12 +51,18 @@ def add_symmetrize_option(parser: argparse.ArgumentParser) -> None:
 
 
 def load(
-    folder: Path, *, predicted: bool | None = None, modes: bool = False, positions: bool = False, symmetrize: bool = False
+    folder: Path,
+    *,
+    predicted: bool | None = None,
+    modes: bool = False,
+    positions: bool = False,
+    extra: tuple[str, ...] = (),
+    symmetrize: bool = False,
 ) -> "tuple[Hamiltonian, bool]":
     """A structure folder with H, and whether that H is a prediction.
 
-    ``modes``: with what error bars of levels are made of; ``positions``: with the position matrices, if there are any; ``symmetrize``:
-    averaged over its group, which leaves no error bars.
+    ``modes``: with what error bars of levels are made of; ``positions``, ``extra``: with the position matrices, with further matrices of
+    these names, if there are any; ``symmetrize``: averaged over its group, which leaves no error bars.
 
     Raises
     ------
@@ -74,12 +80,17 @@ def load(
     if (error := what_instead(folder)) is not None:
         raise error
     with telling(f"reading {folder}"):
-        data = read_folder(folder, predicted=predicted, modes=modes, positions=positions)
+        data = read_folder(folder, predicted=predicted, modes=modes, positions=positions, extra=extra)
     if data.H is None:
         raise DataError(f"{folder} holds only the overlap; run deeph-infer on it, or point to a folder with hamiltonian.h5")
     if symmetrize:
         data = data.symmetrized()
     return data, bool(predicted) or not (folder / HAMILTONIAN).is_file()
+
+
+def title_of(name: str, args: argparse.Namespace, *, predicted: bool) -> str:
+    """The name of a folder for headings and legends, with what was done to its H."""
+    return name + " (predicted)" * predicted + " (symmetrized)" * bool(args.symmetrize)
 
 
 def choose_path(text: str | None, structure: "System | Hamiltonian", n_points: int | None) -> "KPath":

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deeph.cli.common import make_parser, run_command
-from postprocess.cli.common import add_symmetrize_option, load
+from postprocess.cli.common import add_symmetrize_option, load, title_of
 from postprocess.cli.figures import add_figure_options, figure_look, is_figure
 from postprocess.cli.jobs import add_job_options, make_jobs, start_group
 
@@ -90,7 +90,7 @@ def _body(args: argparse.Namespace) -> int:
     name = args.folder.resolve().name
     with telling(f"at work on {name}"):
         dos = _compute(args, data, mesh, projections, jobs)
-    dos = replace(dos, title=f"{name} (predicted)" if predicted else name)
+    dos = replace(dos, title=title_of(name, args, predicted=predicted))
     if group.rank == 0:
         _report(args, data, mesh, dos)
         _write(args, data, dos)

@@ -44,7 +44,7 @@ def _body(args: argparse.Namespace) -> int:
     from postprocess.cli.states import parse_k
     from postprocess.export.formats import FORMATS, export
 
-    data, _ = load(args.folder, predicted=args.predicted or None, positions=True)
+    data, _ = load(args.folder, predicted=args.predicted or None, positions=True, extra=("H0",))
     options: dict[str, Any] = {"mesh": None if args.mesh is None else tuple(args.mesh), "k": [parse_k(text, data) for text in args.k]}
     options["scalars"] = args.scalars
     with telling(f"writing {args.out}"):

@@ -107,7 +107,7 @@ def _body(args: argparse.Namespace) -> int:
 def _check_options(args: argparse.Namespace) -> None:
     """Find wrong options before anything is computed."""
     from deeph.runtime.errors import UsageError
-    from postprocess.geometry.hall import FermiScan
+    from postprocess.geometry.against_fermi import FermiScan
     from postprocess.output import berry_tables
     from postprocess.response.light import Broadening, Photons
 
@@ -156,7 +156,7 @@ def _light(args: argparse.Namespace, subject: Subject, fermi: "FermiLevel") -> "
 
 
 def _static(args: argparse.Namespace, subject: Subject, fermi: "FermiLevel") -> "dict[str, FermiResponse]":
-    from postprocess.geometry.hall import FermiScan
+    from postprocess.geometry.against_fermi import FermiScan
     from postprocess.response import anomalous
     from postprocess.response.scan import Settings
     from postprocess.response.transport import transport

@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from postprocess.cli.common import add_symmetrize_option, load
+from postprocess.cli.common import add_symmetrize_option, load, title_of
 from postprocess.cli.figures import add_figure_options, figure_look, is_figure
 from postprocess.cli.jobs import add_job_options, make_jobs, start_group
 
@@ -138,7 +138,7 @@ def compute_and_report(
 
     group = start_group(args)
     data, predicted = load(args.folder, predicted=args.predicted or None, positions=True, symmetrize=args.symmetrize)
-    subject = Subject(data, args.folder.resolve().name + " (predicted)" * predicted, make_jobs(args, group, args.out))
+    subject = Subject(data, title_of(args.folder.resolve().name, args, predicted=predicted), make_jobs(args, group, args.out))
     with telling(f"at work on {subject.title}"):
         found = compute(subject)
     if group.rank == 0:

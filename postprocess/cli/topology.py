@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from deeph.cli.common import make_parser, run_command
-from postprocess.cli.common import add_symmetrize_option, load
+from postprocess.cli.common import add_symmetrize_option, load, title_of
 from postprocess.cli.jobs import add_job_options, make_jobs, start_group
 
 QUANTITIES = ("auto", "z2", "chern", "wilson", "mirror", "weyl", "polarisation", "born", "transition")
@@ -81,7 +81,8 @@ def _body(args: argparse.Namespace) -> int:
     from deeph.physics.symmetrize import describe_symmetry
     from deeph.runtime.errors import UsageError
     from deeph.runtime.log import logger, telling
-    from postprocess.cli.topology_finders import FINDERS, Task, automatic
+    from postprocess.cli.topology_finders import FINDERS
+    from postprocess.cli.topology_task import Task, automatic
     from postprocess.eigen.hermitian import hermitian
     from postprocess.output.topology_files import check_name, write_topology
     from postprocess.topology.spin_orbit import with_spin_orbit
@@ -101,7 +102,7 @@ def _body(args: argparse.Namespace) -> int:
         found = FINDERS[quantity](task)
     if group.rank > 0:
         return 0
-    title = args.folders[0].resolve().name
+    title = title_of(args.folders[0].resolve().name, args, predicted=False)
     head = f"{title}: {structures[0].system}, spin {structures[0].basis.spin}"
     symmetry = describe_symmetry(structures[0])
     strength = [] if args.spin_orbit is None else [f"spin-orbit   {args.spin_orbit:g} times that of the data"]

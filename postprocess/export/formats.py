@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
-from deeph.files.folders import FolderExistsError, new_file, new_folder
+from deeph.files.folders import KEPT, REPLACE, FolderExistsError, new_file, new_folder
 from deeph.physics.hamiltonian import Divisions, Hamiltonian
 from deeph.physics.system import FloatArray
 from deeph.runtime.errors import DataError, UsageError
@@ -116,7 +116,7 @@ def export(
             form.write(folder, h, **options)
         return
     if path.exists() and not overwrite:
-        raise FolderExistsError(f"{path} exists already and is kept; choose another output, or --overwrite")
+        raise FolderExistsError(KEPT.format(path) + REPLACE)
     with new_file(path) as file:
         form.write(file, h, **options)
 

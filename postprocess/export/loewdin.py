@@ -34,6 +34,8 @@ CHECKED = 24
 """k-points between those of the mesh at which levels are compared."""
 SAME_LENGTH = 1e-4
 """Angstrom; images of an atom at the same distance up to this share an element."""
+COARSE = 0.05
+"""eV; a model whose levels are off by more is not that of the material: it takes more k-points."""
 SMALLEST_OVERLAP = 1e-10
 """Eigenvalues of S(k) below leave no orthonormal orbitals."""
 NEAR = 3.0
@@ -125,6 +127,14 @@ def loewdin(h: Hamiltonian, target: str, *, mesh: Divisions | None = None, posit
     r = None if raw.r is None else orbitals.arranged(raw.r)
     model = replace(raw, H=orbitals.arranged(H), r=r, error=error, error_low=low)
     logger.info("%s%s", model.describe(), f"; {origin}" if positions else "")
+    if (worst := model.error if np.isnan(low) else low) > COARSE:
+        finer = " ".join(str(2 * n if along else 1) for n, along in zip(divisions, periodic_directions(h), strict=True))
+        where = "" if np.isnan(low) else f", of those up to {NEAR:g} eV above the Fermi level"
+        logger.warning(
+            "between the k-points of the mesh the levels of this model are off by up to %.2g eV%s: bands drawn with it are wrong by so "
+            "much. Orthonormal orbitals reach farther than H; make them on more k-points, such as --mesh %s (in Python mesh=), or take a "
+            "format that keeps the overlap: sisl, wanniertools, hoptb, deeptb", worst, where, finer,
+        )  # fmt: skip
     return model
 
 

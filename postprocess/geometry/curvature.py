@@ -15,7 +15,7 @@ from postprocess.geometry.bloch_basis import BlochBasis
 from postprocess.geometry.geometry import Geometry
 from postprocess.geometry.positions import Source, find_positions
 from postprocess.lattice.kpath import KPath
-from postprocess.lattice.mesh import Divisions, Symmetry
+from postprocess.lattice.mesh import Divisions, Symmetry, check_divisions
 from postprocess.lattice.periodic import in_plane_reciprocal, periodic_directions
 from postprocess.states.batches import evaluate_batches
 from postprocess.states.fermi import FermiLevel
@@ -195,6 +195,8 @@ def compute_curvature(
     if group and not 0 <= min(group) <= max(group) < hamiltonian.n_orbitals:
         raise UsageError(f"bands {min(group) + 1} to {max(group) + 1}: this structure has bands 1 to {hamiltonian.n_orbitals}")
     quantity = LevelGeometry(None if fermi is None else fermi.energy, tuple(sorted(group)), source)
+    if not isinstance(where, KPath):
+        check_divisions(hamiltonian, where)
     k = where.k if isinstance(where, KPath) else mesh_points(where)
     found = evaluate_batches(hamiltonian, k, quantity, jobs=jobs)
     return Curvature(
@@ -206,9 +208,7 @@ def compute_curvature(
 
 
 def mesh_points(divisions: Divisions) -> FloatArray:
-    """(n_k, 3) all points of a mesh with one at Gamma, the last direction fastest; UsageError if the divisions are no positive numbers."""
-    if len(divisions) != 3 or min(divisions) < 1:
-        raise UsageError(f"k mesh {' '.join(map(str, divisions))}: expected three positive numbers, such as 60 60 1 for a layer")
+    """(n_k, 3) all points of a mesh with one at Gamma, the last direction fastest."""
     return np.stack(np.meshgrid(*[np.arange(n) / n for n in divisions], indexing="ij"), axis=-1).reshape(-1, 3)
 
 

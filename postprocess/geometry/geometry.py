@@ -129,22 +129,26 @@ class Geometry:
         return self.basis.W(self.k)
 
     @cached_property
-    def _W(self) -> Array:
-        return self._products(self.C, self._basis_W[0], self.C)
+    def _A(self) -> Array:
+        """(n_k, 3, n, n) C^dagger A C of the connection of the basis; not Hermitian."""
+        return self._products(self.C, self._basis_W[0] + 0.5j * self._S[:, 1:], self.C)
 
     @cached_property
-    def _dS(self) -> Array:
-        return self._products(self.C, self._S[:, 1:], self.C)
+    def _W(self) -> Array:
+        """Its Hermitian part."""
+        return np.asarray((self._A + self._A.conj().swapaxes(-1, -2)) / 2)
 
     @cached_property
     def velocity(self) -> Array:
-        """(n_k, 3, n, n) <u_n| dH/dk |u_m> in eV Angstrom (times hbar), Hermitian; its diagonal is dE/dk."""
-        row, column = self.energies[:, None, :, None], self.energies[:, None, None, :]
+        """(n_k, 3, n, n) <u_n| dH/dk |u_m> in eV Angstrom (times hbar), Hermitian; its diagonal is dE/dk.
+
+        In terms of the connection of the basis C^dagger dH C + i (E_n A_nm - E_m A*_mn), two matrices that are Hermitian conjugates.
+        """
         C = self.C[:, None]
-        v = C.conj().swapaxes(-1, -2) @ (self._H[:, 1:] @ C)
-        v -= (row + column) / 2 * self._dS
-        v += 1j * (row - column) * self._W
-        return np.asarray((v + v.conj().swapaxes(-1, -2)) / 2)  # exactly, so that the Kubo sums of all levels cancel
+        half = C.conj().swapaxes(-1, -2) @ (self._H[:, 1:] @ C)
+        half *= 0.5
+        half += (1j * self.energies)[:, None, :, None] * self._A
+        return np.asarray(half + half.conj().swapaxes(-1, -2))  # exactly Hermitian, so that the Kubo sums of all levels cancel
 
     @cached_property
     def between(self) -> Array:
@@ -164,11 +168,6 @@ class Geometry:
         return np.asarray(self.between + together[:, None] * self._W)
 
     @cached_property
-    def _A(self) -> Array:
-        """(n_k, 3, n, n) C^dagger A C of the connection of the basis; not Hermitian."""
-        return np.asarray(self._W + 0.5j * self._dS)
-
-    @cached_property
     def basis_curvature(self) -> FloatArray:
         """(n_k, 3, n) curvature of the basis in each level, Angstrom^2: what ``curl`` has and ``kubo`` has not."""
         curl = sum(np.einsum("kpn,kapn->kan", C.conj(), self._basis_W[1] @ C[:, None]).real for C in self._spins(self.C))
@@ -183,17 +182,17 @@ class Geometry:
         """
         A = self.between
         out = np.stack([-2 * np.einsum("knl,knl->kn", A[:, a], A[:, b].conj()).imag for a, b in AXIAL], axis=1)
-        return self._shared(out + self.basis_curvature if _check(method) == "curl" else out)
+        return self.mean_of_groups(out + self.basis_curvature if _check(method) == "curl" else out)
 
     def curvatures(self) -> tuple[FloatArray, FloatArray]:
         """:meth:`curvature` by ``curl`` and by ``kubo``, for little more than the price of one."""
         kubo = self.curvature("kubo")
-        return kubo + self._shared(self.basis_curvature), kubo
+        return kubo + self.mean_of_groups(self.basis_curvature), kubo
 
     def metric(self) -> FloatArray:
         """(n_k, 3, 3, n) quantum metric within the basis of each level, Angstrom^2; degenerate levels have the mean of their group."""
         A = self.between
-        return self._shared(np.einsum("kanl,kbnl->kabn", A, A.conj()).real)
+        return self.mean_of_groups(np.einsum("kanl,kbnl->kabn", A, A.conj()).real)
 
     def orbital_moment(self) -> FloatArray:
         """(n_k, 3, n) orbital moment within the basis, Bohr magneton; degenerate levels have the mean of their group.
@@ -202,9 +201,9 @@ class Geometry:
         """
         A, step = self.between, self.energies[:, None, :] - self.energies[:, :, None]
         moment = [np.einsum("knl,knl,knl->kn", A[:, a], step, A[:, b].conj()).imag for a, b in AXIAL]
-        return self._shared(np.stack(moment, axis=1)) / (HBAR2_OVER_MASS / 2)
+        return self.mean_of_groups(np.stack(moment, axis=1)) / (HBAR2_OVER_MASS / 2)
 
-    def _shared(self, values: Array) -> FloatArray:
+    def mean_of_groups(self, values: Array) -> FloatArray:
         """(n_k, ..., n) values replaced by their mean in each group of degenerate levels."""
         first = np.flatnonzero(np.diff(self.groups.ravel(), prepend=-1))
         first = np.union1d(first, np.arange(0, self.groups.size, self.groups.shape[1]))
@@ -273,7 +272,7 @@ class Geometry:
 
     def spin_texture(self) -> FloatArray:
         """(n_k, 3, n) expectation values of the Pauli matrices, -1 to 1; degenerate levels have the mean of their group."""
-        return self._shared(np.einsum("kann->kan", self.spin_matrix).real)
+        return self.mean_of_groups(np.einsum("kann->kan", self.spin_matrix).real)
 
 
 def _check(method: str) -> str:

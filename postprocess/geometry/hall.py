@@ -5,7 +5,7 @@ C = (1/2 pi) int d^2k sum_n Omega^z_n.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -15,47 +15,32 @@ from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.system import FloatArray
 from deeph.physics.units import CONDUCTANCE
 from deeph.runtime.errors import UsageError
+from postprocess.eigen.band_symmetries import make_mesh
 from postprocess.eigen.hermitian import hermitian
+from postprocess.geometry.against_fermi import AgainstFermi, FermiScan, spins_of_levels
 from postprocess.geometry.bloch_basis import BlochBasis
+from postprocess.geometry.cell_occupation import CellOccupation, LevelEnergies
 from postprocess.geometry.geometry import DEGENERATE, Geometry
 from postprocess.geometry.positions import Source, find_positions
+from postprocess.geometry.symmetries import curvature_wedge
 from postprocess.lattice.mesh import Divisions, Symmetry
 from postprocess.lattice.periodic import layer_normal, periodic_directions
-from postprocess.states.adaptive import Integral, Refinement, integrate_adaptively
+from postprocess.states.adaptive import Refinement, half_as_fine, integrate_adaptively
+from postprocess.states.batches import evaluate_batches
 from postprocess.states.fermi import FermiLevel
 from postprocess.states.kjobs import Jobs, Result
 from postprocess.states.occupation import Occupation
+from postprocess.states.wedge import Wedge
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 PER_CM = 1e8
 """1/Angstrom in 1/cm."""
+AXIAL_AXES = {"curl": -2, "kubo": -2, "watched": -1}
+"""Which axis of the sums holds the components of a vector."""
 WHOLE = 1e-9
 """Deviation of the number of filled levels between k-points, below which they are equal."""
-
-
-@dataclass(frozen=True)
-class FermiScan:
-    """Fermi levels from ``low`` to ``high`` (eV from the Fermi energy), how many, and the temperature of the occupation in Kelvin.
-
-    Raises
-    ------
-    UsageError
-        If they do not ascend, or the temperature is negative.
-    """
-
-    low: float = 0.0
-    high: float = 0.0
-    points: int = 1
-    temperature: float = 0.0
-
-    def __post_init__(self) -> None:
-        if not (-np.inf < self.low <= self.high < np.inf and self.points >= 1 and 0 <= self.temperature < np.inf):
-            raise UsageError(
-                f"{self.points} Fermi levels from {self.low:g} to {self.high:g} eV at {self.temperature:g} K: expected one or more, the "
-                "lower end first, and a temperature of zero or more"
-            )
 
 
 @dataclass(frozen=True)
@@ -72,6 +57,10 @@ class CurvatureOfOccupied:
         Of the Fermi-Dirac occupation, Kelvin.
     source : str or None
         Of the positions.
+    cells : CellOccupation, optional
+        At zero temperature the occupation of a metal, instead of that of the point alone.
+    normal : (float, float, float), optional
+        Of a layer: the only component that counts where its mesh is refined.
     tolerance : float
         Levels within it are degenerate, eV.
     """
@@ -81,7 +70,16 @@ class CurvatureOfOccupied:
     fermi_energy: float
     temperature: float = 0.0
     source: Source | None = None
+    normal: tuple[float, float, float] | None = None
+    cells: CellOccupation | None = None
     tolerance: float = DEGENERATE
+
+    def in_cells(self, moment: FloatArray) -> "CurvatureOfOccupied":
+        """The same for points that stand for cells of this second moment."""
+        if self.cells is None:
+            return self
+        rows = [(float(a), float(b), float(c)) for a, b, c in moment]
+        return replace(self, cells=replace(self.cells, moment=tuple(rows)))
 
     def of(self, hamiltonian: Hamiltonian) -> Callable[[FloatArray, int], Result]:
         """The function of k: ``curl`` and ``kubo`` (n_k, 3, m) in Angstrom^2.
@@ -90,16 +88,20 @@ class CurvatureOfOccupied:
         """
         basis = BlochBasis(hamiltonian, find_positions(hamiltonian, self.source))
         levels = np.array(self.fermi_levels)
+        every = np.array([self.fermi_energy, *self.fermi_levels])
 
         def compute(k: FloatArray, spin: int) -> Result:
             g = Geometry(basis, k, spin=spin, tolerance=self.tolerance)
             curl, kubo = g.curvatures()
-            f = Occupation(0.0, self.temperature)(g.energies[:, :, None] - levels)
-            at_fermi = Occupation(self.fermi_energy, self.temperature)(g.energies)
+            alone = Occupation(0.0, self.temperature)
+            f = alone(g.energies[:, :, None] - every) if self.cells is None else self.cells(g, every)
+            at_fermi, f = f[:, :, 0], f[:, :, 1:]
             out = {"curl": curl @ f, "kubo": kubo @ f}
             watched = np.einsum("kan,kn->ka", curl, at_fermi)[:, None]
             if len(levels) > 1:
                 watched = np.concatenate([watched, out["curl"].swapaxes(1, 2)], axis=1)
+            if self.normal is not None:
+                watched = (watched @ np.array(self.normal))[..., None] * self.normal
             filled = (g.energies < self.fermi_energy).sum(axis=1).astype(float)
             counts = np.stack([filled, filled**2], axis=1)
             return out | {"watched": watched, "filled": counts}
@@ -107,81 +109,45 @@ class CurvatureOfOccupied:
         return compute
 
 
-@dataclass(frozen=True)
-class HallConductivity:
-    """Anomalous Hall conductivity against the Fermi level.
+@dataclass(frozen=True, kw_only=True, repr=False)
+class HallConductivity(AgainstFermi):
+    """Anomalous Hall conductivity against the Fermi level; components yz, zx, xy in S/cm of a crystal, in e^2/h the one in a layer.
 
     Attributes
     ----------
-    energies : (m,) array
-        Fermi levels, eV, on the energy zero of H.
-    sigma, sigma_kubo : (m, 3) or (m, 1) array
-        Components yz, zx, xy in S/cm of a crystal; of a layer the one in its plane, in e^2/h. From the curvature as ``curl`` and as
-        ``kubo``.
-    components : tuple of str
-        Their names.
-    at_fermi : (3,) or (1,) array
-        sigma at the Fermi energy.
-    unit : str
-        S/cm or e^2/h.
-    fermi_energy : float
-        eV.
-    fermi_origin : str
-        Where it comes from.
+    values : (m, c) array
+        From the curvature as ``curl``.
+    sigma_kubo : (m, c) array
+        From the curvature as ``kubo``.
     chern : float or None
         -sigma in e^2/h of a layer at zero temperature, if equally many levels are filled at all k-points; a whole number up to the
         convergence.
-    temperature : float
-        Kelvin.
-    positions : str
-        Where they come from.
-    integral : Integral
-        How far it is converged, at all Fermi levels.
-    on_meshes : (2, 3) or (2, 1) array
-        ``at_fermi`` on the coarse and on the fine mesh, before refinement.
-    title : str
-        Name for legends and tables.
     """
 
-    energies: FloatArray
-    sigma: FloatArray
     sigma_kubo: FloatArray
-    components: tuple[str, ...]
-    at_fermi: FloatArray
-    unit: str
-    fermi_energy: float
-    fermi_origin: str
     chern: float | None
-    temperature: float
-    positions: str
-    integral: Integral
-    on_meshes: FloatArray
-    title: str = ""
 
-    def __repr__(self) -> str:
-        values = ", ".join(f"{name} {x:.6g}" for name, x in zip(self.components, self.at_fermi, strict=True))
-        return f"HallConductivity {self.title}, {values} {self.unit} at E_F {self.fermi_energy:.3f} eV"
+    @property
+    def sigma(self) -> FloatArray:
+        """The values."""
+        return self.values
 
     @property
     def difference(self) -> float:
         """Largest difference of ``curl`` and ``kubo`` in all numbers: what the orbitals cannot hold of r|u>."""
         return float(np.abs(self.sigma - self.sigma_kubo).max())
 
-    def save(self, path: str | Path, **options: Any) -> None:
-        """Write a figure (``.pdf``, ``.png``, ``.svg``) or a table (``.csv``, ``.json``, ``.h5``)."""
-        from deeph.files.figures import SUFFIXES, save_figure
-        from postprocess.output.berry_tables import write_hall
-
-        if Path(path).suffix in SUFFIXES:
-            save_figure(self.plot(**options), Path(path), options.get("style"))
-        else:
-            write_hall(Path(path), self)
-
     def plot(self, **options: Any) -> "Axes":
         """Draw sigma against the Fermi level; options of :class:`postprocess.output.look.Look`."""
         from postprocess.output.berry_plot import plot_hall
 
         return plot_hall(self, **options)
+
+    def write_table(self, path: Path) -> None:
+        """Write a ``.csv``, ``.json`` or ``.h5``."""
+        from postprocess.output.berry_tables import write_hall
+
+        write_hall(path, self)
 
 
 def hall_conductivity(
@@ -223,21 +189,37 @@ def hall_conductivity(
     """
     hamiltonian, scan = hermitian(hamiltonian), scan or FermiScan()
     components, project, unit = tensor_components(hamiltonian)
-    energies = fermi.energy + np.linspace(scan.low, scan.high, scan.points)
-    quantity = CurvatureOfOccupied(tuple(energies.tolist()), fermi.energy, scan.temperature, source)
-    integral = integrate_adaptively(hamiltonian, quantity, divisions, watched="watched", refinement=refinement, jobs=jobs)
-    both = 2.0 if hamiltonian.basis.spin == "none" else 1.0
+    energies = scan.energies(fermi)
+    normal = layer_normal(hamiltonian)
+    across = None if normal is None else (float(normal[0]), float(normal[1]), float(normal[2]))
+    quantity = CurvatureOfOccupied(tuple(energies.tolist()), fermi.energy, scan.temperature, source, across)
+    mesh = make_mesh(hamiltonian, divisions, symmetry="none").divisions
+    wedge = curvature_wedge(hamiltonian, np.eye(3) if normal is None else normal[None], mesh, source, jobs)
+    if not scan.temperature:
+        quantity = replace(quantity, cells=_cells(hamiltonian, mesh, wedge, jobs))
+    options: dict[str, Any] = {"refinement": refinement, "jobs": jobs, "wedge": wedge, "axial": AXIAL_AXES, "in_cells": quantity.in_cells}
+    integral = integrate_adaptively(hamiltonian, quantity, divisions, watched="watched", **options)
+    both = spins_of_levels(hamiltonian)
     curl, kubo = (-both * project @ integral.value[name].sum(axis=0) for name in ("curl", "kubo"))
-    at_fermi = {name: -both * project @ getattr(integral, name)["watched"].sum(axis=0)[0] for name in ("coarse", "fine", "value")}
-    value = at_fermi["value"]
+    stages = (integral.value, integral.coarse, integral.fine, integral.coarse_value)
+    value, coarse, fine, from_coarse = (-both * project @ stage["watched"].sum(axis=0)[0] for stage in stages)
     count, squared = np.moveaxis(integral.value["filled"], -1, 0)
     insulating = bool((np.abs(squared - count**2) < WHOLE * (1 + squared)).all())
     return HallConductivity(
-        energies, curl.T, kubo.T, components, value, unit, fermi.energy, fermi.origin,
-        chern=-float(value[0]) / both if len(components) == 1 and insulating and not scan.temperature else None,
-        temperature=scan.temperature, positions=find_positions(hamiltonian, source).source, integral=integral, title=title,
-        on_meshes=np.stack([at_fermi["coarse"], at_fermi["fine"]]),
+        what="anomalous Hall conductivity", energies=energies, values=curl.T, sigma_kubo=kubo.T, at_fermi=value,
+        on_meshes=np.stack([coarse, fine]), from_coarse=from_coarse, components=components, unit=unit, fermi_energy=fermi.energy,
+        fermi_origin=fermi.origin, temperature=scan.temperature, positions=find_positions(hamiltonian, source).source, integral=integral,
+        title=title, chern=-float(value[0]) / both if len(components) == 1 and insulating and not scan.temperature else None,
     )  # fmt: skip
+
+
+def _cells(hamiltonian: Hamiltonian, divisions: Divisions, wedge: Wedge, jobs: Jobs | None) -> CellOccupation:
+    """Occupations averaged over cells, with the edges of the levels on every second point of a mesh."""
+    k = make_mesh(hamiltonian, half_as_fine(divisions), symmetry="none").points
+    k = wedge.keeping(half_as_fine(divisions)).orbits(k).k
+    energies = evaluate_batches(hamiltonian, k, LevelEnergies(), jobs=replace(jobs or Jobs(), scratch=None))["energies"]
+    edges = np.stack([energies.min(axis=1), energies.max(axis=1)], axis=-1)
+    return CellOccupation(((0.0, 0.0, 0.0),) * 3, tuple(tuple((low, high) for low, high in spin) for spin in edges.tolist()))
 
 
 def tensor_components(hamiltonian: Hamiltonian) -> tuple[tuple[str, ...], FloatArray, str]:

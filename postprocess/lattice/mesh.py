@@ -76,6 +76,19 @@ def mesh_divisions(hamiltonian: Hamiltonian, density: float | None = None) -> Di
     return a, b, c
 
 
+def check_divisions(structure: Hamiltonian, divisions: Divisions) -> None:
+    """UsageError unless they are three positive numbers, one where the structure is not periodic: more cost time alone."""
+    text = " ".join(map(str, divisions))
+    if len(divisions) != 3 or min(divisions) < 1:
+        raise UsageError(f"k mesh {text}: expected three positive numbers, such as 60 60 1 for a layer")
+    periodic = periodic_directions(structure)
+    if across := [str(axis + 1) for axis in range(3) if divisions[axis] > 1 and not periodic[axis]]:
+        fitting = " ".join(str(n if along else 1) for n, along in zip(divisions, periodic, strict=True))
+        raise UsageError(
+            f"k mesh {text}: {structure.system.formula} is not periodic along lattice vector {' and '.join(across)}; expected {fitting}"
+        )
+
+
 def _holds(coordinates: FloatArray, denominator: int) -> bool:
     """Whether one of some fractional coordinates is a multiple of 1/denominator, but no whole number."""
     parts = coordinates * denominator

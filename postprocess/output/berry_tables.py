@@ -100,19 +100,10 @@ def hall_record(found: HallConductivity) -> dict[str, Any]:
     """Everything of it by name."""
     integral = found.integral
     names = (
-        "energies",
-        "sigma",
-        "sigma_kubo",
-        "components",
-        "unit",
-        "at_fermi",
-        "on_meshes",
-        "chern",
-        "fermi_energy",
-        "fermi_origin",
-        "temperature",
-    )
+        "energies", "sigma", "sigma_kubo", "components", "unit", "at_fermi", "on_meshes", "from_coarse", "chern", "fermi_energy",
+        "fermi_origin", "temperature", "positions",
+    )  # fmt: skip
     return {name: getattr(found, name) for name in names} | {
-        "divisions": integral.divisions, "n_k": integral.n_k,
-        "change": integral.change, "round_changes": np.array([one.change for one in integral.rounds]),
+        "divisions": integral.divisions, "n_k": integral.n_k, "operations": integral.order, "change": integral.change,
+        "error": integral.error, "round_changes": np.array([one.change for one in integral.rounds]),
     }  # fmt: skip

@@ -109,7 +109,7 @@ def _conditions(found: OpticalResponse | SecondOrder) -> str:
 
 def _convergence(integral: Integral) -> dict[str, Any]:
     return {
-        "divisions": integral.divisions, "n_k": integral.n_k, "change": integral.change,
+        "divisions": integral.divisions, "n_k": integral.n_k, "change": integral.change, "error": integral.error,
         "round_changes": np.array([one.change for one in integral.rounds]),
     }  # fmt: skip
 

@@ -39,7 +39,7 @@ def summary(found: Found) -> dict[str, Any]:
 
 
 def _mesh(integral: Integral) -> dict[str, Any]:
-    return {"divisions": integral.divisions, "n_k": integral.n_k, "change": integral.change}
+    return {"divisions": integral.divisions, "n_k": integral.n_k, "change": integral.change, "error": integral.error}
 
 
 def _largest(values: npt.NDArray[Any], names: tuple[str, ...]) -> dict[str, float]:

@@ -12,14 +12,14 @@ from deeph.physics.system import FloatArray
 from deeph.physics.units import KELVIN
 from deeph.runtime.errors import UsageError
 from postprocess.eigen.hermitian import hermitian
+from postprocess.geometry.against_fermi import AgainstFermi, FermiScan, spins_of_levels
 from postprocess.geometry.bloch_basis import BlochBasis
 from postprocess.geometry.geometry import Geometry
-from postprocess.geometry.hall import FermiScan
 from postprocess.geometry.positions import Source, find_positions
 from postprocess.lattice.mesh import Divisions, Symmetry
 from postprocess.response.light import keeps_time_reversal
 from postprocess.response.transitions import minus_df
-from postprocess.states.adaptive import Integral, Refinement, integrate_adaptively
+from postprocess.states.adaptive import Refinement, integrate_adaptively
 from postprocess.states.fermi import FermiLevel
 from postprocess.states.kjobs import Jobs, Result
 from postprocess.states.occupation import Occupation
@@ -108,71 +108,21 @@ class LevelSums:
         return compute
 
 
-@dataclass(frozen=True)
-class FermiResponse:
-    """One response against the Fermi level.
-
-    Attributes
-    ----------
-    what : str
-        Its name.
-    energies : (m,) array
-        Fermi levels, eV, on the energy zero of H.
-    values : (m, c) array
-        Components at each of them.
-    at_fermi : (c,) array
-        At the Fermi energy.
-    on_meshes : (2, c) array
-        The same on the coarse and on the fine mesh, before refinement.
-    components : tuple of str
-        Their names.
-    unit : str
-        Of the values.
-    fermi_energy : float
-        eV.
-    fermi_origin, positions : str
-        Where they come from.
-    temperature : float
-        Kelvin.
-    integral : Integral
-        How far the zone is converged.
-    title : str
-        Name for legends and tables.
-    """
-
-    what: str
-    energies: FloatArray
-    values: FloatArray
-    at_fermi: FloatArray
-    on_meshes: FloatArray
-    components: tuple[str, ...]
-    unit: str
-    fermi_energy: float
-    fermi_origin: str
-    positions: str
-    temperature: float
-    integral: Integral
-    title: str = ""
-
-    def __repr__(self) -> str:
-        values = ", ".join(f"{name} {x:.6g}" for name, x in zip(self.components, self.at_fermi, strict=True))
-        return f"FermiResponse {self.title}, {self.what}, {values} {self.unit} at E_F {self.fermi_energy:.3f} eV"
-
-    def save(self, path: str | Path, **options: Any) -> None:
-        """Write a figure (``.pdf``, ``.png``, ``.svg``) or a table (``.csv``, ``.json``, ``.h5``)."""
-        from deeph.files.figures import SUFFIXES, save_figure
-        from postprocess.output.response_tables import write_fermi_response
-
-        if Path(path).suffix in SUFFIXES:
-            save_figure(self.plot(**options), Path(path), options.get("style"))
-        else:
-            write_fermi_response(Path(path), self)
+@dataclass(frozen=True, kw_only=True, repr=False)
+class FermiResponse(AgainstFermi):
+    """One response against the Fermi level."""
 
     def plot(self, **options: Any) -> "Axes":
         """Draw it against the Fermi level; options of :class:`postprocess.output.look.Look`."""
         from postprocess.output.response_plot import plot_fermi_response
 
         return plot_fermi_response(self, **options)
+
+    def write_table(self, path: Path) -> None:
+        """Write a ``.csv``, ``.json`` or ``.h5``."""
+        from postprocess.output.response_tables import write_fermi_response
+
+        write_fermi_response(path, self)
 
 
 @dataclass(frozen=True)
@@ -238,15 +188,18 @@ class Recipe:
 def fermi_response(hamiltonian: Hamiltonian, fermi: FermiLevel, settings: Settings, recipe: Recipe) -> FermiResponse:
     """Integrate what each level has, and make a response of the means over the zone."""
     hamiltonian, scan = hermitian(hamiltonian), settings.scan
-    energies = fermi.energy + np.linspace(scan.low, scan.high, scan.points)
+    energies = scan.energies(fermi)
     conditions = tuple(energies.tolist()), fermi.energy, scan.temperature, settings.source, keeps_time_reversal(hamiltonian)
     quantity = LevelSums(recipe.values, recipe.weights, recipe.even, *conditions)
     integral = integrate_adaptively(
         hamiltonian, quantity, settings.divisions, watched="watched", refinement=settings.refinement, jobs=settings.jobs
     )
-    both = 2.0 if hamiltonian.basis.spin == "none" else 1.0
-    found, coarse, fine = (recipe.make(both * part["sums"].sum(axis=0)) for part in (integral.value, integral.coarse, integral.fine))
+    both = spins_of_levels(hamiltonian)
+    stages = (integral.value, integral.coarse, integral.fine, integral.coarse_value)
+    found, coarse, fine, from_coarse = (recipe.make(both * stage["sums"].sum(axis=0)) for stage in stages)
     return FermiResponse(
-        recipe.what, energies, found[1:], found[0], np.stack([coarse[0], fine[0]]), recipe.components, recipe.unit, fermi.energy,
-        fermi.origin, find_positions(hamiltonian, settings.source).source, scan.temperature, integral, settings.title,
+        what=recipe.what, energies=energies, values=found[1:], at_fermi=found[0], on_meshes=np.stack([coarse[0], fine[0]]),
+        from_coarse=from_coarse[0], components=recipe.components, unit=recipe.unit, fermi_energy=fermi.energy, fermi_origin=fermi.origin,
+        positions=find_positions(hamiltonian, settings.source).source, temperature=scan.temperature, integral=integral,
+        title=settings.title,
     )  # fmt: skip

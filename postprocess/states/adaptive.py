@@ -1,41 +1,40 @@
-"""Integrals over the zone that say how far they are converged: a mesh against one half as fine, then finer where the integrand varies.
+"""Integrals over the zone that say how far they are converged: on two meshes, each made finer where the integrand varies.
 
 Berry curvatures have peaks of 1e-3 of the zone, and at zero temperature occupations jump. Each point of the mesh stands for the cell of
-the mesh around it, the part of the zone that is nearer to it than to any other point. In a round, the cells where the integrand varies
-most are filled with a mesh three times as fine. This keeps every symmetry of the mesh, and its points.
+the mesh around it (:mod:`postprocess.states.cells`). In a round, the cells where the integrand varies most are filled with a mesh three
+times as fine. This keeps every symmetry of the mesh, and its points. What a round changes is no bound of the error: what was not refined
+does not show. So the same is done from the mesh half as fine, and the two results are compared.
 """
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from itertools import product
 
 import numpy as np
 
 from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.system import FloatArray, IntArray
-from deeph.runtime.errors import DataError, UsageError
+from deeph.runtime.errors import UsageError
 from deeph.runtime.log import logger
 from postprocess.eigen.band_symmetries import make_mesh
 from postprocess.eigen.hermitian import hermitian
-from postprocess.lattice.mesh import Divisions, KMesh
+from postprocess.lattice.mesh import Divisions, KMesh, check_divisions
 from postprocess.lattice.periodic import in_plane_reciprocal
 from postprocess.states.batches import BatchQuantity, sum_batches
+from postprocess.states.cells import FINER, TIE, FinerMesh, mesh_variation, second_moment
 from postprocess.states.kjobs import Jobs, Result
+from postprocess.states.wedge import Orbits, Wedge
 
-FINER = 3
-"""Times as fine is the mesh in a refined cell: odd, so that its point stays."""
 SHARE = 0.9
 """Of the variation of the integrand, which the refined cells of a round hold."""
 COST = 2.0
 """Times as many k-points as the mesh has, which a round may take at most."""
 NOISE = 1e-6
 """Of the variation of the watched number that varies most: less is rounding."""
-TIE = 1e-6
-"""Relative; points so alike far from two cells belong to both."""
 
 
 @dataclass(frozen=True)
 class Refinement:
-    """At most so many rounds; none after one that changed the watched numbers by less than ``tolerance`` of the largest of them.
+    """At most so many rounds; none where the watched numbers from two meshes agree to ``tolerance`` of the largest of them.
 
     Raises
     ------
@@ -59,6 +58,10 @@ class Round:
     n_k: int
     change: float
 
+    def describe(self, number: int) -> str:
+        """In words."""
+        return f"refinement {number}: {self.n_cells} cells, {self.n_k} more k-points: changed by {_percent(self.change)}"
+
 
 @dataclass(frozen=True)
 class Integral:
@@ -70,37 +73,43 @@ class Integral:
         The best ones, by name.
     fine, coarse : dict of str to (n_spin, ...) array
         Those on the mesh, and on the one half as fine.
+    coarse_value : dict of str to (n_spin, ...) array
+        The best ones from the mesh half as fine, refined as often.
     divisions, coarse_divisions : tuple of 3 int
         Of these.
     change : float
         From the coarse to the fine mesh in the watched numbers: largest, relative to the largest of them.
+    error : float
+        The same of the refined ones, or what the last round changed if that is more: an estimate of the relative error, on the safe side.
     rounds : tuple of Round
         What refinement changed.
     n_k : int
         All k-points computed.
+    order : int
+        Operations of the symmetry that spared the others.
     """
 
     value: Result
     fine: Result
     coarse: Result
+    coarse_value: Result
     divisions: Divisions
     coarse_divisions: Divisions
     change: float
+    error: float
     rounds: tuple[Round, ...]
     n_k: int
-
-    @property
-    def latest(self) -> float:
-        """What the last round, or without any the finer mesh, changed: an estimate of the relative error."""
-        return self.rounds[-1].change if self.rounds else self.change
+    order: int = 1
 
     def describe(self) -> list[str]:
         """The convergence in words, a line each."""
         n, m = (" x ".join(map(str, d)) for d in (self.coarse_divisions, self.divisions))
         lines = [f"{m} k-points against {n}: changed by {_percent(self.change)}"]
-        for number, one in enumerate(self.rounds, 1):
-            text = f"refinement {number}: {one.n_cells} cells, {one.n_k} more k-points: changed by {_percent(one.change)}"
-            lines.append(text)
+        lines += [one.describe(number) for number, one in enumerate(self.rounds, 1)]
+        if self.rounds:
+            lines.append(f"error about {_percent(self.error)}: the larger one of the last change and the difference to {n} refined")
+        if self.order > 1:
+            lines.append(f"{self.n_k} k-points computed, one of those that {self.order} operations relate")
         return lines
 
 
@@ -110,42 +119,96 @@ def _percent(change: float) -> str:
 
 @dataclass(frozen=True)
 class _Cells:
-    """Cells that may be refined: points (n, 3), what each stands for, spacings (parts of a step of the mesh), variations (n, m)."""
+    """Cells that may be refined: points (n, 3), what each stands for, how often they were refined, variations (n, m)."""
 
     k: FloatArray
     weight: FloatArray
-    scale: FloatArray
+    depth: IntArray
     variation: FloatArray
 
     def __getitem__(self, which: IntArray) -> "_Cells":
-        return _Cells(self.k[which], self.weight[which], self.scale[which], self.variation[which])
+        return _Cells(self.k[which], self.weight[which], self.depth[which], self.variation[which])
 
     def __add__(self, other: "_Cells") -> "_Cells":
-        both = zip((self.k, self.weight, self.scale, self.variation), (other.k, other.weight, other.scale, other.variation), strict=True)
+        both = zip((self.k, self.weight, self.depth, self.variation), (other.k, other.weight, other.depth, other.variation), strict=True)
         return _Cells(*(np.concatenate(pair) for pair in both))
+
+    def merged(self, orbits: Orbits) -> "_Cells":
+        """Equivalent cells of one depth as one; their variations are added."""
+        keys, which = np.unique(np.stack([orbits.place, self.depth], axis=1), axis=0, return_inverse=True)
+        weight, variation = np.zeros(len(keys)), np.zeros((len(keys), self.variation.shape[1]))
+        np.add.at(weight, which.ravel(), self.weight)
+        np.add.at(variation, which.ravel(), self.variation)
+        return _Cells(orbits.k[keys[:, 0]], weight, keys[:, 1], variation)
 
 
 @dataclass(frozen=True)
-class _FinerMesh:
-    """The finer mesh in a cell: see :func:`cell_points`, and for each of its points those next to it."""
+class _Integrand:
+    """What is integrated, and which k-points have to be computed for it."""
 
-    offsets: FloatArray
-    shares: FloatArray
-    neighbours: IntArray
+    hamiltonian: Hamiltonian
+    quantity: BatchQuantity
+    watched: str
+    wedge: Wedge
+    axial: Mapping[str, int]
+    in_cells: Callable[[FloatArray], BatchQuantity] | None = None
 
-    @classmethod
-    def of(cls, reciprocal: FloatArray, mesh: KMesh) -> "_FinerMesh":
-        """In the cells of a mesh."""
-        offsets, shares = cell_points(reciprocal, mesh.divisions)
-        return cls(offsets, shares, _nearest(offsets @ reciprocal))
+    def sums(self, k: FloatArray, weights: FloatArray, jobs: Jobs, cell: FloatArray | None = None) -> tuple[Result, FloatArray, Orbits]:
+        """(n_spin, n_sums, ...) by name, the watched numbers (n_spin, n_k, ...) at all points, and those that were computed.
 
-    def variation(self, values: FloatArray) -> FloatArray:
-        """(n, m) largest difference of (n_spin, n, m) values, or (n_spin, n, m, 3) vectors, to those next to them in their cell."""
-        families = values.reshape(len(values), -1, len(self.offsets), *values.shape[2:])
-        out = np.zeros(families.shape[1:4])
-        for near in self.neighbours.T:
-            np.maximum(out, _length(families - families[:, :, near], 4).max(axis=0), out=out)
-        return out.reshape(values.shape[1:3])
+        ``cell`` is the second moment of the cells that the points stand for.
+        """
+        orbits = self.wedge.orbits(k)
+        quantity = self.quantity if self.in_cells is None or cell is None else self.in_cells(cell)
+        found = sum_batches(self.hamiltonian, orbits.k, orbits.added(weights), quantity, self.watched, jobs=jobs)
+        kept = self.wedge.at_points(found.pop("kept"), orbits)
+        return self.wedge.mean(found, self.axial), kept, orbits
+
+
+class _Refined:
+    """A mesh, and what refinement makes of it."""
+
+    def __init__(self, integrand: _Integrand, mesh: KMesh, jobs: Jobs) -> None:
+        self.integrand, self.jobs, self.stages = integrand, jobs, [jobs]
+        reciprocal = in_plane_reciprocal(integrand.hamiltonian)
+        self.finer = FinerMesh.of(reciprocal, mesh)
+        self.moment = second_moment(reciprocal, mesh.divisions)
+        sums, kept, orbits = integrand.sums(mesh.points, mesh.weights[None], jobs, self.moment)
+        self.value = self.on_mesh = {name: total[:, 0] for name, total in sums.items()}
+        self.n_k = len(orbits.k)
+        variation = mesh.weights[:, None] * mesh_variation(kept, mesh, reciprocal)
+        cells = _Cells(mesh.points, mesh.weights, np.zeros(len(mesh.points), np.int64), variation)
+        self.cells = cells.merged(integrand.wedge.orbits(mesh.points))
+        self.budget = int(COST * len(self.cells.k))
+
+    def refine(self) -> Round:
+        """Fill the cells in which the integrand varies most, those of one size after those of another."""
+        chosen, rest = _choose(self.cells, self.budget // self.finer.own)
+        parents, self.cells = self.cells[chosen], self.cells[rest]
+        change, n_k = np.zeros_like(self.value[self.integrand.watched]), 0
+        for depth in np.unique(parents.depth).tolist():
+            own = parents[np.flatnonzero(parents.depth == depth)]
+            children = _children(own, self.finer)
+            sums, kept, orbits = self.integrand.sums(children.k, children.weight[None], self._stage(), self._cell(depth + 1))
+            before, _, again = self.integrand.sums(own.k, own.weight[None], self._stage(), self._cell(depth))
+            varying = replace(children, variation=children.weight[:, None] * self.finer.variation(kept))
+            self.cells += varying.merged(orbits)
+            self.value = {name: total + sums[name][:, 0] - before[name][:, 0] for name, total in self.value.items()}
+            change = change + sums[self.integrand.watched][:, 0] - before[self.integrand.watched][:, 0]
+            n_k += len(orbits.k) + len(again.k)
+        self.n_k += n_k
+        return Round(len(chosen), n_k, _change(change, self.value[self.integrand.watched]))
+
+    def _cell(self, depth: int) -> FloatArray:
+        """Second moment of cells that were refined so often."""
+        return np.asarray(self.moment / FINER ** (2 * depth))
+
+    def _stage(self) -> Jobs:
+        """The same jobs with a folder of its own for what is finished."""
+        scratch = self.jobs.scratch
+        number = len(self.stages)
+        self.stages.append(replace(self.jobs, scratch=None if scratch is None else scratch.with_name(f"{scratch.name}.{number}")))
+        return self.stages[-1]
 
 
 def integrate_adaptively(
@@ -156,6 +219,9 @@ def integrate_adaptively(
     watched: str,
     refinement: Refinement | None = None,
     jobs: Jobs | None = None,
+    wedge: Wedge | None = None,
+    axial: Mapping[str, int] | None = None,
+    in_cells: Callable[[FloatArray], BatchQuantity] | None = None,
 ) -> Integral:
     """Mean of a quantity over the zone.
 
@@ -174,94 +240,56 @@ def integrate_adaptively(
         How far to go.
     jobs : Jobs, optional
         Processes, and where finished batches are kept (each mesh and round in a folder of its own).
+    wedge, axial : Wedge and mapping, optional
+        Operations that turn the axial vectors of the quantity, and which arrays hold vectors (see :meth:`Wedge.mean`), the watched one in
+        its last axis; one k-point of those that they relate is computed.
+    in_cells : function, optional
+        The quantity for points that stand for cells with a second moment (3, 3) in 1/Angstrom^2.
 
     Raises
     ------
     UsageError
-        If the divisions are not three positive numbers.
+        If the divisions are not three positive numbers, or there are several across vacuum.
     """
     hamiltonian, jobs, refinement = hermitian(hamiltonian), jobs or Jobs(), refinement or Refinement()
+    if divisions is not None:
+        check_divisions(hamiltonian, divisions)
     mesh = make_mesh(hamiltonian, divisions, symmetry=quantity.symmetry)
-    half = make_mesh(hamiltonian, _half(mesh.divisions), symmetry=quantity.symmetry)
-    k, weights = _joined(half, mesh)
-    sums = sum_batches(hamiltonian, k, weights, quantity, watched, jobs=jobs)
-    kept = sums.pop("kept")[:, _places(mesh.points, k)]
-    coarse, value = ({name: total[:, n] for name, total in sums.items()} for n in range(2))
-    fine, n_k = value, len(k)
-    change = _change(value[watched] - coarse[watched], float(np.abs(value[watched]).max(initial=0.0)))
-    reciprocal = in_plane_reciprocal(hamiltonian)
-    varying = mesh.weights[:, None] * _variation(kept, mesh, reciprocal)
-    cells = _Cells(mesh.points, mesh.weights, np.ones(len(mesh.points)), varying)
-    finer = _FinerMesh.of(reciprocal, mesh)
+    half = make_mesh(hamiltonian, half_as_fine(mesh.divisions), symmetry=quantity.symmetry)
+    usable = (wedge or Wedge.none()).keeping(mesh.divisions, half.divisions)
+    integrand = _Integrand(hamiltonian, quantity, watched, usable, axial or {}, in_cells)
+    apart = replace(jobs, scratch=None if jobs.scratch is None else jobs.scratch.with_name(f"{jobs.scratch.name}.half"))
+    coarse, fine = _Refined(integrand, half, apart), _Refined(integrand, mesh, jobs)
+
+    def difference() -> float:
+        return _change(fine.value[watched] - coarse.value[watched], fine.value[watched])
+
+    error = change = difference()
     done: list[Round] = []
-    stages: list[Jobs] = []
-    result = Integral(value, fine, coarse, mesh.divisions, half.divisions, change, (), n_k)
-    while len(done) < refinement.rounds and result.latest > refinement.tolerance and cells.variation.sum() > 0:
-        stage = None if jobs.scratch is None else jobs.scratch.with_name(f"{jobs.scratch.name}.{len(done) + 1}")
-        stages.append(replace(jobs, scratch=stage))
-        chosen, rest = _choose(cells, int(COST * len(mesh.points)) // len(finer.offsets))
-        children, old = _children(cells[chosen], finer)
-        sums = sum_batches(hamiltonian, children.k, children.weight[None] - old[None], quantity, watched, jobs=stages[-1])
-        cells = cells[rest] + replace(children, variation=children.weight[:, None] * finer.variation(sums.pop("kept")))
-        value = {name: total + sums[name][:, 0] for name, total in value.items()}
-        change_now = _change(sums[watched], float(np.abs(value[watched]).max(initial=0.0)))
-        done.append(Round(len(chosen), len(children.k), change_now))
-        result = replace(result, value=value, rounds=tuple(done), n_k=result.n_k + len(children.k))
-        logger.info("%s", result.describe()[-1])
+    while len(done) < refinement.rounds and error > refinement.tolerance and fine.cells.variation.sum() > 0:
+        coarse.refine()
+        done.append(fine.refine())
+        error = max(difference(), done[-1].change)
+        logger.info("%s; from the mesh half as fine %s", done[-1].describe(len(done)), _percent(error))
     jobs.group.gathered([])  # nobody removes results before all have read them
-    for own in stages:
+    for own in (*coarse.stages, *fine.stages[1:]):
         own.finish()
-    return result
+    return Integral(
+        fine.value, fine.on_mesh, coarse.on_mesh, coarse.value, mesh.divisions, half.divisions, change, error, tuple(done),
+        fine.n_k + coarse.n_k, usable.order,
+    )  # fmt: skip
 
 
-def _half(divisions: Divisions) -> Divisions:
+def half_as_fine(divisions: Divisions) -> Divisions:
+    """Half of the divisions of a mesh, rounded up."""
     a, b, c = ((n + 1) // 2 for n in divisions)
     return a, b, c
 
 
-def _change(difference: FloatArray, size: float) -> float:
+def _change(difference: FloatArray, value: FloatArray) -> float:
     """Largest difference relative to the largest number; 0 where both vanish."""
-    largest = float(np.abs(difference).max(initial=0.0))
+    largest, size = float(np.abs(difference).max(initial=0.0)), float(np.abs(value).max(initial=0.0))
     return largest / size if size > 0 else float(largest > 0)
-
-
-def _joined(half: KMesh, mesh: KMesh) -> tuple[FloatArray, FloatArray]:
-    """All points of two meshes, common ones once, and (2, n_k) their weights in both."""
-    k = np.unique(np.rint(np.concatenate([half.points, mesh.points]) * 1e12) / 1e12, axis=0)
-    weights = np.zeros((2, len(k)))
-    for row, one in zip(weights, (half, mesh), strict=True):
-        row[_places(one.points, k)] = one.weights
-    return k, weights
-
-
-def _places(points: FloatArray, k: FloatArray) -> IntArray:
-    """Where points are among sorted ones."""
-    both = np.concatenate([k, np.rint(points * 1e12) / 1e12])
-    _, first, which = np.unique(both, axis=0, return_index=True, return_inverse=True)
-    return np.asarray(first[which.ravel()[len(k) :]])
-
-
-def _variation(values: FloatArray, mesh: KMesh, reciprocal: FloatArray) -> FloatArray:
-    """(n_points, m) largest difference of (n_spin, n_points, m[, 3]) values to those at the next points of the mesh."""
-    out = np.zeros(values.shape[1:3])
-    for step in _steps(reciprocal, mesh.divisions).tolist():
-        near = np.roll(mesh.index, step, axis=(0, 1, 2)).ravel()
-        np.maximum.at(out, mesh.index.ravel(), _length(values[:, mesh.index.ravel()] - values[:, near], 3).max(axis=0))
-    return out
-
-
-def _steps(reciprocal: FloatArray, divisions: Divisions) -> IntArray:
-    """(n, 3) steps of a mesh, as far as the longest one along its axes; the axes alone are not all that symmetry makes of them."""
-    steps = np.array(list(product(*[(-2, -1, 0, 1, 2) if n > 1 else (0,) for n in divisions])))
-    spacing = reciprocal / np.array(divisions)[:, None]
-    length = np.linalg.norm(steps @ spacing, axis=1)
-    longest = np.linalg.norm(spacing[np.array(divisions) > 1], axis=1).max(initial=0.0)
-    return np.asarray(steps[(length <= longest * (1 + TIE)) & steps.any(axis=1)])
-
-
-def _length(values: FloatArray, n_axes: int) -> FloatArray:
-    """Magnitudes of numbers with so many axes, lengths of vectors with one axis more."""
-    return np.asarray(np.linalg.norm(values, axis=-1) if values.ndim > n_axes else np.abs(values))
 
 
 def _choose(cells: _Cells, most: int) -> tuple[IntArray, IntArray]:
@@ -278,64 +306,10 @@ def _choose(cells: _Cells, most: int) -> tuple[IntArray, IntArray]:
     return order[:n], order[n:]
 
 
-def _children(cells: _Cells, finer: _FinerMesh) -> tuple[_Cells, FloatArray]:
-    """The points of a finer mesh in some cells, the first of each its own point, and what each counted in the sums before."""
-    k = cells.k[:, None] + cells.scale[:, None, None] * finer.offsets
+def _children(cells: _Cells, finer: FinerMesh) -> _Cells:
+    """The points of a finer mesh in some cells, the first of each its own point."""
+    scale = float(FINER) ** -cells.depth
+    k = cells.k[:, None] + scale[:, None, None] * finer.offsets
     weight = cells.weight[:, None] * finer.shares
-    old = np.zeros_like(weight)
-    old[:, 0] = cells.weight
-    scale = np.repeat(cells.scale / FINER, len(finer.offsets))
-    return _Cells(k.reshape(-1, 3), weight.ravel(), scale, np.zeros((weight.size, 0))), old.ravel()
-
-
-def _nearest(points: FloatArray) -> IntArray:
-    """(n, m) for each of n points the ones next to it, filled up with the point itself."""
-    distance = np.linalg.norm(points[:, None] - points[None], axis=-1)
-    np.fill_diagonal(distance, np.inf)
-    near = distance <= distance.min(axis=1, keepdims=True) * (1 + TIE)
-    out = np.tile(np.arange(len(points))[:, None], (1, int(near.sum(axis=1).max())))
-    for row, line in zip(out, near, strict=True):
-        row[: line.sum()] = np.flatnonzero(line)
-    return out
-
-
-def cell_points(reciprocal: FloatArray, divisions: Divisions, finer: int = FINER) -> tuple[FloatArray, FloatArray]:
-    """The finer mesh in the cell of a mesh point: what is nearer to it than to any other point of the mesh.
-
-    Parameters
-    ----------
-    reciprocal : (3, 3) array
-        Reciprocal vectors in rows.
-    divisions : tuple of 3 int
-        Of the mesh; directions with one point are not refined.
-    finer : int
-        Times as fine.
-
-    Returns
-    -------
-    offsets : (m, 3) array
-        From the point, in fractional coordinates; the first one is zero.
-    shares : (m,) array
-        Part of the cell that each stands for; points on its surface are shared with the cells beside it.
-
-    Raises
-    ------
-    DataError
-        If the reciprocal vectors are very skewed.
-    """
-    axes = [n > 1 for n in divisions]
-    to_cartesian = reciprocal / np.array(divisions)[:, None]
-    for reach in range(2, 9):  # a skewed cell reaches farther
-        near = np.array(list(product(*[range(-reach, reach + 1) if a else (0,) for a in axes])))
-        fine = np.array(list(product(*[range(-reach * finer, reach * finer + 1) if a else (0,) for a in axes]))) / finer
-        own = np.linalg.norm(fine @ to_cartesian, axis=-1)
-        tie = TIE * float(np.linalg.norm(to_cartesian[axes], axis=-1).max(initial=1.0))
-        possible = np.flatnonzero(own <= np.linalg.norm(to_cartesian[axes], axis=-1).sum() / 2 + tie)
-        distance = np.linalg.norm((fine[possible, None] - near[None]) @ to_cartesian, axis=-1)
-        inside = own[possible] <= distance.min(axis=1) + tie
-        place, distance = possible[inside], distance[inside]
-        shares = 1 / (distance <= distance.min(axis=1, keepdims=True) + tie).sum(axis=1) / finer ** sum(axes)
-        if abs(shares.sum() - 1) < TIE:
-            order = np.argsort(own[place], kind="stable")
-            return fine[place][order] / np.array(divisions), shares[order]
-    raise DataError("the lattice vectors are so skewed that no cell of the mesh is found; choose shorter ones of the same lattice")
+    depth = np.repeat(cells.depth + 1, len(finer.offsets))
+    return _Cells(k.reshape(-1, 3), weight.ravel(), depth, np.zeros((weight.size, 0)))

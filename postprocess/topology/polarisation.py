@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
+import numpy.typing as npt
 
 from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.system import SYMBOLS, FloatArray
@@ -24,6 +25,8 @@ ELEMENTARY = 1.602176634e-19
 """Coulomb."""
 C_PER_M2 = ELEMENTARY * 1e20
 """1 e/Angstrom^2."""
+IN_SPAN = 1e-9
+"""Of a unit vector; what is missing is rounding."""
 JUMP = 0.3
 """Of a quantum: largest change between neighbouring lines of k, and between neighbouring structures of a path."""
 
@@ -72,6 +75,12 @@ class Polarisation:
         axes = np.flatnonzero(self.periodic)
         measure = float(np.sqrt(np.linalg.det(self.cell[axes] @ self.cell[axes].T)))
         return np.asarray(self.dipole / measure * (C_PER_M2 if len(axes) == 3 else 1.0))
+
+    @property
+    def defined(self) -> npt.NDArray[np.bool_]:
+        """(3,) which of x, y, z lie in the span of the periodic directions; across vacuum there is no Berry phase, but a dipole."""
+        span = np.linalg.qr(self.cell[np.flatnonzero(self.periodic)].T)[0]
+        return np.asarray(np.linalg.norm(span, axis=1) > 1 - IN_SPAN)
 
     @property
     def unit(self) -> str:
