@@ -127,7 +127,7 @@ def test_wrong_options_are_explained(folder, capsys, words, said, monkeypatch):
 
 def test_cells_too_large_are_refused_before_any_work(folder, capsys, monkeypatch):
     monkeypatch.setattr("postprocess.states.batches.LARGEST", 3)
-    assert call(folder, "--path", "GK") == 2
+    assert call(folder, "--path", "GK", "--solver", "dense") == 2
     assert "expected 3 at most" in capsys.readouterr().err
 
 

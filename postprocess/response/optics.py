@@ -123,9 +123,9 @@ class OpticalResponse:
         if self.measure.dimension < 3:
             raise UsageError("only a crystal has a dielectric function; a layer has its sheet conductivity and its susceptibility")
         moving = self.hall + self.drude
-        with np.errstate(divide="ignore", invalid="ignore"):
-            divided = np.where(np.abs(moving) > 0, 1j * moving / self.energies[:, None, None], 0)
-        return np.asarray(np.eye(3) + self.susceptibility + E2_OVER_EPS0 / E2_OVER_HBAR * METRE * divided)
+        with np.errstate(divide="ignore", invalid="ignore"):  # of a metal it is infinite at zero energy
+            divided = np.where(np.abs(moving) > 0, 1j * E2_OVER_EPS0 / E2_OVER_HBAR * METRE * moving / self.energies[:, None, None], 0)
+        return np.asarray(np.eye(3) + self.susceptibility + divided)
 
     @property
     def electronic(self) -> FloatArray:
