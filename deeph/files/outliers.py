@@ -19,8 +19,8 @@ MAX_SCORE = 8.0
 SMALL = 0.01
 """Root mean square of H (eV) below which norms are not compared."""
 FLOOR_OF_SIZES, MIN_OF_SIZES = 0.05, 4
-"""The same of logarithms of sizes of H: times :data:`MAX_SCORE` a factor of 1.5. On site they scatter by 0.001 to 0.01 in displaced crystals
-and in molecules of many kinds (H: 0.06, and 0.18 at most), so that few structures tell; those of bonds by 0.03 in one composition."""
+"""The same of logarithms of sizes of H: times :data:`MAX_SCORE` a factor of 1.5. On site they scatter by 0.001 to 0.01 in displaced
+crystals and in molecules of many kinds (H: 0.06), so that few structures tell; those of bonds by 0.03 in one composition."""
 
 
 class Sizes(NamedTuple):
