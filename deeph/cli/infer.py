@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
     from deeph.files.moments_file import MomentRows
     from deeph.inference_cost import Cost
-    from deeph.inference_jobs import Inputs, Job
+    from deeph.inference_jobs import Inputs
+    from deeph.inference_structures import Job
     from deeph.nn.ensemble import Predictor
 
 EPILOG = """examples:
@@ -75,18 +76,20 @@ def _body(args: argparse.Namespace) -> int:
     given, out = _paths(args)
     if (args.threads is not None and args.threads < 1) or (args.cutoff is not None and not args.cutoff > 0):
         raise UsageError(f"--threads {args.threads}, --cutoff {args.cutoff}: expected positive numbers")
+    from deeph.inference_structures import find_jobs
     from deeph.runtime.log import logger, telling
 
-    if not args.model.exists():
-        raise DataError(f"{args.model} is missing; expected model.safetensors, or the folder of a training run")
+    file = args.model / "model.safetensors" if args.model.is_dir() else args.model
+    if not file.is_file():
+        raise DataError(f"{file} is missing; expected model.safetensors, or the folder of a training run")
+    jobs = find_jobs(given, out)  # what is missing is said before torch is loaded
+    moments = _moments(args, jobs)
     logger.info("reading %s", args.model)  # torch takes some seconds
     with telling(f"still reading {args.model}"):
         from deeph.files.folders import remove_leftovers
-        from deeph.inference_jobs import Inputs, find_jobs
+        from deeph.inference_jobs import Inputs
         from deeph.nn.ensemble import members_of
 
-        jobs = find_jobs(given, out)
-        moments = _moments(args, jobs)
         model = _load(args)
         inputs = Inputs(members_of(model)[0], args.basis, args.cutoff, args.threads or 1, moments)
         if args.modes and len(members_of(model)) == 1:

@@ -1,6 +1,7 @@
 """``deeph-train``: fit a network to DFT Hamiltonians."""
 
 import argparse
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 EPILOG = """examples:
   deeph-train --print-config > train.toml
   deeph-train train.toml --check
+  deeph-train --set data.path=data --out runs/first    the defaults, without a file
   deeph-train train.toml --out runs/bilayer --set train.max_minutes=60
   deeph-train train.toml --out runs/bilayer --resume
   deeph-train --plot runs/bilayer runs/wider           learning curves of runs over each other: curves.png
@@ -26,11 +28,13 @@ EPILOG = """examples:
 def parser() -> argparse.ArgumentParser:
     """The options of the command."""
     p = make_parser("deeph-train", "Train a model on structure folders written by deeph-preprocess.", EPILOG)
-    p.add_argument("config", type=Path, nargs="?", help="TOML file; see --print-config")
+    p.add_argument(
+        "config", type=Path, nargs="?", help="TOML file, see --print-config; without one, what --set leaves is as it is by default"
+    )
     p.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides", help="change a setting, e.g. train.epochs=100"
     )
-    p.add_argument("--out", type=Path, help="run folder (default: runs/NAME OF THE CONFIG)")
+    p.add_argument("--out", type=Path, help="run folder (default: runs/NAME OF THE CONFIG, or of the data)")
     p.add_argument("--resume", action="store_true", help="continue the run in --out")
     p.add_argument("--check", action="store_true", help="check the settings and read the data, do not train")
     p.add_argument("--plot", type=Path, nargs="+", metavar="RUN", help="draw the curves of runs into --out (curves.png), do not train")
@@ -40,21 +44,28 @@ def parser() -> argparse.ArgumentParser:
 
 def _body(args: argparse.Namespace) -> int:
     from deeph.files.config_file import load_config, to_toml
+    from deeph.files.dataset import check_places
     from deeph.files.other_programs import refuse_ini
 
     if args.plot:
         return _plot(args)
-    if args.config is None:
+    if args.config is None and not args.overrides:
         if not args.print_config:
-            raise UsageError("no configuration file given; deeph-train --print-config > train.toml makes one to start from")
+            raise UsageError(
+                "no configuration file given; deeph-train --print-config > train.toml makes one to start from, and --set data.path=FOLDER "
+                "alone trains with the defaults"
+            )
         sys.stdout.write(to_toml())
         return 0
-    refuse_ini(args.config)
+    if args.config is not None:
+        refuse_ini(args.config)
     config = load_config(args.config, args.overrides)
     if args.print_config:
         sys.stdout.write(to_toml(config))
         return 0
-    out = args.out or Path("runs") / args.config.stem
+    if not {"WORLD_SIZE", "SLURM_STEP_NUM_TASKS"} & os.environ.keys():  # several processes agree on what is missing when they have met
+        check_places(config.data)  # before torch, which takes some seconds
+    out = args.out or Path("runs") / (args.config.stem if args.config else config.data.path.resolve().name)
     return _check(config, out, resume=args.resume) if args.check else _train(config, out, args)
 
 

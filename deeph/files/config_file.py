@@ -18,20 +18,21 @@ Settings = TypeVar("Settings", bound=BaseModel)
 Sections = dict[str, type[BaseModel]]
 
 
-def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
+def load_config(path: str | Path | None, overrides: Sequence[str] = ()) -> Config:
     """Read the configuration file of a training run; see :func:`load_settings`."""
     return load_settings(Config, path, overrides)
 
 
-def load_settings(model: type[Settings], path: str | Path, overrides: Sequence[str] = ()) -> Settings:
+def load_settings(model: type[Settings], path: str | Path | None, overrides: Sequence[str] = ()) -> Settings:
     """Read a file of settings.
 
     Parameters
     ----------
     model : class
         Its fields are the tables of the file.
-    path : path
-        TOML file. Relative paths in it start from its folder; the word "none" unsets a value.
+    path : path or None
+        TOML file. Relative paths in it start from its folder; the word "none" unsets a value. Without a file all but the
+        overrides is as by default.
     overrides : sequence of str
         ``"section.key=value"``, TOML values or bare strings; they win over the file. Relative paths start from the working folder.
 
@@ -40,15 +41,8 @@ def load_settings(model: type[Settings], path: str | Path, overrides: Sequence[s
     UsageError
         If the file is missing, is not TOML, or holds mistakes: all of them, with their dotted names.
     """
-    path = Path(path)
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} is not a TOML file: {error}") from error
     sections = _sections(model) | _families(model)
-    _prepare(values, path.resolve().parent, sections)
+    values = {} if path is None else _read_toml(Path(path), sections)
     mistakes = _apply(values, overrides, sections)
     try:
         # through JSON: strict types, and yet lists become tuples and strings paths
@@ -57,8 +51,20 @@ def load_settings(model: type[Settings], path: str | Path, overrides: Sequence[s
         mistakes += _explain(error, sections)
     if mistakes:
         head = "1 mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
-        raise UsageError("\n  ".join([f"{path}: {head} in the configuration", *mistakes]))
+        raise UsageError("\n  ".join([f"{'' if path is None else f'{path}: '}{head} in the configuration", *mistakes]))
     return config
+
+
+def _read_toml(path: Path, sections: Sections) -> dict[str, Any]:
+    """What a file says, with paths from its folder."""
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} is not a TOML file: {error}") from error
+    _prepare(values, path.resolve().parent, sections)
+    return values
 
 
 def _sections(model: type[BaseModel]) -> Sections:

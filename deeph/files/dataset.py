@@ -18,15 +18,17 @@ from deeph.files.hdf5 import open_hdf5
 from deeph.files.matrix_file import CONTENT
 from deeph.files.partition import By, at_random, by_composition
 from deeph.files.selection import Entry, condition
-from deeph.files.store import EXTRA_FILES, HAMILTONIAN, OVERLAP, find_folders, read_folder
+from deeph.files.store import EXTRA_FILES, HAMILTONIAN, OVERLAP, find_folders, find_incomplete, is_structure_folder, read_folder
 from deeph.physics.hamiltonian import Hamiltonian
-from deeph.runtime.errors import DataError
+from deeph.runtime.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from deeph.config import Config, DataConfig
 
 SPLIT_FILES = ("split.json", "dataset_split.json")
 PARTS = ("train", "validate", "test")
+SHOWN = 5
+"""Names in a message, where there may be thousands."""
 RECORD = "dataset.json"
 """How a folder of links came about."""
 
@@ -228,9 +230,9 @@ def open_dataset(path: str | Path) -> Dataset:
     """
     path = Path(path)
     folders = find_folders(path)
-    if folders == [path]:  # a single structure is a dataset of one
-        path = path.resolve().parent
-        folders = [path / folders[0].resolve().name]
+    if folders == [path]:  # a single structure is a dataset of one, by the name it is given: a link lies elsewhere than what it leads to
+        folders = [path.absolute() if path.name not in ("", "..") else path.resolve()]
+        path = folders[0].parent
     return Dataset(path, tuple(folder.relative_to(path).as_posix() for folder in folders))
 
 
@@ -248,7 +250,7 @@ class Split:
         everything = [*self.train, *self.validate, *self.test]
         twice = sorted(name for name, times in Counter(everything).items() if times > 1)
         if twice:
-            raise DataError(f"the split names {', '.join(twice[:5])} more than once; expected train, validate and test without overlap")
+            raise DataError(f"the split names {_some(twice)} more than once; expected train, validate and test without overlap")
 
     def renamed(self, names: Mapping[str, str]) -> Self:
         """The same split of structures that are called otherwise."""
@@ -275,7 +277,8 @@ def read_split(dataset: Dataset, path: Path | None = None) -> Split:
     Parameters
     ----------
     dataset : Dataset
-        Its folders; a file may name them by relative path or, where that is unique, by the last part of it.
+        Its folders; a file may name them by relative path or, where that is unique, by the last part of it. It may also name folders that
+        lack files, which reading them says.
     path : Path, optional
         The file; by default ``split.json`` or ``dataset_split.json`` in the dataset's folder.
 
@@ -284,10 +287,7 @@ def read_split(dataset: Dataset, path: Path | None = None) -> Split:
     DataError
         If there is no such file, it is no split, or it names folders that are not there.
     """
-    if path is None:
-        path = next((dataset.path / name for name in SPLIT_FILES if (dataset.path / name).is_file()), None)
-    if path is None:
-        raise DataError(f"{dataset.path} holds no {' or '.join(SPLIT_FILES)}; set data.split to such a file, or data.fractions")
+    path = _split_file(dataset.path, path)
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -297,10 +297,16 @@ def read_split(dataset: Dataset, path: Path | None = None) -> Split:
     unknown = sorted(set(values) - set(PARTS))
     if unknown:
         raise DataError(f"{path}: unknown part {unknown[0]!r}; expected {', '.join(PARTS)}")
-    known = _by_name(dataset)
-    missing = [str(name) for part in PARTS for name in values.get(part, []) if str(name) not in known]
+    named = [str(name) for part in PARTS for name in values.get(part, [])]
+    known = _by_name(dataset.names)
+    if not known.keys() >= set(named):
+        known = _by_name([*dataset.names, *(folder.relative_to(dataset.path).as_posix() for folder in find_incomplete(dataset.path))])
+    missing = [name for name in named if name not in known]
+    if missing and _by_name(open_dataset(dataset.path).names).keys() >= set(missing):
+        whole = f"expected the folder of all of them, {dataset.path}"
+        raise DataError(f"{path} is a split of more structures than {_some(dataset.names)}, all that was given; {whole}")
     if missing:
-        raise DataError(f"{path} names {len(missing)} folders that are not in {dataset.path}: {', '.join(missing[:5])}")
+        raise DataError(f"{path} names {len(missing)} folders that are not in {dataset.path}: {_some(missing)}")
     train, validate, test = (tuple(known[str(name)] for name in values.get(part, [])) for part in PARTS)
     try:
         return Split(train, validate, test)
@@ -308,11 +314,28 @@ def read_split(dataset: Dataset, path: Path | None = None) -> Split:
         raise DataError(f"{path}: {error}") from error
 
 
-def _by_name(dataset: Dataset) -> dict[str, str]:
-    last = [name.rpartition("/")[2] for name in dataset.names]
+def _split_file(folder: Path, path: Path | None) -> Path:
+    """The file that is given, or else that of the folder."""
+    if path is None:
+        path = next((folder / name for name in SPLIT_FILES if (folder / name).is_file()), None)
+    if path is None:
+        raise DataError(f"{folder} holds no {' or '.join(SPLIT_FILES)}; set data.split to such a file, or data.fractions")
+    if not path.is_file():
+        raise DataError(f"{path} is no file; expected a split, with lists of folder names: train, validate, test")
+    return path
+
+
+def _by_name(names: Sequence[str]) -> dict[str, str]:
+    """Names by themselves and by their last part, where that is unique."""
+    last = [name.rpartition("/")[2] for name in names]
     times = Counter(last)
-    short = {short: name for short, name in zip(last, dataset.names, strict=True) if times[short] == 1}
-    return {**short, **{name: name for name in dataset.names}}
+    short = {short: name for short, name in zip(last, names, strict=True) if times[short] == 1}
+    return {**short, **{name: name for name in names}}
+
+
+def _some(names: Sequence[str]) -> str:
+    """The first names of a list, and whether there are more."""
+    return ", ".join([*names[:SHOWN], *(["..."] if len(names) > SHOWN else [])])
 
 
 def random_split(dataset: Dataset, fractions: tuple[float, float, float], seed: int) -> Split:
@@ -327,8 +350,31 @@ def random_split(dataset: Dataset, fractions: tuple[float, float, float], seed: 
     return Split(tuple(train), tuple(validate), tuple(test))
 
 
+def check_places(config: "DataConfig") -> None:
+    """Dataset and split of a training run are there; what is in them is not looked at.
+
+    Raises
+    ------
+    UsageError
+        If the dataset is one structure.
+    DataError
+        If there is no folder, or no split.
+    """
+    path, whole = config.path, config.fractions is not None and config.fractions[0] == 1
+    if not path.is_dir():
+        raise DataError(f"data.path: {path} is not a folder; expected one that holds structure folders")
+    if is_structure_folder(path) and not whole:
+        raise UsageError(
+            f"data.path: {path} is one structure; expected the folder that holds all of them, such as {path.absolute().parent} "
+            "(to train on this one alone, data.fractions = [1, 0, 0])"
+        )
+    if config.fractions is None:
+        _split_file(path, config.split)
+
+
 def open_split(config: "Config") -> tuple[Dataset, Split]:
     """Data set and split of a training run; H0 is read where the settings want it and all structures of the split have it."""
+    check_places(config.data)
     dataset = open_dataset(config.data.path)
     split = split_of(dataset, config.data)
     return dataset.with_zeroth(config.model.zeroth, [*split.train, *split.validate, *split.test]), split

@@ -26,13 +26,15 @@ from deeph.physics.system import NUMBERS, FloatArray, IntArray, System
 from deeph.runtime.errors import DataError
 
 OVERLAP, HAMILTONIAN, PREDICTED, POSITION = "overlap.h5", "hamiltonian.h5", "hamiltonian_pred.h5", "position_matrix.h5"
+NEEDED = "POSCAR", "info.json"
+"""Files that make a folder a structure folder."""
 SPIN_ORBIT, SPLIT_STORAGE = "hkb.h5", "spinless_plus_hkb"
 EXTRA_FILES = {"density_matrix": "density_matrix.h5", "H0": "hamiltonian_zeroth.h5", "kinetic": "kinetic_matrix.h5"}
 
 
 def is_structure_folder(folder: Path) -> bool:
     """Whether a folder is in the current DeepH format (it may hold the overlap only)."""
-    return (folder / "POSCAR").is_file() and (folder / "info.json").is_file()
+    return all((folder / name).is_file() for name in NEEDED)
 
 
 def find_folders(path: str | Path) -> list[Path]:
@@ -48,24 +50,36 @@ def find_folders(path: str | Path) -> list[Path]:
         raise DataError(f"{path} is not a folder; expected a structure folder or a folder of them")
     if is_structure_folder(path):
         return [path]
-    found = sorted(_below(path))
+    found = sorted(folder for folder, complete, _ in _walk(path) if complete)
     if not found:
         raise DataError(f"no structure folder in {path}: expected POSCAR, info.json and overlap.h5, as deeph-preprocess writes them")
     return found
 
 
-def _below(path: Path) -> Iterator[Path]:
-    """Structure folders below a folder, through links as well, each once."""
+def find_incomplete(path: Path) -> list[Path]:
+    """Folders below a path that lack what makes a structure folder: they hold some file of one, or there is nothing below them; sorted."""
+    return sorted(f for f, complete, inner in _walk(path) if not complete and f != path and (not inner or holds_a_part(f)))
+
+
+def holds_a_part(folder: Path) -> bool:
+    """Whether a folder has any of the files of a structure folder."""
+    return any((folder / name).is_file() for name in (*NEEDED, OVERLAP, HAMILTONIAN))
+
+
+def _walk(path: Path) -> Iterator[tuple[Path, bool, bool]]:
+    """A folder and those below it, through links as well, each once: whether it is a structure folder, and whether it has folders in it."""
     seen = set()
     for name, below, _ in os.walk(path, followlinks=True):
         folder = Path(name)
         status = folder.stat()
         new = (status.st_dev, status.st_ino) not in seen
         seen.add((status.st_dev, status.st_ino))
-        if new and is_structure_folder(folder):
-            yield folder
-            new = False  # nothing that counts lies inside a structure folder
         below[:] = sorted(b for b in below if not b.startswith(".")) if new else []
+        if new:
+            complete = is_structure_folder(folder)
+            yield folder, complete, bool(below)
+            if complete:
+                below[:] = []  # nothing that counts lies inside a structure folder
 
 
 def read_folder(
@@ -114,9 +128,9 @@ def read_overlap(folder: str | Path, extra: Collection[str] = ()) -> Hamiltonian
 def _read(
     folder: Path, matrix: str | None, *, positions: bool = False, extra: bool | Collection[str] = False, modes: bool = False
 ) -> Hamiltonian:
-    if not is_structure_folder(folder):
+    if lacking := [name for name in NEEDED if not (folder / name).is_file()]:
         raise DataError(
-            f"{folder} is not a structure folder: expected POSCAR and info.json in it; "
+            f"{folder} is not a structure folder: it has no {' and no '.join(lacking)}; "
             "deeph-preprocess converts runs of DFT codes and legacy folders"
         )
     try:

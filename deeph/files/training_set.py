@@ -27,18 +27,24 @@ class MissingError(DataError):
     """What training needs and the data lack, which may be sound and serve other ends."""
 
 
+class NoMomentsError(MissingError):
+    """A magnetic structure without moments."""
+
+
 def check_trainable(data: Hamiltonian) -> Magnetism:
     """One structure by itself can be learned; returns what its H and moments say about magnetism.
 
     Raises
     ------
     MissingError
-        If it has no H, is an atom alone, or magnetic without moments.
+        If it has no H or a predicted one, is an atom alone, or magnetic without moments.
     DataError
         If it has NaN, lacks blocks, has two atoms at one place, or moments that contradict H.
     """
     if data.H is None:
         raise MissingError("no H to learn: hamiltonian.h5 is missing")
+    if data.predicted:
+        raise MissingError("its H is a prediction (hamiltonian_pred.h5); a model learns from that of DFT, hamiltonian.h5")
     check_finite(data)
     if data.system.n_atoms == 1 and data.S.n_pairs == 1:
         raise MissingError("one atom alone, no pairs: nothing to learn; if it is a crystal, its cell is in other units")
@@ -55,7 +61,7 @@ def check_moments(data: Hamiltonian, magnetism: Magnetism) -> None:
 
     Raises
     ------
-    MissingError
+    NoMomentsError
         If H breaks time reversal and no moments are recorded.
     DataError
         If they are all zero then, or those of a collinear H are not along z.
@@ -63,7 +69,7 @@ def check_moments(data: Hamiltonian, magnetism: Magnetism) -> None:
     if not magnetism.time_reversal:
         broken = f"H breaks time reversal by up to {magnetism.time_odd:.3g} eV, so the structure is magnetic"
         if magnetism.moments is None:
-            raise MissingError(f"{broken}, but has no moments; the network needs the moments as input: {WHERE_MOMENTS}")
+            raise NoMomentsError(f"{broken}, but has no moments; the network needs the moments as input: {WHERE_MOMENTS}")
         if magnetism.largest_moment < NO_MOMENT:
             size = f"no recorded moment is larger than {magnetism.largest_moment:.2g} Bohr magneton"
             raise DataError(f"{broken}, but {size}: they are those of another run, or the spin layout of H is wrong")

@@ -22,7 +22,6 @@ from deeph.nn.radial import RadialNetwork, smooth_cutoff
 from deeph.nn.sizes import channels_of
 from deeph.nn.spin import SpinPart
 from deeph.nn.trunk import WIDTH, Trunk
-from deeph.runtime.errors import ModelError
 
 LAYER = 50  # times as much work as the heads of the same bonds
 
@@ -98,18 +97,11 @@ class E3Network(Trunk):
         Where blocks vanish, Angstrom, zi <= zj.
     degree : float
         Mean over atoms of the summed squared envelopes; normalizes messages.
-
-    Raises
-    ------
-    ModelError
-        If H is magnetic.
     """
 
     def __init__(
         self, config: ModelConfig, spin: Sequence[SpinPart], l_max: int, cutoffs: Mapping[tuple[int, int], float], degree: float
     ) -> None:
-        if any(part.odd for part in spin):
-            raise ModelError("model.family = 'e3' learns no magnetic H; expected one that keeps time reversal. Use the family 'so2'")
         of_atoms, of_bonds = channels_of(config, spin, bond=False), channels_of(config, spin, bond=True)
         super().__init__(l_max, of_atoms, BondLayout(l_max, of_bonds), cutoffs)
         self.config = config

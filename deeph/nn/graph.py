@@ -100,7 +100,6 @@ def make_graph(structure: Hamiltonian, model: HamiltonianModel, *, targets: bool
 def check_compatible(structure: Hamiltonian, model: HamiltonianModel) -> None:
     """Raise a ModelError that names the first thing the model does not know, or a DataError if two atoms lie at one place."""
     check_apart(structure)
-    model.given.check(structure)
     if structure.basis.spin != model.basis.spin:
         raise ModelError(
             f"the model was trained on Hamiltonians of spin '{model.basis.spin}'; the structure has spin '{structure.basis.spin}'"
@@ -115,6 +114,7 @@ def check_compatible(structure: Hamiltonian, model: HamiltonianModel) -> None:
                 f"{SYMBOLS[z]} has the shells {list(structure.basis.shells[z])} in this structure, but the model was trained with "
                 f"{list(known)}; run the DFT or overlap calculation with the basis of the training set"
             )
+    model.given.check(structure)  # last: H0 of another element or basis would be of no use
 
 
 def check_reach(structure: Hamiltonian, model: HamiltonianModel) -> None:

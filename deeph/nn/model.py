@@ -13,7 +13,7 @@ from deeph.config import REMOVED, ModelConfig
 from deeph.nn.atom import AtomNorm
 from deeph.nn.baseline import Baseline
 from deeph.nn.bond import BondFeatures
-from deeph.nn.families import make_trunk
+from deeph.nn.families import check_family, make_trunk
 from deeph.nn.filling import Filling
 from deeph.nn.frames import bond_matrices
 from deeph.nn.given import NOTHING_GIVEN, Given
@@ -111,6 +111,7 @@ class HamiltonianModel(nn.Module):
         self._trained = trained
         self.register_buffer("n_orbitals", torch.as_tensor(orbital_counts(basis)), persistent=False)
 
+        check_family(config, magnetic=any(part.odd for part in self.spin))
         self.trunk = trunk = make_trunk(config, self.spin, largest_l(config, basis, self.spin), cutoffs, degree)
         self.final_norm = AtomNorm(trunk.l_max, trunk.channels)
         self.readouts = nn.ModuleDict({p.name: Readout(p, basis.shells, trunk.layout, trunk.channels, config.rank) for p in self.spin})

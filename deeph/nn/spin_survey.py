@@ -66,6 +66,30 @@ def survey_spin(
     return parts, _magnetic({z: np.concatenate(own) for z, own in moments.items()}, chosen)
 
 
+def check_chosen(chosen: Sequence[str], largest: Mapping[int, float]) -> None:
+    """The magnetic elements that the user names have moments.
+
+    Parameters
+    ----------
+    chosen : sequence of str
+        ``model.magnetic_elements``.
+    largest : mapping of int to float
+        Largest moment of each element in the training set, Bohr magneton; empty where no H is magnetic.
+
+    Raises
+    ------
+    UsageError
+        If one has none.
+    """
+    absent = [name for name in sorted(set(chosen), key=SYMBOLS.index) if not largest.get(SYMBOLS.index(name), 0.0) >= NO_MOMENT]
+    if absent:
+        known = ", ".join(f"{SYMBOLS[z]} {size:.3g}" for z, size in sorted(largest.items()))
+        raise UsageError(
+            f"model.magnetic_elements: {', '.join(absent)} has no magnetic moment in the training set; "
+            + (f"its largest moments (Bohr magneton) are {known}" if largest else "no H there is magnetic")
+        )
+
+
 def _magnetic(sizes: Mapping[int, FloatArray], chosen: Literal["auto"] | Sequence[str]) -> dict[int, float]:
     """The magnetic elements and their mean moment, from the moments of all atoms of each element; none where H is not magnetic."""
     largest = max((float(own.max()) for own in sizes.values()), default=0.0)
@@ -73,12 +97,7 @@ def _magnetic(sizes: Mapping[int, FloatArray], chosen: Literal["auto"] | Sequenc
         elements = [z for z, own in sorted(sizes.items()) if has_own(own, largest).any()]
     else:
         elements = sorted({SYMBOLS.index(name) for name in chosen})
-        if absent := [SYMBOLS[z] for z in elements if z not in sizes or not sizes[z].max() >= NO_MOMENT]:
-            known = ", ".join(f"{SYMBOLS[z]} {own.max():.3g}" for z, own in sorted(sizes.items()))
-            raise UsageError(
-                f"model.magnetic_elements: {', '.join(absent)} has no magnetic moment in the training set; "
-                + (f"its largest moments (Bohr magneton) are {known}" if sizes else "no H there is magnetic")
-            )
+        check_chosen(chosen, {z: float(own.max()) for z, own in sizes.items()})
     # where an element that was chosen has induced moments only, the largest of these tells which atoms are magnetic
     means = {}
     for z in elements:

@@ -1,22 +1,30 @@
 """Look at settings and data before training: all that training would refuse is refused here, also by ``deeph-train --check``."""
 
+from collections.abc import Mapping
+from copy import deepcopy
 from pathlib import Path
 
 import torch
 
-from deeph.config import BandConfig, Config
+from deeph.config import Config
 from deeph.files.dataset import Dataset, Split, open_split
-from deeph.files.training_set import TrainingSet
+from deeph.files.outliers import Sizes, unusual_sizes
+from deeph.files.store import find_incomplete, holds_a_part
+from deeph.files.training_set import NoMomentsError, TrainingSet
+from deeph.nn.families import check_family
 from deeph.nn.model import HamiltonianModel
+from deeph.nn.spin_survey import check_chosen
 from deeph.physics.basis import Basis
 from deeph.runtime.errors import DataError, UsageError
-from deeph.runtime.log import telling
+from deeph.runtime.log import logger, telling
 from deeph.runtime.torch_group import Launch
 from deeph.training.band_error import band_structures, make_references
 from deeph.training.band_states import check_window
 from deeph.training.batches import plan_batches, validation_interval
 from deeph.training.checkpoint import STATE
 
+MAX_UNUSUAL = 5
+"""Structures that are left out or unlike the others, and are named."""
 MAX_LISTED = 20
 """Structures that cannot be used and are named; of a thousand equal mistakes these say enough."""
 
@@ -66,7 +74,8 @@ def check_data(config: Config) -> str:
     """
     dataset, split = open_split(config)
     chosen = band_structures(dataset, split, config)
-    found, n_atoms = _read_all(dataset, split, config.bands)
+    found, n_atoms = _read_all(dataset, split, config)
+    _tell_left_out(config.data.path, split)
     n_levels = [int(reference.counted.sum()) for reference in make_references(dataset, chosen)]
     cutoffs = dict.fromkeys(_pairs(found.basis), 1.0)
     HamiltonianModel(config.model, found.basis, cutoffs, 1.0, parts=found.parts)  # refuses sizes and families that do not fit the data
@@ -94,24 +103,54 @@ def _pairs(basis: Basis) -> list[tuple[int, int]]:
     return [(a, b) for a in sorted(basis.shells) for b in sorted(basis.shells) if a <= b]
 
 
-def _read_all(dataset: Dataset, split: Split, bands: BandConfig) -> tuple[TrainingSet, int]:
+def _read_all(dataset: Dataset, split: Split, config: Config) -> tuple[TrainingSet, int]:
     """Add all structures to a training set; returns it, and the number of atoms."""
-    names = [*split.train, *split.validate, *split.test]
+    names, bands = [*split.train, *split.validate, *split.test], config.bands
     found, problems, n_atoms, at = TrainingSet(), [], 0, 0
+    trained, magnetic, sizes = found, False, dict[str, Sizes]()
     with telling(lambda: f"reading structure {at + 1} of {len(names)}"):
         for at, name in enumerate(names):
+            if at == len(split.train):
+                trained = deepcopy(found)
             try:
                 data = dataset.read(name)
                 n_atoms += data.system.n_atoms
                 found.add(data, train=at < len(split.train))
+                sizes[name] = Sizes.of(data)
                 if missing := set(dataset.extra) - set(data.extra):
                     problems.append(f'{name}: no {", ".join(missing)} (hamiltonian_zeroth.h5), which model.zeroth = "use" asks for')
                 if bands.share and at < len(split.train) + len(split.validate):
                     check_window(data, bands.window)
             except DataError as error:
+                magnetic |= isinstance(error, NoMomentsError)
                 problems.append(str(error) if str(dataset.path / name) in str(error) else f"{name}: {error}")
+    check_family(config.model, magnetic=magnetic or found.n_magnetic > 0)  # no other data would help
     if problems:
         more = [f"and {len(problems) - MAX_LISTED} more"] if len(problems) > MAX_LISTED else []
         head = f"{len(problems)} of {len(names)} structures cannot be used:"
         raise DataError("\n  ".join([head, *problems[:MAX_LISTED], *more]))
+    if config.model.magnetic_elements != "auto":
+        moments = trained.moments if trained.n_magnetic else {}
+        check_chosen(config.model.magnetic_elements, {z: high for z, (_, high) in moments.items()})
+    _tell_unusual(sizes)
     return found, n_atoms
+
+
+def _tell_unusual(sizes: Mapping[str, Sizes]) -> None:
+    """Warn of structures whose H is in other units, or of another kind of run: training would go on, and learn nothing."""
+    if unusual := unusual_sizes(sizes):
+        listed = [f"{name}: {reason}" for name, reason in unusual.items()]
+        more = [f"and {len(listed) - MAX_UNUSUAL} more"] if len(listed) > MAX_UNUSUAL else []
+        logger.warning(
+            "%d of %d structures are unlike the others; 27.2 or 13.6 times are units (1 Hartree = 27.2114 eV), all else other settings of "
+            "the run. Convert them anew, or leave them out:\n  %s", len(unusual), len(sizes), "\n  ".join([*listed[:MAX_UNUSUAL], *more]),
+        )  # fmt: skip
+
+
+def _tell_left_out(path: Path, split: Split) -> None:
+    """Warn of folders with files of a structure that are none, and so are in no part."""
+    named = {name for part in (split.train, split.validate, split.test) for name in part}
+    names = [str(folder.relative_to(path)) for folder in find_incomplete(path) if holds_a_part(folder)]
+    if left := [name for name in names if name not in named]:
+        some = ", ".join([*left[:MAX_UNUSUAL], *(["..."] if len(left) > MAX_UNUSUAL else [])])
+        logger.warning("%d folders in %s lack POSCAR or info.json and are left out: %s", len(left), path, some)

@@ -50,7 +50,7 @@ def dataset_report(path: str, kind: str, folders: Sequence[Path], read: Callable
             checks.setdefault(check.name, {})[name] = check
         if checks["numbers"][name].verdict != "bad":
             summaries[name] = summarize(data)
-            if data.H is not None:
+            if data.H is not None and not data.predicted:
                 members[name] = Member(data.basis, summaries[name].magnetism)
     joined = [_joined(found, len(folders)) for found in checks.values()]
     return Report(

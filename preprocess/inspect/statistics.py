@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from deeph.files.duplicates import Signature
+from deeph.files.outliers import SMALL, robust_scores
 from deeph.physics.blocks import energy_zero
 from deeph.physics.difference import SPIN_PARTS
 from deeph.physics.hamiltonian import Hamiltonian
@@ -14,16 +15,8 @@ from deeph.physics.magnetism import MOMENT, TIME_ODD, Magnetism
 from deeph.physics.pairs import is_onsite, pair_vectors
 from deeph.physics.system import SYMBOLS, FloatArray
 
-FLOOR = 0.1
-"""Spread that is always allowed for: Angstrom, eV (a Fermi level in a gap is arbitrary), or of the logarithm of a norm."""
 BIN = 0.5
 """Width of a bin of distances, Angstrom."""
-MIN_STRUCTURES = 8
-"""Outliers are looked for among at least so many values."""
-SMALL = 0.01
-"""Root mean square of H (eV) below which norms are not compared."""
-MAX_SCORE = 8.0
-"""Robust standard deviations from the median that make an outlier."""
 
 
 class Kind(NamedTuple):
@@ -148,7 +141,7 @@ def find_outliers(summaries: dict[str, Summary]) -> dict[str, str]:
             for title, value in _features(summaries[name]).items():
                 features.setdefault(title, {})[name] = value
         for title, values in features.items():
-            for name, score in _scores(values).items():
+            for name, score in robust_scores(values).items():
                 out.setdefault(name, f"{title} is {abs(score):.0f} standard deviations off")
     return out
 
@@ -163,14 +156,3 @@ def _features(summary: Summary) -> dict[str, float]:
         counts[title] = counts.get(title, 0) + count
     norms = {title: (total / counts[title]) ** 0.5 for title, total in totals.items()}
     return {**summary.numbers, **{title: float(np.log(norm)) for title, norm in norms.items() if norm > SMALL}}
-
-
-def _scores(values: dict[str, float]) -> dict[str, float]:
-    """The robust scores of the outliers."""
-    if len(values) < MIN_STRUCTURES:
-        return {}
-    x = np.array(list(values.values()))
-    middle = np.median(x)
-    spread = max(1.4826 * float(np.median(np.abs(x - middle))), FLOOR)
-    scores = (x - middle) / spread
-    return {name: float(score) for name, score in zip(values, scores, strict=True) if not abs(score) <= MAX_SCORE}

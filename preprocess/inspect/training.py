@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from deeph.files.dataset import SPLIT_FILES, open_dataset, read_split
+from deeph.files.store import is_structure_folder, read_folder
 from deeph.files.training_set import Member, MissingError, TrainingSet, check_trainable
 from deeph.physics.hamiltonian import Hamiltonian
 from deeph.runtime.errors import DataError
@@ -27,7 +28,7 @@ def check_split(path: Path, members: Mapping[str, Member]) -> list[Check]:
     path : Path
         The folder.
     members : mapping of str to Member
-        Of the structures with H that can be read, by their names relative to it.
+        Of the structures with the H of DFT that can be read, by their names relative to it.
     """
     has_split = any((path / name).is_file() for name in SPLIT_FILES)
     found = TrainingSet()
@@ -35,6 +36,8 @@ def check_split(path: Path, members: Mapping[str, Member]) -> list[Check]:
         split = read_split(open_dataset(path)) if has_split else None
         train, others = (tuple(members), ()) if split is None else (split.train, (*split.validate, *split.test))
         for name in (*train, *others):
+            if not is_structure_folder(path / name):
+                read_folder(path / name)  # says what it lacks
             if name in members:
                 try:
                     found.add_member(members[name], train=name in train)
