@@ -163,7 +163,7 @@ def test_second_harmonic_of_layers():
     found = size[0.3].values
     largest = np.abs(found).max()
     assert size[0.3].unit == "pm^2/V"
-    assert size[0.3].integral.n_k < 80
+    assert size[0.3].integral.n_k < (12 * 12 + 6 * 6) / 2 + 10
     assert np.abs(size[0.0].values).max() < 1e-9 * largest
     spinors = second_harmonic(with_spinors(haldane(0.3, t2=0.0, t=-2.7)), FERMI, settings).values
     assert np.abs(spinors - found).max() < 1e-9 * largest

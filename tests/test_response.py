@@ -108,6 +108,16 @@ def test_only_half_of_the_zone_is_computed_with_time_reversal():
     assert np.allclose(found.sigma, whole.sigma, atol=1e-12 * np.abs(whole.sigma).max())
 
 
+def test_an_insulator_has_no_drude_peak():
+    """However wide the transitions are drawn; one whose Fermi level lies in a band has one."""
+    data = haldane(0.3, t2=0.0, t=-2.7)
+    found = optical_response(data, FERMI, light((12, 12, 1), 0, 3, 31, width=0.4))
+    assert not found.drude_weight.any()
+    assert np.isfinite(found.sigma).all()
+    doped = optical_response(data, replace(FERMI, energy=1.5), light((12, 12, 1), 0, 3, 31, width=0.4))
+    assert doped.drude_weight[0, 0] > 0
+
+
 def test_gapped_graphene_absorbs_above_its_gap():
     """Smallest direct gap 0.6 eV; the sheet conductivity is that of two spins; the susceptibility has a length."""
     data = haldane(0.3, t2=0.0, t=-2.7)
@@ -232,3 +242,15 @@ def test_optical_drude_weight_of_a_warm_chain():
 def test_numbers_out_of_range_are_explained(make, said):
     with pytest.raises(UsageError, match=said):
         make()
+
+
+@pytest.mark.parametrize("rounds", [0, 1, 2])
+def test_refinement_keeps_the_threefold_axis(rounds):
+    """Of doped graphene: cells are chosen by lengths of tensors, not by components, which the axis mixes."""
+    data = haldane(0.0, t2=0.0, t=-2.7)
+    settings = Settings((12, 12, 1), FermiScan(temperature=300.0), refinement=Refinement(rounds, 1e-9))
+    found = transport(data, replace(FERMI, energy=1.3), settings)["drude"]
+    assert len(found.integral.rounds) == rounds
+    xx, xy, yx, yy = found.at_fermi
+    assert xx == pytest.approx(yy, rel=1e-9)
+    assert abs(xy) + abs(yx) < 1e-9 * xx

@@ -33,7 +33,7 @@ from postprocess.response.covariant import Frame, SecondDerivatives
 from postprocess.response.measure import measure
 from postprocess.response.optics import E2_OVER_EPS0
 from postprocess.response.second_order import SecondOrder
-from postprocess.response.transitions import Conditions, LightSettings, Pairs, means_in_windows
+from postprocess.response.transitions import Conditions, LightSettings, Pairs, filled_levels, levels_cross, means_in_windows
 from postprocess.states.fermi import FermiLevel
 from postprocess.states.kjobs import Result
 
@@ -77,8 +77,7 @@ class Harmonic:
                 self._spectrum(_poles(frame.r[n], frame.derivative[n], frame.slope[n], levels[n], f[n], pairs))
                 for n, pairs in enumerate(c.pairs(frame.geometry))
             ])  # fmt: skip
-            filled = f.sum(axis=1)
-            return {"tensor": tensor, "watched": means_in_windows(tensor), "filled": np.stack([filled, filled**2], axis=1)}
+            return {"tensor": tensor, "watched": means_in_windows(tensor), "filled": filled_levels(f)}
 
         return compute
 
@@ -179,8 +178,7 @@ def second_harmonic(hamiltonian: Hamiltonian, fermi: FermiLevel, settings: Light
     hamiltonian, settings = hermitian(hamiltonian), settings or LightSettings()
     size, conditions = measure(hamiltonian), settings.conditions(hamiltonian, fermi)
     integral = settings.integrate(hamiltonian, Harmonic(conditions))
-    count, squared = np.moveaxis(integral.value["filled"], -1, 0)
-    if (np.abs(squared - count**2) > 1e-6 * (1 + squared)).any():
+    if levels_cross(integral.value["filled"]):
         logger.warning("levels cross the Fermi level: what a Fermi surface adds to the second harmonic at low photon energies is left out")
     per = E2_OVER_EPS0 * PICOMETRE ** (4 - size.dimension) / size.size
     unit = ("pm^3/V", "pm^2/V", "pm/V")[size.dimension - 1]

@@ -21,7 +21,7 @@ from postprocess.eigen.solver import compute_energies
 from postprocess.geometry.positions import find_positions
 from postprocess.lattice.mesh import Divisions
 from postprocess.response.measure import E2_OVER_HBAR, METRE, Measure, measure, unit_of
-from postprocess.response.transitions import Absorption, Conditions, LightSettings
+from postprocess.response.transitions import Absorption, Conditions, LightSettings, levels_cross
 from postprocess.states.adaptive import Integral
 from postprocess.states.fermi import FermiLevel
 
@@ -197,6 +197,8 @@ def optical_response(hamiltonian: Hamiltonian, fermi: FermiLevel, settings: Ligh
         return np.asarray(E2_OVER_HBAR * size.per_size(2) * flow)
 
     drude = tensor(integral.value, "drude")
+    if conditions.temperature == 0 and not levels_cross(integral.value["filled"]):
+        drude = np.zeros_like(drude)  # of an insulator the peak at the Fermi level has nothing but its tails
     return OpticalResponse(
         energies, E2_OVER_EPS0 / size.size * tensor(integral.value, "chi"),
         hall=E2_OVER_HBAR * size.per_size(2) * tensor(integral.value, "hall"),

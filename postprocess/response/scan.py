@@ -92,7 +92,7 @@ class LevelSums:
         return "reversal" if self.even and self.reversal else "none"
 
     def of(self, hamiltonian: Hamiltonian) -> Callable[[FloatArray, int], Result]:
-        """The function of k: ``sums`` (n_k, weights, c, m), and ``watched``: the first sum at the Fermi energy, then at the others."""
+        """The function of k: ``sums`` (n_k, weights, c, m), and ``watched`` (n_k, m, c): the first sum at the Fermi energy, then at the others."""
         basis = BlochBasis(hamiltonian, find_positions(hamiltonian, self.source))
         levels = np.array([self.fermi_energy, *self.fermi_levels])
 
@@ -103,7 +103,7 @@ class LevelSums:
             watched = np.moveaxis(sums[:, 0], -1, 1)
             if len(self.fermi_levels) == 1:
                 watched = watched[:, :1]
-            return {"sums": sums, "watched": watched.reshape(len(k), -1)}
+            return {"sums": sums, "watched": watched}
 
         return compute
 

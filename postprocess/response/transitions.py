@@ -159,7 +159,8 @@ class Absorption:
         """The function of k.
 
         ``chi`` (n_k, m, 9): sum of f_nm [r_a,nm r_b,mn / (E_mn - E) + its partner], Angstrom^2/eV; ``joint`` (n_k, m): 1/eV; ``hall``
-        (n_k, 9): i sum (f_m - f_n) r_a,nm r_b,mn, Angstrom^2; ``drude`` (n_k, 9): sum of -df/dE v_a v_b, eV Angstrom^2; ``watched``.
+        (n_k, 9): i sum (f_m - f_n) r_a,nm r_b,mn, Angstrom^2; ``drude`` (n_k, 9): sum of -df/dE v_a v_b, eV Angstrom^2;
+        ``filled``, ``watched``.
         """
         basis, c = self.conditions.prepared(hamiltonian), self.conditions
 
@@ -167,7 +168,9 @@ class Absorption:
             g = Geometry(basis, k, spin=spin)
             chi, joint, hall = (np.array(part) for part in zip(*self._pair_sums(g), strict=True))
             smooth = chi.imag.reshape(*chi.shape[:2], 3, 3).trace(axis1=2, axis2=3) * c.photons.energies
-            return {"chi": chi, "joint": joint, "hall": hall, "drude": self._drude(g), "watched": means_in_windows(smooth[:, :, None])}
+            filled = filled_levels(c.occupation(g.energies))
+            watched = means_in_windows(smooth[:, :, None])
+            return {"chi": chi, "joint": joint, "hall": hall, "drude": self._drude(g), "filled": filled, "watched": watched}
 
         return compute
 
@@ -198,12 +201,24 @@ class Absorption:
         return minus_df(energies - c.fermi_energy, c.temperature)
 
 
+def filled_levels(occupation: FloatArray) -> FloatArray:
+    """(n_k, 2) number of filled levels, and its square, of (n_k, n_levels) occupations."""
+    filled = occupation.sum(axis=1)
+    return np.stack([filled, filled**2], axis=1)
+
+
+def levels_cross(filled: FloatArray) -> bool:
+    """Whether levels cross the Fermi level anywhere on a mesh: (n_spin, 2) means of :func:`filled_levels` show a scatter."""
+    count, squared = np.moveaxis(filled, -1, 0)
+    return bool((np.abs(squared - count**2) > 1e-6 * (1 + squared)).any())
+
+
 def means_in_windows(spectra: Array) -> FloatArray:
-    """(n_k, windows times components) means of spectra (n_k, m, components) in :data:`WATCHED` windows, real and imaginary parts."""
+    """(n_k, windows, components) means of spectra (n_k, m, components) in :data:`WATCHED` windows, real and imaginary parts."""
     parts = [spectra.real, spectra.imag] if np.iscomplexobj(spectra) else [spectra]
     smooth = np.concatenate(parts, axis=2)
     windows = np.array_split(smooth, min(WATCHED, smooth.shape[1]), axis=1)
-    return np.concatenate([part.mean(axis=1) for part in windows], axis=1)
+    return np.stack([part.mean(axis=1) for part in windows], axis=1)
 
 
 def minus_df(energies: FloatArray, temperature: float) -> FloatArray:

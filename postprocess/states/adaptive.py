@@ -234,8 +234,8 @@ def integrate_adaptively(
     divisions : tuple of 3 int, optional
         Of the mesh, by default that of ``deeph-dos``; the coarse one has half of them, rounded up.
     watched : str
-        Name of the arrays whose variation says where to refine, (n_k, m) numbers or (n_k, m, 3) vectors, whose lengths count: what is
-        refined keeps the symmetry of the crystal. Sums over all levels, not single ones.
+        Name of the arrays whose variation says where to refine, (n_k, m) numbers or (n_k, m, c) Cartesian components of vectors or tensors,
+        of which lengths count: what is refined keeps the symmetry of the crystal. Sums over all levels, not single ones.
     refinement : Refinement, optional
         How far to go.
     jobs : Jobs, optional

@@ -41,7 +41,7 @@ class FinerMesh:
         return cls(offsets, shares, _nearest(offsets @ reciprocal))
 
     def variation(self, values: FloatArray) -> FloatArray:
-        """(n, m) largest difference of (n_spin, n, m) values, or (n_spin, n, m, 3) vectors, to those next to them in their cell."""
+        """(n, m) largest difference of (n_spin, n, m) values, or (n_spin, n, m, c) vectors, to those next to them in their cell."""
         families = values.reshape(len(values), -1, len(self.offsets), *values.shape[2:])
         out = np.zeros(families.shape[1:4])
         for near in self.neighbours.T:
@@ -50,7 +50,7 @@ class FinerMesh:
 
 
 def mesh_variation(values: FloatArray, mesh: KMesh, reciprocal: FloatArray) -> FloatArray:
-    """(n_points, m) largest difference of (n_spin, n_points, m[, 3]) values to those at the next points of the mesh."""
+    """(n_points, m) largest difference of (n_spin, n_points, m[, c]) values to those at the next points of the mesh."""
     out = np.zeros(values.shape[1:3])
     for step in _steps(reciprocal, mesh.divisions).tolist():
         near = np.roll(mesh.index, step, axis=(0, 1, 2)).ravel()
