@@ -92,7 +92,7 @@ class LevelSums:
         return "reversal" if self.even and self.reversal else "none"
 
     def of(self, hamiltonian: Hamiltonian) -> Callable[[FloatArray, int], Result]:
-        """The function of k: ``sums`` (n_k, weights, c, m), and ``watched`` (n_k, m, c): the first sum at the Fermi energy, then at the others."""
+        """The function of k: ``sums`` (n_k, weights, c, m), and ``watched`` (n_k, m, c): the first one at the Fermi energy and others."""
         basis = BlochBasis(hamiltonian, find_positions(hamiltonian, self.source))
         levels = np.array([self.fermi_energy, *self.fermi_levels])
 
