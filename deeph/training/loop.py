@@ -9,7 +9,6 @@ nothing but the speed and the last digits.
 import math
 import shutil
 import time
-from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +34,6 @@ from deeph.training.energy_zero import fit_with_zero
 from deeph.training.evaluate import evaluate_run
 from deeph.training.identity import changes, identity
 from deeph.training.loss import compute_loss
-from deeph.training.metrics import summarize
 from deeph.training.optim import RunningAverage, make_optimizer
 from deeph.training.progress import Progress
 from deeph.training.recorder import Recorder
@@ -43,6 +41,7 @@ from deeph.training.run_log import RunLog
 from deeph.training.signals import SignalWatch, StoppedError
 from deeph.training.stages import Stages
 from deeph.training.state import Position, State, load_state, save_state
+from deeph.training.sums import Sums, add, numbers, summary
 
 FEW_STEPS = 1000
 """Steps below which a run is said to be a short one."""
@@ -116,9 +115,6 @@ def _begin(dataset: Dataset, split: Split, config: Config, out: Path, log: RunLo
     with telling("fitting the baseline"):
         model = fit_with_zero(fit, dataset.subset(split.train), config.loss).to(getattr(torch, config.train.precision))
     save_state(out / STATE, model, Position(), {"identity": identity(dataset, split, config)})
-
-
-Sums = dict[str, torch.Tensor | float]
 
 
 class Unseen(NamedTuple):
@@ -398,23 +394,3 @@ class Trainer:
             self.told.validated(trained, validated, better=better, bands=metrics.get("band_mae_meV"))
             if self.progress >= 1:
                 self.told.line(0.0, self.progress)
-
-
-def add(sums: Sums, more: Mapping[str, torch.Tensor | float]) -> None:
-    """Add named numbers to named sums; tensors stay where they are, for to read one is to wait for a GPU."""
-    for name, value in more.items():
-        sums[name] = sums[name] + value if name in sums else value
-
-
-def numbers(sums: Sums) -> dict[str, float]:
-    """The sums, read."""
-    return {name: float(value) for name, value in sums.items()}
-
-
-def summary(sums: dict[str, float]) -> dict[str, float]:
-    """The mean loss per structure and the metrics of :func:`deeph.training.metrics.summarize`; nothing of no structures."""
-    if not sums.get("structures"):
-        return {}
-    sums = dict(sums)
-    loss, structures = sums.pop("loss"), sums.pop("structures")
-    return {"loss": loss / structures, **summarize(sums)}
