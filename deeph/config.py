@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -34,7 +34,7 @@ NOT_IN_FAMILY = {
 }  # fmt: skip
 """Sizes that a family does not have."""
 REMOVED = "zeroth_input", "overlap_input"
-"""Settings of earlier versions: blocks of H0 and S as features, which gained nothing."""
+"""Settings of [model] in earlier versions, blocks of H0 and S as features, which gained nothing; files that name them as off are read."""
 
 
 class ModelConfig(Section):
@@ -110,14 +110,6 @@ class ModelConfig(Section):
 
     potential: bool = False
     """Whether the network gives each shell of each atom a potential V, and 1/2 (V_i + V_j) S_ij is added to H."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _without_removed(cls, values: Any) -> Any:
-        """Files that earlier versions wrote name settings that are gone; off, they mean nothing."""
-        if isinstance(values, dict):
-            return {key: value for key, value in values.items() if key not in REMOVED or value is not False}
-        return values
 
     @field_validator("irreps")
     @classmethod

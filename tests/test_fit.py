@@ -75,7 +75,7 @@ def test_the_sums_give_the_fit_of_all_bonds_at_once(monkeypatch: pytest.MonkeyPa
     structures = [make_structure(seed, third=6 if seed % 2 else 1) for seed in range(6)]
     model = fit_model(TINY, structures)
     tables, baseline = model.tables("A0"), model.baseline()
-    parts = [_coefficients(s, model, "H")["A0"] for s in structures]
+    parts = [_coefficients(s, model)["A0"] for s in structures]
     squares = []
     occurring = [kind for kind in tables.pairs if any(kind in p.pairs for p in parts)]
     assert len(occurring) == 2  # C-C and H-C
@@ -113,7 +113,7 @@ def test_the_sums_give_the_fit_of_all_bonds_at_once(monkeypatch: pytest.MonkeyPa
 def test_coefficients_in_memory_stay_below_their_budget(monkeypatch: pytest.MonkeyPatch) -> None:
     structures = [make_structure(seed) for seed in range(4)]
     model = fit_model(TINY, structures)
-    found = [part for s in structures for part in _coefficients(s, model, "H").values()]
+    found = [part for s in structures for part in _coefficients(s, model).values()]
     sizes = [tensor.nbytes for part in found for sample in (*part.pairs.values(), *part.atoms.values()) for tensor in sample]
     monkeypatch.setattr("deeph.nn.fit.MAX_BYTES", sum(sizes) // 2)
     made: list[int] = []

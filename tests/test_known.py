@@ -216,7 +216,7 @@ def test_displaced_graphene_after_training_on_perfect_cells(shared_data: Path, b
         functions = model.baseline().pair((6, 6))
         errors = []
         for folder in sorted(bilayer36.iterdir()):
-            r, moments, c = _coefficients(deeph.read_folder(folder), model, "H")["A0"].pairs[6, 6]
+            r, moments, c = _coefficients(deeph.read_folder(folder), model)["A0"].pairs[6, 6]
             errors.append((c - functions.two_centre(r, moments))[:, 0][(r > 1.5) & (r < 1.65)][:, functions.sigma_plus])
         error = torch.cat(errors)
         assert len(error) > 20

@@ -4,14 +4,14 @@ import difflib
 import json
 import textwrap
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
-from deeph.config import Config
+from deeph.config import REMOVED, Config
 from deeph.runtime.errors import UsageError
 
 Settings = TypeVar("Settings", bound=BaseModel)
@@ -20,10 +20,12 @@ Sections = dict[str, type[BaseModel]]
 
 def load_config(path: str | Path | None, overrides: Sequence[str] = ()) -> Config:
     """Read the configuration file of a training run; see :func:`load_settings`."""
-    return load_settings(Config, path, overrides)
+    return load_settings(Config, path, overrides, removed={"model": REMOVED})
 
 
-def load_settings(model: type[Settings], path: str | Path | None, overrides: Sequence[str] = ()) -> Settings:
+def load_settings(
+    model: type[Settings], path: str | Path | None, overrides: Sequence[str] = (), removed: Mapping[str, Sequence[str]] | None = None
+) -> Settings:
     """Read a file of settings.
 
     Parameters
@@ -35,6 +37,8 @@ def load_settings(model: type[Settings], path: str | Path | None, overrides: Seq
         overrides is as by default.
     overrides : sequence of str
         ``"section.key=value"``, TOML values or bare strings; they win over the file. Relative paths start from the working folder.
+    removed : mapping of str to sequence of str, optional
+        Settings of each table in earlier versions; one that is off means nothing.
 
     Raises
     ------
@@ -44,6 +48,10 @@ def load_settings(model: type[Settings], path: str | Path | None, overrides: Seq
     sections = _sections(model) | _families(model)
     values = {} if path is None else _read_toml(Path(path), sections)
     mistakes = _apply(values, overrides, sections)
+    for section, keys in (removed or {}).items():
+        table = values.get(section)
+        if isinstance(table, dict):
+            values[section] = {key: value for key, value in table.items() if key not in keys or value is not False}
     try:
         # through JSON: strict types, and yet lists become tuples and strings paths
         config = model.model_validate_json(json.dumps(values, default=str))

@@ -333,7 +333,8 @@ class HamiltonianModel(nn.Module):
         given = description.get("given", {})
         if any(given.get(name) for name in REMOVED):
             raise ModelError("the model reads blocks of S or H0 as input, as this version cannot; train another one")
-        sizes, given = description["config"], {name: given[name] for name in Given._fields if name in given}
+        given = {name: given[name] for name in Given._fields if name in given}
+        sizes = {name: value for name, value in description["config"].items() if name not in REMOVED}
         if sizes.get("family", "so2") == "so2":
             sizes = {"bond_layers": 0, **sizes}  # files of earlier versions have none
         config = ModelConfig.model_validate_json(json.dumps(sizes))  # lists become tuples
