@@ -219,6 +219,14 @@ def test_transport_takes_a_temperature_and_a_direction():
     assert np.isnan(outside["seebeck"].at_fermi[0])
 
 
+def test_each_part_of_transport_is_compared_with_its_own_coarse_mesh():
+    """Without refinement the result from the coarse mesh is that on it."""
+    found = transport(hypercubic(1), FERMI, Settings((40, 1, 1), FermiScan(temperature=3000.0), refinement=MESH_ONLY))
+    for part in found.values():
+        assert part.from_coarse.shape == part.at_fermi.shape
+        assert np.array_equal(part.from_coarse, part.on_meshes[0])
+
+
 def test_optical_drude_weight_of_a_warm_chain():
     chain = hypercubic(1)
     found = optical_response(chain, FERMI, light((400, 1, 1), temperature=300.0))

@@ -56,6 +56,24 @@ def test_spin_hall_conductivity_is_quantized(mass, quanta):
     assert hall_conductivity(data, FERMI, (12, 12, 1), refinement=MESH_ONLY).at_fermi[0] == pytest.approx(0, abs=1e-8)
 
 
+def test_collinear_spins_without_flux_have_no_spin_hall_conductivity():
+    """Each channel has curvature, of opposite signs at k and -k; with a flux it is that of the spinors."""
+    settings = Settings((9, 9, 1), FermiScan(), refinement=MESH_ONLY)
+
+    def collinear(up, down):
+        entries = np.concatenate([up.H.entries, down.H.entries])
+        H = replace(up.H, entries=entries if np.abs(entries.imag).max() > 0 else entries.real)
+        return replace(up, H=H, basis=replace(up.basis, spin="collinear"))
+
+    magnet = collinear(*(haldane(mass, t2=0.0) for mass in (0.2, 0.9)))
+    assert np.abs(Geometry(magnet, POINTS * [1, 1, 0]).curvature()).max() > 0.01
+    assert np.abs(spin_hall_conductivity(magnet, FERMI, settings).at_fermi).max() < 1e-9 * CONDUCTANCE
+    flux = collinear(*(haldane(0.1, phi, t2=0.1) for phi in (np.pi / 2, -np.pi / 2)))
+    found, spinors = (spin_hall_conductivity(data, FERMI, settings).at_fermi for data in (flux, kane_mele()))
+    assert np.abs(spinors).max() > 0.5 * CONDUCTANCE
+    assert np.allclose(found, spinors, atol=1e-8 * CONDUCTANCE)
+
+
 def test_spin_hall_conductivity_takes_spin_and_two_directions():
     with pytest.raises(UsageError, match="no spin"):
         spin_hall_conductivity(haldane(), FERMI)

@@ -96,6 +96,13 @@ def test_a_supercell_gives_the_same_image(case):
     assert np.ptp(small) > 0.01 * small.mean()
 
 
+def test_k_across_vacuum_is_refused(case):
+    """The image of a layer that lies across the boundary of its cell would have lost the phases of its atoms."""
+    data, _, _ = case
+    with pytest.raises(UsageError, match="not periodic along lattice vector 3; expected 2 2 1"):
+        states_in_window(data, (2, 2, 2), LevelWindow(FERMI - 3, FERMI, 0.2))
+
+
 def test_both_sides_and_atoms_across_the_boundary(case):
     """A flat sheet looks the same from above and below, wherever the cell is cut."""
     data, orbitals, _ = case

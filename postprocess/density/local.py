@@ -19,7 +19,7 @@ from deeph.runtime.log import telling
 from postprocess.eigen.hermitian import hermitian
 from postprocess.eigen.options import SolverOptions
 from postprocess.eigen.solver import Eigensolver
-from postprocess.lattice.mesh import Divisions
+from postprocess.lattice.mesh import Divisions, check_divisions
 from postprocess.states.charges import density_mesh
 from postprocess.states.grid import Grid, compute_psi, numbers_on_a_plane, orbitals_on_planes
 from postprocess.states.integrate import evaluate
@@ -117,11 +117,12 @@ def states_in_window(
 
     Raises
     ------
+    UsageError
+        If the divisions are not three positive numbers, or there are several across vacuum.
     DataError
         If no level of the mesh lies in the window.
     """
-    if min(divisions) < 1:
-        raise UsageError(f"mesh {' '.join(map(str, divisions))}: expected three positive numbers")
+    check_divisions(hamiltonian, divisions)  # a surface has no k across its vacuum
     hamiltonian = hermitian(hamiltonian)
     mesh = density_mesh(hamiltonian, divisions)
     reach = TAIL * window.width + 1e-6

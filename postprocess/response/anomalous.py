@@ -66,7 +66,10 @@ def spin_hall_conductivity(hamiltonian: Hamiltonian, fermi: FermiLevel, settings
 
     names = tuple(f"{s} {pair}" for s in AXES for pair in size.components(2))
     unit = f"(hbar/e) {unit_of('S', 2 - size.dimension)}"
-    recipe = Recipe("spin Hall conductivity", unit, names, spin_curvatures, (filled,), make, even=True)
+    even = (
+        hamiltonian.basis.spin == "spinor"
+    )  # time reversal turns spins over; a channel of collinear spins has the opposite curvature at -k
+    recipe = Recipe("spin Hall conductivity", unit, names, spin_curvatures, (filled,), make, even=even)
     return fermi_response(hamiltonian, fermi, settings, recipe)
 
 

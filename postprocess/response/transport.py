@@ -86,7 +86,7 @@ def _part(found: FermiResponse, number: int, length: int, what: str, unit: str) 
     part = slice(number * length, (number + 1) * length)
     return replace(
         found, what=what, unit=unit, components=found.components[part], values=found.values[:, part], at_fermi=found.at_fermi[part],
-        on_meshes=found.on_meshes[:, part],
+        on_meshes=found.on_meshes[:, part], from_coarse=found.from_coarse[part],
     )  # fmt: skip
 
 
