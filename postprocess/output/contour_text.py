@@ -20,6 +20,7 @@ def contour_lines(found: Contours, n_electrons: float | None) -> list[str]:
     out.append(
         f"contours     {sum(len(line.k) for line in found.lines)} points, |E(k) - E| at most {off:.1e} eV, {found.n_k} k-points in all"
     )
+    out.append(f"between      half-way between neighbouring points |E(k) - E| is at most {found.midway:.1e} eV")
     if found.positions:
         out.append(f"positions    {found.positions}")
     told = 0
@@ -58,13 +59,13 @@ def contour_record(found: Contours) -> dict[str, Any]:
     lines = [
         {
             "energy": line.energy - found.zero, "band": line.band + 1, "spin": line.spin, "n_points": len(line.k), "closed": line.closed,
-            "area": line.area if line.closed else None, "frequency_T": line.frequency if line.closed else None,
+            "largest_midway": float(np.nanmax(np.abs(line.midway), initial=0.0)), "area": line.area if line.closed else None, "frequency_T": line.frequency if line.closed else None,
         }
         for line in found.lines
     ]  # fmt: skip
     filled = [[[None if np.isnan(x) else float(x) for x in row] for row in part] for part in found.filled]
     record: dict[str, Any] = {"title": found.title, "plane": found.plane.text, "area_of_the_plane": found.plane.area, "zero": found.zero}
-    record |= {"energies": list(found.energies), "tolerance": found.tolerance, "mesh": list(found.divisions), "n_k": found.n_k}
+    record |= {"energies": list(found.energies), "tolerance": found.tolerance, "midway": found.midway, "mesh": list(found.divisions), "n_k": found.n_k}
     return record | {"first_band": found.first_band + 1, "filled": filled, "lines": lines}
 
 
