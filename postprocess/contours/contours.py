@@ -291,8 +291,8 @@ def _nothing_there(spectrum: Spectrum, zero: float, energy: float, bands: Sequen
     below, above = levels[levels < energy], levels[levels >= energy]
     edges = [f"levels below reach {below.max():+.4f} eV"] if len(below) else []
     edges += [f"those above begin at {above.min():+.4f} eV"] if len(above) else []
-    what = "of these bands has" if bands else "band has"
-    return f"no {what} the energy {energy:+.4f} eV in this plane on the mesh ({', '.join(edges) or 'nothing was computed there'})"
+    what = "none of these bands has" if bands else "no band has"
+    return f"{what} the energy {energy:+.4f} eV in this plane on the mesh ({', '.join(edges) or 'nothing was computed there'})"
 
 
 def _at_energy(search: _Search, energy: float, bands: Sequence[int], filled: FloatArray) -> list[Contour]:
