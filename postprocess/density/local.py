@@ -97,6 +97,10 @@ class Share:
     weights: FloatArray
 
 
+class EmptyWindow(DataError):
+    """No level lies in a window."""
+
+
 def states_in_window(
     hamiltonian: Hamiltonian, divisions: Divisions, window: LevelWindow, *, options: SolverOptions | None = None, jobs: Jobs | None = None
 ) -> list[Share]:
@@ -117,7 +121,7 @@ def states_in_window(
 
     Raises
     ------
-    DataError
+    EmptyWindow
         If no level of the mesh lies in the window.
     """
     if min(divisions) < 1:
@@ -136,7 +140,7 @@ def states_in_window(
             if len(w):
                 out.append(Share(k, levels.energies, levels.vectors, w))
     if not out:
-        raise DataError(
+        raise EmptyWindow(
             f"no level lies from {window.low:.4f} to {window.high:.4f} eV (energy zero of H) at the {len(mesh.points)} k-points: choose "
             "another window or bias, or a finer mesh"
         )
