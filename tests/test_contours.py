@@ -22,6 +22,7 @@ from postprocess.contours.quantities import MapOf, compute_map, with_quantities
 from postprocess.eigen.solver import Eigensolver
 from postprocess.geometry.geometry import Geometry
 from postprocess.lattice.mesh import IDENTITY, reduced_mesh
+from postprocess.output.contour_text import contour_lines, map_lines
 from postprocess.output.records import read_record
 from postprocess.states.fermi import FermiLevel
 from postprocess.states.mesh_levels import compute_mesh_levels
@@ -200,6 +201,21 @@ def test_curvature_on_contours_and_over_the_zone():
     assert one.values.mean() * plane.area / 2 / np.pi == pytest.approx(1, abs=1e-4)
     both = compute_map(topological, plane, MapOf("curvature", [0, 1]), divisions=(12, 12))
     assert np.abs(both.values).max() < 1e-8
+
+
+def test_zeros_are_told():
+    """Inversion and time reversal: no spin and no curvature, on lines and maps; a Rashba layer has spin in its plane only."""
+    data = kane_mele()
+    plane = make_plane(data)
+    found = with_quantities(find_contours(data, plane, [1.5], divisions=(12, 12)), data, curvature=True, spin=True)
+    text = "\n".join(contour_lines(found, None))
+    assert all(f"zero         {name} is nowhere" in text for name in ("curvature", "spin-x", "spin-z"))
+    assert "zero         spin-z" in "\n".join(map_lines(compute_map(data, plane, MapOf("spin-z", [1]), divisions=(4, 5))))
+    layer = rashba()
+    found = with_quantities(find_contours(layer, make_plane(layer), [-3.0], divisions=(8, 8)), layer, spin=True)
+    text = "\n".join(contour_lines(found, None))
+    assert "zero         spin-z" in text
+    assert "zero         spin-x" not in text
 
 
 def test_maps_of_energy_and_spin():

@@ -31,15 +31,12 @@ NOTHING = {"curvature": 1e-4, "spin-x": 1e-6, "spin-y": 1e-6, "spin-z": 1e-6}
 """What is nowhere larger is zero to the digits: Angstrom^2 (next to points where bands touch it is a quotient of small numbers), 1."""
 
 
-def without_noise(what: str, values: FloatArray) -> FloatArray:
-    """The values, or zeros where none is larger than :data:`NOTHING`, as inversion with time reversal makes spin and curvature."""
-    return np.zeros_like(values) if what in NOTHING and not np.abs(values).max() > NOTHING[what] else values
-
-
-def zero_text(what: str) -> str:
-    """What is said of such a quantity."""
+def zero_line(what: str, values: FloatArray) -> list[str]:
+    """What is said of a quantity that is zero to the digits; nothing of others."""
+    if what not in NOTHING or np.abs(values).max() > NOTHING[what]:
+        return []
     unit = " Angstrom^2" if what == "curvature" else ""
-    return f"zero: nowhere larger than {NOTHING[what]:g}{unit}, as inversion with time reversal, or the symmetry of the plane, makes it"
+    return [f"zero         {what} is nowhere larger than {NOTHING[what]:g}{unit}: it is zero, as inversion with time reversal makes it"]
 
 
 @dataclass(frozen=True)
