@@ -65,7 +65,7 @@ def main(argv: list[str] | None = None) -> None:
 def _body(args: argparse.Namespace) -> int:
     from deeph.runtime.errors import DataError
     from deeph.runtime.log import logger, telling
-    from postprocess.density.local import EmptyWindow, LevelWindow, states_in_window
+    from postprocess.density.local import EmptyWindowError, LevelWindow, states_in_window
     from postprocess.density.stm import Surface
     from postprocess.lattice.mesh import mesh_divisions
 
@@ -83,7 +83,7 @@ def _body(args: argparse.Namespace) -> int:
         window = LevelWindow(level.energy + low, level.energy + high, args.width)
         try:
             shares = states_in_window(data, divisions, window, options=solver_options(args), jobs=make_jobs(args, group, []))
-        except EmptyWindow as error:
+        except EmptyWindowError as error:
             raise DataError(_nothing_there(args, low, high, divisions)) from error
         if group.rank > 0:
             return 0

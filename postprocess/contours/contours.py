@@ -278,8 +278,8 @@ def _warn_of_chords(found: Contours) -> None:
     place = int(np.nanargmax(np.abs(worst.midway)))
     k = ", ".join(f"{x:.4f}" for x in worst.k[place])
     logger.warning(
-        "%d of %d lines are coarse: half-way between two points of band %d E(k) - E is %+.4f eV (after k = %s), more than %g eV, and no point "
-        "of the line was found beside; their areas are not exact: take a finer mesh",
+        "%d of %d lines are coarse: half-way between two points of band %d E(k) - E is %+.4f eV (after k = %s), more than %g eV, and no "
+        "point of the line was found beside; their areas are not exact: take a finer mesh",
         len(coarse), len(found.lines), worst.band + 1, worst.midway[place], k, limit,
     )  # fmt: skip
 

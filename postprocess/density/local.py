@@ -97,7 +97,7 @@ class Share:
     weights: FloatArray
 
 
-class EmptyWindow(DataError):
+class EmptyWindowError(DataError):
     """No level lies in a window."""
 
 
@@ -121,7 +121,7 @@ def states_in_window(
 
     Raises
     ------
-    EmptyWindow
+    EmptyWindowError
         If no level of the mesh lies in the window.
     """
     if min(divisions) < 1:
@@ -140,7 +140,7 @@ def states_in_window(
             if len(w):
                 out.append(Share(k, levels.energies, levels.vectors, w))
     if not out:
-        raise EmptyWindow(
+        raise EmptyWindowError(
             f"no level lies from {window.low:.4f} to {window.high:.4f} eV (energy zero of H) at the {len(mesh.points)} k-points: choose "
             "another window or bias, or a finer mesh"
         )

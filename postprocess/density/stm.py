@@ -327,14 +327,14 @@ def _default_current(mean: float, density: FloatArray, height: float) -> float:
         return mean
     if reached < NODE * mean:
         raise DataError(
-            f"the mean density at {height:g} Angstrom is {mean:.3g} electrons/Angstrom^3, but all states have a node somewhere, where no more "
-            f"than {reached:.3g} is reached down to {LOWEST:g} Angstrom: no tip can follow a constant current there; take more k-points or a "
-            "larger bias, or a constant height"
+            f"the mean density at {height:g} Angstrom is {mean:.3g} electrons/Angstrom^3, but all states have a node somewhere, where "
+            f"no more than {reached:.3g} is reached down to {LOWEST:g} Angstrom: no tip can follow a constant current there; take more k-points "
+            "or a larger bias, or a constant height"
         )
     part = 100 * float((density.max(axis=0) < mean).mean())
     logger.warning(
-        "the mean density at %g Angstrom, %.3g electrons/Angstrom^3, is not reached on %.1f %% of the surface down to %g Angstrom, where a node "
-        "of the states is or the orbitals are short: the current is that of %.3g electrons/Angstrom^3, the largest that is reached everywhere",
+        "the mean density at %g Angstrom, %.3g electrons/Angstrom^3, is not reached on %.1f %% of the surface down to %g Angstrom, near "
+        "a node or where orbitals are short: the current is that of %.3g electrons/Angstrom^3, the largest that is reached everywhere",
         height, mean, part, LOWEST, reached,
     )  # fmt: skip
     return reached
@@ -349,7 +349,8 @@ class Tip:
     mode : {"height", "current"}
         The density at a height, or the height of a density.
     height : float
-        Angstrom above the outermost atom; at constant current the density is the mean one at this height, or the largest one that is reached everywhere.
+        Angstrom above the outermost atom; at constant current the density is the mean one at this height, or the largest one that is
+        reached everywhere.
     current : float or None
         The density at constant current instead, electrons/Angstrom^3.
     spacing : float

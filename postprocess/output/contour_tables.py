@@ -21,8 +21,9 @@ def write_contours(path: Path, found: Contours) -> None:
     """Write contours; the suffix tells the format.
 
     A ``.csv`` has a row per point: line (from 0), energy (eV from the zero), band (from 1), spin (1, 2), fractional k, Cartesian k
-    (1/Angstrom), E(k) - E (eV), the same half-way to the next point, and curvature (Angstrom^2) and spin where they are known. ``.h5`` and ``.json`` hold the same columns as
-    arrays under these names, the section of the zone, and for each line ``closed`` and ``area`` (1/Angstrom^2).
+    (1/Angstrom), E(k) - E (eV), the same half-way to the next point, and curvature (Angstrom^2) and spin where they are known. ``.h5``
+    and ``.json`` hold the same columns as arrays under these names, the section of the zone, for each line ``closed`` and ``area``
+    (1/Angstrom^2), and ``largest_midway`` (eV).
 
     Raises
     ------

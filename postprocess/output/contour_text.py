@@ -68,7 +68,8 @@ def contour_record(found: Contours) -> dict[str, Any]:
     lines = [
         {
             "energy": line.energy - found.zero, "band": line.band + 1, "spin": line.spin, "n_points": len(line.k), "closed": line.closed,
-            "largest_midway": float(np.nanmax(np.abs(line.midway), initial=0.0)), "area": line.area if line.closed else None, "frequency_T": line.frequency if line.closed else None,
+            "largest_midway": float(np.nanmax(np.abs(line.midway), initial=0.0)),
+            "area": line.area if line.closed else None, "frequency_T": line.frequency if line.closed else None,
         }
         for line in found.lines
     ]  # fmt: skip
