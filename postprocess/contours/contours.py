@@ -335,10 +335,10 @@ def _lines(
     ends = place[crossings.segments] + crossings.shifts / n  # (m, 2, 2) of each segment in its triangle
     below = crossings.below + _partly_below(ends * n, crossings.partly) / np.prod(n)
     lines = []
-    for line in chains(crossings.segments, len(place)):
-        steps = ends[line, 1] - ends[line, 0]
-        points = ends[line[0], 0] + np.concatenate([np.zeros((1, 2)), np.cumsum(steps, axis=0)])
-        errors = off[np.append(crossings.segments[line, 0], crossings.segments[line[-1], 1])]
+    for chain in chains(crossings.segments, len(place)):
+        steps = ends[chain, 1] - ends[chain, 0]
+        points = ends[chain[0], 0] + np.concatenate([np.zeros((1, 2)), np.cumsum(steps, axis=0)])
+        errors = off[np.append(crossings.segments[chain, 0], crossings.segments[chain[-1], 1])]
         lines.append(smooth_line(search.energies, points, errors, target, search.tolerance))
         below += signed_area(lines[-1].points) - signed_area(points)
     closed = [bool(np.abs(line.points[-1] - line.points[0]).max() < 1e-9) for line in lines]

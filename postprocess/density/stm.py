@@ -328,7 +328,7 @@ def _default_current(mean: float, density: FloatArray, height: float) -> float:
     if reached < NODE * mean:
         raise DataError(
             f"the mean density at {height:g} Angstrom is {mean:.3g} electrons/Angstrom^3, but all states have a node somewhere, where "
-            f"no more than {reached:.3g} is reached down to {LOWEST:g} Angstrom: no tip can follow a constant current there; take more k-points "
+            f"no more than {reached:.3g} is reached down to {LOWEST:g} Angstrom: no tip can follow it there; take more k-points "
             "or a larger bias, or a constant height"
         )
     part = 100 * float((density.max(axis=0) < mean).mean())

@@ -78,7 +78,7 @@ def contour_record(found: Contours) -> dict[str, Any]:
     record |= {
         "energies": list(found.energies),
         "tolerance": found.tolerance,
-        "midway": found.midway,
+        "largest_midway": found.midway,
         "mesh": list(found.divisions),
         "n_k": found.n_k,
     }
