@@ -141,7 +141,7 @@ def test_default_current_is_reached_everywhere(case, caplog):
         take_image(shares, orbitals, data, surface, Tip("current", current=float(mean), spacing=0.5))
     at_K = states_in_window(data, (3, 3, 1), LevelWindow(FERMI - 0.2, FERMI + 0.2, 0.1))
     with pytest.raises(DataError, match="have a node"):
-        take_image(at_K, orbitals, data, surface, Tip("current", 1.5, spacing=0.5))
+        take_image(at_K, orbitals, data, surface, Tip("current", 1.5, spacing=0.3))
 
 
 def test_in_vacuum_states_decay_with_the_barrier(case):
