@@ -14,6 +14,7 @@ from topology_cases import S0, SX, SY, kane_mele
 from deeph.files.store import write_folder
 from deeph.runtime.errors import DataError, UsageError
 from postprocess.cli.contours import main
+from postprocess.contours import smooth
 from postprocess.contours.contours import find_contours
 from postprocess.contours.lines import find_crossings
 from postprocess.contours.plane import make_plane
@@ -21,6 +22,7 @@ from postprocess.contours.quantities import MapOf, compute_map, with_quantities
 from postprocess.eigen.solver import Eigensolver
 from postprocess.geometry.geometry import Geometry
 from postprocess.lattice.mesh import IDENTITY, reduced_mesh
+from postprocess.output.contour_text import contour_lines, map_lines
 from postprocess.output.records import read_record
 from postprocess.states.fermi import FermiLevel
 from postprocess.states.mesh_levels import compute_mesh_levels
@@ -55,6 +57,38 @@ def test_points_areas_and_filling_of_a_square_lattice(energy):
     assert line.area / plane.area == pytest.approx(part if energy < 0 else part - 1, abs=1e-4)
     assert found.carriers(0, 0, 0) == pytest.approx(2 * (part if part < 0.5 else part - 1) / 4e-16, rel=1e-2)
     assert np.linalg.norm(np.diff(line.xy, axis=0), axis=1).max() < 1.5 * np.linalg.norm(plane.basis[0]) / 18
+
+
+@pytest.mark.parametrize("n", [28, 31, 42])
+def test_needles_do_not_depend_on_the_mesh(n):
+    """A pocket three times as long as wide, oblique to the mesh, which it crosses between points: one line with the area of the formula."""
+    hops = [((1, 2, 0), 0, 0, -1.0), ((0, 1, 0), 0, 0, -0.1)]
+    data = one_orbital_model(np.diag([2.0, 3.0, 20.0]), [[0, 0, 0]], hops)
+    found = find_contours(data, make_plane(data), [-2.1], divisions=(n, n))
+
+    def width(v):
+        return np.arccos(np.clip((2.1 - 0.2 * np.cos(v)) / 2, -1, 1)) / np.pi
+
+    end = np.arccos(0.5)
+    part = quad(width, 0, end, limit=500)[0] / np.pi
+    (line,) = found.lines
+    assert line.closed
+    assert line.area / found.plane.area == pytest.approx(part, rel=2e-3)
+    assert found.filled[0, 0, 0] == pytest.approx(part, rel=2e-3)
+    assert np.abs(line.midway).max() == found.midway < 1e-3
+
+
+def test_chords_are_not_silent(monkeypatch, caplog):
+    """Where points beside a chord cannot be found, the line says how far its middle is off, and a warning does."""
+    monkeypatch.setattr(smooth, "REACH", (1e-9,))
+    data = hypercubic(2)
+    found = find_contours(data, make_plane(data), [-3.0], divisions=(6, 6))
+    (line,) = found.lines
+    place = int(np.argmax(np.abs(line.midway)))
+    x, y = np.pi * (line.k[place] + line.k[(place + 1) % len(line.k)])[:2]
+    assert line.midway[place] == pytest.approx(-2 * np.cos(x) - 2 * np.cos(y) + 3)
+    assert found.midway > 0.01
+    assert "1 of 1 lines are coarse" in caplog.text
 
 
 def test_bands_that_were_not_asked_for_are_not_counted():
@@ -169,6 +203,21 @@ def test_curvature_on_contours_and_over_the_zone():
     assert np.abs(both.values).max() < 1e-8
 
 
+def test_zeros_are_told():
+    """Inversion and time reversal: no spin and no curvature, on lines and maps; a Rashba layer has spin in its plane only."""
+    data = kane_mele()
+    plane = make_plane(data)
+    found = with_quantities(find_contours(data, plane, [1.5], divisions=(12, 12)), data, curvature=True, spin=True)
+    text = "\n".join(contour_lines(found, None))
+    assert all(f"zero         {name} is nowhere" in text for name in ("curvature", "spin-x", "spin-z"))
+    assert "zero         spin-z" in "\n".join(map_lines(compute_map(data, plane, MapOf("spin-z", [1]), divisions=(4, 5))))
+    layer = rashba()
+    found = with_quantities(find_contours(layer, make_plane(layer), [-3.0], divisions=(8, 8)), layer, spin=True)
+    text = "\n".join(contour_lines(found, None))
+    assert "zero         spin-z" in text
+    assert "zero         spin-x" not in text
+
+
 def test_maps_of_energy_and_spin():
     data = rashba()
     plane = make_plane(data)
@@ -245,10 +294,10 @@ def test_command(folder, capsys):
     assert "electrons/cm^2" in text
     assert "closed, " in text
     rows = list(csv.reader((folder / "c.csv").open()))[1:]
-    assert rows[0] == ["line", "energy", "band", "spin", "k1", "k2", "k3", "kx", "ky", "kz", "off", "sx", "sy", "sz"]
+    assert rows[0] == ["line", "energy", "band", "spin", "k1", "k2", "k3", "kx", "ky", "kz", "off", "midway", "sx", "sy", "sz"]
     record = read_record(folder / "c.h5")
     assert len(rows) - 1 == len(record["k1"])
-    assert np.allclose([float(row[12]) for row in rows[1:]], record["sy"], atol=1e-9)
+    assert np.allclose([float(row[13]) for row in rows[1:]], record["sy"], atol=1e-9)
     assert set(read_record(folder / "c.json")) == set(record)
     assert all(file.stat().st_size > 500 for file in files)
     assert call(folder / "rashba", "--energies", 0, "--mesh", 16, 16, "--json", "-q") == 0

@@ -1,6 +1,7 @@
 """Local densities of states, images of tunnelling microscopes, and wave functions with their sign: graphene in orbitals with a cutoff."""
 
 import csv
+import re
 from dataclasses import replace
 
 import ase.build
@@ -133,6 +134,23 @@ def test_constant_current_follows_the_density(case):
     assert image.symbols == ("C", "C")
 
 
+def test_default_current_is_reached_everywhere(case, caplog):
+    """Near the atoms the mean density is not reached above the hollows: the default goes down to what is, and a choice is told of it."""
+    data, orbitals, _ = case
+    surface = Surface.of(data)
+    shares = states_in_window(data, (2, 2, 1), LevelWindow(FERMI - 6, FERMI, 0.2))
+    mean = take_image(shares, orbitals, data, surface, Tip(height=0.6, spacing=0.5)).values.mean()
+    image = take_image(shares, orbitals, data, surface, Tip("current", 0.6, spacing=0.5))
+    assert 0 < image.setting < mean
+    assert image.values.min() >= 0.5
+    assert "the largest that is reached everywhere" in caplog.text
+    with pytest.raises(DataError, match=re.escape(f"{image.setting:.3g} electrons/Angstrom^3 are reached everywhere")):
+        take_image(shares, orbitals, data, surface, Tip("current", current=float(mean), spacing=0.5))
+    at_K = states_in_window(data, (3, 3, 1), LevelWindow(FERMI - 0.2, FERMI + 0.2, 0.1))
+    with pytest.raises(DataError, match="have a node"):
+        take_image(at_K, orbitals, data, surface, Tip("current", 1.5, spacing=0.3))
+
+
 def test_in_vacuum_states_decay_with_the_barrier(case):
     """The density is continuous at the plane, and far away that of the slowest component, exp(-2 kappa z)."""
     data, orbitals, _ = case
@@ -235,7 +253,8 @@ def test_command_refuses(case, capsys, tmp_path, mini_graphene):
         ((sheet, "--bias", -3, "--out", picture, "--height", 0.1), 2, "expected 0.5 or more"),
         ((sheet, "--out", picture), 2, "which levels"),
         ((sheet, "--bias", 1), 2, "nothing to write"),
-        ((sheet, "--window", 90, 91, "--out", picture), 1, "no level lies"),
+        ((sheet, "--window", 90, 91, "--out", picture), 1, "--window 90 91: no level lies"),
+        ((sheet, "--bias", 90, "--fermi", 200, "--out", picture), 1, "--bias 90: no level lies from +0 to +90 eV around the Fermi level"),
         ((sheet, "--bias", 1, "--current", 1, "--out", picture), 2, "--mode current"),
     ):
         assert call(*words, "--mesh", 1, 1, 1, "--spacing", 0.5) == code

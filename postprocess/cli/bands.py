@@ -35,7 +35,7 @@ from postprocess.cli.comparison import (
 from postprocess.cli.figures import add_figure_options, figure_look, is_figure
 from postprocess.cli.jobs import add_job_options, make_jobs, start_group
 from postprocess.cli.projectors import add_projection_options, choose_projectors, choose_unfolding, unfolding_matrix
-from postprocess.cli.ribbon import add_ribbon_options, check_ribbon_options, cut_ribbon, edge_groups, with_origin
+from postprocess.cli.ribbon import add_ribbon_options, check_ribbon_options, cut_ribbon, edge_groups, filling_warning, with_origin
 from postprocess.cli.solver import add_solver_options, check_solver_options, choose_solver
 
 if TYPE_CHECKING:
@@ -241,7 +241,7 @@ def _report(args: argparse.Namespace, data: "list[Hamiltonian]", bands: "list[Ba
         reports = {n: make_report(data[n], bands[n]) for n in wanted}
     if (matrix := unfolding_matrix(args, data[0])) is not None:  # of the one folder
         bands = [replace(bands[0], path=primitive_path(bands[0].path, matrix))]
-    fillings = [_filling(d, b) for d, b in zip(data, bands, strict=True)]
+    fillings = [_filling(args, d, b) for d, b in zip(data, bands, strict=True)]
     if args.json:
         structures = [_record(d, b) for d, b in zip(data, bands, strict=True)]
         for n, report in reports.items():
@@ -272,13 +272,13 @@ def _report(args: argparse.Namespace, data: "list[Hamiltonian]", bands: "list[Ba
     sys.stdout.write("\n".join(lines[:-1]) + "\n")
 
 
-def _filling(data: "Hamiltonian", bands: "Bands") -> "Filling | None":
+def _filling(args: argparse.Namespace, data: "Hamiltonian", bands: "Bands") -> "Filling | None":
     """How many bands are filled, with a warning where the Fermi level cannot be that of the electrons."""
     from deeph.runtime.log import logger
     from postprocess.bands.filling import find_filling
 
     found = find_filling(bands, data)
-    if found is not None and (text := found.warning(bands.fermi_energy or 0.0, bands.fermi_origin)):
+    if found is not None and (text := filling_warning(args, found, bands)):
         logger.warning("%s: %s", bands.title, text)
     return found
 

@@ -25,7 +25,7 @@ QUANTITIES = ("energy", "curvature", "spin-x", "spin-y", "spin-z")
 EPILOG = """examples:
   deeph-contours data/graphene --energies -1 -0.5 0.5 1 --out contours.pdf contours.csv
   deeph-contours data/Bi --energies 0.4 --colour spin-z --arrows --out spin.pdf     spin on the contour
-  deeph-contours data/MoS2 --energies -0.1 --bands 25-26 --colour curvature --out curvature.pdf
+  deeph-contours data/MoS2 --energies -1.15 --bands 25-26 --colour curvature --out curvature.pdf
   deeph-contours data/MoS2 --map curvature --bands 26 --out map.pdf map.h5          a map over the zone
   deeph-contours data/Bi --map spin-z --arrows --bands 31 --energies 0.4 --out map.pdf     with contours on it
   deeph-contours data/Fe --plane 1,1,0=0 --out fermi.pdf      Fermi surface cut by k1 + k2 = 0, normal to a1 + a2

@@ -55,11 +55,11 @@ def _write_densities(name: str, number: int, states: "States", orbitals: "dict[i
     from deeph.runtime.log import logger
     from postprocess.states.realspace import compute_density, write_cube
 
-    for energy, density in zip(states.energies, compute_density(states, orbitals, grid), strict=True):
+    for n, (energy, density) in enumerate(zip(states.energies, compute_density(states, orbitals, grid), strict=True)):
         number += 1
         norm = float(density.sum() * grid.volume)
         write_cube(Path(f"{name}_{number}.cube"), grid, density, f"|psi|^2 {_where(states, energy)}, integral {norm:.6f}")
-        logger.info("wrote %s_%d.cube, integral %.6f", name, number, norm)
+        logger.info("wrote %s_%d.cube, %s, integral %.6f", name, number, _which(states, n), norm)
 
 
 def _write_signed(name: str, number: int, states: "States", orbitals: "dict[int, Orbitals]", grid: "Grid") -> None:
@@ -68,7 +68,7 @@ def _write_signed(name: str, number: int, states: "States", orbitals: "dict[int,
     from postprocess.states.signed import compute_wave_functions
 
     found = compute_wave_functions(states, orbitals, grid)
-    for energy, psi, real in zip(states.energies, found.psi, found.is_real, strict=True):
+    for n, (energy, psi, real) in enumerate(zip(states.energies, found.psi, found.is_real, strict=True)):
         number += 1
         spins = ("",) if len(psi) == 1 else ("_up", "_down")
         norm = float((abs(psi) ** 2).sum() * grid.volume)
@@ -77,9 +77,15 @@ def _write_signed(name: str, number: int, states: "States", orbitals: "dict[int,
                 file = Path(f"{name}_{number}{spin}{part}.cube")
                 what = f"{'Im' if part == '_im' else 'Re'} psi{spin.replace('_', ' ')}"
                 write_cube(file, grid, values, f"{what} {_where(states, energy)}, integral of all |psi|^2 {norm:.6f}", unit=PSI)
-        logger.info(
-            "wrote state %d as %s_%d*.cube, %s, integral of |psi|^2 %.6f", number, name, number, "real" if real else "complex", norm
-        )
+        kind = "real" if real else "complex"
+        logger.info("wrote %s_%d*.cube, %s, %s, integral of |psi|^2 %.6f", name, number, _which(states, n), kind, norm)
+
+
+def _which(states: "States", n: int) -> str:
+    """Band (or place, where bands are not counted) and k of a state."""
+    first = states.levels.first
+    band = f"state {n + 1}" if first is None else f"band {first + n + 1}"
+    return f"{band} at k = ({', '.join(f'{x:.6g}' for x in states.k)})"
 
 
 def _where(states: "States", energy: float) -> str:

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from deeph.physics.cut import Direction
     from deeph.physics.hamiltonian import Hamiltonian
     from postprocess.bands.bands import Bands
+    from postprocess.bands.filling import Filling
 
 ORIGIN = "that of the crystal that was cut"
 
@@ -91,3 +92,17 @@ def with_origin(args: argparse.Namespace, bands: "Bands") -> "Bands":
     from postprocess.states.fermi import STORED
 
     return replace(bands, fermi_origin=ORIGIN) if args.ribbon and bands.fermi_origin == STORED else bands
+
+
+def filling_warning(args: argparse.Namespace, filling: "Filling", bands: "Bands") -> str | None:
+    """What to tell where the Fermi level is not that of the electrons: of a ribbon it never need be, its edges are not saturated."""
+    if not args.ribbon:
+        return filling.warning(bands.fermi_energy or 0.0, bands.fermi_origin)
+    if not filling.excess:
+        return None
+    charge = "more" if filling.excess > 0 else "fewer"
+    return (
+        f"filled up to the Fermi level {bands.fermi_energy or 0.0:.4f} eV ({bands.fermi_origin}) the piece holds {charge} than its "
+        f"{filling.n_electrons:g} electrons, by at least {abs(filling.excess):g} bands at every k-point: states of the unsaturated edges "
+        "lie on that side of it. Real edges are neutral; they relax, bind hydrogen or bend the bands, which this piece does not"
+    )

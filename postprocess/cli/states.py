@@ -109,7 +109,7 @@ def _charges(args: argparse.Namespace, data: "Hamiltonian", group: "Group") -> i
     charges = mulliken_charges(data, density)
     if group.rank > 0:
         return 0
-    lines = [f"{data.system.formula}: {charges[:, 0].sum():.6f} electrons on a {n[0]} x {n[1]} x {n[2]} mesh, E_F {fermi:.6f} eV"]
+    lines = [f"{args.folder.resolve().name}: {charges[:, 0].sum():.6f} electrons on a {n[0]} x {n[1]} x {n[2]} mesh, E_F {fermi:.6f} eV"]
     spin = data.basis.spin != "none"
     lines.append("  atom    electrons" + "      m_x        m_y        m_z  (Bohr magneton)" * spin)
     for number, (symbol, row) in enumerate(zip(data.system.symbols, charges, strict=True), 1):
@@ -169,7 +169,7 @@ def _states(args: argparse.Namespace, data: "Hamiltonian", group: "Group") -> in
         return 0
     results = results.arranged(place)
     sys.stdout.write(f"solver: {describe_solver(solver, data.n_orbitals)}, {found.describe()}\n")
-    _list(args.k, kept_states(data, k, results), energy)
+    _list(args.folder.resolve().name, args.k, kept_states(data, k, results), energy)
     if args.cube:
         write_cubes(args, kept_states(data, k, results), orbitals)
     if args.out:
@@ -201,7 +201,7 @@ def _read_orbitals(args: argparse.Namespace, data: "Hamiltonian") -> "dict[int, 
     return orbitals
 
 
-def _list(names: list[str], every: "Iterable[States]", fermi: float | None) -> None:
+def _list(title: str, names: list[str], every: "Iterable[States]", fermi: float | None) -> None:
     """Energies, the atoms with the largest shares, and <sigma> of spinors."""
     import numpy as np
 
@@ -212,7 +212,7 @@ def _list(names: list[str], every: "Iterable[States]", fermi: float | None) -> N
         data, first = states.hamiltonian, states.levels.first
         symbols, n_states = data.system.symbols, len(states.energies)
         if not lines:
-            lines.append(f"{data.system.formula}: energies " + ("absolute" if fermi is None else f"from E_F = {fermi:.6f} eV"))
+            lines.append(f"{title}: energies " + ("absolute" if fermi is None else f"from E_F = {fermi:.6f} eV"))
         spin = f", spin {('up', 'down')[states.spin]}" if data.basis.n_spin > 1 else ""
         near = f"the {LISTED} of {n_states} states nearest {'zero' if fermi is None else 'E_F'}"
         shown = near if n_states > LISTED else f"{n_states} state{'s' * (n_states != 1)}"

@@ -42,7 +42,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--mode", choices=("height", "current"), default="height", help="constant height (default), or constant current")
     parser.add_argument(
         "--height", type=float, default=2.0, metavar="ANGSTROM",
-        help="of the tip; with --mode current, where its density is the mean one (default %(default)s)",
+        help="of the tip; with --mode current, its density is the mean one there, or what is reached everywhere (default %(default)s)",
     )  # fmt: skip
     parser.add_argument("--current", type=float, metavar="DENSITY", help="electrons/Angstrom^3, for --mode current instead of --height")
     parser.add_argument("--side", choices=("top", "bottom"), default="top", help="of the layer (default: where its vacuum vector points)")
@@ -63,8 +63,9 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def _body(args: argparse.Namespace) -> int:
+    from deeph.runtime.errors import DataError
     from deeph.runtime.log import logger, telling
-    from postprocess.density.local import LevelWindow, states_in_window
+    from postprocess.density.local import EmptyWindowError, LevelWindow, states_in_window
     from postprocess.density.stm import Surface
     from postprocess.lattice.mesh import mesh_divisions
 
@@ -80,7 +81,10 @@ def _body(args: argparse.Namespace) -> int:
         level = _fermi_level(args, data)
         low, high = args.window or sorted((0.0, args.bias))
         window = LevelWindow(level.energy + low, level.energy + high, args.width)
-        shares = states_in_window(data, divisions, window, options=solver_options(args), jobs=make_jobs(args, group, []))
+        try:
+            shares = states_in_window(data, divisions, window, options=solver_options(args), jobs=make_jobs(args, group, []))
+        except EmptyWindowError as error:
+            raise DataError(_nothing_there(args, low, high, divisions)) from error
         if group.rank > 0:
             return 0
         electrons = sum(float(share.weights.sum()) for share in shares)
@@ -101,6 +105,17 @@ def _body(args: argparse.Namespace) -> int:
         image.save(file, **(look if is_figure(file) else {}))  # type: ignore[union-attr]
         logger.info("wrote %s", file)
     return 0
+
+
+def _nothing_there(args: argparse.Namespace, low: float, high: float, divisions: tuple[int, int, int]) -> str:
+    """Why there is no image, in terms of the options."""
+    option = f"--bias {args.bias:g}" if args.window is None else f"--window {low:g} {high:g}"
+    more = "a larger bias, or one of the other sign" if args.window is None else "another window"
+    mesh = " x ".join(map(str, divisions))
+    return (
+        f"{option}: no level lies from {low:+g} to {high:+g} eV around the Fermi level on {mesh} k-points, as in a gap: choose {more} "
+        "(deeph-bands tells where levels begin), or a finer --mesh"
+    )
 
 
 def _fermi_level(args: argparse.Namespace, data: "Hamiltonian") -> "FermiLevel":

@@ -15,6 +15,7 @@ from deeph.runtime.log import logger, telling
 from postprocess.contours.lines import Crossings, chains, find_crossings
 from postprocess.contours.plane import KPlane
 from postprocess.contours.roots import BandEnergies, Targets, find_roots
+from postprocess.contours.smooth import STRAIGHT, counted_twice, signed_area, smooth_line
 from postprocess.eigen.hermitian import hermitian
 from postprocess.eigen.solver import SolverFactory
 from postprocess.states.fermi import FermiLevel
@@ -28,10 +29,6 @@ TOLERANCE = 1e-5
 """eV, of every point of a contour."""
 DENSITY = 20.0
 """Points of the default mesh per 1/Angstrom (with 2 pi)."""
-ROUNDS = 4
-"""Times that points are put between those of a contour where it is bent."""
-BENT = 0.01
-"""Distance of a contour from the line between two of its points, as part of their distance, from which on it is bent."""
 TESLA = 1e20 * HBAR / (2 * np.pi)
 """Quantum oscillations: tesla for each 1/Angstrom^2 that an orbit encloses, hbar / 2 pi e (L. Onsager, doi:10.1080/14786440908521019)."""
 
@@ -52,6 +49,8 @@ class Contour:
         1/Angstrom on the axes of the plane, from its origin.
     off : (n,) array
         E(k) - E, eV.
+    midway : (n,) array
+        E(k) - E in the middle between each point and the next, eV; NaN at the end of an open line.
     closed : bool
         Whether it comes back to its first point; else it leads to a point of another period, or ends where nothing was computed.
     curvature : (n,) array or None
@@ -66,6 +65,7 @@ class Contour:
     k: FloatArray
     xy: FloatArray
     off: FloatArray
+    midway: FloatArray
     closed: bool
     curvature: FloatArray | None = None
     spins: FloatArray | None = None
@@ -138,6 +138,11 @@ class Contours:
     def __repr__(self) -> str:
         return f"Contours {self.title}, {len(self.lines)} lines at {len(self.energies)} energies, plane {self.plane.text}"
 
+    @property
+    def midway(self) -> float:
+        """Largest ``|E(k) - E|`` in the middle between two neighbouring points of a line, eV."""
+        return float(max(np.nanmax(np.abs(line.midway), initial=0.0) for line in self.lines))
+
     def of(self, energy: float) -> tuple[Contour, ...]:
         """The lines of one energy, eV from ``zero``."""
         return tuple(line for line in self.lines if abs(line.energy - self.zero - energy) < 1e-9)
@@ -200,7 +205,8 @@ def find_contours(
     """Lines where bands have some energies.
 
     The levels are computed on a mesh. Where a band crosses an energy between two neighbouring points, the crossing is found exactly, and
-    then more points between those of a line where it is bent; pockets smaller than a step of the mesh are not seen.
+    then more points between those of a line, until the middle between two of them is at most :data:`STRAIGHT` off (a warning tells where
+    this fails); pockets smaller than a step of the mesh are not seen.
 
     Parameters
     ----------
@@ -255,9 +261,26 @@ def find_contours(
     for text in missing:
         logger.warning("%s", text)
     per_level = 2 if hamiltonian.basis.spin == "none" else 1
-    return Contours(
+    out = Contours(
         tuple(lines), tuple(map(float, energies)), zero, filled, search.spectrum.first_band, per_level, plane, n, search.energies.n_solved,
         tolerance, fermi,
+    )  # fmt: skip
+    if out.midway > max(STRAIGHT, tolerance):
+        _warn_of_chords(out)
+    return out
+
+
+def _warn_of_chords(found: Contours) -> None:
+    """Tell where the straight way between two points of a line is far from the energy, so that no coarse line is silent."""
+    limit = max(STRAIGHT, found.tolerance)
+    coarse = [line for line in found.lines if np.nanmax(np.abs(line.midway), initial=0.0) > limit]
+    worst = max(coarse, key=lambda line: float(np.nanmax(np.abs(line.midway))))
+    place = int(np.nanargmax(np.abs(worst.midway)))
+    k = ", ".join(f"{x:.4f}" for x in worst.k[place])
+    logger.warning(
+        "%d of %d lines are coarse: half-way between two points of band %d E(k) - E is %+.4f eV (after k = %s), more than %g eV, and no "
+        "point of the line was found beside; their areas are not exact: take a finer mesh",
+        len(coarse), len(found.lines), worst.band + 1, worst.midway[place], k, limit,
     )  # fmt: skip
 
 
@@ -268,8 +291,8 @@ def _nothing_there(spectrum: Spectrum, zero: float, energy: float, bands: Sequen
     below, above = levels[levels < energy], levels[levels >= energy]
     edges = [f"levels below reach {below.max():+.4f} eV"] if len(below) else []
     edges += [f"those above begin at {above.min():+.4f} eV"] if len(above) else []
-    what = "of these bands has" if bands else "band has"
-    return f"no {what} the energy {energy:+.4f} eV in this plane on the mesh ({', '.join(edges) or 'nothing was computed there'})"
+    what = "none of these bands has" if bands else "no band has"
+    return f"{what} the energy {energy:+.4f} eV in this plane on the mesh ({', '.join(edges) or 'nothing was computed there'})"
 
 
 def _at_energy(search: _Search, energy: float, bands: Sequence[int], filled: FloatArray) -> list[Contour]:
@@ -311,17 +334,25 @@ def _lines(
     n = np.array(search.divisions)
     ends = place[crossings.segments] + crossings.shifts / n  # (m, 2, 2) of each segment in its triangle
     below = crossings.below + _partly_below(ends * n, crossings.partly) / np.prod(n)
+    lines = []
+    for chain in chains(crossings.segments, len(place)):
+        steps = ends[chain, 1] - ends[chain, 0]
+        points = ends[chain[0], 0] + np.concatenate([np.zeros((1, 2)), np.cumsum(steps, axis=0)])
+        errors = off[np.append(crossings.segments[chain, 0], crossings.segments[chain[-1], 1])]
+        lines.append(smooth_line(search.energies, points, errors, target, search.tolerance))
+        below += signed_area(lines[-1].points) - signed_area(points)
+    closed = [bool(np.abs(line.points[-1] - line.points[0]).max() < 1e-9) for line in lines]
+    orbits = [line.points for line, is_closed in zip(lines, closed, strict=True) if is_closed]
+    twice = iter(counted_twice(orbits))
     out = []
-    for line in chains(crossings.segments, len(place)):
-        steps = ends[line, 1] - ends[line, 0]
-        points = ends[line[0], 0] + np.concatenate([np.zeros((1, 2)), np.cumsum(steps, axis=0)])
-        errors = off[np.append(crossings.segments[line, 0], crossings.segments[line[-1], 1])]
-        smooth, errors = _smoothed(search, points, errors, target)
-        below += _polygon(smooth) - _polygon(points)
-        closed = bool(np.abs(smooth[-1] - smooth[0]).max() < 1e-9)
-        inner = slice(0, -1 if closed else None)
-        k, xy = search.energies.plane.fractional(smooth[inner]), search.energies.plane.cartesian(smooth[inner])
-        out.append(Contour(energy, spin, band, k, xy, errors[inner], closed))
+    for line, is_closed in zip(lines, closed, strict=True):
+        if is_closed and next(twice):
+            below -= signed_area(line.points)
+            continue
+        inner = slice(0, -1 if is_closed else None)
+        k, xy = search.energies.plane.fractional(line.points[inner]), search.energies.plane.cartesian(line.points[inner])
+        midway = line.midway if is_closed else np.append(line.midway, np.nan)
+        out.append(Contour(energy, spin, band, k, xy, line.off[inner], midway, is_closed))
     return out, below
 
 
@@ -330,38 +361,3 @@ def _partly_below(ends: FloatArray, partly: FloatArray) -> float:
     a, b = ends[:, 0] - partly[:, :2], ends[:, 1] - partly[:, :2]
     alone = np.abs(a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]) / 2
     return float(np.where(partly[:, 2] < 0, alone, 0.5 - alone).sum())
-
-
-def _polygon(points: FloatArray) -> float:
-    """Signed area between a line and the straight way from its first to its last point."""
-    a = points - points[0]
-    return float((a[:-1, 0] * a[1:, 1] - a[:-1, 1] * a[1:, 0]).sum() / 2)
-
-
-def _smoothed(search: _Search, points: FloatArray, off: FloatArray, target: tuple[int, int, float]) -> tuple[FloatArray, FloatArray]:
-    """A line with more points where it is bent; none where the band has no such energy beside the straight way (a kink)."""
-    basis = search.energies.plane.basis
-    open_segments = np.ones(len(points) - 1, bool)
-    for _ in range(ROUNDS):
-        which = np.flatnonzero(open_segments)
-        if not len(which):
-            break
-        p, q = points[which] @ basis, points[which + 1] @ basis
-        across = np.stack([p[:, 1] - q[:, 1], q[:, 0] - p[:, 0]], axis=1) / 4
-        three = [(p + q) / 2 + s * across for s in (-1, 0, 1)]
-        one = Targets(*(np.full(len(which), x) for x in target))
-        f = np.split(Targets.joined([one] * 3).off(search.energies, np.concatenate(three) @ np.linalg.inv(basis)), 3)
-        crossed = [(f[0] < 0) != (f[1] < 0), (f[1] < 0) != (f[2] < 0)]
-        found = np.flatnonzero((crossed[0] != crossed[1]) & np.isfinite(f).all(axis=0))
-        first = crossed[0][found]
-        a, b = (np.where(first[:, None], three[n][found], three[n + 1][found]) @ np.linalg.inv(basis) for n in (0, 1))
-        fa, fb = (np.where(first, f[n][found], f[n + 1][found]) for n in (0, 1))
-        new, error = find_roots(search.energies, one[found], (a, b), (fa, fb), search.tolerance)
-        length = np.linalg.norm(q - p, axis=1)[found]
-        bent = np.linalg.norm(new @ basis - (p + q)[found] / 2, axis=1) > BENT * np.maximum(length, 1e-12)
-        points = np.insert(points, which[found] + 1, new, axis=0)
-        off = np.insert(off, which[found] + 1, error)
-        open_segments = np.zeros(len(points) - 1, bool)
-        at = which[found] + np.arange(len(found))
-        open_segments[at[bent]] = open_segments[at[bent] + 1] = True
-    return points, off

@@ -27,6 +27,16 @@ if TYPE_CHECKING:
 
 Quantity = Literal["energy", "curvature", "spin-x", "spin-y", "spin-z"]
 QUANTITIES: tuple[str, ...] = get_args(Quantity)
+NOTHING = {"curvature": 1e-4, "spin-x": 1e-6, "spin-y": 1e-6, "spin-z": 1e-6}
+"""What is nowhere larger is zero to the digits: Angstrom^2 (next to points where bands touch it is a quotient of small numbers), 1."""
+
+
+def zero_line(what: str, values: FloatArray) -> list[str]:
+    """What is said of a quantity that is zero to the digits; nothing of others."""
+    if what not in NOTHING or np.abs(values).max() > NOTHING[what]:
+        return []
+    unit = " Angstrom^2" if what == "curvature" else ""
+    return [f"zero         {what} is nowhere larger than {NOTHING[what]:g}{unit}: it is zero, as inversion with time reversal makes it"]
 
 
 @dataclass(frozen=True)

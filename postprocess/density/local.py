@@ -97,6 +97,10 @@ class Share:
     weights: FloatArray
 
 
+class EmptyWindowError(DataError):
+    """No level lies in a window."""
+
+
 def states_in_window(
     hamiltonian: Hamiltonian, divisions: Divisions, window: LevelWindow, *, options: SolverOptions | None = None, jobs: Jobs | None = None
 ) -> list[Share]:
@@ -119,7 +123,7 @@ def states_in_window(
     ------
     UsageError
         If the divisions are not three positive numbers, or there are several across vacuum.
-    DataError
+    EmptyWindowError
         If no level of the mesh lies in the window.
     """
     check_divisions(hamiltonian, divisions)  # a surface has no k across its vacuum
@@ -137,7 +141,7 @@ def states_in_window(
             if len(w):
                 out.append(Share(k, levels.energies, levels.vectors, w))
     if not out:
-        raise DataError(
+        raise EmptyWindowError(
             f"no level lies from {window.low:.4f} to {window.high:.4f} eV (energy zero of H) at the {len(mesh.points)} k-points: choose "
             "another window or bias, or a finer mesh"
         )

@@ -21,7 +21,7 @@ from deeph.physics.orbitals import Orbitals
 from deeph.physics.system import FloatArray, IntArray, System
 from deeph.physics.units import HBAR2_OVER_MASS
 from deeph.runtime.errors import DataError, UsageError
-from deeph.runtime.log import telling
+from deeph.runtime.log import logger, telling
 from postprocess.density.local import Share, local_density
 from postprocess.lattice.periodic import periodic_directions
 from postprocess.states.grid import Grid, compute_psi, orbitals_on_planes
@@ -38,6 +38,8 @@ LOWEST = 0.5
 """Angstrom above the outermost atom where the tip never goes nearer."""
 SMALLEST = 1e-12
 """Of the density at constant current; less is nothing."""
+NODE = 1e-3
+"""Part of the mean density; where less is reached all states have a node."""
 HIGHER = 6.0
 """Angstrom above the height that is given, up to which a density is looked for in vacuum."""
 
@@ -160,7 +162,7 @@ class Image:
     title: str = ""
 
     def __repr__(self) -> str:
-        unit = "Angstrom" if self.mode == "current" else "1/Angstrom^3"
+        unit = "Angstrom" if self.mode == "current" else "electrons/Angstrom^3"
         return f"Image {self.title}, constant {self.mode}, {self.values.min():.4g} to {self.values.max():.4g} {unit}"
 
     def save(self, path: str | Path, **options: Any) -> None:
@@ -297,18 +299,45 @@ def height_of(density: FloatArray, at: FloatArray, value: float) -> FloatArray:
     """
     above = density >= value
     if above[-1].any():
-        raise DataError(f"the density is above {value:.3g} 1/Angstrom^3 still at {at[-1]:.2f} Angstrom: choose a larger current or height")
+        raise DataError(
+            f"the density is above {value:.3g} electrons/Angstrom^3 still at {at[-1]:.2f} Angstrom: choose a larger current, or less height"
+        )
     if not above.any(axis=0).all():
         part = 100 * float(1 - above.any(axis=0).mean())
         raise DataError(
-            f"on {part:.1f} % of the surface the density is below {value:.3g} 1/Angstrom^3 down to {at[0]:.2f} Angstrom: choose a smaller "
-            "current"
+            f"on {part:.1f} % of the surface the density is below {value:.3g} electrons/Angstrom^3 down to {at[0]:.2f} Angstrom: choose a "
+            f"smaller current; {reached_everywhere(density):.3g} electrons/Angstrom^3 are reached everywhere"
         )
     last = len(at) - 1 - np.argmax(above[::-1], axis=0)
     log = np.log(np.maximum(density, SMALLEST * value))
     inner, outer = (np.take_along_axis(log, n[None], axis=0)[0] for n in (last, last + 1))
     step = (inner - np.log(value)) / (inner - outer)
     return np.asarray(at[last] + step * (at[last + 1] - at[last]))
+
+
+def reached_everywhere(density: FloatArray) -> float:
+    """The largest value that densities (n, n1, n2) reach at every place, at some height."""
+    return float(density.max(axis=0).min())
+
+
+def _default_current(mean: float, density: FloatArray, height: float) -> float:
+    """The mean density at the height, or less where it is not reached everywhere, as above a node of the states."""
+    reached = reached_everywhere(density)
+    if reached >= mean:
+        return mean
+    if reached < NODE * mean:
+        raise DataError(
+            f"the mean density at {height:g} Angstrom is {mean:.3g} electrons/Angstrom^3, but all states have a node somewhere, where "
+            f"no more than {reached:.3g} is reached down to {LOWEST:g} Angstrom: no tip can follow it there; take more k-points "
+            "or a larger bias, or a constant height"
+        )
+    part = 100 * float((density.max(axis=0) < mean).mean())
+    logger.warning(
+        "the mean density at %g Angstrom, %.3g electrons/Angstrom^3, is not reached on %.1f %% of the surface down to %g Angstrom, near "
+        "a node or where orbitals are short: the current is that of %.3g electrons/Angstrom^3, the largest that is reached everywhere",
+        height, mean, part, LOWEST, reached,
+    )  # fmt: skip
+    return reached
 
 
 @dataclass(frozen=True)
@@ -320,7 +349,8 @@ class Tip:
     mode : {"height", "current"}
         The density at a height, or the height of a density.
     height : float
-        Angstrom above the outermost atom; at constant current the density is the mean one at this height.
+        Angstrom above the outermost atom; at constant current the density is the mean one at this height, or the largest one that is
+        reached everywhere.
     current : float or None
         The density at constant current instead, electrons/Angstrom^3.
     spacing : float
@@ -368,10 +398,11 @@ def take_image(
     if tip.mode == "height" or tip.current is None:
         values = density(np.array([tip.height]))[0]
     if tip.mode == "current":
-        setting = float(values.mean()) if tip.current is None else tip.current
         top = tip.height + HIGHER if vacuum is not None else surface.reach(orbitals) - STEP
         at = np.arange(LOWEST, top + STEP / 2, STEP)
-        values = height_of(density(at), at, setting)
+        above = density(at)
+        setting = _default_current(float(values.mean()), above, tip.height) if tip.current is None else tip.current
+        values = height_of(above, at, setting)
     positions, axes = surface.system.positions, _plane_axes(surface)
     outer = positions @ surface.normal > -1.0
     symbols = tuple(symbol for symbol, seen in zip(surface.system.symbols, outer, strict=True) if seen)

@@ -8,7 +8,7 @@ from deeph.files.figures import BLACK, COLOURS, LINE, THIN, figure_of, legend_ab
 from deeph.runtime.errors import UsageError
 from postprocess.contours.contours import Contour, Contours
 from postprocess.contours.plane import KPlane
-from postprocess.contours.quantities import ZoneMap
+from postprocess.contours.quantities import NOTHING, ZoneMap
 from postprocess.output.look import Look, rename, set_title
 from postprocess.output.plot import SPIN_NAMES, tick_text
 
@@ -25,8 +25,6 @@ MARGIN = 0.12
 SIGNED_MAP, ENERGY_MAP = "RdBu_r", "viridis"
 ARROWS = 16
 """About so many across the zone."""
-NOTHING = 1e-6
-"""Angstrom^2; a curvature that is nowhere larger is zero."""
 ARROW = 0.06
 """Length of the arrow of a spin that lies in the plane, as part of the width of the figure."""
 LABELS = {"energy": r"$E - E_\mathrm{F}$ (eV)", "curvature": r"$\Omega$ (Å$^2$)", "band": ""}
@@ -192,7 +190,7 @@ def _bar(ax: "Axes", what: "ScalarMappable", label: str) -> None:
 def _top(what: str, values: "FloatArray") -> float:
     """Where the colours of a quantity with a sign end: spins at 1, so that a small one looks small."""
     largest = float(np.abs(values).max())
-    return largest if what == "curvature" and largest > NOTHING else 1.0
+    return largest if what == "curvature" and largest > NOTHING[what] else 1.0
 
 
 def _value(found: Contours, line: Contour, colour: str) -> "FloatArray":

@@ -21,8 +21,9 @@ def write_contours(path: Path, found: Contours) -> None:
     """Write contours; the suffix tells the format.
 
     A ``.csv`` has a row per point: line (from 0), energy (eV from the zero), band (from 1), spin (1, 2), fractional k, Cartesian k
-    (1/Angstrom), E(k) - E (eV), and curvature (Angstrom^2) and spin where they are known. ``.h5`` and ``.json`` hold the same columns as
-    arrays under these names, the section of the zone, and for each line ``closed`` and ``area`` (1/Angstrom^2).
+    (1/Angstrom), E(k) - E (eV), the same half-way to the next point, and curvature (Angstrom^2) and spin where they are known. ``.h5``
+    and ``.json`` hold the same columns as arrays under these names, the section of the zone, for each line ``closed`` and ``area``
+    (1/Angstrom^2), and ``largest_midway`` (eV).
 
     Raises
     ------
@@ -41,6 +42,7 @@ def write_contours(path: Path, found: Contours) -> None:
         record |= {
             "closed": np.array([line.closed for line in found.lines], float), "area": np.array([line.area for line in found.lines]),
             "filled": found.filled, "energies": np.array(found.energies), "zero": found.zero, "tolerance": found.tolerance,
+            "largest_midway": found.midway,
             "first_band": found.first_band + 1, "positions": found.positions or None, "title": found.title,
         }  # fmt: skip
         write_record(temporary, record)
@@ -48,11 +50,11 @@ def write_contours(path: Path, found: Contours) -> None:
 
 def _contour_rows(found: Contours) -> tuple[list[str], list[list[float]]]:
     first = found.lines[0]
-    head = ["line", "energy", "band", "spin", *PLACE, "off"]
+    head = ["line", "energy", "band", "spin", *PLACE, "off", "midway"]
     head += ["curvature"] * (first.curvature is not None) + ["sx", "sy", "sz"] * (first.spins is not None)
     rows = []
     for number, line in enumerate(found.lines):
-        parts = [line.k, line.k @ found.plane.reciprocal, line.off[:, None]]
+        parts = [line.k, line.k @ found.plane.reciprocal, line.off[:, None], line.midway[:, None]]
         parts += [] if line.curvature is None else [line.curvature[:, None]]
         parts += [] if line.spins is None else [line.spins]
         own = [float(number), line.energy - found.zero, line.band + 1.0, line.spin + 1.0]

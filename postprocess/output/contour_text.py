@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from postprocess.contours.contours import Contours
-from postprocess.contours.quantities import ZoneMap
+from postprocess.contours.quantities import ZoneMap, zero_line
 from postprocess.output.plot import SPIN_NAMES
 
 LISTED = 24
@@ -20,8 +20,10 @@ def contour_lines(found: Contours, n_electrons: float | None) -> list[str]:
     out.append(
         f"contours     {sum(len(line.k) for line in found.lines)} points, |E(k) - E| at most {off:.1e} eV, {found.n_k} k-points in all"
     )
+    out.append(f"between      half-way between neighbouring points |E(k) - E| is at most {found.midway:.1e} eV")
     if found.positions:
         out.append(f"positions    {found.positions}")
+    out += _zeros(found)
     told = 0
     for number, energy in enumerate(found.energies):
         out.append(f"E = {energy:+.4f} eV" + _electrons(found, number, n_electrons))
@@ -45,6 +47,14 @@ def contour_lines(found: Contours, n_electrons: float | None) -> list[str]:
     return out
 
 
+def _zeros(found: Contours) -> list[str]:
+    """Curvature and spin that are nothing on all lines."""
+    curvature = [line.curvature for line in found.lines if line.curvature is not None]
+    spins = [line.spins for line in found.lines if line.spins is not None]
+    out = zero_line("curvature", np.concatenate(curvature)) if curvature else []
+    return out + [text for n, x in enumerate("xyz") if spins for text in zero_line(f"spin-{x}", np.concatenate(spins)[:, n])]
+
+
 def _electrons(found: Contours, number: int, n_electrons: float | None) -> str:
     """Electrons below an energy by the areas of a layer (Luttinger), where all bands are known."""
     if not found.plane.is_layer or found.first_band or not np.isfinite(found.filled[number]).all():
@@ -58,13 +68,20 @@ def contour_record(found: Contours) -> dict[str, Any]:
     lines = [
         {
             "energy": line.energy - found.zero, "band": line.band + 1, "spin": line.spin, "n_points": len(line.k), "closed": line.closed,
+            "largest_midway": float(np.nanmax(np.abs(line.midway), initial=0.0)),
             "area": line.area if line.closed else None, "frequency_T": line.frequency if line.closed else None,
         }
         for line in found.lines
     ]  # fmt: skip
     filled = [[[None if np.isnan(x) else float(x) for x in row] for row in part] for part in found.filled]
     record: dict[str, Any] = {"title": found.title, "plane": found.plane.text, "area_of_the_plane": found.plane.area, "zero": found.zero}
-    record |= {"energies": list(found.energies), "tolerance": found.tolerance, "mesh": list(found.divisions), "n_k": found.n_k}
+    record |= {
+        "energies": list(found.energies),
+        "tolerance": found.tolerance,
+        "largest_midway": found.midway,
+        "mesh": list(found.divisions),
+        "n_k": found.n_k,
+    }
     return record | {"first_band": found.first_band + 1, "filled": filled, "lines": lines}
 
 
@@ -77,6 +94,7 @@ def map_lines(found: ZoneMap) -> list[str]:
         i, j = np.unravel_index(int(place), n)
         k = ", ".join(f"{x:.4f}" for x in found.plane.fractional(np.array([i / n[0], j / n[1]])) + 0.0)
         out.append(f"  {name:<10} {found.values[i, j]:+.6f} {unit}  at k = ({k})")
+    out += zero_line(found.what, found.values)
     return [*out, f"positions    {found.positions}"] if found.positions else out
 
 
