@@ -1,5 +1,7 @@
 """Edge spectra of ribbons, as ``deeph-bands --ribbon`` gives them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from lattice_models import changed_basis, graphene
@@ -81,3 +83,12 @@ def test_edge_states_of_a_bismuth_bilayer_cross_the_gap(shared_data, tmp_path):
     in_gap = (energies > 0) & (energies < 0.34) & ((k > 0.2) & (k < 0.34))[:, None]
     assert in_gap.sum() == 8  # two at each of four k
     assert weight[in_gap].min() > 0.45  # spread over the ribbon it would be a quarter
+
+
+def test_another_filling_is_that_of_the_edges(tmp_path, capsys):
+    """Where the Fermi level of the crystal fills too many bands of a piece, the warning names the edges, not another H or ghosts."""
+    write_folder(tmp_path / "sheet", replace(graphene(fermi_energy=3.5), n_electrons=2.0))
+    assert call(tmp_path / "sheet", "--ribbon", "b", 4, "--points", 3) == 0
+    told = capsys.readouterr().err
+    assert "states of the unsaturated edges" in told
+    assert "--project" not in told
