@@ -284,3 +284,13 @@ def test_signed_cubes(case, capsys):
     with pytest.raises(SystemExit):
         states_command.main([str(folder / "graphene"), "--signed"])
     assert "add --cube NAME" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("what", "unit"), [("levels from -3 to +0 eV", "(electrons/Angstrom^3)"), ("dI/dV at +0 eV", "(states/(eV Angstrom^3))")]
+)
+def test_a_density_at_one_energy_is_a_density_of_states(case, tmp_path, what, unit):
+    data, orbitals, _ = case
+    shares = states_in_window(data, (2, 2, 1), LevelWindow(FERMI - 3, FERMI, 0.2))
+    take_image(shares, orbitals, data, Surface.of(data), Tip(height=1.5, spacing=0.8), what=what).save(tmp_path / "a.csv")
+    assert unit in (tmp_path / "a.csv").read_text().splitlines()[0]

@@ -214,8 +214,8 @@ def _describe(image: "Image", record: dict[str, Any]) -> list[str]:
     record |= {"mode": image.mode, "setting": image.setting, "smallest": float(values.min()), "largest": float(values.max())}
     if image.mode == "height":
         head = f"image        constant height {image.setting:g} Angstrom above {', '.join(dict.fromkeys(image.symbols))}"
-        return [head, f"  density    {values.min():.4g} to {values.max():.4g}, mean {values.mean():.4g} electrons/Angstrom^3"]
-    head = f"image        constant current, density {image.setting:.4g} electrons/Angstrom^3"
+        return [head, f"  density    {values.min():.4g} to {values.max():.4g}, mean {values.mean():.4g} {image.density_unit}"]
+    head = f"image        constant current, density {image.setting:.4g} {image.density_unit}"
     corrugation = values.max() - values.min()
     return [
         head,

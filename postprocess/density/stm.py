@@ -161,8 +161,13 @@ class Image:
     what: str
     title: str = ""
 
+    @property
+    def density_unit(self) -> str:
+        """Of densities: of a window of levels, or at one energy."""
+        return "electrons/Angstrom^3" if self.what.startswith("levels") else "states/(eV Angstrom^3)"
+
     def __repr__(self) -> str:
-        unit = "Angstrom" if self.mode == "current" else "electrons/Angstrom^3"
+        unit = "Angstrom" if self.mode == "current" else self.density_unit
         return f"Image {self.title}, constant {self.mode}, {self.values.min():.4g} to {self.values.max():.4g} {unit}"
 
     def save(self, path: str | Path, **options: Any) -> None:

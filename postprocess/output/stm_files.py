@@ -101,7 +101,7 @@ def write_image(path: Path, found: Image) -> None:
         n = found.values.shape
         xy = np.stack(np.meshgrid(np.arange(n[0]) / n[0], np.arange(n[1]) / n[1], indexing="ij"), axis=-1) @ found.cell
         with temporary.open("w", newline="", encoding="utf-8") as file:
-            unit = "Angstrom" if what == "height" else "electrons/Angstrom^3"
+            unit = "Angstrom" if what == "height" else found.density_unit
             file.write(f"# {found.title}: {what} ({unit}) at constant {found.mode} {found.setting:.6g}, {found.what}\n")
             writer = csv.writer(file)
             writer.writerow(["x", "y", what])
