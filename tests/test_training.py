@@ -287,6 +287,12 @@ def test_check_names_all_damaged_structures(case: Path) -> None:
         check_data(load_config(case))
 
 
+def test_check_counts_the_weights_of_the_run(case: Path, tmp_path: Path) -> None:
+    config = load_config(case, ["train.epochs=1"])
+    best = loop.train(config, tmp_path / "run")
+    assert f"weights     {sum(w.numel() for w in load_model(best).parameters())}\n" in check_data(config)
+
+
 def test_check_names_elements_that_are_not_trained_on(case: Path) -> None:
     split = case.parent / "split.json"
     split.write_text('{"train": ["000"], "validate": ["001"]}')

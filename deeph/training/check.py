@@ -78,7 +78,8 @@ def check_data(config: Config) -> str:
     _tell_left_out(config.data.path, split)
     n_levels = [int(reference.counted.sum()) for reference in make_references(dataset, chosen)]
     cutoffs = dict.fromkeys(_pairs(found.basis), 1.0)
-    HamiltonianModel(config.model, found.basis, cutoffs, 1.0, parts=found.parts)  # refuses sizes and families that do not fit the data
+    model = HamiltonianModel(config.model, found.basis, cutoffs, 1.0, parts=found.parts)  # refuses sizes and families that do not fit the data
+    n_weights = sum(weight.numel() for weight in model.parameters())
     names = [*split.train, *split.validate, *split.test]
     n_bonds, train = dataset.subset(names).n_bonds, config.train
     n_steps = len(plan_batches(split.train, n_bonds, train))
@@ -91,6 +92,7 @@ def check_data(config: Config) -> str:
         f"basis       {found.basis.to_symbols()}\n"
         f"spin        {found.spin_text}\n"
         f"learned     {'H - H0' if dataset.extra else 'H'}\n"
+        f"weights     {n_weights}\n"
         f"size        {n_atoms / len(names):.0f} atoms and {sum(n_bonds[n] for n in names) / len(names):.0f} bonds on average\n"
         f"training    about {n_steps} steps an epoch, {train.epochs} epochs"
         + (f", at most {train.max_minutes:g} minutes" if train.max_minutes else "")
