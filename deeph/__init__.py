@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from deeph.physics.system import System as System
     from deeph.runtime.errors import DeephError as DeephError
     from deeph.training.checkpoint import load_model as load_model
-    from deeph.training.loop import train as train
+    from deeph.training.run import train as train
 
 _WHERE = {
     "Basis": "deeph.physics.basis",
@@ -38,7 +38,7 @@ _WHERE = {
     "overlap": "deeph.facade",
     "read": "deeph.facade",
     "read_folder": "deeph.files.store",
-    "train": "deeph.training.loop",
+    "train": "deeph.training.run",
     "write_folder": "deeph.files.store",
 }
 __all__ = list(_WHERE)

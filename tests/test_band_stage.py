@@ -15,7 +15,7 @@ from deeph.files.config_file import load_config
 from deeph.files.dataset import open_dataset
 from deeph.files.store import write_folder
 from deeph.runtime.errors import DataError, UsageError
-from deeph.training import loop
+from deeph.training import run
 from deeph.training.band_states import BandStates
 from deeph.training.check import check_data
 from deeph.training.checkpoint import BEST, FIRST, STATE, load_model, read_tensors
@@ -42,7 +42,7 @@ def case(tmp_path: Path) -> Path:
 def test_the_stage_is_the_last_share_of_the_run(case: Path, tmp_path: Path) -> None:
     """First stage as without it at its own learning rate, then the states count; its best model stays beside that of the stage."""
     config = load_config(case)
-    loop.train(config, tmp_path / "run")
+    run.train(config, tmp_path / "run")
     table = rows(tmp_path / "run")
     rates = [float(row["learning_rate"]) for row in table]
     assert [int(row["epoch"]) for row in table] == [1, 2, 3, 4]
@@ -63,35 +63,35 @@ def test_the_stage_is_the_last_share_of_the_run(case: Path, tmp_path: Path) -> N
 def test_resume_is_exact(case: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int) -> None:
     """Stopped before, at and after the beginning of the stage; 4 steps an epoch."""
     config = load_config(case, ["train.precision=float32", "train.batch_bonds=1"])
-    loop.train(config, tmp_path / "full")
+    run.train(config, tmp_path / "full")
     run_stopped_at(step, config, tmp_path / "parts", monkeypatch)
-    loop.train(config, tmp_path / "parts", resume=True)
+    run.train(config, tmp_path / "parts", resume=True)
     assert_same_state(tmp_path / "full", tmp_path / "parts")
     timeless = [[{k: v for k, v in row.items() if k != "time_min"} for row in rows(tmp_path / name)] for name in ("full", "parts")]
     assert timeless[0] == timeless[1]
 
 
 def test_a_finished_run_gets_a_stage(case: Path, tmp_path: Path) -> None:
-    loop.train(load_config(case, ["bands.share=0", "train.epochs=2"]), tmp_path / "run")
+    run.train(load_config(case, ["bands.share=0", "train.epochs=2"]), tmp_path / "run")
     before = load_file(tmp_path / "run" / BEST)
-    loop.train(load_config(case), tmp_path / "run", resume=True)
+    run.train(load_config(case), tmp_path / "run", resume=True)
     table = rows(tmp_path / "run")
     assert ["" if row["validate_levels_mae_meV"] == "" else "there" for row in table] == ["", "", "there", "there"]
     kept = load_file(tmp_path / "run" / FIRST)
     assert all(torch.equal(kept[name], before[name]) for name in before)
-    loop.train(load_config(case, ["bands.share=0", "train.epochs=5"]), tmp_path / "run", resume=True)  # and goes on without it
+    run.train(load_config(case, ["bands.share=0", "train.epochs=5"]), tmp_path / "run", resume=True)  # and goes on without it
     assert [row["epoch"] for row in rows(tmp_path / "run")] == ["1", "2", "3", "4", "5"]
 
 
 def test_a_run_of_an_earlier_version_is_resumed(case: Path, tmp_path: Path) -> None:
     """Settings that its version did not have are what they are by default."""
-    loop.train(load_config(case, ["train.epochs=1", "bands.share=0"]), tmp_path / "run")
+    run.train(load_config(case, ["train.epochs=1", "bands.share=0"]), tmp_path / "run")
     tensors, header = read_tensors(tmp_path / "run" / STATE, "deeph-training-state")
     del header["identity"]["loss"]["sigma_power"], header["position"]["bands"]
-    loop.save_state.__globals__["write_tensors"](tmp_path / "run" / STATE, "deeph-training-state", tensors, header)
-    loop.train(load_config(case, ["train.epochs=2", "bands.share=0"]), tmp_path / "run", resume=True)
-    with pytest.raises(loop.UsageError, match=r"loss\.sigma_power \(0\.0 -> 0\.5\) changed"):
-        loop.train(load_config(case, ["train.epochs=3", "loss.sigma_power=0.5"]), tmp_path / "run", resume=True)
+    run.save_state.__globals__["write_tensors"](tmp_path / "run" / STATE, "deeph-training-state", tensors, header)
+    run.train(load_config(case, ["train.epochs=2", "bands.share=0"]), tmp_path / "run", resume=True)
+    with pytest.raises(UsageError, match=r"loss\.sigma_power \(0\.0 -> 0\.5\) changed"):
+        run.train(load_config(case, ["train.epochs=3", "loss.sigma_power=0.5"]), tmp_path / "run", resume=True)
 
 
 def test_states_are_kept_as_long_as_there_is_room(case: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,7 +133,7 @@ def test_learning_rates(case: Path) -> None:
     whole, never = (Stages(load_config(case, [f"bands.share={share}"])) for share in (1, 0))
     assert whole.in_bands(0.0)
     assert not never.in_bands(1.0)
-    assert never.rate(0.5, bands=False) == pytest.approx(loop.Stages(load_config(case)).rate(0.25, bands=False))
+    assert never.rate(0.5, bands=False) == pytest.approx(Stages(load_config(case)).rate(0.25, bands=False))
 
 
 def test_columns_of_a_later_stage(tmp_path: Path) -> None:
@@ -145,6 +145,6 @@ def test_columns_of_a_later_stage(tmp_path: Path) -> None:
 
 def test_a_stage_that_should_have_begun_is_refused(case: Path, tmp_path: Path) -> None:
     """Its learning rate would not start anew; the message names the largest share that leaves what is done."""
-    loop.train(load_config(case, ["bands.share=0", "train.epochs=2"]), tmp_path / "run")
+    run.train(load_config(case, ["bands.share=0", "train.epochs=2"]), tmp_path / "run")
     with pytest.raises(UsageError, match=r"begins after epoch 0\.4, and 2 epochs are done or begun: a share of at most 0\.5 leaves them"):
-        loop.train(load_config(case, ["bands.share=0.9", "train.epochs=4"]), tmp_path / "run", resume=True)
+        run.train(load_config(case, ["bands.share=0.9", "train.epochs=4"]), tmp_path / "run", resume=True)

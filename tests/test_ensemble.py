@@ -19,7 +19,7 @@ from deeph.runtime.errors import DataError
 from deeph.runtime.log import setup_logging
 from deeph.training.checkpoint import load_model
 from deeph.training.ensemble import _level_calibration
-from deeph.training.loop import train
+from deeph.training.run import train
 from postprocess.cli import bands
 from preprocess.cli import inspect
 

@@ -11,7 +11,7 @@ from training_case import make_case, make_structure
 
 from deeph.files.config_file import load_config
 from deeph.files.store import write_folder
-from deeph.training.loop import train
+from deeph.training.run import train
 
 
 @pytest.fixture(scope="module")

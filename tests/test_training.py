@@ -28,13 +28,15 @@ from deeph.runtime.errors import DataError, DeephError, UsageError
 from deeph.runtime.log import setup_logging
 from deeph.runtime.processes import Group
 from deeph.runtime.torch_group import Launch, find_launch
-from deeph.training import loop
+from deeph.training import loop, run
 from deeph.training.batches import idle_processes
 from deeph.training.check import check_data
 from deeph.training.checkpoint import BEST, LAST, STATE, load_model, read_metadata
 from deeph.training.evaluate import EVALUATION
 from deeph.training.recorder import keep_rows
+from deeph.training.run_log import RunLog
 from deeph.training.signals import StoppedError
+from deeph.training.state import load_state
 
 
 @pytest.fixture
@@ -48,7 +50,7 @@ def one_start(case: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     config = load_config(case)
     model = fit_model(config.model, open_dataset(config.data.path))
-    monkeypatch.setattr("deeph.training.loop.fit_model", lambda *_: copy.deepcopy(model))
+    monkeypatch.setattr("deeph.training.run.fit_model", lambda *_: copy.deepcopy(model))
 
 
 def rows(run: Path) -> list[dict[str, str]]:
@@ -68,7 +70,7 @@ def run_stopped_at(step: int, config: Any, out: Path, monkeypatch: pytest.Monkey
     with monkeypatch.context() as patch:
         patch.setattr(loop.Trainer, "_step", stopping)
         with pytest.raises(StoppedError, match="--resume") as caught:
-            loop.train(config, out)
+            run.train(config, out)
     assert caught.value.exit_code == 128 + signal.SIGTERM
 
 
@@ -81,7 +83,7 @@ def assert_same_state(a: Path, b: Path) -> None:
 
 def test_a_run_leaves_its_files(case: Path, tmp_path: Path) -> None:
     config = load_config(case, ["train.epochs=6"])
-    best = loop.train(config, tmp_path / "run")
+    best = run.train(config, tmp_path / "run")
     assert sorted(p.name for p in (tmp_path / "run").iterdir()) == sorted(
         [
             BEST,
@@ -110,13 +112,13 @@ def test_a_run_leaves_its_files(case: Path, tmp_path: Path) -> None:
 def test_best_model_is_the_validated_average(case: Path, tmp_path: Path) -> None:
     """The files hold the averages, and the best model gives again what metrics.csv says about it."""
     config = load_config(case, ["train.epochs=3"])
-    loop.train(config, tmp_path / "run")
+    run.train(config, tmp_path / "run")
     state = load_file(tmp_path / "run" / STATE)
     for name, parameter in load_model(tmp_path / "run" / LAST).named_parameters():
         assert torch.equal(parameter, state[f"average.{name}"])
     dataset = open_dataset(config.data.path)
     job = loop.Job(config, dataset, split_of(dataset, config.data), tmp_path / "run", Group(), torch.device("cpu"))
-    trainer = loop.Trainer(job, loop.load_state(tmp_path / "run" / STATE))
+    trainer = loop.Trainer(job, load_state(tmp_path / "run" / STATE))
     model = load_model(tmp_path / "run" / BEST)
     trainer.average.weights = dict(model.named_parameters())
     found = trainer.evaluate(job.split.validate)
@@ -138,18 +140,18 @@ def test_only_a_lower_loss_makes_a_better_model(
     left = iter(losses)
     plain = loop.Trainer.evaluate
     monkeypatch.setattr(loop.Trainer, "evaluate", lambda self, names: {**plain(self, names), "loss": next(left)})
-    path = loop.train(load_config(case, ["train.epochs=5"]), tmp_path / "run")
+    path = run.train(load_config(case, ["train.epochs=5"]), tmp_path / "run")
     assert read_metadata(path)["epoch"] == best
-    assert loop.load_state(tmp_path / "run" / STATE).position.best == min(loss for loss in losses if not math.isnan(loss))
+    assert load_state(tmp_path / "run" / STATE).position.best == min(loss for loss in losses if not math.isnan(loss))
 
 
 def test_shares_of_a_batch_add_up_to_the_gradient_of_its_mean_loss(case: Path, tmp_path: Path) -> None:
     config = load_config(case)
     dataset = open_dataset(config.data.path)
     split = split_of(dataset, config.data)
-    loop._begin(dataset, split, config, tmp_path / "run", loop.RunLog())
+    run._begin(dataset, split, config, tmp_path / "run", RunLog())
     job = loop.Job(config, dataset, split, tmp_path / "run", Group(), torch.device("cpu"))
-    trainer = loop.Trainer(job, loop.load_state(tmp_path / "run" / STATE))
+    trainer = loop.Trainer(job, load_state(tmp_path / "run" / STATE))
     names = list(split.train[:3])
     loss, _ = loop.compute_loss(trainer.model, trainer.graphs.batch(names), config.loss)
     expected = torch.autograd.grad(loss, list(trainer.model.parameters()), allow_unused=True)
@@ -166,9 +168,9 @@ def test_shares_of_a_batch_add_up_to_the_gradient_of_its_mean_loss(case: Path, t
 @pytest.mark.parametrize("step", [1, 5, 8, 12])
 def test_resume_is_exact(case: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int) -> None:
     config = load_config(case, ["train.precision=float32", "train.batch_bonds=1", "train.epochs=3"])  # 4 steps an epoch
-    loop.train(config, tmp_path / "full")
+    run.train(config, tmp_path / "full")
     run_stopped_at(step, config, tmp_path / "parts", monkeypatch)
-    loop.train(config, tmp_path / "parts", resume=True)
+    run.train(config, tmp_path / "parts", resume=True)
     assert_same_state(tmp_path / "full", tmp_path / "parts")
     timeless = [[{k: v for k, v in row.items() if k != "time_min"} for row in rows(tmp_path / name)] for name in ("full", "parts")]
     assert timeless[0] == timeless[1]
@@ -185,7 +187,7 @@ def test_a_kill_around_a_row_of_metrics_doubles_and_loses_nothing(
 ) -> None:
     """The state of the last step of an epoch is saved, its row is written or not, and the program is killed."""
     config = load_config(case, ["train.batch_bonds=1", "train.epochs=3", "train.checkpoint_minutes=1e-9"])
-    loop.train(config, tmp_path / "full")
+    run.train(config, tmp_path / "full")
     plain, written = loop.Recorder.row, []
 
     def killed(self: loop.Recorder, values: Any) -> None:
@@ -198,8 +200,8 @@ def test_a_kill_around_a_row_of_metrics_doubles_and_loses_nothing(
     with monkeypatch.context() as patch:
         patch.setattr(loop.Recorder, "row", killed)
         with pytest.raises(Killed):
-            loop.train(config, tmp_path / "parts")
-    loop.train(config, tmp_path / "parts", resume=True)
+            run.train(config, tmp_path / "parts")
+    run.train(config, tmp_path / "parts", resume=True)
     assert [row["epoch"] for row in rows(tmp_path / "parts")] == ["1", "2", "3"]
     timeless = [[{k: v for k, v in row.items() if k != "time_min"} for row in rows(tmp_path / name)] for name in ("full", "parts")]
     assert timeless[0] == timeless[1]
@@ -214,34 +216,34 @@ def test_a_run_stopped_in_its_last_step_is_finished_by_resume(
     config = load_config(case, ["train.batch_bonds=1000", *settings])  # one step an epoch
     run_stopped_at(1, config, tmp_path / "run", monkeypatch)
     assert not (tmp_path / "run" / BEST).exists()
-    best = loop.train(config, tmp_path / "run", resume=True)
+    best = run.train(config, tmp_path / "run", resume=True)
     assert read_metadata(best)["epoch"] == 1
     assert [row["epoch"] for row in rows(tmp_path / "run")] == ["1"]
     assert (tmp_path / "run" / EVALUATION).is_file()
-    assert loop.load_state(tmp_path / "run" / STATE).position.step == 1
+    assert load_state(tmp_path / "run" / STATE).position.step == 1
 
 
 @pytest.mark.usefixtures("one_start")
 def test_resume_without_the_optimizer_would_differ(case: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The exactness test sees a forgotten optimizer state."""
     config = load_config(case, ["train.batch_bonds=1", "train.epochs=3"])
-    loop.train(config, tmp_path / "full")
+    run.train(config, tmp_path / "full")
     run_stopped_at(5, config, tmp_path / "parts", monkeypatch)
     monkeypatch.setattr(torch.optim.AdamW, "load_state_dict", lambda *_: None)
-    loop.train(config, tmp_path / "parts", resume=True)
+    run.train(config, tmp_path / "parts", resume=True)
     with pytest.raises(AssertionError):
         assert_same_state(tmp_path / "full", tmp_path / "parts")
 
 
 def test_resume_extends_a_finished_run(case: Path, tmp_path: Path) -> None:
-    loop.train(load_config(case, ["train.epochs=2"]), tmp_path / "run")
-    loop.train(load_config(case, ["train.epochs=3"]), tmp_path / "run", resume=True)
+    run.train(load_config(case, ["train.epochs=2"]), tmp_path / "run")
+    run.train(load_config(case, ["train.epochs=3"]), tmp_path / "run", resume=True)
     assert [row["epoch"] for row in rows(tmp_path / "run")] == ["1", "2", "3"]
 
 
 def test_time_budget_ends_the_run(case: Path, tmp_path: Path) -> None:
     start = time.monotonic()
-    loop.train(load_config(case, ["train.epochs=1000000", "train.max_minutes=0.03"]), tmp_path / "run")
+    run.train(load_config(case, ["train.epochs=1000000", "train.max_minutes=0.03"]), tmp_path / "run")
     assert time.monotonic() - start < 30
     last = rows(tmp_path / "run")[-1]
     assert float(last["time_min"]) >= 0.03
@@ -251,29 +253,29 @@ def test_time_budget_ends_the_run(case: Path, tmp_path: Path) -> None:
 def test_refusals(case: Path, tmp_path: Path) -> None:
     config = load_config(case, ["train.epochs=1"])
     with pytest.raises(DataError, match="no saved state"):
-        loop.train(config, tmp_path / "run", resume=True)
-    loop.train(config, tmp_path / "run")
+        run.train(config, tmp_path / "run", resume=True)
+    run.train(config, tmp_path / "run")
     with pytest.raises(UsageError, match="--resume"):
-        loop.train(config, tmp_path / "run")
+        run.train(config, tmp_path / "run")
     with pytest.raises(UsageError, match=r"^model\.rank \(\d+ -> 3\) changed since"):
-        loop.train(load_config(case, ["model.rank=3"]), tmp_path / "run", resume=True)
+        run.train(load_config(case, ["model.rank=3"]), tmp_path / "run", resume=True)
     with pytest.raises(UsageError, match="train_data, validate_data changed since"):
-        loop.train(load_config(case, ["data.seed=5"]), tmp_path / "run", resume=True)
+        run.train(load_config(case, ["data.seed=5"]), tmp_path / "run", resume=True)
     with pytest.raises(UsageError, match=r"optimizer \(soap -> adamw\) changed since"):  # what is kept of the gradients is of the other one
-        loop.train(load_config(case, ["train.optimizer=adamw", "train.epochs=2"]), tmp_path / "run", resume=True)
+        run.train(load_config(case, ["train.optimizer=adamw", "train.epochs=2"]), tmp_path / "run", resume=True)
     if not torch.cuda.is_available():
         with pytest.raises(UsageError, match="sees no GPU"):
-            loop.train(load_config(case, ["train.device=cuda"]), tmp_path / "other")
+            run.train(load_config(case, ["train.device=cuda"]), tmp_path / "other")
 
 
 def test_a_loss_that_is_no_number_stops_and_keeps_the_state(case: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = load_config(case, ["train.epochs=1"])
-    loop.train(config, tmp_path / "run")
+    run.train(config, tmp_path / "run")
     before = (tmp_path / "run" / STATE).read_bytes()
     plain = loop.compute_loss
     monkeypatch.setattr(loop, "compute_loss", lambda *a: (plain(*a)[0] * float("nan"), {}))
     with pytest.raises(DeephError, match="not a number any more in epoch 2"):
-        loop.train(load_config(case, ["train.epochs=2"]), tmp_path / "run", resume=True)
+        run.train(load_config(case, ["train.epochs=2"]), tmp_path / "run", resume=True)
     assert (tmp_path / "run" / STATE).read_bytes() == before
 
 
@@ -289,7 +291,7 @@ def test_check_names_all_damaged_structures(case: Path) -> None:
 
 def test_check_counts_the_weights_of_the_run(case: Path, tmp_path: Path) -> None:
     config = load_config(case, ["train.epochs=1"])
-    best = loop.train(config, tmp_path / "run")
+    best = run.train(config, tmp_path / "run")
     assert f"weights     {sum(w.numel() for w in load_model(best).parameters())}\n" in check_data(config)
 
 
@@ -324,7 +326,7 @@ def test_a_signal_saves_and_stops_the_command(case: Path, tmp_path: Path) -> Non
     assert process.returncode == 128 + signal.SIGTERM
     assert "the state is saved, continue with --resume" in messages
     assert "Traceback" not in messages
-    assert loop.load_state(tmp_path / "run" / STATE).position.step >= int(rows(tmp_path / "run")[-1]["step"])
+    assert load_state(tmp_path / "run" / STATE).position.step >= int(rows(tmp_path / "run")[-1]["step"])
 
 
 def wait_for(path: Path) -> None:
@@ -343,7 +345,7 @@ def test_two_processes_train_the_model_of_one(case: Path, tmp_path: Path) -> Non
     launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", str(port), "-m"]
     settings = ["--set", "train.epochs=4", "--set", "train.batch_bonds=50"]  # batches of three structures and of one
     subprocess.run([*launch, "deeph.cli.train", case, *settings, "--out", tmp_path / "two"], check=True, capture_output=True, timeout=300)
-    loop.train(load_config(case, settings[1::2]), tmp_path / "one")
+    run.train(load_config(case, settings[1::2]), tmp_path / "one")
     one, two = load_file(tmp_path / "one" / STATE), load_file(tmp_path / "two" / STATE)
     assert one.keys() == two.keys()
     for name in one:
@@ -399,7 +401,7 @@ def test_numbers_go_to_tensorboard_beside_the_run(case: Path, tmp_path: Path, mo
             written.append((self.folder, "closed"))
 
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", types.SimpleNamespace(SummaryWriter=Writer))
-    loop.train(load_config(case, ["train.epochs=1", "train.tensorboard=true"]), tmp_path / "run")
+    run.train(load_config(case, ["train.epochs=1", "train.tensorboard=true"]), tmp_path / "run")
     assert {folder for folder, _ in written} == {str(tmp_path / "run" / "tensorboard")}
     assert written[-1][1] == "closed"
     assert any("loss" in name for _, name in written)
@@ -411,13 +413,13 @@ def test_numbers_go_to_tensorboard_beside_the_run(case: Path, tmp_path: Path, mo
 def test_each_process_of_a_node_gets_its_own_gpu(monkeypatch: pytest.MonkeyPatch, name: str, gpus: int, device: str) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
-    assert str(loop.choose_device(name, Launch(rank=3, size=4, local=3))) == device
+    assert str(run.choose_device(name, Launch(rank=3, size=4, local=3))) == device
 
 
 def test_a_gpu_that_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(UsageError, match="torch sees no GPU"):
-        loop.choose_device("cuda", Launch())
+        run.choose_device("cuda", Launch())
 
 
 def test_settings_that_are_gone_may_be_named_if_they_are_off(case: Path) -> None:
@@ -440,7 +442,7 @@ def load_config_of_batches(bonds: int, structures: int) -> TrainConfig:
 
 def test_without_validation_nothing_is_called_validated(case: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     setup_logging(0)
-    loop.train(load_config(case, ["train.epochs=2", "data.fractions=[1.0,0.0,0.0]"]), tmp_path / "run")
+    run.train(load_config(case, ["train.epochs=2", "data.fractions=[1.0,0.0,0.0]"]), tmp_path / "run")
     said = capsys.readouterr().err
     assert "no structures to validate with: the best model is the one with the lowest training error" in said
     assert "validated" not in said

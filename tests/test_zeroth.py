@@ -24,7 +24,7 @@ from deeph.runtime.errors import DataError, ModelError
 from deeph.training.check import check_data
 from deeph.training.checkpoint import load_model, save_model
 from deeph.training.evaluate import baseline_alone
-from deeph.training.loop import train
+from deeph.training.run import train
 
 
 @pytest.fixture(scope="module")

@@ -86,7 +86,7 @@ def _train(config: "Config", out: Path, args: argparse.Namespace) -> int:
     with RunLog() as log:
         logger.info("deeph-train %s: %s %s", VERSION, "continuing in" if args.resume else "into", out)
         with telling("loading torch"):
-            from deeph.training.loop import train
+            from deeph.training.run import train
 
         best = train(config, out, resume=args.resume, log=log)
         logger.info("best model: %s", best)

@@ -78,8 +78,8 @@ def check_data(config: Config) -> str:
     _tell_left_out(config.data.path, split)
     n_levels = [int(reference.counted.sum()) for reference in make_references(dataset, chosen)]
     cutoffs = dict.fromkeys(_pairs(found.basis), 1.0)
-    model = HamiltonianModel(config.model, found.basis, cutoffs, 1.0, parts=found.parts)  # refuses sizes and families that do not fit the data
-    n_weights = sum(weight.numel() for weight in model.parameters())
+    network = HamiltonianModel(config.model, found.basis, cutoffs, 1.0, parts=found.parts)  # refuses what does not fit the data
+    n_weights = sum(weight.numel() for weight in network.parameters())
     names = [*split.train, *split.validate, *split.test]
     n_bonds, train = dataset.subset(names).n_bonds, config.train
     n_steps = len(plan_batches(split.train, n_bonds, train))

@@ -1,9 +1,7 @@
 """The training loop.
 
-A run starts by writing its state of step 0 and then continues from it, so that a fresh start and ``--resume`` are one path:
-a run that was interrupted ends with the same bits as one that was not (one process, no time budget). The loss is the mean
-over the structures of a batch; the processes share each batch and add their gradients, so that their number changes
-nothing but the speed and the last digits.
+It continues from a saved state; :mod:`deeph.training.run` writes the first. The loss is the mean over the structures of a batch; the
+processes share each batch and add their gradients, so that their number changes nothing but the speed and the last digits.
 """
 
 import math
@@ -17,104 +15,29 @@ from typing import Any, NamedTuple
 import torch
 
 from deeph.config import Config
-from deeph.files.dataset import Dataset, Split, open_split
-from deeph.files.folders import new_file, remove_leftovers
-from deeph.nn.fit import Structures, fit_model
-from deeph.nn.model import HamiltonianModel
+from deeph.files.dataset import Dataset, Split
+from deeph.files.folders import new_file
 from deeph.runtime.errors import DeephError, UsageError
-from deeph.runtime.log import logger, telling
+from deeph.runtime.log import logger
 from deeph.runtime.processes import Group
-from deeph.runtime.torch_group import find_launch, joined, sum_gradients, use_device
+from deeph.runtime.torch_group import sum_gradients
 from deeph.training.band_error import band_mae, band_structures, make_references
 from deeph.training.band_states import BandStates
 from deeph.training.batches import Graphs, idle_processes, plan_batches, share, shuffled, validation_interval
-from deeph.training.check import check_data, check_folder, choose_device
 from deeph.training.checkpoint import BEST, FIRST, LAST, STATE, save_model
-from deeph.training.energy_zero import fit_with_zero
 from deeph.training.evaluate import evaluate_run
 from deeph.training.identity import changes, identity
 from deeph.training.loss import compute_loss
 from deeph.training.optim import RunningAverage, make_optimizer
 from deeph.training.progress import Progress
 from deeph.training.recorder import Recorder
-from deeph.training.run_log import RunLog
 from deeph.training.signals import SignalWatch, StoppedError
 from deeph.training.stages import Stages
-from deeph.training.state import Position, State, load_state, save_state
+from deeph.training.state import State, save_state
 from deeph.training.sums import Sums, add, numbers, summary
 
 FEW_STEPS = 1000
 """Steps below which a run is said to be a short one."""
-
-
-def train(config: Config, out: str | Path, *, resume: bool = False, log: RunLog | None = None) -> Path:
-    """Train a model.
-
-    Parameters
-    ----------
-    config : Config
-        All settings.
-    out : path
-        The run folder; gets ``model.safetensors`` (best validation), ``last.safetensors``, ``resume.safetensors``, ``metrics.csv``,
-        ``curves.png``, ``config.toml``, ``versions.json``, ``train.log`` and, when training has ended, ``evaluation.json``, ``parity.png``
-        and ``errors.png`` (see :mod:`deeph.training.evaluate`; this takes a few minutes beyond ``max_minutes`` if the data set is large).
-    resume : bool
-        Continue the run in ``out``; settings of [train] may have changed, those of the model and the data may not.
-    log : RunLog, optional
-        Has what was said before, for ``train.log``; entered by the caller.
-
-    Returns
-    -------
-    Path
-        The best model.
-
-    Raises
-    ------
-    UsageError
-        If ``out`` holds a run already (or none to resume), or a GPU is asked for and there is none.
-    DataError
-        If the data are damaged.
-    DeephError
-        If the loss is no longer a number, or the run was asked to stop.
-    """
-    if log is None:
-        with RunLog() as own:
-            return train(config, out, resume=resume, log=own)
-    out, launch = Path(out), find_launch()
-    if config.train.threads is not None:
-        torch.set_num_threads(config.train.threads)
-    with joined(launch) as group:
-        with group.together():
-            check_folder(out, resume=resume)
-            device = choose_device(config.train.device, launch)
-            dataset, split = open_split(config)
-        use_device(group, device)
-        group.by_first(lambda: remove_leftovers(out))
-        if resume:
-            group.by_first(lambda: log.open(out))
-        else:
-            group.by_first(lambda: _begin(dataset, split, config, out, log))
-        with group.together(), telling("preparing the network and its optimizer"):
-            state = load_state(out / STATE)
-            trainer = Trainer(Job(config, dataset, split, out, group, device), state)
-        trainer.run()
-    return out / BEST
-
-
-def _begin(dataset: Dataset, split: Split, config: Config, out: Path, log: RunLog) -> None:
-    """Look at all the data, fit the baseline, draw the weights, and save them as the state of step 0."""
-    logger.info("%s", check_data(config).rstrip())
-    out.mkdir(parents=True, exist_ok=True)
-    log.open(out)
-
-    def fit(structures: Structures) -> HamiltonianModel:
-        torch.manual_seed(config.train.seed)
-        return fit_model(config.model, structures)
-
-    logger.info("fitting the baseline to %d structures", len(split.train))
-    with telling("fitting the baseline"):
-        model = fit_with_zero(fit, dataset.subset(split.train), config.loss).to(getattr(torch, config.train.precision))
-    save_state(out / STATE, model, Position(), {"identity": identity(dataset, split, config)})
 
 
 class Unseen(NamedTuple):
