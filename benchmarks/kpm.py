@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from deeph import read_folder
-from postprocess.density.kpm import KPMOperator, local_moments, trace_moments
+from postprocess.density.kpm import KPMOperator
+from postprocess.density.kpm_moments import exact_moments, random_moments
 from postprocess.eigen.pencil import BlochPencils, Pencil
 
 
@@ -62,7 +63,7 @@ def main() -> None:
     low, high = operator.center - operator.half_width, operator.center + operator.half_width
     report(f"factor of S, bounds {low:.2f} to {high:.2f} eV", start)
     for name, count in (("product with H, one vector", 1), (f"product with H, {args.vectors} vectors", args.vectors)):
-        x, y = operator.random_vectors(count, np.random.default_rng(1))
+        x, y = operator.half_solve(operator.random_phases(count, np.random.default_rng(1)))
         start = time.process_time()
         operator.step(x, y)
         report(name, start)
@@ -73,9 +74,9 @@ def main() -> None:
         chosen = orbitals[np.array(args.atoms) - 1]
         groups = np.zeros((len(chosen), pencil.n), bool)
         groups[np.arange(len(chosen)), chosen] = True
-        start, before = time.process_time(), operator.n_steps
-        local = local_moments(operator, groups, args.moments)
-        cost = (time.process_time() - start) / (operator.n_steps - before)
+        start = time.process_time()
+        local = exact_moments(operator, args.moments, groups)
+        cost = (time.process_time() - start) / (args.moments * len(chosen))
         report(f"{args.moments} local moments of {len(chosen)} orbitals, {cost:.3f} a moment", start)
         energies = np.linspace(low, high, 2001)
         density = np.gradient(local.counts(energies)[0], energies, axis=1)
@@ -83,8 +84,8 @@ def main() -> None:
             f"p_z of atom {a} at ({', '.join(f'{p:.3f}' for p in positions[a - 1])})" for a in args.atoms
         )
         np.savetxt(args.out, np.column_stack([energies, density.T]), delimiter=",", header=head, fmt="%.7g")
-    start, before = time.process_time(), operator.n_steps
-    moments = trace_moments(operator, args.moments, args.vectors)
+    start = time.process_time()
+    moments = random_moments(operator, args.moments, args.vectors, np.random.default_rng(0))
     cost = (time.process_time() - start) / (args.moments * args.vectors)
     report(f"{args.moments} moments of {args.vectors} random vectors, {cost:.3f} a moment", start)
     counts = moments.counts(np.linspace(low, high, 9))[:, 0]

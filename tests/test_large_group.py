@@ -141,6 +141,9 @@ def test_what_is_refused(bilayer):
         group_chern_number(bilayer, (4, 1, 1), Bands(12, 14, 0.0))
     with pytest.raises(DataError, match=r"k = \(0, 0, 0\): a level lies"):
         group_chern_number(bilayer, (2, 2, 1), Bands(12, 14, -2.5))
+    for compute in (group_curvature, group_chern_number):
+        with pytest.raises(UsageError, match=r"not periodic along lattice vector 3; expected 3 1 1"):
+            compute(bilayer, (3, 1, 2), Bands(13, 14, 0.8))
 
 
 def test_bands_are_found_from_a_distant_energy(bilayer):

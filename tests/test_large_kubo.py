@@ -158,6 +158,12 @@ def test_what_is_refused(monkeypatch):
         kubo_conductivity(pi_bilayer(1, 2), fermi(0.8), ConductivitySettings((1, 1, 1)))
 
 
+@pytest.mark.parametrize("conductivity", [kubo_conductivity, level_conductivity])
+def test_a_layer_has_no_k_across_its_vacuum(conductivity):
+    with pytest.raises(UsageError, match=r"not periodic along lattice vector 3; expected 2 2 1"):
+        conductivity(pi_bilayer(1, 2), fermi(0.8), ConductivitySettings((2, 2, 2)))
+
+
 @pytest.mark.parametrize("changed", [False, True])
 def test_levels_near_the_fermi_energy_absorb_the_same(changed):
     """By the sparse eigensolver: as with all levels of dense matrices, in any basis."""

@@ -18,7 +18,7 @@ from postprocess.large.kubo import NEAR, WARM_NEAR, PairFunctions
 from postprocess.large.kubo_work import KuboWork, VectorTask
 from postprocess.large.level_work import LevelWork
 from postprocess.large.settings import ConductivitySettings
-from postprocess.lattice.mesh import Divisions, KMesh
+from postprocess.lattice.mesh import Divisions, KMesh, check_divisions
 from postprocess.response.light import keeps_time_reversal
 from postprocess.response.measure import E2_OVER_HBAR, Measure, measure, unit_of
 from postprocess.states.fermi import FermiLevel
@@ -121,7 +121,7 @@ def kubo_conductivity(hamiltonian: Hamiltonian, fermi: FermiLevel, settings: Con
     Raises
     ------
     UsageError
-        If the structure is a molecule, or a number is out of range.
+        If the structure is a molecule, a number is out of range, or the mesh has several points where nothing is periodic.
     DataError
         If S is not positive definite, the memory does not suffice, or as :func:`postprocess.geometry.positions.find_positions`.
     """
@@ -153,7 +153,7 @@ def level_conductivity(hamiltonian: Hamiltonian, fermi: FermiLevel, settings: Co
     Raises
     ------
     UsageError
-        If the structure is a molecule.
+        As :func:`kubo_conductivity`.
     DataError
         As the eigensolver, and :func:`postprocess.geometry.positions.find_positions`.
     """
@@ -184,6 +184,8 @@ class _Setup:
     @classmethod
     def of(cls, hamiltonian: Hamiltonian, fermi: FermiLevel, settings: ConductivitySettings) -> "_Setup":
         hamiltonian = hermitian(hamiltonian)
+        if settings.divisions:
+            check_divisions(hamiltonian, settings.divisions)
         reversal = keeps_time_reversal(hamiltonian)
         mesh = make_mesh(hamiltonian, settings.divisions, symmetry="reversal" if reversal else "none")
         found = find_positions(hamiltonian, settings.source)

@@ -19,7 +19,7 @@ from postprocess.large.group import GroupGeometry
 from postprocess.large.sparse_basis import SparseBasis
 from postprocess.large.sternheimer import check_isolated
 from postprocess.lattice.kpath import KPath
-from postprocess.lattice.mesh import Divisions
+from postprocess.lattice.mesh import Divisions, check_divisions
 from postprocess.lattice.periodic import in_plane_reciprocal, periodic_directions
 from postprocess.states.integrate import distinct_k
 from postprocess.states.kjobs import Jobs, KTask, Result, Results, fingerprint, run_tasks
@@ -122,11 +122,13 @@ def group_curvature(
     Raises
     ------
     UsageError
-        If there are no such bands, or the structure is a molecule.
+        If there are no such bands, the structure is a molecule, or the mesh has several points where nothing is periodic.
     DataError
         If another level touches the group somewhere, or the levels cannot be counted.
     """
     hamiltonian = checked(hamiltonian, bands)
+    if not isinstance(where, KPath):
+        check_divisions(hamiltonian, where)
     k = where.k if isinstance(where, KPath) else mesh_points(where)
     positions = find_positions(hamiltonian, source)
     plane = not isinstance(where, KPath) and sum(n > 1 for n in where) == 2
@@ -161,6 +163,7 @@ def group_chern_number(
     hamiltonian = checked(hamiltonian, bands)
     if sum(n > 1 for n in divisions) != 2:
         raise UsageError(f"mesh {' '.join(map(str, divisions))}: a Chern number takes a mesh of two directions, such as 12 12 1")
+    check_divisions(hamiltonian, divisions)
     positions = find_positions(hamiltonian, source)
     found = _run(GroupWork(hamiltonian, bands, positions, keep=True, geometry=False), mesh_points(divisions), jobs)
     return [_chern(hamiltonian, bands, divisions, positions, found, spin) for spin in range(hamiltonian.basis.n_spin)]
