@@ -70,10 +70,12 @@ def test_hall_conductivity(folder, capsys):
     assert "48 x 48 x 1 k-points against 24 x 24 x 1: changed by" in text
     assert "an insulator on this mesh: Chern number +1.0000" in text
     record = read_record(files[2])
-    assert record["sigma"].shape == (12, 1)
+    assert record["sigma"].shape == record["errors"].shape == (12, 1)
+    told = float(text.split("the largest is ")[1].split()[0])
+    assert record["error_at_fermi"][0] < 1e-3 < record["errors"].max() == pytest.approx(told, rel=0.05)
     assert read_record(files[1])["at_fermi"][0] == pytest.approx(-1, abs=1e-4)
     rows = list(csv.reader(files[0].open()))
-    assert rows[1] == ["energy", "curl_xy", "kubo_xy"]
+    assert rows[1] == ["energy", "curl_xy", "kubo_xy", "error_xy"]
     assert len(rows) == 14
     assert call(folder, "--hall", "--mesh", 10, 10, 1, "--rounds", 0, "--window", -2, 0.2, "--levels", 12) == 0
     assert "not converged to 1 %" in capsys.readouterr().out  # at the edge of the band

@@ -189,7 +189,7 @@ def _describe_hall(args: argparse.Namespace, found: "HallConductivity") -> list[
         lines.append(f"  {named(values)} on {' x '.join(map(str, mesh))} k-points")
     if integral.rounds:
         lines.append(f"  {named(found.from_coarse)} from {' x '.join(map(str, integral.coarse_divisions))}, refined as often")
-    lines += [f"  {line}" for line in integral.describe()]
+    lines += [f"  {line}" for line in [*integral.describe(), *found.describe_convergence()]]
     values = np.concatenate([found.at_fermi, found.from_coarse, *found.on_meshes])
     if not args.window and np.abs(values).max() < 0.5 * 10**-digits:
         lines.append("  zero to the digits shown, on both meshes: the changes above are those of rounding")

@@ -26,7 +26,7 @@ ROUNDING = 1e-8
 
 
 def forbidden_components(
-    hamiltonian: Hamiltonian, kinds: Sequence[Axis], frames: Sequence[FloatArray], reversal: Reversal = "even"
+    hamiltonian: Hamiltonian, kinds: Sequence[Axis], frames: Sequence[FloatArray], reversal: Reversal = "even", *, exchange: int = 0
 ) -> npt.NDArray[np.bool_]:
     """Which components of a response are zero in every H that keeps the group of the structure and its moments.
 
@@ -40,6 +40,8 @@ def forbidden_components(
         Cartesian directions, in rows, of the components of each axis.
     reversal : {"even", "odd", "swapped"}
         What time reversal makes of the whole tensor.
+    exchange : {0, 1, -1}
+        Whether it is symmetric (1) or antisymmetric (-1) in its last two axes whatever the group is.
 
     Returns
     -------
@@ -50,12 +52,15 @@ def forbidden_components(
         group = symmetry_group(hamiltonian)
     except DataError:
         return np.zeros(tuple(len(frame) for frame in frames), bool)
-    mean = np.eye(3 ** len(kinds))
+    mean: FloatArray = np.eye(3 ** len(kinds))
     for factor in group.factors:
-        mean = np.mean([_turn(operation, group, kinds, reversal) for operation in factor], axis=0) @ mean
-    directions = np.eye(1)
+        total = sum((_turn(operation, group, kinds, reversal) for operation in factor), np.zeros_like(mean))
+        mean = np.asarray(total @ mean / len(factor))
+    if exchange:
+        mean = (mean + exchange * _swapped(mean)) / 2
+    directions: FloatArray = np.eye(1)
     for frame in frames:
-        directions = np.kron(directions, frame)
+        directions = np.asarray(np.kron(directions, frame), float)
     left = np.linalg.norm(directions @ mean, axis=1)
     return np.asarray((left < FORBIDDEN).reshape([len(frame) for frame in frames]))
 
@@ -64,14 +69,19 @@ def _turn(operation: Operation, group: SymmetryGroup, kinds: Sequence[Axis], rev
     """(3^n, 3^n) what an operation makes of a tensor."""
     axial = np.linalg.det(operation.Q) * operation.Q
     turns = {"polar": operation.Q, "axial": axial, "spin": axial if group.spin_orbit else np.eye(3)}
-    out = np.eye(1)
+    out: FloatArray = np.eye(1)
     for kind in kinds:
         out = np.kron(out, turns[kind])
     if not operation.reversed or reversal == "even":
         return out
     if reversal == "odd":
         return -out
-    return out.reshape(len(out), -1, 3, 3).swapaxes(-1, -2).reshape(out.shape)
+    return _swapped(out)
+
+
+def _swapped(turn: FloatArray) -> FloatArray:
+    """A matrix of tensors, with the last two axes of what it makes exchanged."""
+    return np.asarray(turn.reshape(-1, 3, 3, len(turn)).swapaxes(1, 2).reshape(turn.shape))
 
 
 def zero_by_symmetry(names: Sequence[str], values: npt.NDArray[np.generic], forbidden: npt.NDArray[np.bool_], unit: str) -> str:

@@ -143,8 +143,9 @@ def plot_hall(found: HallConductivity, *, window: tuple[float, float] | None = N
     with styled(look.get("style")):
         ax = new_figure(size=look.get("size")).subplots()
         names = rename([rf"$\sigma_{{{name}}}$" if len(name) == 2 else name for name in found.components], look)
-        for name, values, colour in zip(names, found.sigma.T, COLOURS, strict=False):
+        for name, values, error, colour in zip(names, found.sigma.T, found.errors.T, COLOURS, strict=False):
             ax.plot(found.energies - zero, values, color=colour, lw=LINE, label=name)
+            ax.fill_between(found.energies - zero, values - error, values + error, color=colour, alpha=0.25, lw=0)
         ax.axvline(found.fermi_energy - zero, color=GREY, lw=THIN, ls=(0, (4, 3)), zorder=0)
         ax.axhline(0.0, color=GREY, lw=THIN, zorder=0)
         ax.set_xlim(*(window or (found.energies[0] - zero, found.energies[-1] - zero)))
