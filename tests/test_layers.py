@@ -73,6 +73,7 @@ def test_layers(package, names):
 DOORS = {
     "deeph/facade": ("preprocess", "postprocess"),
     "deeph/physics/hamiltonian.py": ("deeph.facade",),
+    "deeph/physics/pictures.py": ("deeph.facade",),
     "deeph/nn/model.py": ("deeph.facade",),
     "deeph/nn/ensemble.py": ("deeph.facade",),
 }

@@ -118,11 +118,20 @@ def eigenvalues(h: Hamiltonian, k: Any) -> FloatArray:
     """What :meth:`deeph.Hamiltonian.eigenvalues` does."""
     from postprocess.eigen.selection import DENSE_LARGEST
     from postprocess.eigen.solver import compute_energies
-    from postprocess.lattice.special_points import special_points
 
     h.hamiltonian  # noqa: B018 - an overlap alone is an error
     if h.n_orbitals > DENSE_LARGEST:
         raise UsageError(f"{h.n_orbitals} orbitals are too many for dense matrices; some levels: h.bands(path, n_bands=30, around=...)")
+    points = as_k(h, k)
+    energies = compute_energies(h, points.reshape(-1, 3))
+    energies = energies.reshape(len(energies), *points.shape[:-1], -1)
+    return energies if h.basis.spin == "collinear" else np.asarray(energies[0])
+
+
+def as_k(h: Hamiltonian, k: Any) -> FloatArray:
+    """(..., 3) fractional k-points from coordinates or the name of a special point; UsageError if they are neither."""
+    from postprocess.lattice.special_points import special_points
+
     if isinstance(k, str):
         lattices = special_points(h)
         where = next((lattice.points[k] for lattice in lattices if k in lattice.points), None)
@@ -135,9 +144,7 @@ def eigenvalues(h: Hamiltonian, k: Any) -> FloatArray:
         raise UsageError(f"k = {k!r}: expected fractional coordinates (..., 3), or the name of a special point: {error}") from error
     if points.shape[-1:] != (3,) or not np.isfinite(points).all():
         raise UsageError(f"k of shape {points.shape}: expected fractional coordinates (..., 3), all finite")
-    energies = compute_energies(h, points.reshape(-1, 3))
-    energies = energies.reshape(len(energies), *points.shape[:-1], -1)
-    return energies if h.basis.spin == "collinear" else np.asarray(energies[0])
+    return points
 
 
 def mulliken(h: Hamiltonian, mesh: Divisions | None, *, shift: tuple[float, float, float], temperature: float) -> "Populations":

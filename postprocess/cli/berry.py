@@ -13,9 +13,9 @@ from postprocess.cli.figures import figure_look, is_figure
 from postprocess.cli.numbers import parse_bands
 from postprocess.cli.responses import (
     Subject,
-    add_integral_options,
     add_output_options,
     add_positions_option,
+    add_refinement_options,
     check_outputs,
     compute_and_report,
     refinement,
@@ -32,7 +32,7 @@ ROUNDS = 3
 EPILOG = """examples:
   deeph-berry data/MoS2 --path GKMK'G --out berry.pdf berry.csv      curvature of the occupied levels along a path, with the bands
   deeph-berry data/MoS2 --path MKG --bands 25-26                     of the two uppermost valence bands, as one group
-  deeph-berry data/MoS2 --map 60 60 1 --out map.pdf map.h5           on a mesh
+  deeph-berry data/MoS2 --mesh 60 60 1 --out mesh.h5                 on a mesh; a picture of it: deeph-contours --map curvature
   deeph-berry data/Fe --hall --mesh 24 24 24 --window -0.5 0.5 --out hall.pdf hall.csv     anomalous Hall conductivity
 
 Position matrices come from 'deeph-preprocess --positions' or 'deeph-overlap --positions'; without them (tau_i + tau_j)/2 S is taken, and
@@ -45,12 +45,12 @@ def main(argv: list[str] | None = None) -> None:
     parser = make_parser("deeph-berry", "Berry curvatures and anomalous Hall conductivities of structure folders.", EPILOG)
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="structure folder")
     add_path_options(parser, "path such as GKMK'G, or a file holding one (default: the usual path of the lattice)")
-    parser.add_argument("--map", nargs=3, type=int, metavar="N", help="instead of a path: a mesh with so many k-points in each direction")
+    parser.add_argument("--mesh", nargs=3, type=int, metavar="N", help="instead of a path: so many k-points in each direction")
     parser.add_argument("--bands", metavar="N,N-N", help="bands (from 1) taken as one group, instead of the occupied levels")
     add_positions_option(parser)
     hall = parser.add_argument_group("anomalous Hall conductivity")
     hall.add_argument("--hall", action="store_true", help="instead of the curvature: its integral over the zone")
-    add_integral_options(hall, rounds=str(ROUNDS))
+    add_refinement_options(hall, rounds=str(ROUNDS))
     hall.add_argument("--levels", type=int, default=201, metavar="N", help="Fermi levels in --window (default: %(default)s)")
     hall.add_argument("--temperature", type=float, default=0.0, metavar="K", help="of the occupation (default: %(default)s)")
     parser.add_argument(
@@ -86,20 +86,19 @@ def _check_options(args: argparse.Namespace) -> None:
     from deeph.runtime.errors import UsageError
     from postprocess.geometry.against_fermi import FermiScan
     from postprocess.output import berry_tables
+    from postprocess.output.berry_plot import PICTURES
 
     figure_look(args)
-    if args.hall and (args.path or args.map or args.bands or args.points):
-        raise UsageError("--hall integrates over the zone and all occupied levels: leave out --path, --points, --map and --bands")
-    if args.map and (args.path or args.points):
-        raise UsageError("--map and --path are two ways to choose k-points: leave out one of them")
-    if args.mesh and not args.hall:
-        raise UsageError("--mesh is that of --hall; the curvature on a mesh: --map")
+    if args.hall and (args.path or args.bands or args.points):
+        raise UsageError("--hall integrates over the zone and all occupied levels: leave out --path, --points and --bands")
+    if args.mesh and (args.path or args.points):
+        raise UsageError("--mesh and --path are two ways to choose k-points: leave out one of them")
     low, high = args.window or (0.0, 0.0)
     FermiScan(low, high, args.levels, args.temperature)
     refinement(args, ROUNDS)
     check_outputs(args.out, berry_tables.SUFFIXES)
-    if args.map and sum(n > 1 for n in args.map) != 2 and any(map(is_figure, args.out)):
-        raise UsageError(f"--map {' '.join(map(str, args.map))}: a figure takes a mesh of two directions, such as 60 60 1")
+    if args.mesh and not args.hall and any(map(is_figure, args.out)):
+        raise UsageError(f"a mesh is written as a table ({', '.join(berry_tables.SUFFIXES)}); {PICTURES}")
     if args.hall and not args.window and any(map(is_figure, args.out)):
         raise UsageError("a figure of the Hall conductivity takes several Fermi levels: give --window EMIN EMAX")
 
@@ -107,7 +106,7 @@ def _check_options(args: argparse.Namespace) -> None:
 def _curvature(args: argparse.Namespace, subject: Subject, fermi: "FermiLevel | None") -> "Curvature":
     from postprocess.geometry.curvature import compute_curvature
 
-    where = tuple(args.map) if args.map else choose_path(args.path, subject.data, args.points)
+    where = tuple(args.mesh) if args.mesh else choose_path(args.path, subject.data, args.points)
     options: dict[str, Any] = {"source": args.positions, "jobs": subject.jobs, "title": subject.title}
     return compute_curvature(subject.data, where, fermi, group=parse_bands(args.bands), **options)
 
@@ -189,7 +188,7 @@ def _describe_hall(args: argparse.Namespace, found: "HallConductivity") -> list[
         lines.append(f"  {named(values)} on {' x '.join(map(str, mesh))} k-points")
     if integral.rounds:
         lines.append(f"  {named(found.from_coarse)} from {' x '.join(map(str, integral.coarse_divisions))}, refined as often")
-    lines += [f"  {line}" for line in integral.describe()]
+    lines += [f"  {line}" for line in [*integral.describe(), *found.describe_convergence()]]
     values = np.concatenate([found.at_fermi, found.from_coarse, *found.on_meshes])
     if not args.window and np.abs(values).max() < 0.5 * 10**-digits:
         lines.append("  zero to the digits shown, on both meshes: the changes above are those of rounding")

@@ -86,7 +86,7 @@ def group_of_bands(args: argparse.Namespace, subject: Subject) -> GroupFound:
         )
     level = find_fermi_level(data, args.fermi, needed=args.center is None, options=_options(args))
     center = level.energy if args.center is None and level is not None else args.center
-    where = tuple(args.map) if args.map else choose_path(args.path, data, args.points)
+    where = tuple(args.mesh) if args.mesh else choose_path(args.path, data, args.points)
     bands = Bands(group[0], group[-1] + 1, center, _options(args))
     found, chern = group_curvature(data, where, bands, source=args.positions, jobs=subject.jobs, title=subject.title)
     if level is not None:

@@ -80,8 +80,13 @@ def add_positions_option(parser: argparse.ArgumentParser) -> None:
 
 
 def add_integral_options(parser: "argparse._ActionsContainer", *, rounds: str) -> None:
-    """``--mesh``, ``--rounds`` and ``--tolerance``; ``rounds`` says how many there are by default."""
+    """``--mesh`` and those of :func:`add_refinement_options`."""
     parser.add_argument("--mesh", nargs=3, type=int, metavar="N", help="k-points in each direction (default: 10 per 1/Angstrom)")
+    add_refinement_options(parser, rounds=rounds)
+
+
+def add_refinement_options(parser: "argparse._ActionsContainer", *, rounds: str) -> None:
+    """``--rounds`` and ``--tolerance``; ``rounds`` says how many there are by default."""
     parser.add_argument("--rounds", type=int, metavar="N", help=f"of refinement where the integrand varies (default: {rounds})")
     parser.add_argument("--tolerance", type=float, default=0.01, metavar="X", help="relative change that ends them (default: %(default)s)")
 

@@ -1,17 +1,21 @@
 """What all responses to static fields have: Fermi levels, values at each of them, and how far the integral over the zone is converged."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.system import FloatArray
 from deeph.runtime.errors import UsageError
+from postprocess.geometry.allowed import zero_by_symmetry
 from postprocess.states.adaptive import Integral
 from postprocess.states.fermi import FermiLevel
+from postprocess.states.kjobs import Result
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -54,16 +58,19 @@ class AgainstFermi(ABC):
         Its name.
     energies : (m,) array
         Fermi levels, eV, on the energy zero of H.
-    values : (m, c) array
-        Components at each of them.
-    at_fermi : (c,) array
-        At the Fermi energy.
+    values, errors : (m, c) array
+        Components at each of them, and how far each is converged: the larger one of what the last round of refinement changed and of the
+        difference to the mesh half as fine, refined as often.
+    at_fermi, error_at_fermi : (c,) array
+        The same at the Fermi energy.
     on_meshes : (2, c) array
         The same on the coarse and on the fine mesh, before refinement.
     from_coarse : (c,) array
         The same of the coarse mesh, refined as often as the fine one.
     components : tuple of str
         Their names.
+    forbidden : (c,) bool array
+        Those that the symmetry of structure and moments makes zero, see :mod:`postprocess.geometry.allowed`.
     unit : str
         Of the values.
     fermi_energy : float
@@ -81,10 +88,13 @@ class AgainstFermi(ABC):
     what: str
     energies: FloatArray
     values: FloatArray
+    errors: FloatArray
     at_fermi: FloatArray
+    error_at_fermi: FloatArray
     on_meshes: FloatArray
     from_coarse: FloatArray
     components: tuple[str, ...]
+    forbidden: npt.NDArray[np.bool_]
     unit: str
     fermi_energy: float
     fermi_origin: str
@@ -96,6 +106,21 @@ class AgainstFermi(ABC):
     def __repr__(self) -> str:
         values = ", ".join(f"{name} {x:.6g}" for name, x in zip(self.components, self.at_fermi, strict=True))
         return f"{type(self).__name__} {self.title}, {self.what}, {values} {self.unit} at E_F {self.fermi_energy:.3f} eV"
+
+    def describe_convergence(self) -> list[str]:
+        """Of the components themselves, in lines of text: what is zero by symmetry, how far the others are converged."""
+        everything = np.concatenate([self.at_fermi[None], self.from_coarse[None], self.values])
+        zero = zero_by_symmetry(self.components, everything, self.forbidden, self.unit)
+        lines = [zero] if zero else []
+        if len(self.energies) > 1:
+            error = np.nan_to_num(self.errors).max(axis=1)
+            worst = int(np.argmax(error))
+            where = f"{self.energies[worst] - self.fermi_energy:+.3f} eV"
+            lines.append(
+                f"error about {self.error_at_fermi.max():.2g} {self.unit} at the Fermi level; of {len(error)} levels half are below "
+                f"{np.median(error):.2g}, the largest is {error[worst]:.2g} at {where}"
+            )
+        return lines
 
     def save(self, path: str | Path, **options: Any) -> None:
         """Write a figure (``.pdf``, ``.png``, ``.svg``) or a table (``.csv``, ``.json``, ``.h5``)."""
@@ -113,6 +138,25 @@ class AgainstFermi(ABC):
     @abstractmethod
     def write_table(self, path: Path) -> None:
         """Write a ``.csv``, ``.json`` or ``.h5``."""
+
+
+def values_of(integral: Integral, make: Callable[[Result], FloatArray]) -> dict[str, Any]:
+    """What an integral gives to an :class:`AgainstFermi`.
+
+    Parameters
+    ----------
+    integral : Integral
+        Over the zone.
+    make : function
+        Of its means at one stage to (1 + m, c) values, those at the Fermi energy first.
+    """
+    stages = (integral.value, integral.coarse, integral.fine, integral.coarse_value, integral.before)
+    best, coarse, fine, other, before = map(make, stages)
+    errors = np.maximum(np.abs(best - other), np.abs(best - before))
+    return {
+        "values": best[1:], "errors": errors[1:], "at_fermi": best[0], "error_at_fermi": errors[0], "from_coarse": other[0],
+        "on_meshes": np.stack([coarse[0], fine[0]]), "integral": integral,
+    }  # fmt: skip
 
 
 def spins_of_levels(hamiltonian: Hamiltonian) -> float:

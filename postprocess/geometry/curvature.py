@@ -145,7 +145,7 @@ class Curvature:
             write_curvature(Path(path), self)
 
     def plot(self, **options: Any) -> "Axes":
-        """Draw the curvature along the path, below the bands; see :func:`postprocess.output.berry_plot.plot_curvature`."""
+        """Draw the curvature along a path, below the bands; see :func:`postprocess.output.berry_plot.plot_curvature`."""
         from postprocess.output.berry_plot import plot_curvature
 
         return plot_curvature(self, **options)

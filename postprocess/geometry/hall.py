@@ -17,7 +17,8 @@ from deeph.physics.units import CONDUCTANCE
 from deeph.runtime.errors import UsageError
 from postprocess.eigen.band_symmetries import make_mesh
 from postprocess.eigen.hermitian import hermitian
-from postprocess.geometry.against_fermi import AgainstFermi, FermiScan, spins_of_levels
+from postprocess.geometry.against_fermi import AgainstFermi, FermiScan, spins_of_levels, values_of
+from postprocess.geometry.allowed import forbidden_components
 from postprocess.geometry.bloch_basis import BlochBasis
 from postprocess.geometry.cell_occupation import CellOccupation, LevelEnergies
 from postprocess.geometry.geometry import DEGENERATE, Geometry
@@ -82,12 +83,11 @@ class CurvatureOfOccupied:
         return replace(self, cells=replace(self.cells, moment=tuple(rows)))
 
     def of(self, hamiltonian: Hamiltonian) -> Callable[[FloatArray, int], Result]:
-        """The function of k: ``curl`` and ``kubo`` (n_k, 3, m) in Angstrom^2.
+        """The function of k: ``curl`` and ``kubo`` (n_k, 3, 1 + m) in Angstrom^2, at the Fermi energy, then at all others.
 
-        And ``watched`` (n_k, 1 + m, 3): at the Fermi energy, then at all others; ``filled``: levels below it, and this squared.
+        And ``watched`` (n_k, 1 + m, 3), the first one alone if there is but one more; ``filled``: levels below it, and this squared.
         """
         basis = BlochBasis(hamiltonian, find_positions(hamiltonian, self.source))
-        levels = np.array(self.fermi_levels)
         every = np.array([self.fermi_energy, *self.fermi_levels])
 
         def compute(k: FloatArray, spin: int) -> Result:
@@ -95,11 +95,8 @@ class CurvatureOfOccupied:
             curl, kubo = g.curvatures()
             alone = Occupation(0.0, self.temperature)
             f = alone(g.energies[:, :, None] - every) if self.cells is None else self.cells(g, every)
-            at_fermi, f = f[:, :, 0], f[:, :, 1:]
             out = {"curl": curl @ f, "kubo": kubo @ f}
-            watched = np.einsum("kan,kn->ka", curl, at_fermi)[:, None]
-            if len(levels) > 1:
-                watched = np.concatenate([watched, out["curl"].swapaxes(1, 2)], axis=1)
+            watched = out["curl"].swapaxes(1, 2)[:, : None if len(self.fermi_levels) > 1 else 1]
             if self.normal is not None:
                 watched = (watched @ np.array(self.normal))[..., None] * self.normal
             filled = (g.energies < self.fermi_energy).sum(axis=1).astype(float)
@@ -191,25 +188,28 @@ def hall_conductivity(
     components, project, unit = tensor_components(hamiltonian)
     energies = scan.energies(fermi)
     normal = layer_normal(hamiltonian)
+    directions = np.eye(3) if normal is None else normal[None]
     across = None if normal is None else (float(normal[0]), float(normal[1]), float(normal[2]))
     quantity = CurvatureOfOccupied(tuple(energies.tolist()), fermi.energy, scan.temperature, source, across)
     mesh = make_mesh(hamiltonian, divisions, symmetry="none").divisions
-    wedge = curvature_wedge(hamiltonian, np.eye(3) if normal is None else normal[None], mesh, source, jobs)
+    wedge = curvature_wedge(hamiltonian, directions, mesh, source, jobs)
     if not scan.temperature:
         quantity = replace(quantity, cells=_cells(hamiltonian, mesh, wedge, jobs))
     options: dict[str, Any] = {"refinement": refinement, "jobs": jobs, "wedge": wedge, "axial": AXIAL_AXES, "in_cells": quantity.in_cells}
     integral = integrate_adaptively(hamiltonian, quantity, divisions, watched="watched", **options)
     both = spins_of_levels(hamiltonian)
-    curl, kubo = (-both * project @ integral.value[name].sum(axis=0) for name in ("curl", "kubo"))
-    stages = (integral.value, integral.coarse, integral.fine, integral.coarse_value)
-    value, coarse, fine, from_coarse = (-both * project @ stage["watched"].sum(axis=0)[0] for stage in stages)
+
+    def sigma(stage: Result, name: str = "curl") -> FloatArray:
+        return np.asarray(-both * project @ stage[name].sum(axis=0)).T
+
+    found = values_of(integral, sigma)
     count, squared = np.moveaxis(integral.value["filled"], -1, 0)
     insulating = bool((np.abs(squared - count**2) < WHOLE * (1 + squared)).all())
     return HallConductivity(
-        what="anomalous Hall conductivity", energies=energies, values=curl.T, sigma_kubo=kubo.T, at_fermi=value,
-        on_meshes=np.stack([coarse, fine]), from_coarse=from_coarse, components=components, unit=unit, fermi_energy=fermi.energy,
-        fermi_origin=fermi.origin, temperature=scan.temperature, positions=find_positions(hamiltonian, source).source, integral=integral,
-        title=title, chern=-float(value[0]) / both if len(components) == 1 and insulating and not scan.temperature else None,
+        what="anomalous Hall conductivity", energies=energies, sigma_kubo=sigma(integral.value, "kubo")[1:], components=components,
+        forbidden=forbidden_components(hamiltonian, ["axial"], [directions], "odd"), unit=unit, fermi_energy=fermi.energy,
+        fermi_origin=fermi.origin, temperature=scan.temperature, positions=find_positions(hamiltonian, source).source, title=title,
+        chern=-float(found["at_fermi"][0]) / both if len(components) == 1 and insulating and not scan.temperature else None, **found,
     )  # fmt: skip
 
 

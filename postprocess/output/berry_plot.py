@@ -15,21 +15,21 @@ from postprocess.output.plot import DASHES, SPIN_NAMES, decorate, default_window
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from deeph.physics.system import FloatArray
 
 SEEN = 1e-3
 """Components of the curvature below this part of the largest one are not drawn."""
 AXES = ("x", "y", "z")
 COLOURS = (BLUE, ORANGE, BLACK)
+PICTURES = "maps of one band or group are drawn by deeph-contours --map curvature --bands N-M, or h.zone_map"
 
 
 def plot_curvature(found: Curvature, *, window: tuple[float, float] | None = None, **look: Unpack[Look]) -> "Axes":
-    """Draw the curvature (``curl``) along a path below the bands, or as a map of a mesh of two directions.
+    """Draw the curvature (``curl``) along a path below the bands.
 
     Parameters
     ----------
     found : Curvature
-        On a path, or on such a mesh.
+        On a path.
     window : (low, high), optional
         Of the bands, eV on the axis of the figure.
     **look
@@ -43,10 +43,10 @@ def plot_curvature(found: Curvature, *, window: tuple[float, float] | None = Non
     Raises
     ------
     UsageError
-        If the k-points form neither, or the look is not possible.
+        If the k-points form none, or the look is not possible.
     """
     with styled(look.get("style")):
-        return _plot_path(found, window, look) if found.path is not None else _plot_map(found, look)
+        return _plot_path(found, window, look)
 
 
 def _components(found: Curvature) -> list[int]:
@@ -58,7 +58,7 @@ def _components(found: Curvature) -> list[int]:
 def _plot_path(found: Curvature, window: tuple[float, float] | None, look: Look) -> "Axes":
     path = found.path
     if path is None:
-        raise UsageError("these k-points form no path")
+        raise UsageError(f"these k-points form no path; {PICTURES}")
     bands = Bands(found.energies, path, found.fermi_energy, found.fermi_origin, found.title)
     figure = new_figure(height=9.0, size=look.get("size"))
     top: Axes
@@ -86,39 +86,6 @@ def _plot_path(found: Curvature, window: tuple[float, float] | None, look: Look)
     return ax
 
 
-def _plot_map(found: Curvature, look: Look) -> "Axes":
-    n = np.array(found.divisions)
-    axes = np.flatnonzero(n > 1)
-    if len(axes) != 2:
-        raise UsageError(f"a map of the curvature takes a mesh of two directions; this one has {' x '.join(map(str, n))} points")
-    figure = new_figure(height=7.5, size=look.get("size"))
-    ax = figure.subplots()
-    values = found.curl.sum(axis=0)[:, max(_components(found), key=lambda c: float(np.abs(found.curl[:, :, c]).max()))]
-    edges = [np.arange(-n[a], n[a] + 1) / n[a] - 0.5 / n[a] for a in axes]  # two periods, so that the zone is in the middle
-    k = np.stack(np.meshgrid(*edges, indexing="ij"), axis=-1) @ _in_plane(found.reciprocal[axes])
-    tiled = np.tile(values.reshape(n[axes[0]], n[axes[1]]), (2, 2))
-    largest = float(np.abs(values).max()) or 1.0
-    mesh = ax.pcolormesh(k[..., 0], k[..., 1], tiled, cmap="RdBu_r", vmin=-largest, vmax=largest, rasterized=True)
-    figure.colorbar(mesh, ax=ax, shrink=0.8, label=rf"$\Omega$ of {found.what} (Å$^2$)")
-    reach = 0.6 * float(np.linalg.norm(found.reciprocal[axes], axis=1).max())
-    ax.set_xlim(-reach, reach)
-    ax.set_ylim(-reach, reach)
-    ax.set_aspect("equal")
-    ax.set_xlabel("$k_1$ (1/Å)")
-    ax.set_ylabel("$k_2$ (1/Å)")
-    set_title(ax, look)
-    return ax
-
-
-def _in_plane(vectors: "FloatArray") -> "FloatArray":
-    """(2, 2) two vectors in rows in the axes of their plane: x and y of a layer in the xy plane, else the first vector and its normal."""
-    if not np.abs(vectors[:, 2]).max() > 1e-9:
-        return np.asarray(vectors[:, :2])
-    first = vectors[0] / np.linalg.norm(vectors[0])
-    second = vectors[1] - (vectors[1] @ first) * first
-    return np.asarray(vectors @ np.stack([first, second / np.linalg.norm(second)]).T)
-
-
 def plot_hall(found: HallConductivity, *, window: tuple[float, float] | None = None, **look: Unpack[Look]) -> "Axes":
     """Draw the Hall conductivity against the Fermi level.
 
@@ -143,8 +110,9 @@ def plot_hall(found: HallConductivity, *, window: tuple[float, float] | None = N
     with styled(look.get("style")):
         ax = new_figure(size=look.get("size")).subplots()
         names = rename([rf"$\sigma_{{{name}}}$" if len(name) == 2 else name for name in found.components], look)
-        for name, values, colour in zip(names, found.sigma.T, COLOURS, strict=False):
+        for name, values, error, colour in zip(names, found.sigma.T, found.errors.T, COLOURS, strict=False):
             ax.plot(found.energies - zero, values, color=colour, lw=LINE, label=name)
+            ax.fill_between(found.energies - zero, values - error, values + error, color=colour, alpha=0.25, lw=0)
         ax.axvline(found.fermi_energy - zero, color=GREY, lw=THIN, ls=(0, (4, 3)), zorder=0)
         ax.axhline(0.0, color=GREY, lw=THIN, zorder=0)
         ax.set_xlim(*(window or (found.energies[0] - zero, found.energies[-1] - zero)))

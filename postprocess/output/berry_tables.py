@@ -73,9 +73,9 @@ def _write_curvature_csv(path: Path, found: Curvature) -> None:
 def write_hall(path: Path, found: HallConductivity) -> None:
     """Write a Hall conductivity; the suffix tells the format.
 
-    ``.h5`` and ``.json`` hold ``energies`` (eV), ``sigma`` and ``sigma_kubo`` (n, components), ``components``, ``unit``, ``at_fermi``,
-    ``chern``, ``fermi_energy``, ``positions``, the mesh and its convergence. A ``.csv`` has a row per Fermi level: the level minus the
-    Fermi energy, sigma, sigma_kubo.
+    ``.h5`` and ``.json`` hold ``energies`` (eV), ``sigma``, ``sigma_kubo`` and ``errors`` (n, components), ``components``, those that
+    symmetry makes zero (``forbidden``), ``unit``, ``at_fermi``, ``error_at_fermi``, ``chern``, ``fermi_energy``, ``positions``, the mesh
+    and its convergence. A ``.csv`` has a row per Fermi level: the level minus the Fermi energy, sigma, sigma_kubo, errors.
 
     Raises
     ------
@@ -91,8 +91,8 @@ def write_hall(path: Path, found: HallConductivity) -> None:
             where = f"E - E_F, E_F = {found.fermi_energy:.9f} eV; {found.temperature:g} K; {found.positions}"
             file.write(f"# {found.title}: anomalous Hall conductivity in {found.unit}, {where}\n")
             rows = csv.writer(file)
-            rows.writerow(["energy", *(f"{method}_{c}" for method in ("curl", "kubo") for c in found.components)])
-            for energy, *values in zip(found.energies - found.fermi_energy, found.sigma, found.sigma_kubo, strict=True):
+            rows.writerow(["energy", *(f"{method}_{c}" for method in ("curl", "kubo", "error") for c in found.components)])
+            for energy, *values in zip(found.energies - found.fermi_energy, found.sigma, found.sigma_kubo, found.errors, strict=True):
                 rows.writerow([f"{x:.9g}" for x in (energy, *np.concatenate(values))])
 
 
@@ -100,8 +100,8 @@ def hall_record(found: HallConductivity) -> dict[str, Any]:
     """Everything of it by name."""
     integral = found.integral
     names = (
-        "energies", "sigma", "sigma_kubo", "components", "unit", "at_fermi", "on_meshes", "from_coarse", "chern", "fermi_energy",
-        "fermi_origin", "temperature", "positions",
+        "energies", "sigma", "sigma_kubo", "errors", "components", "forbidden", "unit", "at_fermi", "error_at_fermi", "on_meshes",
+        "from_coarse", "chern", "fermi_energy", "fermi_origin", "temperature", "positions",
     )  # fmt: skip
     return {name: getattr(found, name) for name in names} | {
         "divisions": integral.divisions, "n_k": integral.n_k, "operations": integral.order, "change": integral.change,

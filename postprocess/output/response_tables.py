@@ -82,8 +82,9 @@ def write_second_order(path: Path, found: SecondOrder) -> None:
 def write_fermi_response(path: Path, found: FermiResponse) -> None:
     """Write a response against the Fermi level; the suffix tells the format.
 
-    A ``.csv`` has a row per Fermi level: the level minus the Fermi energy, the components. ``.h5`` and ``.json`` hold ``energies`` (eV),
-    ``values`` (m, components), ``at_fermi``, ``on_meshes``, ``components``, ``unit``, ``temperature`` and the convergence.
+    A ``.csv`` has a row per Fermi level: the level minus the Fermi energy, the components, and how far each is converged. ``.h5`` and
+    ``.json`` hold ``energies`` (eV), ``values`` and ``errors`` (m, components), ``at_fermi``, ``error_at_fermi``, ``on_meshes``,
+    ``components``, those that symmetry makes zero (``forbidden``), ``unit``, ``temperature`` and the convergence.
 
     Raises
     ------
@@ -92,13 +93,15 @@ def write_fermi_response(path: Path, found: FermiResponse) -> None:
     """
     where = f"E - E_F, E_F = {found.fermi_energy:.9f} eV; {found.temperature:g} K; {found.positions}"
     names = (
-        "what", "energies", "values", "at_fermi", "on_meshes", "components", "unit", "fermi_energy", "fermi_origin", "temperature",
-        "positions", "title",
+        "what", "energies", "values", "errors", "at_fermi", "error_at_fermi", "on_meshes", "components", "forbidden", "unit",
+        "fermi_energy", "fermi_origin", "temperature", "positions", "title",
     )  # fmt: skip
     record = {name: getattr(found, name) for name in names} | _convergence(found.integral)
     head = f"{found.title}: {found.what} in {found.unit}, {where}"
-    labels = {"values": [name.replace(" ", "_") for name in found.components]}
-    _write(path, head, "energy", found.energies - found.fermi_energy, {"values": found.values}, labels, record)
+    values = [name.replace(" ", "_") for name in found.components]
+    labels = {"values": values, "errors": [f"error_{name}" for name in values]}
+    columns = {"values": found.values, "errors": found.errors}
+    _write(path, head, "energy", found.energies - found.fermi_energy, columns, labels, record)
 
 
 def _conditions(found: OpticalResponse | SecondOrder) -> str:

@@ -24,6 +24,7 @@ def summary(found: Found) -> dict[str, Any]:
         return {
             name: {
                 "values": dict(zip(part.components, part.at_fermi, strict=True)), "unit": part.unit, "on_meshes": part.on_meshes,
+                "error_at_fermi": part.error_at_fermi, "forbidden": part.forbidden,
                 "temperature": part.temperature, "fermi_energy": part.fermi_energy, "positions": part.positions, **_mesh(part.integral),
             }
             for name, part in found.items()
@@ -133,6 +134,7 @@ def _static(found: dict[str, FermiResponse]) -> list[str]:
         lines.append(f"  {_components(part.components, part.at_fermi)}")
         for mesh, values in zip((part.integral.coarse_divisions, part.integral.divisions), part.on_meshes, strict=True):
             lines.append(f"  {_components(part.components, values)} on {' x '.join(map(str, mesh))} k-points")
+        lines += [f"  {line}" for line in part.describe_convergence()]
     return lines + _converged(next(iter(found.values())).integral)
 
 

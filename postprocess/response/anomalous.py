@@ -69,7 +69,8 @@ def spin_hall_conductivity(hamiltonian: Hamiltonian, fermi: FermiLevel, settings
     even = (
         hamiltonian.basis.spin == "spinor"
     )  # time reversal turns spins over; a channel of collinear spins has the opposite curvature at -k
-    recipe = Recipe("spin Hall conductivity", unit, names, spin_curvatures, (filled,), make, even=even)
+    frames = (np.eye(3), size.frame, size.frame)
+    recipe = Recipe("spin Hall conductivity", unit, names, spin_curvatures, (filled,), make, ("spin", "polar", "polar"), frames, even=even)
     return fermi_response(hamiltonian, fermi, settings, recipe)
 
 
@@ -98,7 +99,7 @@ def nernst_coefficient(hamiltonian: Hamiltonian, fermi: FermiLevel, settings: Se
 
     names = ("yz", "zx", "xy") if size.dimension == 3 else ("".join(size.names),)
     unit = "A/(K m)" if size.dimension == 3 else "A/K"
-    recipe = Recipe("anomalous Nernst coefficient", unit, names, curvatures, (entropy,), make)
+    recipe = Recipe("anomalous Nernst coefficient", unit, names, curvatures, (entropy,), make, ("axial",), (size.normal,), "odd")
     return fermi_response(hamiltonian, fermi, settings, recipe)
 
 
@@ -127,5 +128,6 @@ def curvature_dipole(hamiltonian: Hamiltonian, fermi: FermiLevel, settings: Sett
 
     names = size.components(2) if size.dimension == 3 else size.names
     unit = "1" if size.dimension == 3 else "m"
-    recipe = Recipe("Berry-curvature dipole", unit, names, curvature_dipoles, (minus_df,), make, even=True)
+    frames = (size.frame, size.normal)
+    recipe = Recipe("Berry-curvature dipole", unit, names, curvature_dipoles, (minus_df,), make, ("polar", "axial"), frames, even=True)
     return fermi_response(hamiltonian, fermi, settings, recipe)

@@ -12,7 +12,8 @@ from deeph.physics.system import FloatArray
 from deeph.physics.units import KELVIN
 from deeph.runtime.errors import UsageError
 from postprocess.eigen.hermitian import hermitian
-from postprocess.geometry.against_fermi import AgainstFermi, FermiScan, spins_of_levels
+from postprocess.geometry.against_fermi import AgainstFermi, FermiScan, spins_of_levels, values_of
+from postprocess.geometry.allowed import Axis, Reversal, forbidden_components
 from postprocess.geometry.bloch_basis import BlochBasis
 from postprocess.geometry.geometry import Geometry
 from postprocess.geometry.positions import Source, find_positions
@@ -174,6 +175,8 @@ class Recipe:
         See :class:`LevelSums`.
     make : function
         Of the sums (weights, c, m), both spins, per cell, to (m, components) values.
+    kinds, frames, reversal, exchange
+        How the tensor turns, see :func:`postprocess.geometry.allowed.forbidden_components`; components are those of one or more of them.
     """
 
     what: str
@@ -182,6 +185,10 @@ class Recipe:
     values: Values
     weights: tuple[Weight, ...]
     make: Callable[[FloatArray], FloatArray]
+    kinds: tuple[Axis, ...]
+    frames: tuple[FloatArray, ...]
+    reversal: Reversal = "even"
+    exchange: int = 0
     even: bool = False
 
 
@@ -195,11 +202,10 @@ def fermi_response(hamiltonian: Hamiltonian, fermi: FermiLevel, settings: Settin
         hamiltonian, quantity, settings.divisions, watched="watched", refinement=settings.refinement, jobs=settings.jobs
     )
     both = spins_of_levels(hamiltonian)
-    stages = (integral.value, integral.coarse, integral.fine, integral.coarse_value)
-    found, coarse, fine, from_coarse = (recipe.make(both * stage["sums"].sum(axis=0)) for stage in stages)
+    forbidden = forbidden_components(hamiltonian, recipe.kinds, recipe.frames, recipe.reversal, exchange=recipe.exchange)
     return FermiResponse(
-        what=recipe.what, energies=energies, values=found[1:], at_fermi=found[0], on_meshes=np.stack([coarse[0], fine[0]]),
-        from_coarse=from_coarse[0], components=recipe.components, unit=recipe.unit, fermi_energy=fermi.energy, fermi_origin=fermi.origin,
-        positions=find_positions(hamiltonian, settings.source).source, temperature=scan.temperature, integral=integral,
-        title=settings.title,
+        what=recipe.what, energies=energies, components=recipe.components, unit=recipe.unit, fermi_energy=fermi.energy,
+        forbidden=np.resize(forbidden, len(recipe.components)), fermi_origin=fermi.origin,
+        positions=find_positions(hamiltonian, settings.source).source, temperature=scan.temperature, title=settings.title,
+        **values_of(integral, lambda stage: recipe.make(both * stage["sums"].sum(axis=0))),
     )  # fmt: skip

@@ -70,8 +70,8 @@ def transport(hamiltonian: Hamiltonian, fermi: FermiLevel, settings: Settings | 
     def together(sums: FloatArray) -> FloatArray:
         return np.concatenate([part(sums) for part in (drude, over_tau, seebeck, kappa)], axis=1)
 
-    names = size.components(2)
-    recipe = Recipe("transport", "", names * 4, velocities_squared, (minus_df, heat, heat_squared), together, even=True)
+    names, weights, frames = size.components(2), (minus_df, heat, heat_squared), (size.frame, size.frame)
+    recipe = Recipe("transport", "", names * 4, velocities_squared, weights, together, ("polar", "polar"), frames, exchange=1, even=True)
     main = fermi_response(hamiltonian, fermi, settings, recipe)
     units = {
         "drude": ("Drude weight", f"eV {unit_of('S', 2 - d)}"),
@@ -86,7 +86,8 @@ def _part(found: FermiResponse, number: int, length: int, what: str, unit: str) 
     part = slice(number * length, (number + 1) * length)
     return replace(
         found, what=what, unit=unit, components=found.components[part], values=found.values[:, part], at_fermi=found.at_fermi[part],
-        on_meshes=found.on_meshes[:, part], from_coarse=found.from_coarse[part],
+        on_meshes=found.on_meshes[:, part], from_coarse=found.from_coarse[part], errors=found.errors[:, part],
+        error_at_fermi=found.error_at_fermi[part], forbidden=found.forbidden[part],
     )  # fmt: skip
 
 

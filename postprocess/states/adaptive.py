@@ -75,6 +75,8 @@ class Integral:
         Those on the mesh, and on the one half as fine.
     coarse_value : dict of str to (n_spin, ...) array
         The best ones from the mesh half as fine, refined as often.
+    before : dict of str to (n_spin, ...) array
+        What ``value`` was before the last round.
     divisions, coarse_divisions : tuple of 3 int
         Of these.
     change : float
@@ -93,6 +95,7 @@ class Integral:
     fine: Result
     coarse: Result
     coarse_value: Result
+    before: Result
     divisions: Divisions
     coarse_divisions: Divisions
     change: float
@@ -174,7 +177,7 @@ class _Refined:
         self.finer = FinerMesh.of(reciprocal, mesh)
         self.moment = second_moment(reciprocal, mesh.divisions)
         sums, kept, orbits = integrand.sums(mesh.points, mesh.weights[None], jobs, self.moment)
-        self.value = self.on_mesh = {name: total[:, 0] for name, total in sums.items()}
+        self.value = self.before = self.on_mesh = {name: total[:, 0] for name, total in sums.items()}
         self.n_k = len(orbits.k)
         variation = mesh.weights[:, None] * mesh_variation(kept, mesh, reciprocal)
         cells = _Cells(mesh.points, mesh.weights, np.zeros(len(mesh.points), np.int64), variation)
@@ -185,7 +188,7 @@ class _Refined:
         """Fill the cells in which the integrand varies most, those of one size after those of another."""
         chosen, rest = _choose(self.cells, self.budget // self.finer.own)
         parents, self.cells = self.cells[chosen], self.cells[rest]
-        change, n_k = np.zeros_like(self.value[self.integrand.watched]), 0
+        self.before, n_k = self.value, 0
         for depth in np.unique(parents.depth).tolist():
             own = parents[np.flatnonzero(parents.depth == depth)]
             children = _children(own, self.finer)
@@ -194,10 +197,10 @@ class _Refined:
             varying = replace(children, variation=children.weight[:, None] * self.finer.variation(kept))
             self.cells += varying.merged(orbits)
             self.value = {name: total + sums[name][:, 0] - before[name][:, 0] for name, total in self.value.items()}
-            change = change + sums[self.integrand.watched][:, 0] - before[self.integrand.watched][:, 0]
             n_k += len(orbits.k) + len(again.k)
         self.n_k += n_k
-        return Round(len(chosen), n_k, _change(change, self.value[self.integrand.watched]))
+        new, old = self.value[self.integrand.watched], self.before[self.integrand.watched]
+        return Round(len(chosen), n_k, _change(new - old, new))
 
     def _cell(self, depth: int) -> FloatArray:
         """Second moment of cells that were refined so often."""
@@ -275,7 +278,7 @@ def integrate_adaptively(
     for own in (*coarse.stages, *fine.stages[1:]):
         own.finish()
     return Integral(
-        fine.value, fine.on_mesh, coarse.on_mesh, coarse.value, mesh.divisions, half.divisions, change, error, tuple(done),
+        fine.value, fine.on_mesh, coarse.on_mesh, coarse.value, fine.before, mesh.divisions, half.divisions, change, error, tuple(done),
         fine.n_k + coarse.n_k, usable.order,
     )  # fmt: skip
 

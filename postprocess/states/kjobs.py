@@ -118,7 +118,7 @@ def run_tasks(work: Work, tasks: Sequence[Any], jobs: Jobs | None = None, *, ide
     identity : str
         What tells this work from another one in the same scratch folder, see :func:`fingerprint`.
     unit : str
-        What the tasks are, for signs of life.
+        What the tasks are, for signs of life and errors.
 
     Returns
     -------
@@ -132,7 +132,7 @@ def run_tasks(work: Work, tasks: Sequence[Any], jobs: Jobs | None = None, *, ide
     """
     jobs = jobs or Jobs()
     group, scratch = jobs.group, jobs.scratch
-    left = group.by_first(lambda: _left(len(tasks), scratch, identity))
+    left = group.by_first(lambda: _left(len(tasks), scratch, identity, unit))
     own = left if jobs.together else left[group.rank :: group.size]
     memory: dict[int, Result] = {}
     try:
@@ -156,21 +156,21 @@ def fingerprint(hamiltonian: Hamiltonian, tasks: Sequence[Any], *options: Any) -
     return digest.hexdigest()
 
 
-def _left(n: int, scratch: Path | None, identity: str) -> list[int]:
+def _left(n: int, scratch: Path | None, identity: str, unit: str) -> list[int]:
     """What is not done yet; the scratch folder is made if there is none."""
     if scratch is None:
         return list(range(n))
     try:
         with room_on_disk(scratch):
-            return _left_in(scratch, n, identity)
+            return _left_in(scratch, n, identity, unit)
     except OSError as error:
         raise DataError(
-            f"{scratch}: the folder that keeps finished k-points beside the output cannot be written: {error.strerror}. Name an output "
+            f"{scratch}: the folder that keeps finished {unit} beside the output cannot be written: {error.strerror}. Name an output "
             "in a folder where you may write"
         ) from error
 
 
-def _left_in(scratch: Path, n: int, identity: str) -> list[int]:
+def _left_in(scratch: Path, n: int, identity: str, unit: str) -> list[int]:
     """What is not done yet; OSError if the folder cannot be used."""
     mark, same = scratch / "job.json", False
     if scratch.is_dir() and mark.is_file():
@@ -180,7 +180,7 @@ def _left_in(scratch: Path, n: int, identity: str) -> list[int]:
             same = False
         if not same and any(map(_is_whole, scratch.glob("*.npz"))):
             raise DataError(
-                f"{scratch} keeps the k-points of an unfinished computation with other data, another path or other options. Call that "
+                f"{scratch} keeps the {unit} of an unfinished computation with other data, another path or other options. Call that "
                 "command again to finish it, remove the folder, or name another output"
             )
         remove_leftovers(scratch)
@@ -190,7 +190,7 @@ def _left_in(scratch: Path, n: int, identity: str) -> list[int]:
             temporary.write_text(json.dumps({"identity": identity, "n": n}), encoding="utf-8")
     left = [number for number in range(n) if not _is_whole(_part(scratch, number))]
     if len(left) < n:
-        logger.info("%d of %d k-points were computed before; going on with the others", n - len(left), n)
+        logger.info("%d of %d %s were computed before; going on with the others", n - len(left), n, unit)
     return left
 
 
@@ -223,8 +223,8 @@ def _computed(work: Work, tasks: Sequence[Any], own: list[int], jobs: Jobs, unit
                 progress.advance()
         except BrokenProcessPool as error:
             raise DataError(
-                "a process that worked on a k-point died, perhaps for want of memory; try it with a smaller -j"
-                + (" (finished k-points are kept, call the same command again)" if jobs.scratch else "")
+                f"a process that worked on {unit} died, perhaps for want of memory; try it with a smaller -j"
+                + (f" (finished {unit} are kept, call the same command again)" if jobs.scratch else "")
             ) from error
         finally:
             pool.shutdown(cancel_futures=True)
