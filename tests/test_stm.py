@@ -20,8 +20,11 @@ from deeph.runtime.errors import DataError, UsageError
 from postprocess.cli import states as states_command
 from postprocess.cli.stm import main
 from postprocess.density import local
+from postprocess.density.constant_current import height_of
 from postprocess.density.local import LevelWindow, local_density, states_in_window
-from postprocess.density.stm import Surface, Tip, Vacuum, density_above, height_of, take_image
+from postprocess.density.stm import Tip, take_image
+from postprocess.density.surface import Surface
+from postprocess.density.vacuum import Vacuum, density_above
 from postprocess.eigen.solver import Eigensolver
 from postprocess.output.records import read_record
 from postprocess.states.grid import Grid
@@ -170,6 +173,18 @@ def test_in_vacuum_states_decay_with_the_barrier(case):
         density_above(shares, orbitals, data, surface, at, spacing=0.5, vacuum=Vacuum(float(energy.min()) - 0.1, 1.3))
 
 
+def test_tails_of_levels_above_the_vacuum_are_in_the_window(case):
+    """What a widened level has in the window decays as there, also if the level itself lies above the vacuum level."""
+    data, orbitals, _ = case
+    exact, wide = (states_in_window(data, (1, 1, 1), LevelWindow(FERMI - 3, FERMI, width)) for width in (0.0, 2.0))
+    assert max(share.energies.max() for share in wide) == FERMI < max(Eigensolver()(data)(np.zeros(3), 0).energies)
+    vacuum, at = Vacuum(FERMI + 0.5, 1.3), np.array([5.0, 6.0])
+    density = density_above(wide, orbitals, data, Surface.of(data), at, spacing=0.5, vacuum=vacuum)
+    slowest = 2 * np.sqrt(2 * 0.5 / HBAR2_OVER_MASS)
+    assert -np.log(density[1].mean() / density[0].mean()) > slowest
+    assert len(exact[0].energies) < len(wide[0].energies)
+
+
 def test_heights_between_planes():
     """Exactly where the density decays exponentially; refused where it is never, or always, so large."""
     at = np.linspace(1, 3, 5)
@@ -286,11 +301,16 @@ def test_signed_cubes(case, capsys):
     assert "add --cube NAME" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    ("what", "unit"), [("levels from -3 to +0 eV", "(electrons/Angstrom^3)"), ("dI/dV at +0 eV", "(states/(eV Angstrom^3))")]
-)
-def test_a_density_at_one_energy_is_a_density_of_states(case, tmp_path, what, unit):
-    data, orbitals, _ = case
-    shares = states_in_window(data, (2, 2, 1), LevelWindow(FERMI - 3, FERMI, 0.2))
-    take_image(shares, orbitals, data, Surface.of(data), Tip(height=1.5, spacing=0.8), what=what).save(tmp_path / "a.csv")
-    assert unit in (tmp_path / "a.csv").read_text().splitlines()[0]
+@pytest.mark.parametrize(("low", "unit"), [(-3, "electrons/Angstrom^3"), (0, "states/(eV Angstrom^3)")])
+def test_a_density_at_one_energy_is_a_density_of_states(case, capsys, tmp_path, low, unit):
+    """Units on the screen, in all tables, in cube files, and where a current is refused."""
+    _, _, folder = case
+    words = [folder / "graphene", "--window", low, 0, "--mesh", 3, 3, 1, "--spacing", 0.8, "--width", 0.2, "--height", 1.5]
+    files = [tmp_path / "a.csv", tmp_path / "a.json"]
+    assert call(*words, "--cube", tmp_path / "a.cube", "--out", *files) == 0
+    assert unit in capsys.readouterr().out
+    assert f"({unit})" in files[0].read_text().splitlines()[0]
+    assert read_record(files[1])["density_unit"] == unit
+    assert unit.replace("Angstrom", "bohr") in (tmp_path / "a.cube").read_text().splitlines()[0]
+    assert call(*words, "--mode", "current", "--current", 1e9, "--out", files[0]) == 1
+    assert f"below 1e+09 {unit} down to" in " ".join(capsys.readouterr().err.split())

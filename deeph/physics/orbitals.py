@@ -3,11 +3,15 @@
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from deeph.physics.system import SYMBOLS, FloatArray
 from deeph.runtime.errors import DataError
+
+if TYPE_CHECKING:
+    from scipy.interpolate import CubicSpline
 
 SMALL_OVERLAP = 1e-8
 """Overlap of two s functions with the smallest exponent at the distance where blocks of Gaussian orbitals end."""
@@ -47,6 +51,16 @@ class RadialFunction:
             raise DataError("radial function with NaN or infinite numbers")
         if r[0] != 0 or not (np.diff(r) > 0).all():
             raise DataError(f"the grid of a radial function starts at {r[0]:g}; expected one that ascends from zero")
+
+    def __call__(self, r: FloatArray) -> FloatArray:
+        """R(r) at distances of any shape (Angstrom), Angstrom^-3/2, by a cubic spline; zero beyond the grid."""
+        return np.asarray(np.where(r <= self.r[-1], self._spline(np.minimum(r, self.r[-1])), 0.0))
+
+    @cached_property
+    def _spline(self) -> "CubicSpline":
+        from scipy.interpolate import CubicSpline
+
+        return CubicSpline(self.r, self.values)
 
     @property
     def norm(self) -> float:

@@ -16,7 +16,7 @@ from postprocess.cli.solver import add_solver_options, check_solver_options, sol
 if TYPE_CHECKING:
     from deeph.physics.hamiltonian import Hamiltonian
     from deeph.physics.orbitals import Orbitals
-    from postprocess.density.local import Share
+    from postprocess.density.local import LevelWindow, Share
     from postprocess.density.stm import Image
     from postprocess.states.fermi import FermiLevel
 
@@ -37,21 +37,24 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="structure folder")
     parser.add_argument("--orbitals", type=Path, metavar="FILE", help="orbitals.h5 of deeph-overlap (default: that in FOLDER)")
     parser.add_argument("--bias", type=float, metavar="V", help="of the sample: levels between E_F and E_F + eV; or --window")
-    parser.add_argument("--window", nargs=2, type=float, metavar=("EMIN", "EMAX"), help="levels in these energies, eV from the Fermi level")
+    parser.add_argument(
+        "--window", nargs=2, type=float, metavar=("EMIN", "EMAX"),
+        help="levels in these energies, eV from the Fermi level; twice the same: dI/dV there, densities are per eV",
+    )  # fmt: skip
     parser.add_argument("--fermi", type=parse_fermi, metavar="EV|count", help="Fermi level in eV, or 'count' to fill levels")
     parser.add_argument("--mode", choices=("height", "current"), default="height", help="constant height (default), or constant current")
     parser.add_argument(
         "--height", type=float, default=2.0, metavar="ANGSTROM",
         help="of the tip; with --mode current, its density is the mean one there, or what is reached everywhere (default %(default)s)",
     )  # fmt: skip
-    parser.add_argument("--current", type=float, metavar="DENSITY", help="electrons/Angstrom^3, for --mode current instead of --height")
+    parser.add_argument("--current", type=float, metavar="DENSITY", help="for --mode current instead of --height, in the unit of densities")
     parser.add_argument("--side", choices=("top", "bottom"), default="top", help="of the layer (default: where its vacuum vector points)")
     parser.add_argument("--vacuum", type=float, metavar="EV", help="barrier above E_F: states are continued above --start as in vacuum")
     parser.add_argument("--start", type=float, default=1.5, metavar="ANGSTROM", help="height where that begins (default %(default)s)")
     parser.add_argument("--width", type=float, default=0.05, metavar="EV", help="of a level, a Gaussian (default %(default)s)")
     parser.add_argument("--mesh", nargs=3, type=int, metavar="N", help="k mesh (default: 10 per 1/Angstrom)")
     parser.add_argument("--spacing", type=float, default=0.15, metavar="ANGSTROM", help="of grid points (default %(default)s)")
-    parser.add_argument("--cube", type=Path, metavar="FILE", help="write the local density of states in the whole cell, electrons/bohr^3")
+    parser.add_argument("--cube", type=Path, metavar="FILE", help="write the local density of states in the whole cell, per bohr^3")
     parser.add_argument("--out", nargs="+", type=Path, default=[], metavar="FILE", help="image: pdf png svg, csv json h5")
     parser.add_argument("--predicted", action="store_true", help="read hamiltonian_pred.h5 even if there is a hamiltonian.h5")
     add_symmetrize_option(parser)
@@ -66,7 +69,7 @@ def _body(args: argparse.Namespace) -> int:
     from deeph.runtime.errors import DataError
     from deeph.runtime.log import logger, telling
     from postprocess.density.local import EmptyWindowError, LevelWindow, states_in_window
-    from postprocess.density.stm import Surface
+    from postprocess.density.surface import Surface
     from postprocess.lattice.mesh import mesh_divisions
 
     _check_options(args)
@@ -96,7 +99,7 @@ def _body(args: argparse.Namespace) -> int:
         lines.append(f"states       {low:+.4f} to {high:+.4f} eV, {electrons:.6f} {unit} per cell on {mesh} k-points")
         if args.cube:
             lines.append(_cube(args, data, shares, orbitals, record))
-        image = _image(args, data, shares, orbitals, level, title) if args.out else None
+        image = _image(args, data, shares, orbitals, level, window, title) if args.out else None
     if image is not None:
         lines += _describe(image, record)
     sys.stdout.write((json.dumps(record, indent=1) if args.json else "\n".join(lines)) + "\n")
@@ -192,26 +195,44 @@ def _cube(
     density = local_density(shares, orbitals, grid, data)
     record["integral"] = float(density.sum() * grid.volume)
     low, high = record["window"]
-    write_cube(args.cube, grid, density, f"local density of states from {low:.6f} to {high:.6f} eV, integral {record['integral']:.6f}")
+    where = f"from {low:.6f} to {high:.6f} eV (electrons/bohr^3)" if low < high else f"at {low:.6f} eV (states/(eV bohr^3))"
+    write_cube(args.cube, grid, density, f"local density of states {where}, integral {record['integral']:.6f}")
     logger.info("wrote %s", args.cube)
     return f"cube         {' x '.join(map(str, grid.shape))} points, integral {record['integral']:.6f}"
 
 
 def _image(
-    args: argparse.Namespace, data: "Hamiltonian", shares: "list[Share]", orbitals: "dict[int, Orbitals]", level: "FermiLevel", title: str
+    args: argparse.Namespace,
+    data: "Hamiltonian",
+    shares: "list[Share]",
+    orbitals: "dict[int, Orbitals]",
+    level: "FermiLevel",
+    window: "LevelWindow",
+    title: str,
 ) -> "Image":
-    from postprocess.density.stm import Surface, Tip, Vacuum, take_image
+    from postprocess.density.stm import Tip, take_image
+    from postprocess.density.surface import Surface
+    from postprocess.density.vacuum import Vacuum
 
     vacuum = None if args.vacuum is None else Vacuum(level.energy + args.vacuum, args.start)
     low, high = args.window or sorted((0.0, args.bias))
     what = f"levels from {low:+g} to {high:+g} eV" if low < high else f"dI/dV at {low:+g} eV"
-    tip = Tip(args.mode, args.height, args.current, args.spacing)
-    return take_image(shares, orbitals, data, Surface.of(data, args.side), tip, vacuum=vacuum, what=what, title=title)
+    tip, texts = (
+        Tip(args.mode, args.height, args.current, args.spacing),
+        {"what": what, "title": title, "density_unit": window.density_unit},
+    )
+    return take_image(shares, orbitals, data, Surface.of(data, args.side), tip, vacuum=vacuum, **texts)
 
 
 def _describe(image: "Image", record: dict[str, Any]) -> list[str]:
     values = image.values
-    record |= {"mode": image.mode, "setting": image.setting, "smallest": float(values.min()), "largest": float(values.max())}
+    record |= {
+        "mode": image.mode,
+        "setting": image.setting,
+        "density_unit": image.density_unit,
+        "smallest": float(values.min()),
+        "largest": float(values.max()),
+    }
     if image.mode == "height":
         head = f"image        constant height {image.setting:g} Angstrom above {', '.join(dict.fromkeys(image.symbols))}"
         return [head, f"  density    {values.min():.4g} to {values.max():.4g}, mean {values.mean():.4g} {image.density_unit}"]

@@ -32,6 +32,8 @@ WIDTH = 0.05
 """eV, of a level by default."""
 TAIL = 4.0
 """Widths from the window from which on a level counts for nothing."""
+ELECTRONS, STATES = "electrons/Angstrom^3", "states/(eV Angstrom^3)"
+"""Units of densities of a window, and at one energy."""
 AT_ONCE = 2**25
 """Numbers of orbitals, and of psi, that are held at a time."""
 
@@ -63,6 +65,15 @@ class LevelWindow:
         if not 0 <= self.width < 10 or (self.width == 0 and self.low == self.high):
             raise UsageError(f"width {self.width:g} eV of a level: expected a number of eV below 10, and above zero at a single energy")
 
+    @property
+    def density_unit(self) -> str:
+        """Of densities in space: of all levels in a window, or at one energy."""
+        return ELECTRONS if self.low < self.high else STATES
+
+    def inside(self, energies: FloatArray) -> FloatArray:
+        """Levels, or the end of the window next to them: at which energy they count."""
+        return np.clip(energies, self.low, self.high)
+
     def weights(self, energies: FloatArray) -> FloatArray:
         """How much levels count: 0 to 1, or 1/eV at a single energy."""
         from scipy.special import ndtr
@@ -84,7 +95,7 @@ class Share:
     k : (3,) array
         Fractional.
     energies : (m,) array
-        eV.
+        At which they count, eV: the levels, of those beside the window its end.
     C : (n_orbitals, m) array
         Coefficients.
     weights : (m,) array
@@ -139,7 +150,7 @@ def states_in_window(
             levels = kept_levels(results[number])
             w = both * weight * window.weights(levels.energies)
             if len(w):
-                out.append(Share(k, levels.energies, levels.vectors, w))
+                out.append(Share(k, window.inside(levels.energies), levels.vectors, w))
     if not out:
         raise EmptyWindowError(
             f"no level lies from {window.low:.4f} to {window.high:.4f} eV (energy zero of H) at the {len(mesh.points)} k-points: choose "

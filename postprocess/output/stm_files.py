@@ -8,6 +8,7 @@ import numpy as np
 
 from deeph.files.figures import figure_of, new_figure, styled
 from deeph.files.folders import new_file
+from postprocess.density.local import ELECTRONS
 from postprocess.density.stm import Image
 from postprocess.output import records
 from postprocess.output.berry_tables import SUFFIXES, check_suffix
@@ -43,7 +44,7 @@ def plot_image(found: Image, **look: Unpack[Look]) -> "Axes":
         xy = np.stack(np.meshgrid(*edges, indexing="ij"), axis=-1) @ found.cell
         power = 0 if found.mode == "current" else int(np.floor(np.log10(max(float(found.values.max()), 1e-300))))
         mesh = ax.pcolormesh(xy[..., 0], xy[..., 1], np.tile(found.values, repeat) / 10.0**power, cmap=MAP, rasterized=True)
-        unit = "Å$^{-3}$" if found.what.startswith("levels") else "eV$^{-1}$ Å$^{-3}$"
+        unit = "Å$^{-3}$" if found.density_unit == ELECTRONS else "eV$^{-1}$ Å$^{-3}$"
         label = "height (Å)" if found.mode == "current" else rf"density ($10^{{{power}}}$ {unit})"
         figure_of(ax).colorbar(mesh, cax=ax.inset_axes((1.03, 0, 0.045, 1)), label=label)
         _limits(ax, found, repeat)
@@ -83,8 +84,8 @@ def _atoms(ax: "Axes", found: Image, repeat: Any) -> None:
 def write_image(path: Path, found: Image) -> None:
     """Write an image; the suffix tells the format.
 
-    A ``.csv`` has a row per point: x, y (Angstrom) and the height (Angstrom) or density (electrons/Angstrom^3). ``.h5`` and ``.json`` hold
-    ``values`` (n1, n2), at (i/n1) a + (j/n2) b of ``cell``, the setting, and the outermost atoms.
+    A ``.csv`` has a row per point: x, y (Angstrom) and the height (Angstrom) or density, in the unit that its first line tells. ``.h5`` and
+    ``.json`` hold ``values`` (n1, n2), at (i/n1) a + (j/n2) b of ``cell``, the setting, the unit of densities, and the outermost atoms.
 
     Raises
     ------
@@ -95,7 +96,9 @@ def write_image(path: Path, found: Image) -> None:
     what = "height" if found.mode == "current" else "density"
     with new_file(path) as temporary:
         if path.suffix in records.SUFFIXES:
-            record = {name: getattr(found, name) for name in ("values", "mode", "setting", "cell", "atoms", "what", "title")}
+            record = {
+                name: getattr(found, name) for name in ("values", "mode", "setting", "density_unit", "cell", "atoms", "what", "title")
+            }
             write_record(temporary, record | {"symbols": list(found.symbols)})
             return
         n = found.values.shape

@@ -97,15 +97,9 @@ def compute_psi(atoms: Iterable[NearAtom], shape: tuple[int, int, int], k: Float
 
 def evaluate(orbitals: Orbitals, vectors: FloatArray) -> FloatArray:
     """(n_orbitals, n_points) all orbitals of an atom at vectors (n_points, 3) from it, Angstrom^-3/2."""
-    from scipy.interpolate import CubicSpline
-
     r = np.linalg.norm(vectors, axis=1)
     Y = solid_harmonics(max(orbitals.ls), vectors / np.maximum(r, 1e-12)[:, None])
-    parts = []
-    for shell in orbitals.shells:
-        radial = np.where(r <= shell.r[-1], CubicSpline(shell.r, shell.values)(np.minimum(r, shell.r[-1])), 0.0)
-        parts.append(radial * Y[shell.l**2 : (shell.l + 1) ** 2])
-    return np.concatenate(parts)
+    return np.concatenate([shell(r) * Y[shell.l**2 : (shell.l + 1) ** 2] for shell in orbitals.shells])
 
 
 def _points_near(grid: Grid, planes: range, center: FloatArray, radius: float) -> tuple[IntArray, FloatArray, FloatArray]:
