@@ -33,8 +33,8 @@ def cells(data: Hamiltonian, blocks: PairBlocks, component: int) -> dict[tuple[i
         block = np.kron(np.eye(spins), block) if len(block) == sizes[i] else block
         matrix = out.setdefault(tuple(R), np.zeros((spins * n, spins * n), block.dtype))
         rows, columns = (
-            np.concatenate([spin * n + s + np.arange(m) for spin in range(spins)])
-            for s, m in ((starts[i], sizes[i]), (starts[j], sizes[j]))
+            np.concatenate([start + np.arange(m) + spin * n for spin in range(spins)])
+            for start, m in ((starts[i], sizes[i]), (starts[j], sizes[j]))
         )
         matrix[np.ix_(rows, columns)] = block
     return out
