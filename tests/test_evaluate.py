@@ -20,11 +20,11 @@ from deeph.nn.fit import fit_model
 from deeph.nn.graph import make_graph
 from deeph.physics.basis import Basis
 from deeph.physics.difference import TABLES, ErrorSums, sum_errors
-from deeph.training import run
 from deeph.training.checkpoint import load_model
 from deeph.training.evaluate import EVALUATION, baseline_alone, evaluate
 from deeph.training.loss import compute_loss
 from deeph.training.metrics import summarize
+from deeph.training.run import train
 from postprocess.compare.matrices import compare_hamiltonians
 
 
@@ -33,7 +33,7 @@ def run(tmp_path_factory):
     """A short training run: its data set, split, best model and folder."""
     folder = tmp_path_factory.mktemp("evaluate")
     config = load_config(make_case(folder))
-    best = run.train(config, folder / "run")
+    best = train(config, folder / "run")
     dataset = open_dataset(config.data.path)
     return dataset, split_of(dataset, config.data), load_model(best), folder / "run"
 

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from postprocess.contours.plane import KPlane
     from postprocess.contours.quantities import Quantity, ZoneMap
     from postprocess.density.local import Share
-    from postprocess.density.stm import Image, Side
+    from postprocess.density.stm import Image
+    from postprocess.density.surface import Side
     from postprocess.eigen.solver import Eigensolver
     from postprocess.states.fermi import FermiLevel
     from postprocess.states.states import States
@@ -52,7 +53,7 @@ def contours(
     accuracy = {name: value for name, value in options.items() if name == "tolerance"}
     found = find_contours(h, _plane(h, plane), np.atleast_1d(energies).tolist(), fermi=level, solver=solver, **search, **accuracy)
     if any(quantities.values()):
-        found = with_quantities(found, h, source=options.get("positions"), **quantities)
+        found = with_quantities(found, h, source=options.get("positions"), curvature=quantities["curvature"], spin=quantities["spin"])
     return replace(found, title=h.system.formula)
 
 
@@ -136,7 +137,9 @@ def stm(
 ) -> "Image":
     """What :meth:`deeph.Hamiltonian.stm` does."""
     from postprocess.density.local import WIDTH
-    from postprocess.density.stm import Surface, Tip, Vacuum, take_image
+    from postprocess.density.stm import Tip, take_image
+    from postprocess.density.surface import Surface
+    from postprocess.density.vacuum import Vacuum
 
     _check_names(options, "current", "start", "width", "spacing")
     low, high = bias if isinstance(bias, tuple | list) else sorted((0.0, bias))
