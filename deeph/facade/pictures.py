@@ -53,7 +53,8 @@ def contours(
     accuracy = {name: value for name, value in options.items() if name == "tolerance"}
     found = find_contours(h, _plane(h, plane), np.atleast_1d(energies).tolist(), fermi=level, solver=solver, **search, **accuracy)
     if any(quantities.values()):
-        found = with_quantities(found, h, source=options.get("positions"), curvature=quantities["curvature"], spin=quantities["spin"])
+        wanted: dict[str, Any] = {**quantities, "source": options.get("positions")}
+        found = with_quantities(found, h, **wanted)
     return replace(found, title=h.system.formula)
 
 

@@ -9,8 +9,7 @@ from deeph.physics.cut import Direction
 from deeph.physics.orbitals import Orbitals
 
 if TYPE_CHECKING:
-    from deeph.facade import Bands, Contours, Image, KPath, States, Volume, ZoneMap
-    from deeph.physics.hamiltonian import Divisions, Hamiltonian
+    from deeph.facade import Bands, Contours, Divisions, Hamiltonian, Image, KPath, States, Volume, ZoneMap
 
 RadialFunctions = str | Path | Mapping[int, Orbitals]
 """``orbitals.h5`` of deeph-overlap, or what it holds by atomic number."""
