@@ -66,7 +66,7 @@ def find_mirror(hamiltonian: Hamiltonian, axis: int) -> Operation:
     if np.abs(twice).max():
         raise DataError(
             f"the reflection normal to lattice vector {axis + 1} takes the atoms to each other only with half of the lattice vector "
-            f"{' '.join(map(str, twice[0].tolist()))}: a glide plane, whose eigenvalues depend on k, so that there is no mirror Chern number"
+            f"{' '.join(map(str, twice[0].tolist()))}: a glide plane, whose eigenvalues depend on k, and there is no mirror Chern number"
         )
     return found
 

@@ -222,7 +222,7 @@ def followed(path: Sequence[Polarisation]) -> list[Polarisation]:
         if np.abs(rest).max() > JUMP:
             raise DataError(
                 f"from structure {number - 1} to {number} of the path the polarisation changes by {np.abs(rest).max():.2f} quanta (of "
-                f"{one.quantum} e along a lattice vector; expected below {JUMP:g}): the branch cannot be followed; put structures in between"
+                f"{one.quantum} e along a lattice vector; expected below {JUMP:g}): the branch cannot be followed; put others in between"
             )
         out.append(replace(one, electronic=one.electronic - one.quantum * np.rint(difference)))
     return out
