@@ -120,7 +120,8 @@ def plot_hall(found: HallConductivity, *, window: tuple[float, float] | None = N
         ax.axhline(0.0, color=GREY, lw=THIN, zorder=0)
         ax.set_xlim(*(window or (found.energies[0] - zero, found.energies[-1] - zero)))
         ax.set_xlabel("$E$ (eV)" if absolute else r"$E - E_\mathrm{F}$ (eV)")
-        ax.set_ylabel(r"$\sigma$ (S/cm)" if found.unit == "S/cm" else rf"$\sigma_{{{found.components[0]}}}$ ($e^2/h$)")
+        which = f"_{{{found.components[shown[0]]}}}" if len(shown) == 1 else ""
+        ax.set_ylabel(rf"$\sigma{which}$ ({'S/cm' if found.unit == 'S/cm' else '$e^2/h$'})")
         set_title(ax, look)
         if len(names) > 1 or look.get("label"):
             legend_above(ax)
