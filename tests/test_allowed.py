@@ -55,3 +55,5 @@ def test_in_words(value, said):
     forbidden = np.array([True, True, False])
     assert zero_by_symmetry(("yz", "zx", "xy"), np.array([value, 0, -650]), forbidden, "S/cm").endswith(said)
     assert zero_by_symmetry(("yz", "zx", "xy"), np.ones(3), ~np.ones(3, bool), "S/cm") == ""
+    every = zero_by_symmetry(("yz", "zx"), np.array([[1e-14, 0], [0, np.nan]]), np.ones(2, bool), "S/cm")
+    assert every == "zero by symmetry: yz zx, every component; 1e-14 S/cm at most as computed"

@@ -49,7 +49,7 @@ def test_results_come_in_the_order_of_the_tasks(tmp_path, n_workers, kept):
     assert not any(tmp_path.iterdir())
 
 
-def test_what_was_done_is_not_done_again(tmp_path, monkeypatch):
+def test_what_was_done_is_not_done_again(tmp_path, monkeypatch, caplog):
     jobs = Jobs(scratch=tmp_path / "scratch")
     monkeypatch.setenv("DEEPH_TEST_FAIL", "1")
     with pytest.raises(DataError, match="no convergence"):
@@ -63,8 +63,11 @@ def test_what_was_done_is_not_done_again(tmp_path, monkeypatch):
     assert seen == TASKS[1:]
     assert [r["energies"][0] for r in results] == [task.k[0] ** 2 for task in TASKS]
     assert not list(jobs.scratch.glob(".*"))
-    with pytest.raises(DataError, match="unfinished computation with other data"):
-        run_tasks(square, TASKS, jobs, identity="b")
+    with pytest.raises(DataError, match="keeps the random vectors of an unfinished computation with other data"):
+        run_tasks(square, TASKS, jobs, identity="b", unit="random vectors")
+    with caplog.at_level("INFO"):
+        run_tasks(square, TASKS, jobs, identity="a", unit="random vectors")
+    assert "4 of 4 random vectors were computed before" in caplog.text
 
 
 def test_another_computation_that_finished_nothing_is_not_in_the_way(tmp_path):

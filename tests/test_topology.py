@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from tight_binding import changed_basis, haldane, moved_origin, tight_binding, with_spinors
-from topology_cases import bhz, kane_mele, rice_mele, weyl_semimetal
+from topology_cases import S0, bhz, kane_mele, rice_mele, weyl_semimetal
 
 from deeph.runtime.errors import DataError, UsageError
 from postprocess.geometry.hall import hall_conductivity
@@ -174,6 +174,16 @@ def test_mirror_chern_number_of_a_flat_layer(mass, expected):
         mirror_chern_number(kane_mele(mass, rashba=0.4), PAIR, 2, 0.0, (16, 16))
 
 
+def test_a_glide_plane_has_no_mirror_chern_number():
+    """Two atoms that a reflection exchanges with half of the cell."""
+    cell = np.diag([4.0, 3.0, 6.0])
+    hops = [(R, 0, 1, 0.3 * S0) for R in ((0, 0, 0), (-1, 0, 0))] + [((0, 1, 0), 0, 0, 0.1 * S0), ((0, 1, 0), 1, 1, 0.1 * S0)]
+    positions = [[0.0, 0.0, 2.5], [2.0, 0.0, 3.5]]
+    data = tight_binding(cell, positions, [0.1 * S0, 0.1 * S0], hops, spin="spinor", n_electrons=2.0, fermi_energy=0.0)
+    with pytest.raises(DataError, match="half of the lattice vector 1 0 0: a glide plane"):
+        mirror_chern_number(data, PAIR, 2, 0.0, (4, 4))
+
+
 def test_weyl_points():
     data = moved_origin(changed_basis(weyl_semimetal(k0=0.2)))
     found = sorted(find_weyl_points(data, 1, (6, 6, 6)), key=lambda point: point.k[2])
@@ -213,6 +223,16 @@ def test_polarisation_of_a_path_with_too_large_steps_is_refused():
     path = [polarisation(rice_mele(x), [LOWEST], np.ones(2), n_along=24, n_across=1) for x in (0.0, 0.3)]
     with pytest.raises(DataError, match="branch cannot be followed"):
         followed(path)
+
+
+def test_branches_of_even_ions_differ_by_two_electrons():
+    """Bands hold both spins: a step of half an electron is a quarter of what branches differ by."""
+    path = [polarisation(rice_mele(x), [LOWEST], np.array([2.0, 0.0]), n_along=24, n_across=1) for x in np.linspace(0, 1, 7)]
+    assert {one.quantum for one in path} == {2}
+    p = np.array([one.fractions[0] for one in followed(path)])
+    assert abs(p[-1] - p[0]) == pytest.approx(2, abs=1e-8)
+    assert 0.3 < np.abs(np.diff(p)).max() < 0.6
+    assert polarisation(rice_mele(0.1), [LOWEST], np.ones(2), n_along=24, n_across=1).quantum == 1
 
 
 def test_polarisation_of_some_of_the_electrons_is_refused():

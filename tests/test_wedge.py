@@ -66,6 +66,10 @@ def test_vectors_of_iron_are_turned(shared_data, monkeypatch):
     every = hall_conductivity(iron, fermi, (6, 6, 6), refinement=Refinement(0))
     assert np.allclose(few.on_meshes, every.on_meshes, rtol=1e-9, atol=1e-6)
     assert few.integral.n_k < every.integral.n_k / 6
+    assert few.describe_convergence() == ["zero by symmetry: yz zx"]
+    as_it_is = hall_conductivity(openmx.read(shared_data / "openmx" / "fe_soc_z"), fermi, (4, 4, 4), refinement=Refinement(0))
+    assert as_it_is.forbidden.tolist() == [True, True, False]
+    assert as_it_is.describe_convergence()[0].startswith("zero if H kept the symmetry of the structure: yz zx; up to ")
 
 
 def test_the_last_change_is_no_bound_but_the_error_is():

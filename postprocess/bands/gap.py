@@ -97,7 +97,7 @@ def find_gap(energies: FloatArray, k: FloatArray, fermi_energy: float, first_ban
     metal = bool((below.any(axis=1) & above.any(axis=1)).any())
     place = int(np.argmin(width))
     direct = DirectGap(float(width[place]), k[place]) if np.isfinite(width[place]) else None
-    is_direct = direct is not None and direct.width - (empty.min() - occupied.max()) < SAME_GAP
+    is_direct = direct is not None and direct.width - float(empty.min() - occupied.max()) < SAME_GAP
     at = slice(place, place + 1) if is_direct else slice(None)
 
     def edge(levels: FloatArray, where: int) -> BandEdge:

@@ -34,7 +34,8 @@ def find_polarisation(task: Task) -> Found:
     """Polarisation, along a path of structures on one branch."""
     path = _polarisations(task)
     unit, names = path[0].unit, [folder.resolve().name for folder in task.args.folders]
-    lines = [f"polarisation in e along a1, a2, a3 (known but for whole numbers), then in {unit} along x, y, z"]
+    branches = "whole numbers" if path[0].quantum == 1 else f"multiples of {path[0].quantum}"
+    lines = [f"polarisation in e along a1, a2, a3 (known but for {branches}), then in {unit} along x, y, z"]
     rows: list[list[Any]] = [["structure", "p1", "p2", "p3", "Px", "Py", "Pz"]]
     defined = np.concatenate([path[0].periodic, path[0].defined])
 

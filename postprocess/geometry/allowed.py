@@ -101,8 +101,21 @@ def zero_by_symmetry(names: Sequence[str], values: npt.NDArray[np.generic], forb
     told = [name for name, zero in zip(names, forbidden, strict=True) if zero]
     if not told:
         return ""
-    sizes = np.abs(np.asarray(values)).reshape(-1, len(names)).max(axis=0, initial=0.0)
-    broken = float(np.nan_to_num(sizes[forbidden]).max())
-    if broken <= ROUNDING * float(np.nan_to_num(sizes).max()):
+    if zero_to_rounding(values, forbidden)[forbidden].all():
         return f"zero by symmetry: {' '.join(told)}"
+    broken = float(_sizes(values)[forbidden].max())
+    if forbidden.all():  # nothing to compare rounding with
+        return f"zero by symmetry: {' '.join(told)}, every component; {broken:.2g} {unit} at most as computed"
     return f"zero if H kept the symmetry of the structure: {' '.join(told)}; up to {broken:.2g} {unit} as it is"
+
+
+def zero_to_rounding(values: npt.NDArray[np.generic], forbidden: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """(c,) which forbidden components of (..., c) values are zero to rounding: H keeps the symmetry that forbids them."""
+    sizes = _sizes(values)
+    return np.asarray(forbidden & (sizes <= ROUNDING * sizes.max(initial=0.0)))
+
+
+def _sizes(values: npt.NDArray[np.generic]) -> FloatArray:
+    """(c,) the largest magnitude of each component; what is not known counts as zero."""
+    values = np.asarray(values)
+    return np.asarray(np.nan_to_num(np.abs(values)).reshape(-1, values.shape[-1]).max(axis=0, initial=0.0), float)

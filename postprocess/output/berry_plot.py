@@ -7,6 +7,7 @@ import numpy as np
 from deeph.files.figures import BLACK, BLUE, GREY, LINE, ORANGE, THIN, figure_of, legend_above, new_figure, styled
 from deeph.runtime.errors import UsageError
 from postprocess.bands.bands import Bands
+from postprocess.geometry.allowed import zero_to_rounding
 from postprocess.geometry.curvature import Curvature
 from postprocess.geometry.hall import HallConductivity
 from postprocess.output.look import Look, Reference, choose_zero, rename, set_title
@@ -87,7 +88,7 @@ def _plot_path(found: Curvature, window: tuple[float, float] | None, look: Look)
 
 
 def plot_hall(found: HallConductivity, *, window: tuple[float, float] | None = None, **look: Unpack[Look]) -> "Axes":
-    """Draw the Hall conductivity against the Fermi level.
+    """Draw the Hall conductivity against the Fermi level, with how far it is converged, but for components that symmetry makes zero.
 
     Parameters
     ----------
@@ -109,15 +110,18 @@ def plot_hall(found: HallConductivity, *, window: tuple[float, float] | None = N
     zero = 0.0 if absolute else found.fermi_energy
     with styled(look.get("style")):
         ax = new_figure(size=look.get("size")).subplots()
-        names = rename([rf"$\sigma_{{{name}}}$" if len(name) == 2 else name for name in found.components], look)
-        for name, values, error, colour in zip(names, found.sigma.T, found.errors.T, COLOURS, strict=False):
+        shown = np.flatnonzero(~zero_to_rounding(found.sigma, found.forbidden)).tolist()
+        names = rename([rf"$\sigma_{{{name}}}$" if len(name) == 2 else name for n, name in enumerate(found.components) if n in shown], look)
+        for n, name in zip(shown, names, strict=True):
+            values, error, colour = found.sigma[:, n], found.errors[:, n], COLOURS[n]
             ax.plot(found.energies - zero, values, color=colour, lw=LINE, label=name)
             ax.fill_between(found.energies - zero, values - error, values + error, color=colour, alpha=0.25, lw=0)
         ax.axvline(found.fermi_energy - zero, color=GREY, lw=THIN, ls=(0, (4, 3)), zorder=0)
         ax.axhline(0.0, color=GREY, lw=THIN, zorder=0)
         ax.set_xlim(*(window or (found.energies[0] - zero, found.energies[-1] - zero)))
         ax.set_xlabel("$E$ (eV)" if absolute else r"$E - E_\mathrm{F}$ (eV)")
-        ax.set_ylabel(r"$\sigma$ (S/cm)" if found.unit == "S/cm" else rf"$\sigma_{{{found.components[0]}}}$ ($e^2/h$)")
+        which = f"_{{{found.components[shown[0]]}}}" if len(shown) == 1 else ""
+        ax.set_ylabel(rf"$\sigma{which}$ ({'S/cm' if found.unit == 'S/cm' else '$e^2/h$'})")
         set_title(ax, look)
         if len(names) > 1 or look.get("label"):
             legend_above(ax)

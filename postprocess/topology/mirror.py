@@ -52,7 +52,7 @@ def find_mirror(hamiltonian: Hamiltonian, axis: int) -> Operation:
     Raises
     ------
     DataError
-        If the structure has none.
+        If the structure has none, or only one that comes with half a translation in the plane: a glide, whose eigenvalues depend on k.
     """
     normal = hamiltonian.system.cell[axis] / np.linalg.norm(hamiltonian.system.cell[axis])
     found, deviation = find_operation(hamiltonian.system, np.eye(3) - 2 * np.outer(normal, normal))
@@ -61,6 +61,12 @@ def find_mirror(hamiltonian: Hamiltonian, axis: int) -> Operation:
         raise DataError(
             f"the structure has no mirror normal to its lattice vector {axis + 1}: the reflection {off} (expected below {TOLERANCE:g} "
             "Angstrom)"
+        )
+    twice = found.shift @ found.lattice + found.shift[found.image]
+    if np.abs(twice).max():
+        raise DataError(
+            f"the reflection normal to lattice vector {axis + 1} takes the atoms to each other only with half of the lattice vector "
+            f"{' '.join(map(str, twice[0].tolist()))}: a glide plane, whose eigenvalues depend on k, and there is no mirror Chern number"
         )
     return found
 

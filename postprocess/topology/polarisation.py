@@ -1,8 +1,8 @@
 """Electric polarisation by Berry phases: R. D. King-Smith and D. Vanderbilt, Phys. Rev. B 47, 1651 (1993), doi:10.1103/PhysRevB.47.1651.
 
 P = (e/V) sum_a p_a a_a with p_a = sum_i Z_i f_ia - g sum of the Wannier centres along a; f are fractional positions, g is 2 where a band
-holds both spins. Each p_a is known but for a whole number: only differences mean something, between structures so near to each other that
-the branch can be followed.
+holds both spins. Each p_a is known but for whole numbers (a Wannier centre, or the name of an ion, one cell on): multiples of g where all Z
+are, else any. Only differences mean something, between structures so near to each other that the branch can be followed.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,6 +27,8 @@ C_PER_M2 = ELEMENTARY * 1e20
 """1 e/Angstrom^2."""
 IN_SPAN = 1e-9
 """Of a unit vector; what is missing is rounding."""
+WHOLE = 1e-6
+"""Deviation of a charge from a whole number."""
 JUMP = 0.3
 """Of a quantum: largest change between neighbouring lines of k, and between neighbouring structures of a path."""
 
@@ -49,6 +51,8 @@ class Polarisation:
         Smallest distance from the empty bands at the same k, eV.
     position : str
         Where the position matrix comes from.
+    quantum : int
+        Whole numbers by which branches differ are multiples of this: 2 where bands hold both spins and all ions have even charges.
     """
 
     electronic: FloatArray
@@ -58,6 +62,7 @@ class Polarisation:
     smallest: float
     gap: float
     position: str
+    quantum: int = 1
 
     @property
     def fractions(self) -> FloatArray:
@@ -160,7 +165,8 @@ def polarisation(
         electronic[axis] -= both * mean
         smallest, gap = min(smallest, least), min(gap, direct)
     ionic = np.where(periodic, charges @ hamiltonian.system.fractional, 0.0)
-    return Polarisation(electronic, ionic, hamiltonian.system.cell, periodic, smallest, gap, parts.position)
+    even = both == 2 and bool((np.abs(charges / 2 - np.rint(charges / 2)) < WHOLE).all())
+    return Polarisation(electronic, ionic, hamiltonian.system.cell, periodic, smallest, gap, parts.position, 2 if even else 1)
 
 
 def _mean_centre(
@@ -211,14 +217,14 @@ def followed(path: Sequence[Polarisation]) -> list[Polarisation]:
     """
     out = list(path[:1])
     for number, one in enumerate(path[1:], 2):
-        difference = one.fractions - out[-1].fractions
+        difference = (one.fractions - out[-1].fractions) / one.quantum
         rest = difference - np.rint(difference)
         if np.abs(rest).max() > JUMP:
             raise DataError(
-                f"from structure {number - 1} to {number} of the path the polarisation changes by {np.abs(rest).max():.2f} quanta "
-                f"(expected below {JUMP:g}): the branch cannot be followed; put structures in between"
+                f"from structure {number - 1} to {number} of the path the polarisation changes by {np.abs(rest).max():.2f} quanta (of "
+                f"{one.quantum} e along a lattice vector; expected below {JUMP:g}): the branch cannot be followed; put others in between"
             )
-        out.append(replace(one, electronic=one.electronic - np.rint(difference)))
+        out.append(replace(one, electronic=one.electronic - one.quantum * np.rint(difference)))
     return out
 
 
@@ -254,7 +260,7 @@ def born_charges(
         if len(moved) != 1:
             raise DataError(f"{len(moved)} atoms are moved in one of the structures; Born charges need one at a time")
         difference = value.fractions - start.fractions
-        change = (difference - np.rint(difference)) @ base.system.cell
+        change = (difference - value.quantum * np.rint(difference / value.quantum)) @ base.system.cell
         moves.setdefault(int(moved[0]), []).append((u[moved[0]], change))
     return {atom: _tensor(np.array([u for u, _ in pairs]), np.array([p for _, p in pairs])) for atom, pairs in sorted(moves.items())}
 
