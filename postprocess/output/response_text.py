@@ -65,8 +65,8 @@ def describe(data: Hamiltonian, fermi: FermiLevel, found: Found) -> list[str]:
 
 
 def _converged(integral: Integral, halved: str = "") -> list[str]:
-    n_k = f"{integral.n_k} k-points computed{halved}"
-    return [f"  {line}" for line in [*integral.describe(), n_k]]
+    n_k = [f"{integral.n_k} k-points computed{halved}"] if integral.order == 1 else []  # else it says so itself
+    return [f"  {line}" for line in [*integral.describe(), *n_k]]
 
 
 def _components(names: tuple[str, ...], values: npt.NDArray[Any], digits: int = 4) -> str:

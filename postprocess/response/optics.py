@@ -21,7 +21,7 @@ from postprocess.eigen.solver import compute_energies
 from postprocess.geometry.positions import find_positions
 from postprocess.lattice.mesh import Divisions
 from postprocess.response.measure import E2_OVER_HBAR, METRE, Measure, measure, unit_of
-from postprocess.response.transitions import Absorption, Conditions, LightSettings, levels_cross
+from postprocess.response.transitions import ABSORPTION, Absorption, Conditions, LightSettings, levels_cross
 from postprocess.states.adaptive import Integral
 from postprocess.states.fermi import FermiLevel
 
@@ -184,7 +184,7 @@ def optical_response(hamiltonian: Hamiltonian, fermi: FermiLevel, settings: Ligh
     """
     hamiltonian, settings = hermitian(hamiltonian), settings or LightSettings()
     size, conditions = measure(hamiltonian), settings.conditions(hamiltonian, fermi)
-    integral = settings.integrate(hamiltonian, Absorption(conditions))
+    integral = settings.integrate(hamiltonian, Absorption(conditions), ABSORPTION, 2)
     both = 2.0 if hamiltonian.basis.spin == "none" else 1.0
     energies = conditions.photons.energies
 
