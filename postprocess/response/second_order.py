@@ -28,6 +28,7 @@ from postprocess.eigen.hermitian import hermitian
 from postprocess.geometry.positions import find_positions
 from postprocess.lattice.mesh import Symmetry
 from postprocess.response.covariant import Frame, SecondDerivatives
+from postprocess.response.forbidden import Mask, forbidden_third_rank
 from postprocess.response.measure import E2_OVER_HBAR, Measure, measure
 from postprocess.response.transitions import Conditions, LightSettings, Pairs, filled_levels, means_in_windows
 from postprocess.states.adaptive import Integral
@@ -127,6 +128,8 @@ class SecondOrder:
         Where they come from.
     measure : Measure
         Directions and units.
+    forbidden : (2, d, d, d) bool array
+        Components of the real and of the imaginary part that the symmetry of structure and moments makes zero.
     integral : Integral
         How far the zone is converged.
     title : str
@@ -143,6 +146,7 @@ class SecondOrder:
     fermi_origin: str
     positions: str
     measure: Measure
+    forbidden: Mask = field(repr=False)
     integral: Integral = field(repr=False)
     title: str = ""
 
@@ -169,7 +173,7 @@ class SecondOrder:
         conditions, positions = quantity.conditions, find_positions(hamiltonian, settings.source).source
         return cls(
             kind, conditions.photons.energies, tensor(integral.value), tensor(integral.coarse), tensor(integral.fine), unit, conditions,
-            fermi.origin, positions, size, integral, settings.title,
+            fermi.origin, positions, size, forbidden_third_rank(kind, hamiltonian, size), integral, settings.title,
         )  # fmt: skip
 
     @cached_property
