@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from symmetry_case import random_structure
 from tight_binding import changed_basis, haldane, with_spinors
 
 import deeph
@@ -101,3 +102,35 @@ def test_wrong_options_are_explained(folder, capsys, words, said, monkeypatch):
     assert said in capsys.readouterr().err
     assert not list(folder.parent.glob("x.*"))
     assert not list(folder.parent.glob(".x*"))
+
+
+def lines_of(capsys, *words):
+    assert call(*words) == 0
+    return capsys.readouterr().out.splitlines()
+
+
+@pytest.mark.parametrize("kind", ["shift", "injection", "harmonic"])
+def test_a_crystal_with_inversion_has_no_second_order(tmp_path, capsys, kind):
+    """Said as zero by symmetry, not listed as values; conductivity: six components."""
+    deeph.write_folder(tmp_path / "si", replace(random_structure("diamond"), n_electrons=8.0))
+    words = [tmp_path / "si", "--symmetrize", "--mesh", 2, 2, 2, "--photons", 1, 6, "--energies", 6, "--fermi", 0.0]
+    lines = lines_of(capsys, *words, "--what", kind)
+    zero = [line for line in lines if "zero by symmetry: all components; up to " in line]
+    assert len(zero) == (2 if kind == "injection" else 1)
+    assert not [line for line in lines if "xxx" in line]
+    lines = lines_of(capsys, *words)
+    assert "  zero by symmetry: xy xz yx yz zx zy" in lines
+    assert call(*words, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["forbidden"] == ["xy", "xz", "yx", "yz", "zx", "zy"]
+
+
+def test_forbidden_components_of_h_that_breaks_its_group(tmp_path, capsys):
+    """Zinc blende with random matrices: only xyz is allowed; how large the others are is said, and they are not among the values."""
+    deeph.write_folder(tmp_path / "gaas", replace(random_structure("zincblende"), n_electrons=8.0))
+    words = [tmp_path / "gaas", "--mesh", 2, 2, 2, "--photons", 1, 6, "--energies", 6, "--fermi", 0.0, "--what", "shift"]
+    lines = lines_of(capsys, *words)
+    broken = next(line for line in lines if "zero if H kept the symmetry of the structure: xxx xxy" in line)
+    assert broken.endswith("A/V^2 as it is")
+    assert not [line for line in lines if line.startswith("  xxx")]
+    lines = lines_of(capsys, *words, "--symmetrize")
+    assert next(line for line in lines if "zero by symmetry: xxx xxy xxz xyx xyy xzx" in line)

@@ -6,7 +6,9 @@ import numpy as np
 import numpy.typing as npt
 
 from deeph.physics.hamiltonian import Hamiltonian
+from postprocess.geometry.allowed import zero_by_symmetry
 from postprocess.response.dichroism import Dichroism
+from postprocess.response.forbidden import Mask
 from postprocess.response.optics import OpticalResponse, smallest_direct_gap
 from postprocess.response.scan import FermiResponse
 from postprocess.response.second_order import SecondOrder
@@ -33,10 +35,11 @@ def summary(found: Found) -> dict[str, Any]:
         return {"k": found.k, "degree": found.degree, "strength": found.strength, "energy": found.energy, "positions": found.positions}
     out: dict[str, Any] = {"unit": found.unit, "fermi_energy": found.conditions.fermi_energy, "positions": found.positions}
     if isinstance(found, SecondOrder):
-        return out | {"kind": found.kind, "largest": _largest(found.values, found.components), **_mesh(found.integral)}
-    largest = _largest(found.interband.real, found.measure.components(2))
-    record = {"electronic": found.electronic, "drude_weight": found.drude_weight, "hall": found.hall, "largest": largest}
-    return out | record | _mesh(found.integral)
+        zero = {name.strip() or found.kind: _named(found.components, mask) for name, _, mask in _parts(found, found.values)}
+        return out | {"kind": found.kind, "largest": _largest(found.values, found.components), "forbidden": zero, **_mesh(found.integral)}
+    names = found.measure.components(2)
+    out |= {"electronic": found.electronic, "drude_weight": found.drude_weight, "hall": found.hall}
+    return out | {"largest": _largest(found.interband.real, names), "forbidden": _named(names, found.forbidden), **_mesh(found.integral)}
 
 
 def _mesh(integral: Integral) -> dict[str, Any]:
@@ -48,6 +51,10 @@ def _largest(values: npt.NDArray[Any], names: tuple[str, ...]) -> dict[str, floa
     flat = values.reshape(len(values), -1)
     size = np.abs(flat).max(axis=0)
     return {name: float(x) for name, x in zip(names, size, strict=True)}
+
+
+def _named(names: tuple[str, ...], mask: Mask) -> list[str]:
+    return [name for name, chosen in zip(names, mask.ravel().tolist(), strict=True) if chosen]
 
 
 def describe(data: Hamiltonian, fermi: FermiLevel, found: Found) -> list[str]:
@@ -66,15 +73,19 @@ def describe(data: Hamiltonian, fermi: FermiLevel, found: Found) -> list[str]:
 
 
 def _converged(integral: Integral, halved: str = "") -> list[str]:
-    n_k = f"{integral.n_k} k-points computed{halved}"
-    return [f"  {line}" for line in [*integral.describe(), n_k]]
+    n_k = [f"{integral.n_k} k-points computed{halved}"] if integral.order == 1 else []  # else it says so itself
+    return [f"  {line}" for line in [*integral.describe(), *n_k]]
 
 
-def _components(names: tuple[str, ...], values: npt.NDArray[Any], digits: int = 4) -> str:
-    """Those that are not small, with one value for those that agree in these digits, and how large the others are."""
+def _components(names: tuple[str, ...], values: npt.NDArray[Any], forbidden: Mask | None = None, digits: int = 4) -> str:
+    """Those that are not small, with one value for those that agree in these digits, and how large the others are.
+
+    Forbidden ones are left out; :func:`_zero` tells of them.
+    """
     values = np.asarray(values, float).ravel()
-    largest = float(np.nanmax(np.abs(values), initial=0.0))
-    seen = np.isnan(values) | (np.abs(values) > SMALL * largest)
+    possible = np.ones(len(values), bool) if forbidden is None else ~forbidden.ravel()
+    largest = float(np.nanmax(np.abs(values[possible]), initial=0.0))
+    seen = possible & (np.isnan(values) | (np.abs(values) > SMALL * largest))
     alike: dict[str, list[str]] = {}
     for name, x, shown in zip(names, values, seen, strict=True):
         if shown:
@@ -82,27 +93,36 @@ def _components(names: tuple[str, ...], values: npt.NDArray[Any], digits: int = 
     told = [f"{' '.join(group)} {x}" for x, group in alike.items()]
     if not told:
         return "all components zero"
-    rest = np.abs(values[~seen])
+    rest = np.abs(values[possible & ~seen])
     return ", ".join(told) + f"; others up to {rest.max(initial=0.0):.1e}" * bool(len(rest))
 
 
+def _zero(names: tuple[str, ...], values: npt.NDArray[Any], forbidden: Mask, unit: str) -> list[str]:
+    """A line on the forbidden components, at any energies, if there are some."""
+    if forbidden.all():
+        return [f"  zero by symmetry: all components; up to {np.abs(values).max(initial=0.0):.1e} {unit} as computed"]
+    text = zero_by_symmetry(names, values.reshape(-1, len(names)), forbidden.ravel(), unit)
+    return [f"  {text}"] if text else []
+
+
 def _optics(data: Hamiltonian, found: OpticalResponse) -> list[str]:
-    names = found.measure.components(2)
+    names, zero = found.measure.components(2), found.forbidden
     real = found.interband.real
     peak = int(np.argmax(np.einsum("maa->m", real)))
     lines = [f"conductivity Re sigma of transitions at its highest, {found.energies[peak]:.3f} eV, {found.unit}"]
-    lines.append(f"  {_components(names, real[peak])}")
+    lines.append(f"  {_components(names, real[peak], zero)}")
     half = " x ".join(map(str, found.integral.coarse_divisions))
-    lines.append(f"  {_components(names, found.sigma_coarse.real[peak])} on {half} k-points")
+    lines.append(f"  {_components(names, found.sigma_coarse.real[peak], zero)} on {half} k-points")
+    lines += _zero(names, found.interband, zero, found.unit)
     gap, k = smallest_direct_gap(data, found.integral.divisions, found.conditions)
     where = ", ".join(f"{x:.4f}" for x in k)
     lines.append(f"  smallest direct distance of a filled and an empty level on this mesh {gap:.4f} eV  at k = ({where})")
     if found.drude_weight.any():
-        lines.append(f"  Drude weight {_components(names, found.drude_weight)} eV {found.unit}; hbar/tau {found.relaxation:g} eV")
+        lines.append(f"  Drude weight {_components(names, found.drude_weight, zero)} eV {found.unit}; hbar/tau {found.relaxation:g} eV")
         if found.measure.dimension == 3:
             lines.append(f"  plasma energy {', '.join(f'{a} {x:.4f}' for a, x in zip('xyz', found.plasma_energy, strict=True))} eV")
     what = {3: "dielectric tensor of the electrons", 2: "susceptibility, Angstrom,", 1: "susceptibility, Angstrom^2,"}
-    lines.append(f"  {what[found.measure.dimension]} at {found.energies[0]:g} eV: {_components(names, found.electronic)}")
+    lines.append(f"  {what[found.measure.dimension]} at {found.energies[0]:g} eV: {_components(names, found.electronic, zero)}")
     if np.abs(found.hall).max() > SMALL * np.abs(real).max():
         lines.append(f"  anomalous Hall conductivity (Kubo sum) {_components(names, found.hall)} {found.unit}")
     return lines
@@ -113,18 +133,28 @@ def _second_order(found: SecondOrder) -> list[str]:
     half = " x ".join(map(str, found.integral.coarse_divisions))
     lines = [f"{name:12s} {found.unit}; largest values:"]
     for values, where in ((found.values, ""), (found.coarse, f" on {half} k-points")):
-        lines += [f"  {part}{_components(found.components, sizes)}{where}" for part, sizes in _largest_parts(found, values)]
-    if found.kind == "harmonic":
-        lines.append(f"  at {found.energies[0]:g} eV: {_components(found.components, found.values[0].real)}")
+        allowed = (part for part in _parts(found, values) if not part[2].all())
+        lines += [f"  {part}{_components(found.components, _sizes(x), zero)}{where}" for part, x, zero in allowed]
+    if found.kind == "harmonic" and not found.forbidden.all():
+        at = f"  at {found.energies[0]:g} eV: "
+        lines.append(at + _components(found.components, found.values[0].real, found.forbidden[0]))
+    for part, x, zero in _parts(found, found.values):
+        lines += [f"  {part}{line.strip()}" for line in _zero(found.components, x, zero, found.unit)]
     return lines
 
 
-def _largest_parts(found: SecondOrder, values: npt.NDArray[Any]) -> list[tuple[str, npt.NDArray[Any]]]:
-    """The largest magnitude of each component, of injection currents those of linear and of circular light."""
+def _sizes(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """The largest magnitude of each component."""
+    return np.asarray(np.abs(values).max(axis=0))
+
+
+def _parts(found: SecondOrder, values: npt.NDArray[Any]) -> list[tuple[str, npt.NDArray[Any], Mask]]:
+    """(m, c) values and what is forbidden, of injection currents those of linear and of circular light."""
     flat = values.reshape(len(values), -1)
+    real, imaginary = found.forbidden
     if found.kind == "injection":
-        return [("linear light   ", np.abs(flat.real).max(axis=0)), ("circular light ", np.abs(flat.imag).max(axis=0))]
-    return [("", np.abs(flat).max(axis=0))]
+        return [("linear light   ", flat.real, real), ("circular light ", flat.imag, imaginary)]
+    return [("", flat, real)]
 
 
 def _static(found: dict[str, FermiResponse]) -> list[str]:

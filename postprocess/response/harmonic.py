@@ -16,7 +16,7 @@ doi:10.1103/PhysRevB.72.045223. The term with V_a vanishes with time reversal; n
 Terms of a Fermi surface are left out.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -28,14 +28,12 @@ from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.system import FloatArray, IntArray
 from deeph.runtime.log import logger
 from postprocess.eigen.hermitian import hermitian
-from postprocess.lattice.mesh import Symmetry
-from postprocess.response.covariant import Frame, SecondDerivatives
+from postprocess.response.covariant import Frame
 from postprocess.response.measure import measure
 from postprocess.response.optics import E2_OVER_EPS0
-from postprocess.response.second_order import SecondOrder
-from postprocess.response.transitions import Conditions, LightSettings, Pairs, filled_levels, levels_cross, means_in_windows
+from postprocess.response.second_order import SecondOrder, SecondOrderSums
+from postprocess.response.transitions import Conditions, LightSettings, Pairs, levels_cross
 from postprocess.states.fermi import FermiLevel
-from postprocess.states.kjobs import Result
 
 Array = npt.NDArray[Any]
 TIE = 1e-6
@@ -54,32 +52,16 @@ class Poles(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Harmonic:
-    """Second harmonic at each k; a BatchQuantity."""
+class Harmonic(SecondOrderSums):
+    """Second harmonic, Angstrom^3/eV^2; with time reversal -k has the complex conjugate strengths of k."""
 
     conditions: Conditions
 
-    @property
-    def symmetry(self) -> Symmetry:
-        """With time reversal -k has the complex conjugate strengths of k."""
-        return "reversal" if self.conditions.reversal else "none"
-
-    def of(self, hamiltonian: Hamiltonian) -> Callable[[FloatArray, int], Result]:
-        """The function of k: ``tensor`` (n_k, m, 27) in Angstrom^3/eV^2; ``watched``; ``filled`` (n_k, 2): levels, and this squared."""
-        basis, c = self.conditions.prepared(hamiltonian), self.conditions
-        second = SecondDerivatives(basis)
-
-        def compute(k: FloatArray, spin: int) -> Result:
-            frame = Frame.at(basis, second, k, spin, c.broadening.width)
-            levels = frame.energies + c.scissor * (frame.energies > c.fermi_energy)
-            f = c.occupation(frame.energies)
-            tensor = np.array([
-                self._spectrum(_poles(frame.r[n], frame.derivative[n], frame.slope[n], levels[n], f[n], pairs))
-                for n, pairs in enumerate(c.pairs(frame.geometry))
-            ])  # fmt: skip
-            return {"tensor": tensor, "watched": means_in_windows(tensor), "filled": filled_levels(f)}
-
-        return compute
+    def spectrum(self, frame: Frame, n: int, pairs: Pairs) -> Array:
+        """(m, 27) complex, of both signs of the frequency."""
+        c, E = self.conditions, frame.energies[n]
+        levels, f = E + c.scissor * (c.fermi_energy < E), c.occupation(E)
+        return self._spectrum(_poles(frame.r[n], frame.derivative[n], frame.slope[n], levels, f, pairs))
 
     def _spectrum(self, poles: Poles) -> Array:
         """(m, 27) of both signs of the frequency."""
@@ -176,10 +158,10 @@ def second_harmonic(hamiltonian: Hamiltonian, fermi: FermiLevel, settings: Light
         As :func:`postprocess.geometry.positions.find_positions`.
     """
     hamiltonian, settings = hermitian(hamiltonian), settings or LightSettings()
-    size, conditions = measure(hamiltonian), settings.conditions(hamiltonian, fermi)
-    integral = settings.integrate(hamiltonian, Harmonic(conditions))
-    if levels_cross(integral.value["filled"]):
-        logger.warning("levels cross the Fermi level: what a Fermi surface adds to the second harmonic at low photon energies is left out")
+    size, quantity = measure(hamiltonian), Harmonic(settings.conditions(hamiltonian, fermi))
     per = E2_OVER_EPS0 * PICOMETRE ** (4 - size.dimension) / size.size
     unit = ("pm^3/V", "pm^2/V", "pm/V")[size.dimension - 1]
-    return SecondOrder.of("harmonic", integral, per, unit, hamiltonian, conditions, fermi, settings)
+    found = SecondOrder.of("harmonic", quantity, per, unit, hamiltonian, fermi, settings)
+    if levels_cross(found.integral.value["filled"]):
+        logger.warning("levels cross the Fermi level: what a Fermi surface adds to the second harmonic at low photon energies is left out")
+    return found

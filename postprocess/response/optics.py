@@ -20,8 +20,9 @@ from postprocess.eigen.hermitian import hermitian
 from postprocess.eigen.solver import compute_energies
 from postprocess.geometry.positions import find_positions
 from postprocess.lattice.mesh import Divisions
+from postprocess.response.forbidden import Mask, forbidden_conductivity
 from postprocess.response.measure import E2_OVER_HBAR, METRE, Measure, measure, unit_of
-from postprocess.response.transitions import Absorption, Conditions, LightSettings, levels_cross
+from postprocess.response.transitions import ABSORPTION, Absorption, Conditions, LightSettings, levels_cross
 from postprocess.states.adaptive import Integral
 from postprocess.states.fermi import FermiLevel
 
@@ -63,6 +64,8 @@ class OpticalResponse:
         Where they come from.
     measure : Measure
         Directions and units.
+    forbidden : (d, d) bool array
+        Components that the symmetry of structure and moments makes zero.
     integral : Integral
         How far the zone is converged.
     sigma_coarse, sigma_fine : (m, d, d) complex arrays
@@ -81,6 +84,7 @@ class OpticalResponse:
     fermi_origin: str
     positions: str
     measure: Measure
+    forbidden: Mask
     integral: Integral
     sigma_coarse: Array
     sigma_fine: Array
@@ -184,7 +188,7 @@ def optical_response(hamiltonian: Hamiltonian, fermi: FermiLevel, settings: Ligh
     """
     hamiltonian, settings = hermitian(hamiltonian), settings or LightSettings()
     size, conditions = measure(hamiltonian), settings.conditions(hamiltonian, fermi)
-    integral = settings.integrate(hamiltonian, Absorption(conditions))
+    integral = settings.integrate(hamiltonian, Absorption(conditions), ABSORPTION, 2)
     both = 2.0 if hamiltonian.basis.spin == "none" else 1.0
     energies = conditions.photons.energies
 
@@ -204,7 +208,8 @@ def optical_response(hamiltonian: Hamiltonian, fermi: FermiLevel, settings: Ligh
         hall=E2_OVER_HBAR * size.per_size(2) * tensor(integral.value, "hall"),
         drude_weight=E2_OVER_HBAR * size.per_size(2) * np.where(np.abs(drude) < NOTHING, 0, drude), relaxation=settings.relaxation,
         joint=both * integral.value["joint"].sum(axis=0), conditions=conditions, fermi_origin=fermi.origin,
-        positions=find_positions(hamiltonian, settings.source).source, measure=size, integral=integral,
+        positions=find_positions(hamiltonian, settings.source).source, measure=size,
+        forbidden=forbidden_conductivity(hamiltonian, size), integral=integral,
         sigma_coarse=interband(integral.coarse), sigma_fine=interband(integral.fine), title=settings.title,
     )  # fmt: skip
 

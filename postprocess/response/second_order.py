@@ -10,6 +10,7 @@ E(t) = E(omega) e^{-i omega t} + c.c., charge -e of the electron, pairs n, m wit
 J. E. Sipe and A. I. Shkrebtii, doi:10.1103/PhysRevB.61.5337.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -27,8 +28,9 @@ from postprocess.eigen.hermitian import hermitian
 from postprocess.geometry.positions import find_positions
 from postprocess.lattice.mesh import Symmetry
 from postprocess.response.covariant import Frame, SecondDerivatives
+from postprocess.response.forbidden import Mask, forbidden_third_rank
 from postprocess.response.measure import E2_OVER_HBAR, Measure, measure
-from postprocess.response.transitions import Conditions, LightSettings, Pairs, means_in_windows
+from postprocess.response.transitions import Conditions, LightSettings, Pairs, filled_levels, means_in_windows
 from postprocess.states.adaptive import Integral
 from postprocess.states.fermi import FermiLevel
 from postprocess.states.kjobs import Result
@@ -40,39 +42,56 @@ Array = npt.NDArray[Any]
 Direct = Literal["shift", "injection"]
 DIRECT: tuple[str, ...] = get_args(Direct)
 Kind = Literal["shift", "injection", "harmonic"]
+TENSORS = {"tensor": -1, "watched": -1}
+"""Arrays of :class:`SecondOrderSums` that turn with k, and the axis of their components."""
 
 
-@dataclass(frozen=True)
-class DirectCurrent:
-    """Shift or injection current at each k; a BatchQuantity."""
+class SecondOrderSums(ABC):
+    """A tensor of rank three for each photon energy at each k, a sum over pairs of levels; a BatchQuantity."""
 
-    kind: Direct
     conditions: Conditions
 
     @property
     def symmetry(self) -> Symmetry:
-        """With time reversal -k has the same shift, and the complex conjugate injection with the other sign."""
+        """With time reversal the tensor of -k is that of k, or its complex conjugate, with a sign: see the classes."""
         return "reversal" if self.conditions.reversal else "none"
 
     def of(self, hamiltonian: Hamiltonian) -> Callable[[FloatArray, int], Result]:
-        """The function of k: ``tensor`` (n_k, m, 27): f_nm Im[...] delta in Angstrom^3/eV, or f_nm dv r r delta in Angstrom^3."""
+        """The function of k: ``tensor`` (n_k, m, 27); ``watched``; ``filled`` (n_k, 2): levels, and this squared."""
         basis, c = self.conditions.prepared(hamiltonian), self.conditions
         second = SecondDerivatives(basis)
 
         def compute(k: FloatArray, spin: int) -> Result:
             frame = Frame.at(basis, second, k, spin, c.broadening.width)
-            out = []
-            for n, pairs in enumerate(c.pairs(frame.geometry)):
-                if self.kind == "injection":
-                    values = _injection(frame.r[n], frame.slope[n], pairs)
-                    values = np.asarray(1j * values.imag) if c.reversal else values
-                else:
-                    values = _shift(frame.r[n], frame.derivative[n], pairs).astype(complex)
-                out.append(c.broadening.delta(pairs.step - c.photons.energies[:, None]) @ (pairs.filled[:, None] * values))
-            tensor = np.array(out)
-            return {"tensor": tensor, "watched": means_in_windows(tensor)}
+            tensor = np.array([self.spectrum(frame, n, pairs) for n, pairs in enumerate(c.pairs(frame.geometry))])
+            return {"tensor": tensor, "watched": means_in_windows(tensor), "filled": filled_levels(c.occupation(frame.energies))}
 
         return compute
+
+    @abstractmethod
+    def spectrum(self, frame: Frame, n: int, pairs: Pairs) -> Array:
+        """(m, 27) of the k-point with number n."""
+
+
+@dataclass(frozen=True)
+class DirectCurrent(SecondOrderSums):
+    """Shift current, f_nm Im[...] delta in Angstrom^3/eV, or injection current, f_nm dv r r delta in Angstrom^3.
+
+    With time reversal -k has the same shift, and the complex conjugate injection with the other sign.
+    """
+
+    kind: Direct
+    conditions: Conditions
+
+    def spectrum(self, frame: Frame, n: int, pairs: Pairs) -> Array:
+        """(m, 27) complex."""
+        c = self.conditions
+        if self.kind == "injection":
+            values = _injection(frame.r[n], frame.slope[n], pairs)
+            values = np.asarray(1j * values.imag) if c.reversal else values
+        else:
+            values = _shift(frame.r[n], frame.derivative[n], pairs).astype(complex)
+        return np.asarray(c.broadening.delta(pairs.step - c.photons.energies[:, None]) @ (pairs.filled[:, None] * values))
 
 
 def _shift(r: Array, derivative: Array, pairs: Pairs) -> FloatArray:
@@ -109,6 +128,8 @@ class SecondOrder:
         Where they come from.
     measure : Measure
         Directions and units.
+    forbidden : (2, d, d, d) bool array
+        Components of the real and of the imaginary part that the symmetry of structure and moments makes zero.
     integral : Integral
         How far the zone is converged.
     title : str
@@ -125,6 +146,7 @@ class SecondOrder:
     fermi_origin: str
     positions: str
     measure: Measure
+    forbidden: Mask = field(repr=False)
     integral: Integral = field(repr=False)
     title: str = ""
 
@@ -132,16 +154,15 @@ class SecondOrder:
     def of(
         cls,
         kind: Kind,
-        integral: Integral,
+        quantity: SecondOrderSums,
         per: float,
         unit: str,
         hamiltonian: Hamiltonian,
-        conditions: Conditions,
         fermi: FermiLevel,
         settings: LightSettings,
     ) -> "SecondOrder":
-        """From the integral of ``tensor`` (m, 27), times ``per``, and twice that for levels without spin."""
-        size = measure(hamiltonian)
+        """The integral of a quantity over the zone, times ``per``, and twice that for levels without spin."""
+        size, integral = measure(hamiltonian), settings.integrate(hamiltonian, quantity, TENSORS, 3)
         both = 2.0 if hamiltonian.basis.spin == "none" else 1.0
 
         def tensor(values: dict[str, Array]) -> Array:
@@ -149,9 +170,10 @@ class SecondOrder:
             total = total.real if kind == "shift" else total
             return np.asarray(size.turned(total.reshape(-1, 3, 3, 3), 3))
 
+        conditions, positions = quantity.conditions, find_positions(hamiltonian, settings.source).source
         return cls(
             kind, conditions.photons.energies, tensor(integral.value), tensor(integral.coarse), tensor(integral.fine), unit, conditions,
-            fermi.origin, find_positions(hamiltonian, settings.source).source, size, integral, settings.title,
+            fermi.origin, positions, size, forbidden_third_rank(kind, hamiltonian, size), integral, settings.title,
         )  # fmt: skip
 
     @cached_property
@@ -201,9 +223,8 @@ def direct_current(hamiltonian: Hamiltonian, kind: Direct, fermi: FermiLevel, se
     if kind not in DIRECT:
         raise UsageError(f"current {kind!r}: expected one of {', '.join(DIRECT)}")
     hamiltonian, settings = hermitian(hamiltonian), settings or LightSettings()
-    size, conditions = measure(hamiltonian), settings.conditions(hamiltonian, fermi)
-    integral = settings.integrate(hamiltonian, DirectCurrent(kind, conditions))
+    size, quantity = measure(hamiltonian), DirectCurrent(kind, settings.conditions(hamiltonian, fermi))
     per = -np.pi * E2_OVER_HBAR * size.per_size(3)
     per *= 0.25 if kind == "shift" else 1 / HBAR
     unit = {"shift": "A/V^2", "injection": "A/(V^2 s)"}[kind] + ("", " m", " m^2")[3 - size.dimension]
-    return SecondOrder.of(kind, integral, per, unit, hamiltonian, conditions, fermi, settings)
+    return SecondOrder.of(kind, quantity, per, unit, hamiltonian, fermi, settings)

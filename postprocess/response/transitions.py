@@ -1,6 +1,6 @@
 """Sums over pairs of an occupied and an empty level, for many photon energies."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -15,6 +15,7 @@ from postprocess.geometry.geometry import Geometry
 from postprocess.geometry.positions import Source, find_positions
 from postprocess.lattice.mesh import Divisions, Symmetry
 from postprocess.response.light import Broadening, Photons, keeps_time_reversal
+from postprocess.response.wedge import tensor_wedge
 from postprocess.states.adaptive import Integral, Refinement, integrate_adaptively
 from postprocess.states.batches import BatchQuantity
 from postprocess.states.fermi import FermiLevel
@@ -26,6 +27,8 @@ FILLED = 1e-10
 """Pairs whose occupations differ by less do not count."""
 PIECE = 2**20
 """Pairs times photon energies that are held at a time."""
+ABSORPTION = {"chi": -1, "hall": -1, "drude": -1}
+"""Tensors that :class:`Absorption` gives, and the axis of their components."""
 WATCHED = 16
 """Windows of photon energies whose mean absorption says how far a mesh is converged."""
 
@@ -93,9 +96,12 @@ class LightSettings:
         own = self.photons, self.broadening, self.scissor, self.source
         return Conditions(fermi.energy, self.temperature, *own, reversal=keeps_time_reversal(hamiltonian))
 
-    def integrate(self, hamiltonian: Hamiltonian, quantity: BatchQuantity) -> Integral:
-        """Over the zone."""
-        return integrate_adaptively(hamiltonian, quantity, self.divisions, watched="watched", refinement=self.refinement, jobs=self.jobs)
+    def integrate(self, hamiltonian: Hamiltonian, quantity: BatchQuantity, tensors: Mapping[str, int], rank: int) -> Integral:
+        """Over the zone, of those k-points that symmetry relates one; see :func:`postprocess.response.wedge.tensor_wedge`."""
+        wedge = tensor_wedge(hamiltonian, quantity, tensors, rank, self.divisions, self.jobs)
+        return integrate_adaptively(
+            hamiltonian, quantity, self.divisions, watched="watched", refinement=self.refinement, jobs=self.jobs, wedge=wedge, axial=tensors
+        )
 
 
 @dataclass(frozen=True)
@@ -169,7 +175,7 @@ class Absorption:
             chi, joint, hall = (np.array(part) for part in zip(*self._pair_sums(g), strict=True))
             smooth = chi.imag.reshape(*chi.shape[:2], 3, 3).trace(axis1=2, axis2=3) * c.photons.energies
             filled = filled_levels(c.occupation(g.energies))
-            watched = means_in_windows(smooth[:, :, None])
+            watched = means_in_windows(smooth[:, :, None])[..., 0]
             return {"chi": chi, "joint": joint, "hall": hall, "drude": self._drude(g), "filled": filled, "watched": watched}
 
         return compute

@@ -244,8 +244,8 @@ def integrate_adaptively(
     jobs : Jobs, optional
         Processes, and where finished batches are kept (each mesh and round in a folder of its own).
     wedge, axial : Wedge and mapping, optional
-        Operations that turn the axial vectors of the quantity, and which arrays hold vectors (see :meth:`Wedge.mean`), the watched one in
-        its last axis; one k-point of those that they relate is computed.
+        Operations that turn the vectors or tensors of the quantity, and which arrays hold them (see :meth:`Wedge.mean`), the watched one
+        in its last axis; one k-point of those that they relate is computed.
     in_cells : function, optional
         The quantity for points that stand for cells with a second moment (3, 3) in 1/Angstrom^2.
 

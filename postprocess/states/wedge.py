@@ -1,4 +1,4 @@
-"""Which k-points symmetry relates, and what becomes of magnetization-like vectors on the way from one to the other."""
+"""Which k-points symmetry relates, and what becomes of vectors and tensors on the way from one to the other."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -40,14 +40,14 @@ class Orbits:
 
 @dataclass(frozen=True)
 class Wedge:
-    """Operations k -> W k of a crystal, a group, and how they turn axial vectors that time reversal turns over.
+    """Operations k -> W k of a crystal, a group, and how they turn a vector or tensor.
 
     Attributes
     ----------
     on_k : (n, 3, 3) int array
         W, on fractional k.
-    turns : (n, 3, 3) array
-        The vectors of k become ``turns @ vector`` at W k.
+    turns : (n, c, c) array
+        Orthogonal; the c components at k become ``turns @ components`` at W k.
     """
 
     on_k: IntArray
@@ -86,27 +86,34 @@ class Wedge:
         return Orbits(chosen[where], place.ravel(), operation)
 
     def at_points(self, values: FloatArray, orbits: Orbits) -> FloatArray:
-        """(n_spin, n, ...) values at all points from those (n_spin, m, ...) at one of each orbit; vectors have four axes, (..., 3)."""
+        """(n_spin, n, ...) values at all points from those (n_spin, m, ...) at one of each orbit; tensors have four axes, (..., c)."""
         found = values[:, orbits.place]
         if found.ndim < 4 or self.order == 1:
             return np.asarray(found)
-        return np.asarray(np.einsum("nba,snmb->snma", self.turns[orbits.operation], found))
+        for operation in np.unique(orbits.operation).tolist():
+            own = orbits.operation == operation
+            found[:, own] = self._turned(found[:, own], self.turns[operation].T)
+        return np.asarray(found)
+
+    def _turned(self, values: FloatArray, turn: FloatArray) -> FloatArray:
+        """``turn @ components`` of (..., c) components, or (..., n c) of n tensors, such as real and imaginary parts."""
+        return np.asarray((values.reshape(*values.shape[:-1], -1, len(turn)) @ turn.T).reshape(values.shape))
 
     def mean(self, sums: Result, axial: Mapping[str, int]) -> Result:
-        """Sums over one point of each orbit, with its weight, as sums over all points: vectors averaged over the operations.
+        """Sums over one point of each orbit, with its weight, as sums over all points: tensors averaged over the operations.
 
         Parameters
         ----------
         sums : dict of str to array
             By name.
         axial : mapping of str to int
-            The axis of each array of vectors that holds their components x, y, z; others are scalars.
+            The axis of each array of vectors or tensors that holds their components; others are scalars.
         """
         if self.order == 1:
             return sums
         P = self.turns.mean(axis=0)
-        vectors = {name: np.moveaxis(np.moveaxis(sums[name], axis, -1) @ P.T, -1, axis) for name, axis in axial.items()}
-        return {**sums, **vectors}
+        tensors = {name: np.moveaxis(self._turned(np.moveaxis(sums[name], axis, -1), P), -1, axis) for name, axis in axial.items()}
+        return {**sums, **tensors}
 
 
 def _key(k: FloatArray) -> IntArray:
