@@ -21,6 +21,8 @@ NODES = 2
 """Nodes in a direction for each moment."""
 OF_WIDTH, OF_WARMTH = 5.0, 2.5
 """Moments times a width (a Gaussian's, kT) over half of the width of the spectrum: what is neglected is exp(-12), exp(-8)."""
+OF_WINDOW = 8.0
+"""Coefficients of a window times its width over half of the width of the spectrum."""
 TAILS, WARM_TAILS = 7.0, 25.0
 """Widths, and kT, beyond which nothing is left to rounding."""
 NEAR, WARM_NEAR = 5.0, 12.0
@@ -93,6 +95,39 @@ class PairFunctions:
 
 
 @dataclass(frozen=True)
+class Window:
+    """Polynomial w(E) that a random vector is filtered with: levels that do not take part add nothing but scatter.
+
+    In a basis that is nearly dependent most levels lie tens of eV above the others and have the largest velocities. Of the filtered vector
+    the sum over pairs has w(E)^2 of the first level as a factor, which is divided out where it is not small.
+
+    Attributes
+    ----------
+    coefficients : (n,) array
+        Of T_n of the scaled energies.
+    center, half_width : float
+        Of the scaled energies, eV.
+    """
+
+    coefficients: FloatArray
+    center: float
+    half_width: float
+
+    @classmethod
+    def around(cls, functions: PairFunctions, n_most: int, center: float, half_width: float) -> "Window":
+        """exp(-x^4) with 1/e at the last level that takes part, and not more than so many coefficients."""
+        n = min(n_most, int(np.ceil(OF_WINDOW * half_width / functions.reach())) + 1)
+        angles = np.pi * (np.arange(NODES * n) + 0.5) / (NODES * n)
+        values = np.exp(-(((center + half_width * np.cos(angles) - functions.fermi_energy) / functions.reach()) ** 4))
+        factors = np.where(np.arange(n) == 0, 1.0, 2.0) / (NODES * n)
+        return cls(factors * (np.cos(np.outer(np.arange(n), angles)) @ values), center, half_width)
+
+    def __call__(self, energies: FloatArray) -> FloatArray:
+        """Values at some energies."""
+        return np.asarray(np.polynomial.chebyshev.chebval((energies - self.center) / self.half_width, self.coefficients), float)
+
+
+@dataclass(frozen=True)
 class Nodes:
     """Gauss' nodes where a function of two energies is evaluated, and the sums over moments that its values are multiplied with.
 
@@ -150,7 +185,9 @@ def sums_over_pairs(functions: PairFunctions, moments: Array, center: float, hal
     return out
 
 
-def absorbed(functions: PairFunctions, at_nodes: Array, energies: FloatArray) -> Array:
+def absorbed(functions: PairFunctions, at_nodes: Array, energies: FloatArray, window: Window | None = None) -> Array:
     """(..., m) sums for each photon energy from (..., r, r) :meth:`Nodes.at`; the last axis belongs to the first level."""
+    if window is not None:
+        at_nodes = at_nodes / window(energies) ** 2
     values = [np.einsum("...ij,ij->...", at_nodes, F) for F in functions.absorption(energies, energies[:, None])]
     return np.stack(values, axis=-1) if values else np.zeros((*at_nodes.shape[:-2], 0))

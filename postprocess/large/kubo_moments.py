@@ -69,6 +69,7 @@ def double_moments(
     phases: Array,
     *,
     rows: FloatArray | None = None,
+    window: FloatArray | None = None,
     advance: Callable[[int], object] = int,
 ) -> Array:
     """(m, d, d, n_moments, n_moments) moments mu_mn of each random vector, the last axis n belonging to the first level.
@@ -86,10 +87,15 @@ def double_moments(
     rows : (r, n_moments) array, optional
         Sums over the moments that are wanted instead of them, (m, d, d, r, r) with rows mu rows^T: they are made while the recursion
         runs, so that neither memory nor matrix products grow with the square of ``n_moments``.
+    window : (n_window,) array, optional
+        Coefficients of T_n(A) of a filter of the random vectors; the sums over pairs get the square of its value at the first level.
     advance : callable
         Told the number of steps done, counted per random vector.
     """
     x, y = operator.half_solve(phases)
+    if window is not None:
+        x = np.ascontiguousarray(summed(operator, x, y, window[None])[:, 0].T)
+        y = operator.overlap(x)
     d, m = len(velocity.dH), phases.shape[1]
     weights = with_h(operator, np.eye(n_moments) if rows is None else rows)
     r = weights.shape[1]

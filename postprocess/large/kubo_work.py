@@ -15,7 +15,7 @@ from postprocess.density.kpm import KPMOperator
 from postprocess.eigen.pencil import BlochPencils
 from postprocess.eigen.work import available_memory, multiplication_rate
 from postprocess.geometry.positions import Positions
-from postprocess.large.kubo import Nodes, PairFunctions, absorbed, sums_over_pairs
+from postprocess.large.kubo import Nodes, PairFunctions, Window, absorbed, sums_over_pairs
 from postprocess.large.kubo_moments import CHUNK, Velocity, double_moments
 from postprocess.large.sparse_basis import SparseBasis
 from postprocess.states.kjobs import Result
@@ -82,11 +82,13 @@ class KuboWork:
         self._announce(operator, n, n if hall else len(near.rows), first=not task.number and not any(task.k))
         with telling(name, n + 1) as progress:
             phases = operator.random_phases(1, self._random(task))
-            moments = double_moments(operator, velocity, n, phases, rows=rows, advance=progress.advance)[0]
+            window = None if hall else Window.around(self.functions, n, operator.center, operator.half_width)
+            filtered = None if window is None else window.coefficients
+            moments = double_moments(operator, velocity, n, phases, rows=rows, window=filtered, advance=progress.advance)[0]
         if hall:
             out = sums_over_pairs(self.functions, moments, operator.center, operator.half_width, hall=True)
         else:
-            out = {"absorption": absorbed(self.functions, moments, near.energies)}
+            out = {"absorption": absorbed(self.functions, moments, near.energies, window)}
         return {**out, "moments": np.array(n)}
 
     def _random(self, task: VectorTask) -> np.random.Generator:
