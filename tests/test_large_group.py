@@ -14,6 +14,7 @@ from postprocess.eigen.pencil import BlochPencils
 from postprocess.geometry.curvature import compute_curvature
 from postprocess.geometry.geometry import Geometry
 from postprocess.geometry.positions import find_positions
+from postprocess.large import find_group as large_find_group
 from postprocess.large.find_group import Bands, find_group
 from postprocess.large.group import GroupGeometry
 from postprocess.large.group_curvature import group_chern_number, group_curvature
@@ -152,6 +153,18 @@ def test_bands_are_found_from_a_distant_energy(bilayer):
     near, far = (find_group(pencil, Bands(36, 38, center)) for center in (0.8, -2.0))
     np.testing.assert_allclose(near.energies, far.energies, atol=1e-9)
     assert abs(near.separation - far.separation) < 1e-9
+
+
+def test_bands_beside_a_wide_gap_are_found_from_their_own_energy(monkeypatch):
+    """The level below the gap is farther away than all levels that may be computed."""
+    monkeypatch.setattr(large_find_group, "MOST", 16)
+    data = hermitian(pi_bilayer(2, 3, haldane=0.3))
+    k, n = K * [1, 1, 0], data.n_orbitals // 2
+    E = data.eigenvalues(k)
+    group = find_group(BlochPencils(data).at(k), Bands(n, n + 2, float(E[n + 1])))
+    np.testing.assert_allclose(group.energies, E[n : n + 2], atol=1e-9)
+    assert abs(group.separation - (E[n + 2] - E[n + 1])) < 1e-9
+    assert E[n] - E[n - 1] > 2
 
 
 @pytest.mark.slow

@@ -18,7 +18,7 @@ from postprocess.geometry.geometry import Geometry
 from postprocess.geometry.positions import find_positions
 from postprocess.large import kubo_work
 from postprocess.large.conductivity import kubo_conductivity, level_conductivity
-from postprocess.large.kubo import PairFunctions, sums_over_pairs
+from postprocess.large.kubo import Nodes, PairFunctions, Window, absorbed, sums_over_pairs
 from postprocess.large.kubo_moments import Velocity, double_moments
 from postprocess.large.kubo_work import KuboWork
 from postprocess.large.settings import ConductivitySettings
@@ -70,6 +70,23 @@ def test_moments_give_the_sum_over_all_pairs_in_any_basis(plain, changed, k, dty
     assert kind == dtype
     np.testing.assert_allclose(found["absorption"], absorption, atol=1e-8 * np.abs(absorption).max())
     np.testing.assert_allclose(found["hall"], hall, atol=1e-8 * max(np.abs(hall).max(), 1e-3))
+
+
+def test_filtered_vectors_and_sums_at_nodes_change_nothing():
+    """What the work of one vector does, with the exact trace: a narrow window, and sums made during the recursion."""
+    data, functions = hermitian(changed_basis(four_bands())), PairFunctions(0.1, 300.0, np.array([0.5, 1.0]), 0.1, 0.5)
+    operator = KPMOperator(BlochPencils(data).at(K))
+    velocity = Velocity.along(SparseBasis(data, find_positions(data)), K, 0, FRAME, operator.dtype)
+    n, scale = functions.moments(operator.half_width, hall=False), (operator.center, operator.half_width)
+    phases = np.eye(operator.n, dtype=operator.dtype)
+    plain = double_moments(operator, velocity, n, phases).sum(axis=0)
+    near, window = Nodes.of(n, *scale, (0.1, functions.reach())), Window.around(functions, n, *scale)
+    found = double_moments(operator, velocity, n, phases, rows=near.rows, window=window.coefficients).sum(axis=0)
+    assert len(near.rows) < 2 * n
+    assert np.ptp(window(near.energies)) > 0.3
+    expected = sums_over_pairs(functions, plain, *scale, hall=False)["absorption"]
+    np.testing.assert_allclose(absorbed(functions, found, near.energies, window), expected, atol=2e-3 * np.abs(expected).max())
+    np.testing.assert_allclose(double_moments(operator, velocity, n, phases, rows=near.rows).sum(axis=0), near.at(plain), atol=1e-9)
 
 
 def test_the_chosen_number_of_moments_suffices():

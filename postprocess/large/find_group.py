@@ -84,15 +84,28 @@ def find_group(pencil: Pencil, bands: Bands) -> Group:
 
 
 def _holds(levels: Levels, bands: Bands, n_all: int) -> bool:
-    """Whether the bands are there, and the next ones on both sides."""
+    """Whether the bands are there, and the distance to the nearest other one is known."""
     first = levels.first or 0
-    return first <= max(bands.first - 1, 0) and min(bands.stop + 1, n_all) <= first + len(levels.energies)
+    last = first + len(levels.energies)
+    if not (first <= bands.first and bands.stop <= last):
+        return False
+    known = first < bands.first or not bands.first, bands.stop < last or bands.stop == n_all
+    return known[int(np.argmin(_beside(levels, bands, n_all)))]
+
+
+def _beside(levels: Levels, bands: Bands, n_all: int) -> tuple[float, float]:
+    """Distances to the next levels below and above, eV; of one that was not found, beyond a wide gap, a distance that it has at least.
+
+    The levels found are those nearest to a centre: none that is missing lies closer to it than the farthest of them.
+    """
+    E, start = levels.energies, bands.first - (levels.first or 0)
+    stop, reach = start + bands.size, float(np.abs(E - bands.center).max())
+    below = E[start] - (E[start - 1] if start else bands.center - reach) if bands.first else np.inf
+    above = (E[stop] if stop < len(E) else bands.center + reach) - E[stop - 1] if bands.stop < n_all else np.inf
+    return float(below), float(above)
 
 
 def _group(levels: Levels, bands: Bands, n_all: int) -> Group:
     start = bands.first - (levels.first or 0)
-    stop = start + bands.size
-    E = levels.energies
-    below = float(E[start] - E[start - 1]) if bands.first else np.inf
-    above = float(E[stop] - E[stop - 1]) if bands.stop < n_all else np.inf
-    return Group(E[start:stop], levels.vectors[:, start:stop], below, above)
+    part = slice(start, start + bands.size)
+    return Group(levels.energies[part], levels.vectors[:, part], *_beside(levels, bands, n_all))

@@ -21,6 +21,8 @@ NODES = 2
 """Nodes in a direction for each moment."""
 OF_WIDTH, OF_WARMTH = 5.0, 2.5
 """Moments times a width (a Gaussian's, kT) over half of the width of the spectrum: what is neglected is exp(-12), exp(-8)."""
+OF_WINDOW = 8.0
+"""Coefficients of a window times its width over half of the width of the spectrum."""
 TAILS, WARM_TAILS = 7.0, 25.0
 """Widths, and kT, beyond which nothing is left to rounding."""
 NEAR, WARM_NEAR = 5.0, 12.0
@@ -57,8 +59,17 @@ class PairFunctions:
 
     def moments(self, half_width: float, *, hall: bool) -> int:
         """How many moments the functions ask for."""
-        sharpest = max(OF_WIDTH / self.width, OF_WARMTH / (KELVIN * self.temperature), OF_WIDTH / self.least if hall else 0.0)
-        return max(8, int(np.ceil(half_width * sharpest)))
+        return max(8, *(int(np.ceil(half_width * sharpness)) for sharpness in self._sharpness(hall=hall).values()))
+
+    def finest(self, *, hall: bool) -> str:
+        """What asks for most of them, in words."""
+        sharpness = self._sharpness(hall=hall)
+        return max(sharpness, key=lambda name: sharpness[name])
+
+    def _sharpness(self, *, hall: bool) -> dict[str, float]:
+        """Moments times 1 eV of half of the width of the spectrum."""
+        out = {f"a width of {self.width:g} eV": OF_WIDTH / self.width, f"{self.temperature:g} K": OF_WARMTH / (KELVIN * self.temperature)}
+        return out | ({f"a gap of {2 * self.least:g} eV": OF_WIDTH / self.least} if hall else {})
 
     def filled(self, low: FloatArray, high: FloatArray) -> FloatArray:
         """(f(E) - f(E'))/(E' - E), 1/eV."""
@@ -83,6 +94,68 @@ class PairFunctions:
         return -self.filled(low, high) * apart
 
 
+@dataclass(frozen=True)
+class Window:
+    """Polynomial w(E) that a random vector is filtered with: levels that do not take part add nothing but scatter.
+
+    In a basis that is nearly dependent most levels lie tens of eV above the others and have the largest velocities. Of the filtered vector
+    the sum over pairs has w(E)^2 of the first level as a factor, which is divided out where it is not small.
+
+    Attributes
+    ----------
+    coefficients : (n,) array
+        Of T_n of the scaled energies.
+    center, half_width : float
+        Of the scaled energies, eV.
+    """
+
+    coefficients: FloatArray
+    center: float
+    half_width: float
+
+    @classmethod
+    def around(cls, functions: PairFunctions, n_most: int, center: float, half_width: float) -> "Window":
+        """exp(-x^4) with 1/e at the last level that takes part, and not more than so many coefficients."""
+        n = min(n_most, int(np.ceil(OF_WINDOW * half_width / functions.reach())) + 1)
+        angles = np.pi * (np.arange(NODES * n) + 0.5) / (NODES * n)
+        values = np.exp(-(((center + half_width * np.cos(angles) - functions.fermi_energy) / functions.reach()) ** 4))
+        factors = np.where(np.arange(n) == 0, 1.0, 2.0) / (NODES * n)
+        return cls(factors * (np.cos(np.outer(np.arange(n), angles)) @ values), center, half_width)
+
+    def __call__(self, energies: FloatArray) -> FloatArray:
+        """Values at some energies."""
+        return np.asarray(np.polynomial.chebyshev.chebval((energies - self.center) / self.half_width, self.coefficients), float)
+
+
+@dataclass(frozen=True)
+class Nodes:
+    """Gauss' nodes where a function of two energies is evaluated, and the sums over moments that its values are multiplied with.
+
+    Attributes
+    ----------
+    energies : (r,) array
+        eV.
+    rows : (r, n) array
+        Of the moments mu (n, n), rows mu rows^T belongs to the values at all pairs of nodes.
+    """
+
+    energies: FloatArray
+    rows: FloatArray
+
+    @classmethod
+    def of(cls, n: int, center: float, half_width: float, near: tuple[float, float] = (0.0, np.inf)) -> "Nodes":
+        """For n moments of scaled energies; of the nodes only those ``near`` an energy, within a distance."""
+        angles = np.pi * (np.arange(NODES * n) + 0.5) / (NODES * n)
+        energies = center + half_width * np.cos(angles)
+        chosen = np.flatnonzero(np.abs(energies - near[0]) < near[1])
+        rows = np.cos(np.outer(angles[chosen], np.arange(n))) * np.where(np.arange(n) == 0, 1.0, 2.0) / (NODES * n)
+        return cls(energies[chosen], rows)
+
+    def at(self, moments: Array) -> Array:
+        """(..., r, r) what the values at pairs of nodes are multiplied with."""
+        return np.asarray(self.rows @ moments @ self.rows.T)
+
+
 def sums_over_pairs(functions: PairFunctions, moments: Array, center: float, half_width: float, *, hall: bool) -> dict[str, Array]:
     """The sums of all functions.
 
@@ -103,22 +176,18 @@ def sums_over_pairs(functions: PairFunctions, moments: Array, center: float, hal
         ``absorption`` (..., m) of each photon energy, ``hall`` (...).
     """
     n = moments.shape[-1]
-    angles = np.pi * (np.arange(NODES * n) + 0.5) / (NODES * n)
-    energies = center + half_width * np.cos(angles)
-    near = np.flatnonzero(np.abs(energies - functions.fermi_energy) < functions.reach())
-    out: dict[str, Array] = {}
-    at_nodes = _at_nodes(moments, angles[near])
-    first, second = energies[near], energies[near, None]  # the last axis of the moments belongs to the first level
-    values = [np.einsum("...ij,ij->...", at_nodes, F) for F in functions.absorption(first, second)]
-    out["absorption"] = np.stack(values, axis=-1) if values else np.zeros((*moments.shape[:-2], 0))
+    near = Nodes.of(n, center, half_width, (functions.fermi_energy, functions.reach()))
+    out = {"absorption": absorbed(functions, near.at(moments), near.energies)}
     if hall:
-        F = functions.hall(energies, energies[:, None])
-        out["hall"] = np.einsum("...ij,ij->...", _at_nodes(moments, angles), F)
+        nodes = Nodes.of(n, center, half_width)
+        F = functions.hall(nodes.energies, nodes.energies[:, None])
+        out["hall"] = np.einsum("...ij,ij->...", nodes.at(moments), F)
     return out
 
 
-def _at_nodes(moments: Array, angles: FloatArray) -> Array:
-    """(..., nodes, nodes) what the values of a function at the nodes are multiplied with."""
-    n = moments.shape[-1]
-    T = np.cos(np.outer(angles, np.arange(n))) * np.where(np.arange(n) == 0, 1.0, 2.0) / (NODES * n)
-    return np.asarray(T @ moments @ T.T)
+def absorbed(functions: PairFunctions, at_nodes: Array, energies: FloatArray, window: Window | None = None) -> Array:
+    """(..., m) sums for each photon energy from (..., r, r) :meth:`Nodes.at`; the last axis belongs to the first level."""
+    if window is not None:
+        at_nodes = at_nodes / window(energies) ** 2
+    values = [np.einsum("...ij,ij->...", at_nodes, F) for F in functions.absorption(energies, energies[:, None])]
+    return np.stack(values, axis=-1) if values else np.zeros((*at_nodes.shape[:-2], 0))

@@ -15,7 +15,8 @@ psi_n = T_n(A) x and phi_m = T_m(A) S^-1 V_a x; S^-1 H of these vectors follows 
 with S is needed but that of the recursion. Where H and S are real, i dH and i V are: everything is done with U = -i V.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,7 +28,7 @@ from postprocess.large.sparse_basis import Matrices, SparseBasis, like
 
 Array = npt.NDArray[Any]
 CHUNK = 64
-"""Vectors psi_n that the velocity is applied to at once."""
+"""Vectors that are summed, or that the velocity is applied to, at once."""
 
 
 class Velocity(NamedTuple):
@@ -62,7 +63,14 @@ class Velocity(NamedTuple):
 
 
 def double_moments(
-    operator: KPMOperator, velocity: Velocity, n_moments: int, phases: Array, *, advance: Callable[[int], object] = int
+    operator: KPMOperator,
+    velocity: Velocity,
+    n_moments: int,
+    phases: Array,
+    *,
+    rows: FloatArray | None = None,
+    window: FloatArray | None = None,
+    advance: Callable[[int], object] = int,
 ) -> Array:
     """(m, d, d, n_moments, n_moments) moments mu_mn of each random vector, the last axis n belonging to the first level.
 
@@ -76,50 +84,68 @@ def double_moments(
         Of each of the two expansions.
     phases : (n, m) array
         Random phases, see :meth:`KPMOperator.random_phases`; unit vectors, each n^(1/2) times a column of 1, give the exact trace.
+    rows : (r, n_moments) array, optional
+        Sums over the moments that are wanted instead of them, (m, d, d, r, r) with rows mu rows^T: they are made while the recursion
+        runs, so that neither memory nor matrix products grow with the square of ``n_moments``.
+    window : (n_window,) array, optional
+        Coefficients of T_n(A) of a filter of the random vectors; the sums over pairs get the square of its value at the first level.
     advance : callable
         Told the number of steps done, counted per random vector.
     """
     x, y = operator.half_solve(phases)
+    if window is not None:
+        x = np.ascontiguousarray(summed(operator, x, y, window[None])[:, 0].T)
+        y = operator.overlap(x)
     d, m = len(velocity.dH), phases.shape[1]
+    weights = with_h(operator, np.eye(n_moments) if rows is None else rows)
+    r = weights.shape[1]
     Ux = velocity.applied(operator, x)
-    out = np.zeros((m, d, d, n_moments, n_moments), operator.dtype)
+    out = np.zeros((m, d, d, r, r), operator.dtype)
     for vector in range(m):
         starts = np.concatenate([x[:, vector, None], operator.solve(Ux[:, :, vector])], axis=1)
-        every = _recursion(operator, starts, np.concatenate([y[:, vector, None], Ux[:, :, vector]], axis=1), n_moments, advance)
-        out[vector] = _contracted(operator, velocity, every, n_moments)
+        ends = np.concatenate([y[:, vector, None], Ux[:, :, vector]], axis=1)
+        every = summed(operator, starts, ends, weights.reshape(2 * r, -1), advance).reshape(1 + d, 2, r, operator.n)
+        out[vector] = _contracted(velocity, every[0], every[1:])
     return out
 
 
-def _recursion(operator: KPMOperator, x: Array, y: Array, n_moments: int, advance: Callable[[int], object]) -> Array:
-    """(columns, n_moments + 1, n) T_n(A) of the columns of x; y = S x."""
-    out = np.empty((x.shape[1], n_moments + 1, len(x)), operator.dtype)
-    for n, (now, _) in enumerate(operator.chebyshev(x, y)):
-        out[:, n] = now.T
+def with_h(operator: KPMOperator, rows: FloatArray) -> FloatArray:
+    """(2, r, n + 1) coefficients of sums over T_n, given as (r, n), and of S^-1 H times them: x T_n = (T_n+1 + T_n-1)/2."""
+    plain = np.pad(rows, ((0, 0), (0, 1)))
+    times_x = np.zeros_like(plain)
+    times_x[:, 1:] += plain[:, :-1] / 2
+    times_x[:, :-1] += plain[:, 1:] / 2
+    times_x[:, 1] += plain[:, 0] / 2  # x T_0 = T_1
+    return np.stack([plain, operator.half_width * times_x + operator.center * plain])
+
+
+def summed(operator: KPMOperator, x: Array, y: Array, weights: FloatArray, advance: Callable[[int], object] = int) -> Array:
+    """(columns, r, n) sums over T_n(A) of each column of x with weights (r, n_steps); y = S x."""
+    kind = np.zeros(0, operator.dtype).real.dtype
+    weights, n_steps = weights.astype(kind), weights.shape[1]
+    out = np.zeros((x.shape[1], len(weights), len(x)), operator.dtype)
+    block = np.empty((x.shape[1], min(CHUNK, n_steps), len(x)), operator.dtype)
+    start = 0
+    for n, (now, _) in enumerate(islice(operator.chebyshev(x, y), n_steps)):
+        block[:, n - start] = now.T
         advance(1)
-        if n == n_moments:
-            return out
-    raise AssertionError  # the recursion never ends
-
-
-def _contracted(operator: KPMOperator, velocity: Velocity, every: Array, n_moments: int) -> Array:
-    """(d, d, n_moments, n_moments) from all vectors psi and phi of one random vector."""
-    psi, phi = every[0], every[1:]
-    d = len(phi)
-    out = np.empty((d, d, n_moments, n_moments), operator.dtype)
-    left = phi.conj().reshape(-1, psi.shape[1])
-    for start in range(0, n_moments, CHUNK):
-        n = np.arange(start, min(start + CHUNK, n_moments))
-        x, Hx = psi[n].T, times_h(operator, psi, n).T
-        for b, (dH, A) in enumerate(zip(velocity.dH, velocity.A, strict=True)):
-            plain = (left @ (dH @ x - A.conj().T @ Hx)).reshape(d, n_moments + 1, -1)[:, :n_moments]
-            z = (left @ (A @ x)).reshape(d, n_moments + 1, -1)
-            for a in range(d):
-                out[a, b][:, n] = plain[a] + times_h(operator, z[a], np.arange(n_moments))
+        if n - start + 1 == block.shape[1] or n + 1 == n_steps:
+            part = weights[:, start : n + 1]
+            for sums, vectors in zip(out.view(kind), block.view(kind), strict=True):
+                sums[:] += part @ vectors[: n - start + 1]
+            start = n + 1
     return out
 
 
-def times_h(operator: KPMOperator, vectors: Array, n: Sequence[int] | npt.NDArray[np.int64]) -> Array:
-    """The rows T_n times S^-1 H, for some n, of all rows T_0, T_1, ...: x T_n = (T_n+1 + T_n-1)/2."""
-    n = np.asarray(n)
-    half = operator.dtype.type(operator.half_width / 2)
-    return np.asarray(half * (vectors[n + 1] + vectors[np.abs(n - 1)]) + operator.dtype.type(operator.center) * vectors[n])
+def _contracted(velocity: Velocity, psi: Array, phi: Array) -> Array:
+    """(d, d, r, r) from sums over psi and over phi (d, ...), each (2, r, n): of the vectors, and of S^-1 H times them."""
+    d, r = len(phi), psi.shape[1]
+    out = np.empty((d, d, r, r), psi.dtype)
+    for start in range(0, r, CHUNK):
+        part = slice(start, start + CHUNK)
+        x, Hx = psi[0, part].T, psi[1, part].T
+        for b, (dH, A) in enumerate(zip(velocity.dH, velocity.A, strict=True)):
+            plain, z = dH @ x - A.conj().T @ Hx, A @ x
+            for a in range(d):
+                out[a, b][:, part] = phi[a, 0].conj() @ plain + phi[a, 1].conj() @ z
+    return out

@@ -13,10 +13,10 @@ from deeph.runtime.errors import DataError
 from deeph.runtime.log import SILENCE, duration, logger, telling
 from postprocess.density.kpm import KPMOperator
 from postprocess.eigen.pencil import BlochPencils
-from postprocess.eigen.work import available_memory
+from postprocess.eigen.work import available_memory, multiplication_rate
 from postprocess.geometry.positions import Positions
-from postprocess.large.kubo import PairFunctions, sums_over_pairs
-from postprocess.large.kubo_moments import Velocity, double_moments
+from postprocess.large.kubo import Nodes, PairFunctions, Window, absorbed, sums_over_pairs
+from postprocess.large.kubo_moments import CHUNK, Velocity, double_moments
 from postprocess.large.sparse_basis import SparseBasis
 from postprocess.states.kjobs import Result
 
@@ -77,10 +77,18 @@ class KuboWork:
                 self._prepared[task.spin, task.k] = operator, velocity
         operator, velocity = self._prepared[task.spin, task.k]
         n = self.functions.moments(operator.half_width, hall=hall)
-        self._announce(operator, n, first=not task.number and not any(task.k))
+        near = Nodes.of(n, operator.center, operator.half_width, (self.functions.fermi_energy, self.functions.reach()))
+        rows = None if hall else near.rows  # all levels take part in the Hall conductivity
+        self._announce(operator, n, n if hall else len(near.rows), first=not task.number and not any(task.k))
         with telling(name, n + 1) as progress:
-            moments = double_moments(operator, velocity, n, operator.random_phases(1, self._random(task)), advance=progress.advance)[0]
-        out = sums_over_pairs(self.functions, moments, operator.center, operator.half_width, hall=hall)
+            phases = operator.random_phases(1, self._random(task))
+            window = None if hall else Window.around(self.functions, n, operator.center, operator.half_width)
+            filtered = None if window is None else window.coefficients
+            moments = double_moments(operator, velocity, n, phases, rows=rows, window=filtered, advance=progress.advance)[0]
+        if hall:
+            out = sums_over_pairs(self.functions, moments, operator.center, operator.half_width, hall=True)
+        else:
+            out = {"absorption": absorbed(self.functions, moments, near.energies, window)}
         return {**out, "moments": np.array(n)}
 
     def _random(self, task: VectorTask) -> np.random.Generator:
@@ -100,7 +108,7 @@ class KuboWork:
     def _basis(self) -> SparseBasis:
         return SparseBasis(self.hamiltonian, self.positions)
 
-    def _announce(self, operator: KPMOperator, n: int, *, first: bool) -> None:
+    def _announce(self, operator: KPMOperator, n: int, n_sums: int, *, first: bool) -> None:
         """Say what a vector takes, before it starts.
 
         Raises
@@ -108,20 +116,26 @@ class KuboWork:
         DataError
             If the vectors need more memory than there is.
         """
-        columns = 1 + len(self.frame)
-        size = float(columns + 1) * (n + 1) * operator.n * operator.dtype.itemsize + 8.0 * 16 * n * n
+        columns, item = 1 + len(self.frame), operator.dtype.itemsize
+        size = float(2 * columns * n_sums + (columns + 2) * CHUNK) * operator.n * item
+        size += 8.0 * n_sums * n + 8.0 * item * n_sums**2 * (1 if n_sums < n else 4)
+        finest = self.functions.finest(hall=self.hall)
         if size > SHARE * available_memory():
             raise DataError(
-                f"{n} moments of {operator.n} orbitals need {size / 2**30:.1f} GiB of memory for their vectors, but only "
-                f"{SHARE * available_memory() / 2**30:.1f} GiB may be taken; choose a larger width (--broadening), or single precision"
+                f"{n} moments, which {finest} asks for, of {operator.n} orbitals need {size / 2**30:.1f} GiB of memory, but only "
+                f"{SHARE * available_memory() / 2**30:.1f} GiB may be taken; choose a larger width (--broadening) or temperature, single "
+                "precision, or the levels near the Fermi energy (--method levels)"
             )
-        seconds = (n + 1) * seconds_per_step(operator, columns)
+        operations = (2.0 if item < 16 else 4.0) * 2 * columns * n_sums * n * operator.n
+        seconds = (n + 1) * seconds_per_step(operator, columns) + operations / multiplication_rate("float64")
         low, high = operator.center - operator.half_width, operator.center + operator.half_width
         text = (
-            "levels within %.3f to %.3f eV, %d moments; a random vector takes %.2f GiB of memory and %s besides matrix products, %d to do"
+            "levels within %.3f to %.3f eV: %d moments, which %s asks for; a random vector takes %.2f GiB of memory and %s, %d to do, "
+            "in all %s"
         )
         level = logging.INFO if first or seconds > SILENCE else logging.DEBUG
-        logger.log(level, text, low, high, n, (size + operator.memory) / 2**30, duration(seconds), self.n_tasks)
+        words = duration(seconds), self.n_tasks, duration(seconds * self.n_tasks)
+        logger.log(level, text, low, high, n, finest, (size + operator.memory) / 2**30, *words)
 
 
 def seconds_per_step(operator: KPMOperator, columns: int) -> float:
