@@ -17,8 +17,9 @@ from postprocess.cli.contours import main
 from postprocess.contours import smooth
 from postprocess.contours.contours import find_contours
 from postprocess.contours.lines import find_crossings
+from postprocess.contours.maps import MapOf, compute_map
 from postprocess.contours.plane import make_plane
-from postprocess.contours.quantities import MapOf, compute_map, with_quantities
+from postprocess.contours.quantities import with_quantities
 from postprocess.eigen.solver import Eigensolver
 from postprocess.geometry.geometry import Geometry
 from postprocess.lattice.mesh import IDENTITY, reduced_mesh
@@ -76,6 +77,46 @@ def test_needles_do_not_depend_on_the_mesh(n):
     assert line.area / found.plane.area == pytest.approx(part, rel=2e-3)
     assert found.filled[0, 0, 0] == pytest.approx(part, rel=2e-3)
     assert np.abs(line.midway).max() == found.midway < 1e-3
+
+
+@pytest.mark.parametrize(("energy", "n"), [(-2.03, 13), (-2.03, 22), (-2.039, 31)])
+def test_needles_thinner_than_a_step(energy, n):
+    """Many steps long and a part of one wide, whether points of the mesh lie in it or none: one line, and its area."""
+    hops = [((1, 2, 0), 0, 0, -1.0), ((0, 1, 0), 0, 0, -0.02)]
+    data = one_orbital_model(np.diag([2.0, 3.0, 20.0]), [[0, 0, 0]], hops)
+    found = find_contours(data, make_plane(data), [energy], divisions=(n, n))
+    end = np.arccos((-energy - 2) / 0.04)
+    part = quad(lambda v: np.arccos((-energy - 0.04 * np.cos(v)) / 2), 0, end, limit=500)[0] / np.pi**2
+    (line,) = found.lines
+    assert line.area / found.plane.area == pytest.approx(part, rel=5e-3)
+    assert found.filled[0, 0, 0] == pytest.approx(part, rel=5e-3)
+
+
+def strained(t, gap):
+    """Graphene with three different hoppings, whose cones lie at no symmetric k, and a mass: E^2 = gap^2 + |f|^2."""
+    cell = [[2.46, 0, 0], [-1.23, 1.23 * np.sqrt(3), 0], [0, 0, 20.0]]
+    hops = [((0, 0, 0), 0, 0, gap), ((0, 0, 0), 1, 1, -gap), *zip([(0, 0, 0), (-1, 0, 0), (-1, -1, 0)], (0,) * 3, (1,) * 3, t, strict=True)]
+    return one_orbital_model(cell, [[0, 0, 5], [1.23, 0.71, 5]], hops)
+
+
+@pytest.mark.parametrize(
+    ("t", "gap", "energy", "n", "accuracy"),
+    [((-1, -1.1, -0.93), 0.02, 0.022, 12, 1e-3), ((-1, -1.1, -0.93), 0.02, -0.022, 13, 1e-3), ((-1.9, -1, -1), 0.02, 0.025, 16, 1e-2)],
+)
+def test_pockets_smaller_than_a_step(t, gap, energy, n, accuracy):
+    """Slightly doped massive cones between the points of the mesh, round and elongated: both are found, with the area of the formula."""
+    data = changed_basis(strained(t, gap))
+    found = find_contours(data, make_plane(data), [energy], divisions=(n, n), tolerance=1e-6)
+    cosine = (t[0] ** 2 - t[1] ** 2 - t[2] ** 2) / (2 * t[1] * t[2])
+    part = (energy**2 - gap**2) / (4 * np.pi * abs(t[1] * t[2]) * np.sqrt(1 - cosine**2))  # of the zone, each: area over the Jacobian of f
+    assert part < 0.1 / n**2  # of a parallelogram of the mesh
+    assert [line.area / found.plane.area for line in found.lines] == pytest.approx([np.sign(energy) * part] * 2, rel=accuracy)
+    band = int(energy > 0)
+    assert found.filled[0, 0].sum() == pytest.approx(1 + np.sign(energy) * 2 * part, abs=2 * accuracy * part)
+    assert {line.band for line in found.lines} == {band}
+    assert len(found.of(energy)) == 2
+    with pytest.raises(DataError, match="no band has the energy"):
+        find_contours(data, make_plane(data), [0.99 * gap], divisions=(n, n))
 
 
 def test_chords_are_not_silent(monkeypatch, caplog):

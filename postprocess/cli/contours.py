@@ -16,9 +16,9 @@ from postprocess.cli.solver import add_solver_options, check_solver_options, cho
 
 if TYPE_CHECKING:
     from deeph.physics.hamiltonian import Hamiltonian
-    from postprocess.contours.contours import Contours
+    from postprocess.contours.maps import ZoneMap
     from postprocess.contours.plane import KPlane
-    from postprocess.contours.quantities import ZoneMap
+    from postprocess.contours.result import Contours
     from postprocess.states.kjobs import Jobs
 
 QUANTITIES = ("energy", "curvature", "spin-x", "spin-y", "spin-z")
@@ -128,7 +128,7 @@ def _body(args: argparse.Namespace) -> int:
 
 
 def _map(args: argparse.Namespace, data: "Hamiltonian", plane: "KPlane", level: Any, jobs: "Jobs", title: str) -> "ZoneMap":
-    from postprocess.contours.quantities import MapOf, compute_map
+    from postprocess.contours.maps import MapOf, compute_map
 
     of = MapOf(args.map, args.bands, 1 if args.spin == "down" else 0, args.arrows)
     options: dict[str, Any] = {"divisions": tuple(args.mesh) if args.mesh else None, "source": args.positions, "jobs": jobs, "title": title}

@@ -15,6 +15,8 @@ BENT = 0.01
 """Distance of a line from the middle of a chord, as part of the chord, from which on both halves are halved again."""
 STRAIGHT = 1e-3
 """eV; so far from the energy the middle of a chord may be, where the tolerance of the points is smaller."""
+SHALLOW = 2e-3
+"""In a pocket that is less deep than 0.5 eV, so much of its depth instead: areas are as exact."""
 REACH = (1 / 16, 1 / 4, 1 / 2, 1.0, 2.0, 4.0, 8.0, 16.0)
 """Distances from a chord, as parts of it, up to which the line is looked for one after the other: far where it is sharply bent."""
 
@@ -33,11 +35,24 @@ class Smooth:
         E(k) - E, eV.
     midway : (n - 1,) array
         E(k) - E in the middle between each point and the next, eV.
+    limit : float
+        What that should not exceed, eV.
     """
 
     points: FloatArray
     off: FloatArray
     midway: FloatArray
+    limit: float
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether it comes back to its first point."""
+        return bool(np.abs(self.points[-1] - self.points[0]).max() < 1e-9)
+
+    @property
+    def is_coarse(self) -> bool:
+        """Whether the middle of some chord is too far from the energy."""
+        return bool(np.nanmax(np.abs(self.midway), initial=0.0) > self.limit)
 
 
 def smooth_line(energies: BandEnergies, points: FloatArray, off: FloatArray, target: Target, tolerance: float) -> Smooth:
@@ -59,6 +74,7 @@ def smooth_line(energies: BandEnergies, points: FloatArray, off: FloatArray, tar
     tolerance : float
         Largest ``|E(k) - E|`` of new points, eV.
     """
+    straight = _straight(energies, points, target, tolerance)
     midway = np.full(len(points) - 1, np.nan)
     limit = np.full(len(points) - 1, tolerance)  # eV, of each chord
     tested = np.zeros(len(points) - 1, bool)
@@ -78,12 +94,20 @@ def smooth_line(energies: BandEnergies, points: FloatArray, off: FloatArray, tar
         basis = energies.plane.basis
         length = np.linalg.norm((points[which + 1] - points[which]) @ basis, axis=1)
         bent = np.linalg.norm((new - middle) @ basis, axis=1) > BENT * length
-        allowed = np.where(bent, tolerance, np.clip(np.abs(f) / 2, tolerance, max(STRAIGHT, tolerance)))
+        allowed = np.where(bent, tolerance, np.clip(np.abs(f) / 2, tolerance, straight))
         points, off = np.insert(points, which + 1, new, axis=0), np.insert(off, which + 1, error)
         limit[which] = allowed
         tested[which] = False
         limit, tested, midway = np.insert(limit, which, allowed), np.insert(tested, which, False), np.insert(midway, which, np.nan)
-    return Smooth(points, off, midway)
+    return Smooth(points, off, midway, straight)
+
+
+def _straight(energies: BandEnergies, points: FloatArray, target: Target, tolerance: float) -> float:
+    """Largest distance of the middle of a chord from the energy, eV: less in shallow pockets, by the level in their middle."""
+    if np.abs(points[-1] - points[0]).max() > 1e-9:
+        return max(STRAIGHT, tolerance)
+    depth = float(np.abs(_targets(target, 1).off(energies, points[:-1].mean(axis=0)[None]))[0])
+    return max(tolerance, min(STRAIGHT, SHALLOW * depth if np.isfinite(depth) else STRAIGHT))
 
 
 def _targets(target: Target, n: int) -> Targets:
@@ -123,8 +147,6 @@ def counted_twice(lines: Sequence[FloatArray]) -> list[bool]:
     lines : sequence of (n, 2) arrays
         Closed ones with the first point repeated, in units of the vectors of the plane.
     """
-    from matplotlib.path import Path
-
     areas = np.array([signed_area(line) for line in lines])
     out = [False] * len(lines)
     kept: list[int] = []
@@ -132,12 +154,19 @@ def counted_twice(lines: Sequence[FloatArray]) -> list[bool]:
         inner = _just_inside(lines[number], areas[number])
         around = 0.0
         for other in kept:
-            low, path = np.floor(lines[other].min(axis=0) - inner[0]), Path(lines[other])
-            images = [path.contains_points(inner + low + np.array([a, b])).mean() for a in range(3) for b in range(3)]
-            around += np.sign(areas[other]) * (max(images) > 0.5)
+            around += np.sign(areas[other]) * encloses(lines[other], inner)
         out[number] = bool(around * np.sign(areas[number]) > 0)
         kept += [] if out[number] else [number]
     return out
+
+
+def encloses(line: FloatArray, points: FloatArray) -> bool:
+    """Whether most points (n, 2), or of their images under periods one and the same, lie in a closed line."""
+    from matplotlib.path import Path
+
+    low, path = np.floor(line.min(axis=0) - points[0]), Path(line)
+    images = [path.contains_points(points + low + np.array([a, b])).mean() for a in range(3) for b in range(3)]
+    return max(images) > 0.5
 
 
 def _just_inside(line: FloatArray, area: float) -> FloatArray:

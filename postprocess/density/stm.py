@@ -69,13 +69,10 @@ class Image:
 
     def save(self, path: str | Path, **options: Any) -> None:
         """Write a figure (``.pdf``, ``.png``, ``.svg``) or a table (``.csv``, ``.json``, ``.h5``)."""
-        from deeph.files.figures import SUFFIXES, save_figure
+        from deeph.files.figures import save_result
         from postprocess.output.stm_files import write_image
 
-        if Path(path).suffix in SUFFIXES:
-            save_figure(self.plot(**options), Path(path), options.get("style"))
-        else:
-            write_image(Path(path), self)
+        save_result(self, path, write_image, options)
 
     def plot(self, **options: Any) -> "Axes":
         """Draw the image; see :func:`postprocess.output.stm_files.plot_image`."""

@@ -6,9 +6,10 @@ import numpy as np
 
 from deeph.files.figures import BLACK, COLOURS, LINE, THIN, figure_of, legend_above, new_figure, styled
 from deeph.runtime.errors import UsageError
-from postprocess.contours.contours import Contour, Contours
+from postprocess.contours.maps import ZoneMap
 from postprocess.contours.plane import KPlane
-from postprocess.contours.quantities import NOTHING, ZoneMap
+from postprocess.contours.quantities import NOTHING
+from postprocess.contours.result import Contour, Contours
 from postprocess.output.look import Look, rename, set_title
 from postprocess.output.plot import SPIN_NAMES, tick_text
 

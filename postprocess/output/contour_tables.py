@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from deeph.files.folders import new_file
-from postprocess.contours.contours import Contours
+from postprocess.contours.maps import ZoneMap
 from postprocess.contours.plane import KPlane
-from postprocess.contours.quantities import ZoneMap
+from postprocess.contours.result import Contours
 from postprocess.output import records
 from postprocess.output.berry_tables import check_suffix
 from postprocess.output.records import write_record

@@ -4,8 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from postprocess.contours.contours import Contours
-from postprocess.contours.quantities import ZoneMap, zero_line
+from postprocess.contours.maps import ZoneMap
+from postprocess.contours.quantities import zero_line
+from postprocess.contours.result import Contours
 from postprocess.output.plot import SPIN_NAMES
 
 LISTED = 24
