@@ -37,8 +37,8 @@ if TYPE_CHECKING:  # offered for annotations
     from deeph.physics.hamiltonian import Divisions as Divisions
     from deeph.physics.hamiltonian import Hamiltonian as Hamiltonian
     from postprocess.bands.bands import Bands as Bands
-    from postprocess.contours.contours import Contours as Contours
-    from postprocess.contours.quantities import ZoneMap as ZoneMap
+    from postprocess.contours.maps import ZoneMap as ZoneMap
+    from postprocess.contours.result import Contours as Contours
     from postprocess.density.dos import DOS as DOS
     from postprocess.density.stm import Image as Image
     from postprocess.geometry.curvature import Curvature as Curvature

@@ -18,9 +18,9 @@ from deeph.runtime.errors import UsageError
 if TYPE_CHECKING:
     from deeph.physics.cut import Direction
     from postprocess.bands.bands import Bands
-    from postprocess.contours.contours import Contours
+    from postprocess.contours.maps import Quantity, ZoneMap
     from postprocess.contours.plane import KPlane
-    from postprocess.contours.quantities import Quantity, ZoneMap
+    from postprocess.contours.result import Contours
     from postprocess.density.local import Share
     from postprocess.density.stm import Image
     from postprocess.density.surface import Side
@@ -70,7 +70,7 @@ def zone_map(
     options: dict[str, Any],
 ) -> "ZoneMap":
     """What :meth:`deeph.Hamiltonian.zone_map` does."""
-    from postprocess.contours.quantities import MapOf, compute_map
+    from postprocess.contours.maps import MapOf, compute_map
     from postprocess.states.fermi import find_fermi_level
 
     of = MapOf(cast("Quantity", what), [bands] if isinstance(bands, int) else list(bands), spin, arrows)
