@@ -18,8 +18,9 @@ from deeph.runtime.errors import UsageError
 if TYPE_CHECKING:
     from deeph.physics.cut import Direction
     from postprocess.bands.bands import Bands
-    from postprocess.contours.maps import Quantity, ZoneMap
+    from postprocess.contours.maps import ZoneMap
     from postprocess.contours.plane import KPlane
+    from postprocess.contours.quantities import Quantity
     from postprocess.contours.result import Contours
     from postprocess.density.local import Share
     from postprocess.density.stm import Image
