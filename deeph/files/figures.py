@@ -5,7 +5,7 @@ imported inside the calls, and never its global state: nobody's settings change,
 """
 
 import textwrap
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from math import isfinite
 from pathlib import Path
@@ -180,23 +180,3 @@ def save_figure(ax: "Axes", path: Path, style: str | Path | None = None) -> None
         raise UsageError(f"{path}: cannot draw a figure as {path.suffix or 'a file without suffix'}; expected {', '.join(SUFFIXES)}")
     with styled(style), new_file(path) as temporary:
         figure_of(ax).savefig(temporary)
-
-
-def save_result(result: Any, path: str | Path, write: Callable[[Path, Any], None], options: Mapping[str, Any]) -> None:
-    """Write a result as a figure where the suffix is that of one, else as a table.
-
-    Parameters
-    ----------
-    result : object
-        With ``plot(**options)``.
-    path : str or Path
-        Where.
-    write : callable
-        Of the path and the result: writes the table.
-    options : mapping
-        Of the figure.
-    """
-    if Path(path).suffix in SUFFIXES:
-        save_figure(result.plot(**options), Path(path), options.get("style"))
-    else:
-        write(Path(path), result)

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deeph.cli.common import make_parser, run_command
+from deeph.files.savable import Savable
 from postprocess.cli import large
 from postprocess.cli.common import parse_fermi, to_plain
 from postprocess.cli.figures import figure_look, is_figure
 from postprocess.cli.numbers import parse_bands
 from postprocess.cli.responses import (
-    Saved,
     Subject,
     add_integral_options,
     add_output_options,
@@ -95,7 +95,7 @@ def _body(args: argparse.Namespace) -> int:
             raise UsageError("the Fermi level is not known: give --fermi")
         return fermi, _compute(args, subject, fermi)
 
-    def report(subject: Subject, found: "tuple[FermiLevel, Found] | LargeConductivity") -> dict[str, Saved]:
+    def report(subject: Subject, found: "tuple[FermiLevel, Found] | LargeConductivity") -> dict[str, Savable]:
         if isinstance(found, tuple):
             return _report(args, subject, *found)
         large.report_conductivity(args, subject, found)
@@ -195,7 +195,7 @@ def _dichroism(args: argparse.Namespace, data: "Hamiltonian", fermi: "FermiLevel
     return dichroism(data, points, below, above, source=args.positions)
 
 
-def _report(args: argparse.Namespace, subject: Subject, fermi: "FermiLevel", found: "Found") -> dict[str, Saved]:
+def _report(args: argparse.Namespace, subject: Subject, fermi: "FermiLevel", found: "Found") -> dict[str, Savable]:
     """Print the result; what may be saved."""
     from postprocess.output.response_text import describe, summary
     from postprocess.response.dichroism import Dichroism

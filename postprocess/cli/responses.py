@@ -5,8 +5,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from deeph.files.savable import Savable
 from postprocess.cli.common import add_symmetrize_option, load, title_of
 from postprocess.cli.figures import add_figure_options, figure_look, is_figure
 from postprocess.cli.jobs import add_job_options, make_jobs, start_group
@@ -18,13 +19,6 @@ if TYPE_CHECKING:
     from postprocess.states.kjobs import Jobs
 
 T = TypeVar("T")
-
-
-class Saved(Protocol):
-    """A result that writes figures and tables."""
-
-    def save(self, path: str | Path, **options: Any) -> None:
-        """Write one of them."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +115,7 @@ def check_outputs(files: Sequence[Path], tables: Sequence[str]) -> None:
 
 
 def compute_and_report(
-    args: argparse.Namespace, compute: Callable[[Subject], T], report: Callable[[Subject, T], Mapping[str, Saved]]
+    args: argparse.Namespace, compute: Callable[[Subject], T], report: Callable[[Subject, T], Mapping[str, Savable]]
 ) -> int:
     """Read the folder, compute with all processes, then report and write with the first one.
 
@@ -152,7 +146,7 @@ def compute_and_report(
     return 0
 
 
-def _write(args: argparse.Namespace, parts: Mapping[str, Saved]) -> None:
+def _write(args: argparse.Namespace, parts: Mapping[str, Savable]) -> None:
     from deeph.runtime.log import logger
 
     look: dict[str, Any] = dict(figure_look(args))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from deeph.files.savable import Savable
 from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.system import FloatArray
 from deeph.runtime.errors import UsageError
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class ZoneMap:
+class ZoneMap(Savable):
     """A quantity of a band over the zone.
 
     Attributes
@@ -71,12 +72,11 @@ class ZoneMap:
         """Such as ``band 5``."""
         return f"band{'s' * (len(self.bands) > 1)} {', '.join(str(n + 1) for n in self.bands)}"
 
-    def save(self, path: str | Path, **options: Any) -> None:
-        """Write a figure (``.pdf``, ``.png``, ``.svg``) or a table (``.csv``, ``.json``, ``.h5``)."""
-        from deeph.files.figures import save_result
+    def write_table(self, path: Path) -> None:
+        """Write a ``.csv``, ``.json`` or ``.h5``."""
         from postprocess.output.contour_tables import write_map
 
-        save_result(self, path, write_map, options)
+        write_map(path, self)
 
     def plot(self, **options: Any) -> "Axes":
         """Draw the map; see :func:`postprocess.output.contour_plot.plot_map`."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from deeph.files.savable import Savable
 from deeph.physics.system import FloatArray
 from deeph.physics.units import HBAR
 from postprocess.contours.plane import KPlane
@@ -75,7 +76,7 @@ class Contour:
 
 
 @dataclass(frozen=True)
-class Contours:
+class Contours(Savable):
     """Lines of several energies.
 
     Attributes
@@ -141,12 +142,11 @@ class Contours:
         per_cell = self.electrons_per_level * (part if part <= 0.5 else part - 1)
         return per_cell * self.plane.area / (2 * np.pi) ** 2 * 1e16
 
-    def save(self, path: str | Path, **options: Any) -> None:
-        """Write a figure (``.pdf``, ``.png``, ``.svg``) or a table (``.csv``, ``.json``, ``.h5``)."""
-        from deeph.files.figures import save_result
+    def write_table(self, path: Path) -> None:
+        """Write a ``.csv``, ``.json`` or ``.h5``."""
         from postprocess.output.contour_tables import write_contours
 
-        save_result(self, path, write_contours, options)
+        write_contours(path, self)
 
     def plot(self, **options: Any) -> "Axes":
         """Draw the lines in the zone; see :func:`postprocess.output.contour_plot.plot_contours`."""

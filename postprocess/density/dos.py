@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from deeph.files.savable import Savable
 from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.system import FloatArray
 from deeph.runtime.errors import DataError, UsageError
@@ -30,7 +31,7 @@ NEAR = 5e-4
 
 
 @dataclass(frozen=True)
-class DOS:
+class DOS(Savable):
     """Density of states and what it is made of, per cell.
 
     Every value is the mean over the interval of its energy, so the sum times the distance of the energies is the number of states between
@@ -87,17 +88,11 @@ class DOS:
         low, high = self.energies[[0, -1]]
         return f"DOS {name}{len(self.energies)} energies from {low:.3f} to {high:.3f} eV, {fermi}, {self.method}"
 
-    def save(self, path: str | Path, **options: Any) -> None:
-        """Write a figure (``.pdf``, ``.png``, ``.svg``; options as of :meth:`plot`) or a table (:mod:`postprocess.output.dos_tables`)."""
-        from deeph.files.figures import SUFFIXES, save_figure
+    def write_table(self, path: Path) -> None:
+        """Write a ``.csv``, ``.json`` or ``.h5``."""
         from postprocess.output.dos_tables import write_dos
 
-        if Path(path).suffix in SUFFIXES:
-            save_figure(self.plot(**options), Path(path), options.get("style"))
-        elif options:
-            raise UsageError(f"{path}: options of a figure do not go into a table; expected {', '.join(SUFFIXES)}")
-        else:
-            write_dos(Path(path), self)
+        write_dos(path, self)
 
     def plot(self, **options: Any) -> "Axes":
         """Draw the density of states; options of :func:`postprocess.output.dos_plot.plot_dos`."""

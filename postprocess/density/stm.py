@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from deeph.files.savable import Savable
 from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.orbitals import Orbitals
 from deeph.physics.system import FloatArray
@@ -28,7 +29,7 @@ HIGHER = 6.0
 
 
 @dataclass(frozen=True)
-class Image:
+class Image(Savable):
     """An image of a surface.
 
     Attributes
@@ -67,12 +68,11 @@ class Image:
         unit = "Angstrom" if self.mode == "current" else self.density_unit
         return f"Image {self.title}, constant {self.mode}, {self.values.min():.4g} to {self.values.max():.4g} {unit}"
 
-    def save(self, path: str | Path, **options: Any) -> None:
-        """Write a figure (``.pdf``, ``.png``, ``.svg``) or a table (``.csv``, ``.json``, ``.h5``)."""
-        from deeph.files.figures import save_result
+    def write_table(self, path: Path) -> None:
+        """Write a ``.csv``, ``.json`` or ``.h5``."""
         from postprocess.output.stm_files import write_image
 
-        save_result(self, path, write_image, options)
+        write_image(path, self)
 
     def plot(self, **options: Any) -> "Axes":
         """Draw the image; see :func:`postprocess.output.stm_files.plot_image`."""

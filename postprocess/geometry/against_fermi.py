@@ -1,14 +1,13 @@
 """What all responses to static fields have: Fermi levels, values at each of them, and how far the integral over the zone is converged."""
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from deeph.files.savable import Savable
 from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.system import FloatArray
 from deeph.runtime.errors import UsageError
@@ -16,9 +15,6 @@ from postprocess.geometry.allowed import zero_by_symmetry
 from postprocess.states.adaptive import Integral
 from postprocess.states.fermi import FermiLevel
 from postprocess.states.kjobs import Result
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 
 @dataclass(frozen=True)
@@ -49,7 +45,7 @@ class FermiScan:
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
-class AgainstFermi(ABC):
+class AgainstFermi(Savable):
     """A response against the Fermi level.
 
     Attributes
@@ -121,23 +117,6 @@ class AgainstFermi(ABC):
                 f"{np.median(error):.2g}, the largest is {error[worst]:.2g} at {where}"
             )
         return lines
-
-    def save(self, path: str | Path, **options: Any) -> None:
-        """Write a figure (``.pdf``, ``.png``, ``.svg``) or a table (``.csv``, ``.json``, ``.h5``)."""
-        from deeph.files.figures import SUFFIXES, save_figure
-
-        if Path(path).suffix in SUFFIXES:
-            save_figure(self.plot(**options), Path(path), options.get("style"))
-        else:
-            self.write_table(Path(path))
-
-    @abstractmethod
-    def plot(self, **options: Any) -> "Axes":
-        """Draw it against the Fermi level; options of :class:`postprocess.output.look.Look`."""
-
-    @abstractmethod
-    def write_table(self, path: Path) -> None:
-        """Write a ``.csv``, ``.json`` or ``.h5``."""
 
 
 def values_of(integral: Integral, make: Callable[[Result], FloatArray]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from deeph.files.savable import Savable
 from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.system import FloatArray
 from deeph.runtime.errors import DataError, UsageError
@@ -68,7 +69,7 @@ class LevelGeometry:
 
 
 @dataclass(frozen=True)
-class Curvature:
+class Curvature(Savable):
     """Berry curvature and its relatives at many k-points; vectors have the components yz, zx, xy, that is x, y, z.
 
     Attributes
@@ -134,15 +135,11 @@ class Curvature:
         """Largest difference of ``curl`` and ``kubo``, Angstrom^2."""
         return float(np.abs(self.curl - self.kubo).max())
 
-    def save(self, path: str | Path, **options: Any) -> None:
-        """Write a figure (``.pdf``, ``.png``, ``.svg``) or a table (``.csv``, ``.json``, ``.h5``)."""
-        from deeph.files.figures import SUFFIXES, save_figure
+    def write_table(self, path: Path) -> None:
+        """Write a ``.csv``, ``.json`` or ``.h5``."""
         from postprocess.output.berry_tables import write_curvature
 
-        if Path(path).suffix in SUFFIXES:
-            save_figure(self.plot(**options), Path(path), options.get("style"))
-        else:
-            write_curvature(Path(path), self)
+        write_curvature(path, self)
 
     def plot(self, **options: Any) -> "Axes":
         """Draw the curvature along a path, below the bands; see :func:`postprocess.output.berry_plot.plot_curvature`."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from deeph.files.savable import Savable
 from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.system import FloatArray
 from postprocess.eigen.band_symmetries import make_mesh
@@ -31,7 +32,7 @@ Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)
-class LargeConductivity:
+class LargeConductivity(Savable):
     """Conductivity of a large cell; both spins of each level are counted.
 
     Attributes
@@ -89,15 +90,11 @@ class LargeConductivity:
         size = " x ".join(map(str, self.divisions))
         return f"{self.method}, width {self.settings.width:g} eV, {self.settings.temperature:g} K, {size} mesh"
 
-    def save(self, path: str | Path, **options: Any) -> None:
-        """Write a figure (``.pdf``, ``.png``, ``.svg``) or a table (``.csv``, ``.json``, ``.h5``)."""
-        from deeph.files.figures import SUFFIXES, save_figure
+    def write_table(self, path: Path) -> None:
+        """Write a ``.csv``, ``.json`` or ``.h5``."""
         from postprocess.output.large_files import write_large
 
-        if Path(path).suffix in SUFFIXES:
-            save_figure(self.plot(**options), Path(path), options.get("style"))
-        else:
-            write_large(Path(path), self)
+        write_large(path, self)
 
     def plot(self, **options: Any) -> "Axes":
         """Draw the conductivity with its error bars; options of :class:`postprocess.output.look.Look`."""

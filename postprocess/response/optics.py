@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from deeph.files.savable import Savable
 from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.system import FloatArray
 from deeph.physics.units import CODATA
@@ -39,7 +40,7 @@ NOTHING = 1e-6
 
 
 @dataclass(frozen=True)
-class OpticalResponse:
+class OpticalResponse(Savable):
     """What a structure answers to light of long wavelength; both spins of each level are counted.
 
     Tensors have the directions ``measure.names`` on their last two axes.
@@ -150,15 +151,11 @@ class OpticalResponse:
             raise UsageError("the absorbance is that of a layer")
         return np.asarray(IMPEDANCE * np.einsum("maa->ma", self.sigma.real))
 
-    def save(self, path: str | Path, **options: Any) -> None:
-        """Write a figure (``.pdf``, ``.png``, ``.svg``) or a table (``.csv``, ``.json``, ``.h5``)."""
-        from deeph.files.figures import SUFFIXES, save_figure
+    def write_table(self, path: Path) -> None:
+        """Write a ``.csv``, ``.json`` or ``.h5``."""
         from postprocess.output.response_tables import write_optics
 
-        if Path(path).suffix in SUFFIXES:
-            save_figure(self.plot(**options), Path(path), options.get("style"))
-        else:
-            write_optics(Path(path), self)
+        write_optics(path, self)
 
     def plot(self, **options: Any) -> "Axes":
         """Draw the conductivity; options of :class:`postprocess.output.look.Look`."""

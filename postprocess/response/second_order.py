@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
+from deeph.files.savable import Savable
 from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.system import FloatArray
 from deeph.physics.units import HBAR
@@ -107,7 +108,7 @@ def _injection(r: Array, slope: Array, pairs: Pairs) -> Array:
 
 
 @dataclass(frozen=True)
-class SecondOrder:
+class SecondOrder(Savable):
     """A response of second order against the photon energy; both spins of each level are counted.
 
     Attributes
@@ -181,15 +182,11 @@ class SecondOrder:
         """Names such as xyz, in the order of the last three axes."""
         return self.measure.components(3)
 
-    def save(self, path: str | Path, **options: Any) -> None:
-        """Write a figure (``.pdf``, ``.png``, ``.svg``) or a table (``.csv``, ``.json``, ``.h5``)."""
-        from deeph.files.figures import SUFFIXES, save_figure
+    def write_table(self, path: Path) -> None:
+        """Write a ``.csv``, ``.json`` or ``.h5``."""
         from postprocess.output.response_tables import write_second_order
 
-        if Path(path).suffix in SUFFIXES:
-            save_figure(self.plot(**options), Path(path), options.get("style"))
-        else:
-            write_second_order(Path(path), self)
+        write_second_order(path, self)
 
     def plot(self, **options: Any) -> "Axes":
         """Draw its components; options of :class:`postprocess.output.look.Look`."""
