@@ -1,4 +1,4 @@
-"""Which k-points symmetry relates, and what becomes of magnetization-like vectors on the way from one to the other."""
+"""Which k-points symmetry relates, and what becomes of vectors and tensors on the way from one to the other."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -40,13 +40,13 @@ class Orbits:
 
 @dataclass(frozen=True)
 class Wedge:
-    """Operations k -> W k of a crystal, a group, and how they turn axial vectors that time reversal turns over.
+    """Operations k -> W k of a crystal, a group, and how they turn vectors, or tensors by their c = 3^r components.
 
     Attributes
     ----------
     on_k : (n, 3, 3) int array
         W, on fractional k.
-    turns : (n, 3, 3) array
+    turns : (n, c, c) array
         The vectors of k become ``turns @ vector`` at W k.
     """
 
@@ -86,7 +86,7 @@ class Wedge:
         return Orbits(chosen[where], place.ravel(), operation)
 
     def at_points(self, values: FloatArray, orbits: Orbits) -> FloatArray:
-        """(n_spin, n, ...) values at all points from those (n_spin, m, ...) at one of each orbit; vectors have four axes, (..., 3)."""
+        """(n_spin, n, ...) values at all points from those (n_spin, m, ...) at one of each orbit; vectors have four axes, (..., c)."""
         found = values[:, orbits.place]
         if found.ndim < 4 or self.order == 1:
             return np.asarray(found)
@@ -100,7 +100,7 @@ class Wedge:
         sums : dict of str to array
             By name.
         axial : mapping of str to int
-            The axis of each array of vectors that holds their components x, y, z; others are scalars.
+            The axis of each array of vectors that holds their components; others are scalars.
         """
         if self.order == 1:
             return sums
