@@ -34,6 +34,7 @@ from deeph.facade.spectra import eigenvalues as eigenvalues
 from deeph.facade.spectra import mulliken as mulliken
 
 if TYPE_CHECKING:  # offered for annotations
+    from deeph.physics.hamiltonian import Hamiltonian as Hamiltonian
     from postprocess.bands.bands import Bands as Bands
     from postprocess.contours.contours import Contours as Contours
     from postprocess.contours.quantities import ZoneMap as ZoneMap
