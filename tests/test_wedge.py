@@ -9,8 +9,11 @@ from tight_binding import changed_basis, haldane, tight_binding
 from deeph.physics.symmetrize import symmetrize
 from postprocess.eigen.hermitian import hermitian
 from postprocess.geometry import hall
+from postprocess.geometry.against_fermi import FermiScan
 from postprocess.geometry.hall import hall_conductivity
-from postprocess.geometry.symmetries import curvature_wedge
+from postprocess.geometry.symmetries import Tensor, curvatures, tensor_wedge
+from postprocess.response import anomalous, scan
+from postprocess.response.scan import Settings
 from postprocess.states.adaptive import Refinement
 from postprocess.states.fermi import FermiLevel
 from postprocess.states.wedge import Wedge
@@ -22,14 +25,15 @@ MANY = (40, 40, 1)
 
 
 def without_symmetry(monkeypatch):
-    monkeypatch.setattr(hall, "curvature_wedge", lambda *_: Wedge.none())
+    monkeypatch.setattr(hall, "tensor_wedge", lambda *_: Wedge.none())
 
 
 @pytest.mark.parametrize(("flux", "order"), [(True, 12), (False, 24)])
 def test_operations_are_those_of_the_curvature(flux, order):
     """Without a flux time reversal is one more; in a layer both sides of it are one operation each."""
     data = changed_basis(haldane(0.2 if flux else 0.5, **({} if flux else {"t2": 0.0})))
-    assert curvature_wedge(hermitian(data), NORMAL, MANY).order == order
+    tensor = Tensor(curvatures, ("axial",), (NORMAL,), "odd")
+    assert tensor_wedge(hermitian(data), tensor, MANY).order == order
 
 
 def test_what_h_breaks_is_not_used(monkeypatch):
@@ -62,7 +66,7 @@ def test_vectors_of_iron_are_turned(shared_data, monkeypatch):
     fermi = FermiLevel(iron.fermi_energy, iron.fermi_energy, iron.fermi_energy)
     few = hall_conductivity(iron, fermi, (6, 6, 6), refinement=Refinement(0))
     assert few.integral.order == 16
-    monkeypatch.setattr(hall, "curvature_wedge", lambda *_: Wedge.none())
+    monkeypatch.setattr(hall, "tensor_wedge", lambda *_: Wedge.none())
     every = hall_conductivity(iron, fermi, (6, 6, 6), refinement=Refinement(0))
     assert np.allclose(few.on_meshes, every.on_meshes, rtol=1e-9, atol=1e-6)
     assert few.integral.n_k < every.integral.n_k / 6
@@ -70,6 +74,42 @@ def test_vectors_of_iron_are_turned(shared_data, monkeypatch):
     as_it_is = hall_conductivity(openmx.read(shared_data / "openmx" / "fe_soc_z"), fermi, (4, 4, 4), refinement=Refinement(0))
     assert as_it_is.forbidden.tolist() == [True, True, False]
     assert as_it_is.describe_convergence()[0].startswith("zero if H kept the symmetry of the structure: yz zx; up to ")
+
+
+def same_from_a_part(monkeypatch, data, level, mesh, responses, order):
+    """The same tensors from one point of each star as from all points, to 1e-10."""
+    fermi, settings = FermiLevel(level, level, level), Settings(mesh, FermiScan(temperature=300.0), refinement=Refinement(0))
+    few = [getattr(anomalous, name)(data, fermi, settings) for name in responses]
+    monkeypatch.setattr(scan, "tensor_wedge", lambda *_: Wedge.none())
+    for name, one in zip(responses, few, strict=True):
+        every = getattr(anomalous, name)(data, fermi, settings)
+        size = np.abs(every.at_fermi).max()
+        assert np.abs(one.on_meshes - every.on_meshes).max() < 1e-10 * size
+        assert one.integral.order == order
+        assert one.integral.n_k < 0.6 * every.integral.n_k  # of which time reversal spares half already
+    return few
+
+
+def test_tensors_of_a_magnet_are_turned(shared_data, monkeypatch):
+    """Spin Hall conductivity (rank 3) and Nernst coefficient of iron: half of the operations come with time reversal."""
+    iron = symmetrize(openmx.read(shared_data / "openmx" / "fe_soc_z")).hamiltonian
+    found = same_from_a_part(monkeypatch, iron, iron.fermi_energy, (6, 6, 6), ["spin_hall_conductivity", "nernst_coefficient"], 16)
+    for one in found:
+        assert np.abs(one.at_fermi[one.forbidden]).max() < 1e-10 * np.abs(one.at_fermi).max()
+        assert one.describe_convergence()[0].startswith("zero by symmetry: ")
+
+
+def test_spin_hall_tensor_of_a_layer_is_turned(shared_data, monkeypatch):
+    mos2 = symmetrize(openmx.read(shared_data / "openmx" / "mos2_soc")).hamiltonian
+    same_from_a_part(monkeypatch, mos2, mos2.fermi_energy - 1.0, (8, 8, 1), ["spin_hall_conductivity"], 24)
+
+
+def test_curvature_dipole_is_turned(monkeypatch):
+    """Gapped graphene with bonds of one direction weaker: a mirror is left, the dipole is normal to it."""
+    hops = [((0, 0, 0), 0, 1, 0.7), ((-1, 0, 0), 0, 1, 1.0), ((0, -1, 0), 0, 1, 1.0)]
+    cell = np.array([[2.5, 0, 0], [1.25, 2.5 * np.sqrt(0.75), 0], [0, 0, 20]])
+    data = tight_binding(cell, [[0, 0, 0], (cell[0] + cell[1]) / 3], [0.3, -0.3], hops)
+    same_from_a_part(monkeypatch, data, 0.5, (24, 24, 1), ["curvature_dipole"], 8)
 
 
 def test_the_last_change_is_no_bound_but_the_error_is():

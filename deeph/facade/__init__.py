@@ -34,7 +34,6 @@ from deeph.facade.spectra import eigenvalues as eigenvalues
 from deeph.facade.spectra import mulliken as mulliken
 
 if TYPE_CHECKING:  # offered for annotations
-    from deeph.physics.hamiltonian import Divisions as Divisions
     from deeph.physics.hamiltonian import Hamiltonian as Hamiltonian
     from postprocess.bands.bands import Bands as Bands
     from postprocess.contours.maps import ZoneMap as ZoneMap

@@ -9,7 +9,7 @@ from deeph.physics.cut import Direction
 from deeph.physics.orbitals import Orbitals
 
 if TYPE_CHECKING:
-    from deeph.facade import Bands, Contours, Divisions, Hamiltonian, Image, KPath, States, Volume, ZoneMap
+    from deeph.facade import Bands, Contours, Hamiltonian, Image, KPath, States, Volume, ZoneMap
 
 RadialFunctions = str | Path | Mapping[int, Orbitals]
 """``orbitals.h5`` of deeph-overlap, or what it holds by atomic number."""
@@ -141,7 +141,7 @@ class Pictures(ChangeableMatrices):
         window: tuple[float, float],
         orbitals: RadialFunctions,
         *,
-        mesh: "Divisions | None" = None,
+        mesh: tuple[int, int, int] | None = None,
         width: float = 0.05,
         spacing: float = 0.15,
         fermi: float | str | None = None,
@@ -182,7 +182,7 @@ class Pictures(ChangeableMatrices):
         mode: str = "height",
         side: str = "top",
         vacuum: float | None = None,
-        mesh: "Divisions | None" = None,
+        mesh: tuple[int, int, int] | None = None,
         fermi: float | str | None = None,
         **options: Any,
     ) -> "Image":

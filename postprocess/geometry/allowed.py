@@ -11,8 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from deeph.physics.hamiltonian import Hamiltonian
-from deeph.physics.symmetry import Operation
-from deeph.physics.symmetry_group import SymmetryGroup, symmetry_group
+from deeph.physics.symmetry_group import symmetry_group
 from deeph.physics.system import FloatArray
 from deeph.runtime.errors import DataError
 
@@ -54,29 +53,33 @@ def forbidden_components(
         return np.zeros(tuple(len(frame) for frame in frames), bool)
     mean: FloatArray = np.eye(3 ** len(kinds))
     for factor in group.factors:
-        total = sum((_turn(operation, group, kinds, reversal) for operation in factor), np.zeros_like(mean))
+        turns = [turned_axes(g.Q, kinds, reversal, reverses=g.reversed, spin_orbit=group.spin_orbit) for g in factor]
+        total = sum(turns, np.zeros_like(mean))
         mean = np.asarray(total @ mean / len(factor))
     if exchange:
         mean = (mean + exchange * _swapped(mean)) / 2
-    directions: FloatArray = np.eye(1)
-    for frame in frames:
-        directions = np.asarray(np.kron(directions, frame), float)
-    left = np.linalg.norm(directions @ mean, axis=1)
+    left = np.linalg.norm(directions_of(frames) @ mean, axis=1)
     return np.asarray((left < FORBIDDEN).reshape([len(frame) for frame in frames]))
 
 
-def _turn(operation: Operation, group: SymmetryGroup, kinds: Sequence[Axis], reversal: Reversal) -> FloatArray:
-    """(3^n, 3^n) what an operation makes of a tensor."""
-    axial = np.linalg.det(operation.Q) * operation.Q
-    turns = {"polar": operation.Q, "axial": axial, "spin": axial if group.spin_orbit else np.eye(3)}
+def directions_of(frames: Sequence[FloatArray]) -> FloatArray:
+    """(d d' ..., 3^n) the matrix that makes components along frames of Cartesian ones."""
+    out: FloatArray = np.eye(1)
+    for frame in frames:
+        out = np.asarray(np.kron(out, frame), float)
+    return out
+
+
+def turned_axes(Q: FloatArray, kinds: Sequence[Axis], reversal: Reversal, *, reverses: bool, spin_orbit: bool = True) -> FloatArray:
+    """(3^n, 3^n) what an operation makes of a tensor: a rotation or reflection Q, with or without time reversal."""
+    axial = np.linalg.det(Q) * Q
+    turns = {"polar": Q, "axial": axial, "spin": axial if spin_orbit else np.eye(3)}
     out: FloatArray = np.eye(1)
     for kind in kinds:
-        out = np.kron(out, turns[kind])
-    if not operation.reversed or reversal == "even":
+        out = np.asarray(np.kron(out, turns[kind]), float)
+    if not reverses or reversal == "even":
         return out
-    if reversal == "odd":
-        return -out
-    return _swapped(out)
+    return -out if reversal == "odd" else _swapped(out)
 
 
 def _swapped(turn: FloatArray) -> FloatArray:

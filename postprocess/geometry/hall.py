@@ -23,7 +23,7 @@ from postprocess.geometry.bloch_basis import BlochBasis
 from postprocess.geometry.cell_occupation import CellOccupation, LevelEnergies
 from postprocess.geometry.geometry import DEGENERATE, Geometry
 from postprocess.geometry.positions import Source, find_positions
-from postprocess.geometry.symmetries import curvature_wedge
+from postprocess.geometry.symmetries import Tensor, curvatures, tensor_wedge
 from postprocess.lattice.mesh import Divisions, Symmetry
 from postprocess.lattice.periodic import layer_normal, periodic_directions
 from postprocess.states.adaptive import Refinement, half_as_fine, integrate_adaptively
@@ -192,7 +192,7 @@ def hall_conductivity(
     across = None if normal is None else (float(normal[0]), float(normal[1]), float(normal[2]))
     quantity = CurvatureOfOccupied(tuple(energies.tolist()), fermi.energy, scan.temperature, source, across)
     mesh = make_mesh(hamiltonian, divisions, symmetry="none").divisions
-    wedge = curvature_wedge(hamiltonian, directions, mesh, source, jobs)
+    wedge = tensor_wedge(hamiltonian, Tensor(curvatures, ("axial",), (directions,), "odd"), mesh, source, jobs)
     if not scan.temperature:
         quantity = replace(quantity, cells=_cells(hamiltonian, mesh, wedge, jobs))
     options: dict[str, Any] = {"refinement": refinement, "jobs": jobs, "wedge": wedge, "axial": AXIAL_AXES, "in_cells": quantity.in_cells}

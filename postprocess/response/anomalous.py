@@ -7,15 +7,11 @@ from deeph.physics.system import FloatArray
 from deeph.physics.units import KELVIN
 from deeph.runtime.errors import UsageError
 from postprocess.geometry.geometry import Geometry
+from postprocess.geometry.symmetries import curvatures
 from postprocess.response.measure import AXES, E2_OVER_HBAR, METRE, measure, unit_of
 from postprocess.response.scan import FermiResponse, Recipe, Settings, entropy, fermi_response, filled
 from postprocess.response.transitions import minus_df
 from postprocess.states.fermi import FermiLevel
-
-
-def curvatures(g: Geometry) -> FloatArray:
-    """(n_k, 3, n) Berry curvature by ``curl``, Angstrom^2."""
-    return g.curvature("curl")
 
 
 def curvature_dipoles(g: Geometry) -> FloatArray:

@@ -1,7 +1,7 @@
 """Responses to static fields against the Fermi level: integrals of something each level has, with a weight that its energy gives."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +11,14 @@ from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.system import FloatArray
 from deeph.physics.units import KELVIN
 from deeph.runtime.errors import UsageError
+from postprocess.eigen.band_symmetries import make_mesh
 from postprocess.eigen.hermitian import hermitian
 from postprocess.geometry.against_fermi import AgainstFermi, FermiScan, spins_of_levels, values_of
 from postprocess.geometry.allowed import Axis, Reversal, forbidden_components
 from postprocess.geometry.bloch_basis import BlochBasis
 from postprocess.geometry.geometry import Geometry
 from postprocess.geometry.positions import Source, find_positions
+from postprocess.geometry.symmetries import Tensor, Values, tensor_wedge
 from postprocess.lattice.mesh import Divisions, Symmetry
 from postprocess.response.light import keeps_time_reversal
 from postprocess.response.transitions import minus_df
@@ -28,8 +30,8 @@ from postprocess.states.occupation import Occupation
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-Values = Callable[[Geometry], FloatArray]
-"""(n_k, c, n) of each level; defined in a module, so that it can be sent to processes."""
+TENSOR_AXES = {"sums": -2, "watched": -1}
+"""Which axis of the sums holds the components of a tensor."""
 Weight = Callable[[FloatArray, float], FloatArray]
 """Of levels with energies from the Fermi level (eV), at a temperature (Kelvin)."""
 
@@ -198,9 +200,13 @@ def fermi_response(hamiltonian: Hamiltonian, fermi: FermiLevel, settings: Settin
     energies = scan.energies(fermi)
     conditions = tuple(energies.tolist()), fermi.energy, scan.temperature, settings.source, keeps_time_reversal(hamiltonian)
     quantity = LevelSums(recipe.values, recipe.weights, recipe.even, *conditions)
-    integral = integrate_adaptively(
-        hamiltonian, quantity, settings.divisions, watched="watched", refinement=settings.refinement, jobs=settings.jobs
-    )
+    mesh = make_mesh(hamiltonian, settings.divisions, symmetry="none").divisions
+    tensor = Tensor(recipe.values, recipe.kinds, recipe.frames, recipe.reversal)
+    wedge = tensor_wedge(hamiltonian, tensor, mesh, settings.source, settings.jobs)
+    if wedge.order > 1:  # time reversal is one of its operations
+        quantity = replace(quantity, even=False)
+    options: dict[str, Any] = {"refinement": settings.refinement, "jobs": settings.jobs, "wedge": wedge, "axial": TENSOR_AXES}
+    integral = integrate_adaptively(hamiltonian, quantity, settings.divisions, watched="watched", **options)
     both = spins_of_levels(hamiltonian)
     forbidden = forbidden_components(hamiltonian, recipe.kinds, recipe.frames, recipe.reversal, exchange=recipe.exchange)
     return FermiResponse(
