@@ -134,3 +134,6 @@ def test_forbidden_components_of_h_that_breaks_its_group(tmp_path, capsys):
     assert not [line for line in lines if line.startswith("  xxx")]
     lines = lines_of(capsys, *words, "--symmetrize")
     assert next(line for line in lines if "zero by symmetry: xxx xxy xxz xyx xyy xzx" in line)
+    lines = lines_of(capsys, *words[:-1], "injection")
+    assert "  linear light   zero by symmetry: all components; up to 0.0e+00 A/(V^2 s) as computed" in lines  # by time reversal
+    assert next(line for line in lines if line.startswith("  circular light zero by symmetry: all components"))

@@ -17,15 +17,15 @@ def forbidden_conductivity(hamiltonian: Hamiltonian, size: Measure) -> Mask:
     return forbidden_components(hamiltonian, ("polar", "polar"), (size.frame, size.frame), "swapped")
 
 
-def forbidden_third_rank(kind: str, hamiltonian: Hamiltonian, size: Measure) -> Mask:
-    """(2, d, d, d) of the real part and of the imaginary part of a response of second order.
+def forbidden_third_rank(kind: str, hamiltonian: Hamiltonian, size: Measure, *, reversal: bool) -> Mask:
+    """(2, d, d, d) of the real part and of the imaginary part of a response of second order; ``reversal``: time reversal holds.
 
     Shift currents do not change under time reversal, and have no imaginary part. The injection current of linear light changes its sign,
     that of circular light, an axial vector E x E*, does not. The second harmonic has a part of each kind, both complex.
     """
     frames = (size.frame,) * 3
     even = forbidden_components(hamiltonian, ("polar",) * 3, frames, "even")
-    odd = forbidden_components(hamiltonian, ("polar",) * 3, frames, "odd")
+    odd = forbidden_components(hamiltonian, ("polar",) * 3, frames, "odd") | reversal  # of H without spin the group has no time reversal
     if kind == "shift":
         return np.stack([even, np.ones_like(even)])
     if kind == "harmonic":

@@ -172,9 +172,10 @@ class SecondOrder(Savable):
             return np.asarray(size.turned(total.reshape(-1, 3, 3, 3), 3))
 
         conditions, positions = quantity.conditions, find_positions(hamiltonian, settings.source).source
+        forbidden = forbidden_third_rank(kind, hamiltonian, size, reversal=conditions.reversal)
         return cls(
             kind, conditions.photons.energies, tensor(integral.value), tensor(integral.coarse), tensor(integral.fine), unit, conditions,
-            fermi.origin, positions, size, forbidden_third_rank(kind, hamiltonian, size), integral, settings.title,
+            fermi.origin, positions, size, forbidden, integral, settings.title,
         )  # fmt: skip
 
     @cached_property

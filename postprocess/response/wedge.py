@@ -51,6 +51,8 @@ def tensor_wedge(
     if len(make_mesh(hamiltonian, divisions, symmetry=quantity.symmetry).points) <= WORTHWHILE * len(W):
         return Wedge.none()
     W = W[np.argsort(~(W == IDENTITY).all(axis=(1, 2)), kind="stable")]  # the identity first
+    halved = quantity.symmetry == "reversal"  # -k has what k has: -W and W are kept together
+    W = W[np.linalg.det(W) > 0] if halved else W
     for k in GENERIC:
         energies = evaluate_batches(hamiltonian, W @ k, LevelEnergies(), jobs=alone)["energies"]
         W = W[(np.abs(energies - energies[:, :1]) < SAME_ENERGY).all(axis=(0, 2))]
@@ -65,10 +67,12 @@ def tensor_wedge(
             tolerance = SAME_TENSOR * np.abs(values[:, 0]).max(initial=0.0)
             alike &= np.stack([(np.abs(values - sign * expected) <= tolerance).all(axis=(0, 2, 3)) for sign in (1, -1)])
     kept = alike.any(axis=0)
-    if quantity.symmetry == "reversal" and kept.sum() <= len((IDENTITY, -IDENTITY)):
+    if halved and kept.sum() == 1:
         return Wedge.none()  # the mesh has one of k and -k already
-    signs = np.where(alike[0], 1.0, -1.0)
-    return Wedge(W[kept], (signs[:, None, None] * _turns(W, reciprocal, rank))[kept])
+    W, signs = W[kept], np.where(alike[0, kept], 1.0, -1.0)
+    if halved:
+        W, signs = np.concatenate([W, -W]), np.concatenate([signs, signs * (-1) ** rank])
+    return Wedge(W, signs[:, None, None] * _turns(W, reciprocal, rank))
 
 
 def _turns(W: IntArray, reciprocal: FloatArray, rank: int) -> FloatArray:
