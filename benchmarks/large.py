@@ -22,6 +22,7 @@ from postprocess.geometry.geometry import Geometry
 from postprocess.geometry.positions import find_positions
 from postprocess.large.find_group import Bands, find_group
 from postprocess.large.group import GroupGeometry
+from postprocess.large.kubo import Nodes, Window
 from postprocess.large.kubo_moments import Velocity, double_moments
 from postprocess.large.settings import ConductivitySettings
 from postprocess.large.sparse_basis import SparseBasis
@@ -78,12 +79,15 @@ def conductivity(data: Hamiltonian, moments: int, width: float, *, dense: bool) 
     operator = KPMOperator(BlochPencils(data).at(K))
     velocity = Velocity.along(SparseBasis(data, find_positions(data)), K, 0, np.eye(3)[:2], operator.dtype)
     say("factor of S, ends of the spectrum, velocities", start)
-    needed = ConductivitySettings(width=width, temperature=600.0).functions(CENTER).moments(operator.half_width, hall=False)
-    seconds = []
+    functions = ConductivitySettings(width=width, temperature=600.0).functions(CENTER)
+    needed = functions.moments(operator.half_width, hall=False)
+    scale, seconds = (operator.center, operator.half_width), []
     for n in (moments // 2, moments):
+        near, window = Nodes.of(n, *scale, (CENTER, functions.reach())), Window.around(functions, n, *scale)
         start = time.process_time()
-        double_moments(operator, velocity, n, operator.random_phases(1, np.random.default_rng(0)))
-        seconds.append(say(f"{n} x {n} moments of a random vector, xx to yy", start))
+        phases = operator.random_phases(1, np.random.default_rng(0))
+        double_moments(operator, velocity, n, phases, rows=near.rows, window=window.coefficients)
+        seconds.append(say(f"{n} moments of a random vector at {len(near.rows)} energies, xx to yy", start))
     a, b = np.linalg.solve([[moments / 2, moments**2 / 4], [moments, moments**2]], seconds)
     expected = a * needed + b * needed**2
     sys.stdout.write(f"  {needed} moments for a width of {width:g} eV: {expected:.1f} CPU s a vector, extrapolated\n")

@@ -1,0 +1,79 @@
+"""Large routes by several processes, by MPI, and after a crash in the middle: one process at one go gives the same digits."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from tight_binding import changed_basis, haldane
+from twisted_cases import pi_bilayer
+
+import deeph
+from postprocess.output.records import read_record
+
+MESH = ["--mesh", 2, 2, 1, "--photons", 2, 6, "--energies", 5, "--broadening", 0.4, "--temperature", 1500, "--fermi", 0.81]
+COMMANDS = {
+    "berry": ("berry", ["--map", 2, 3, 1, "--bands", "1", "--center", 0.0, "--solver", "superlu"], ("curl", "metric")),
+    "levels": ("optics", [*MESH, "--method", "levels", "--solver", "superlu"], ("sigma_real",)),
+    "kpm": ("optics", [*MESH, "--method", "kpm", "--vectors", 4], ("sigma_real", "error")),
+}
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """A Chern insulator, whose lower band is a group everywhere, and a twisted bilayer."""
+    place = tmp_path_factory.mktemp("large")
+    deeph.write_folder(place / "berry", changed_basis(haldane(0.2, t2=0.2)))
+    deeph.write_folder(place / "optics", pi_bilayer(1, 2, mass=0.3))
+    return place
+
+
+def command(folders, name, *options):
+    program, words, _ = COMMANDS[name]
+    return [sys.executable, "-m", f"postprocess.cli.{program}", *map(str, [folders / program, *words, *options])]
+
+
+def run(words):
+    """What it tells."""
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", COMMANDS)
+def test_processes_and_ranks_give_the_same(folders, tmp_path, mpirun, name):
+    starts = {"one": ([], []), "two": ([], ["-j", "2"]), "mpi": (mpirun, [])}
+    found = {}
+    for kind, (start, options) in starts.items():
+        file = tmp_path / f"{kind}.h5"
+        run([*start, *command(folders, name, *options, "--out", file)])
+        found[kind] = read_record(file)
+    for kind in ("two", "mpi"):
+        for quantity in COMMANDS[name][2]:
+            expected = found["one"][quantity]
+            np.testing.assert_allclose(found[kind][quantity], expected, rtol=0, atol=1e-12 * np.abs(expected).max())
+    assert not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on(folders, tmp_path):
+    """What was finished is not computed again, and the result is that of one go."""
+    words = command(folders, "kpm")
+    whole, file = tmp_path / "whole.h5", tmp_path / "sigma.h5"
+    run([*words, "--out", whole])
+    process = subprocess.Popen([*words, "--out", file], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    end = time.monotonic() + 120
+    while len(list(tmp_path.glob(".sigma*/*.npz"))) < 4 and process.poll() is None and time.monotonic() < end:
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    kept = len(list(tmp_path.glob(".sigma*/*.npz")))
+    assert not file.exists()
+    assert 4 <= kept < 16  # four k-points with four vectors each
+    assert "k-points were computed before" in run([*words, "--out", file])
+    np.testing.assert_array_equal(read_record(file)["sigma_real"], read_record(whole)["sigma_real"])
+    assert not list(tmp_path.glob(".*"))
