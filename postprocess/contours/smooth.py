@@ -166,7 +166,7 @@ def encloses(line: FloatArray, points: FloatArray) -> bool:
 
     low, path = np.floor(line.min(axis=0) - points[0]), Path(line)
     images = [path.contains_points(points + low + np.array([a, b])).mean() for a in range(3) for b in range(3)]
-    return max(images) > 0.5
+    return bool(max(images) > 0.5)
 
 
 def _just_inside(line: FloatArray, area: float) -> FloatArray:
