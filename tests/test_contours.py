@@ -385,3 +385,38 @@ def test_honeycomb_zone():
         assert np.allclose(np.linalg.norm(plane.zone, axis=1), 4 * np.pi / 3 / A)
         assert np.linalg.norm(plane.points["K"]) == pytest.approx(4 * np.pi / 3 / A)
         assert np.linalg.norm(plane.points["M"]) == pytest.approx(2 * np.pi / np.sqrt(3) / A)
+
+
+def test_lines_that_cover_each_other_are_both_seen():
+    """Opposite spins on one line: the second is drawn as dashes on the first, by bands and by values; others are whole."""
+    data = graphene()
+    found = find_contours(data, make_plane(data), [0.5], divisions=(12, 12))
+    up, down = ([replace(line, spin=s, spins=np.full((len(line.k), 3), 1.0 - 2 * s)) for line in found.lines] for s in (0, 1))
+    moved = [replace(line, k=line.k + 1, xy=line.xy + found.plane.basis.sum(axis=0)) for line in down]  # the same in another period
+    both = replace(found, lines=(*up, *moved), filled=np.repeat(found.filled, 2, axis=1))
+    ax = both.plot(colour="spin-z")
+    drawn = dict.fromkeys((1.0, -1.0), 0.0)
+    for lines in ax.collections:
+        if (values := lines.get_array()) is not None and lines.get_zorder() == 3:
+            length = sum(float(np.linalg.norm(s[1] - s[0])) for s in lines.get_segments())
+            drawn[float(values[0])] += length
+    assert drawn[-1.0] == pytest.approx(drawn[1.0] / 2, rel=0.1)
+    dashes = {line.get_label(): line.is_dashed() for line in both.plot().lines if line.get_label().startswith("band")}
+    assert dashes == {"band 2 up": False, "band 2 down": True}
+    apart = replace(both, lines=(*up, *[replace(line, xy=line.xy * 1.1) for line in down]))
+    assert not any(line.is_dashed() for line in apart.plot().lines if line.get_label().startswith("band"))
+
+
+def test_names_of_special_points_are_outside_the_zone():
+    """K and M lie on its edge; their names do not."""
+    from matplotlib.path import Path
+
+    data = graphene()
+    found = find_contours(data, make_plane(data), [0.5], divisions=(12, 12))
+    ax = found.plot()
+    zone = Path(ax.transData.transform(found.plane.zone))
+    for text in ax.texts:
+        box = text.get_window_extent()
+        corners = [(x, y) for x in (box.x0, box.x1) for y in (box.y0, box.y1)]
+        inside = zone.contains_points(corners)
+        assert inside.all() if text.get_text() == "Γ" else not inside.any()

@@ -235,6 +235,19 @@ def test_degenerate_states_are_made_real(case):
     assert np.abs(H @ found.C - S @ found.C * found.energies).max() < 1e-8
 
 
+@pytest.mark.parametrize("phases", [(0.3, 2 * np.arctan(np.sqrt(2)) - 0.3), (np.pi, np.pi), (np.pi - 1e-9, -np.pi + 1e-9)])
+def test_no_phases_keep_degenerate_states_from_being_real(case, phases):
+    """Pairs of phases that one fixed combination of the real and the imaginary part of C^T S C takes for equal, or that lie at a cut."""
+    data, _, _ = case
+    one = real_combinations(states_at(data, (0, 0, 0), 8))
+    C, turn = one.C.astype(complex), np.array([[np.cos(0.4), np.sin(0.4)], [-np.sin(0.4), np.cos(0.4)]])
+    (pair,) = (g for g in np.split(np.arange(8), np.flatnonzero(np.diff(one.energies) > 1e-6) + 1)[:4] if len(g) == 2)
+    C[:, pair] = C[:, pair] * np.exp(0.5j * np.array(phases)) @ turn
+    found = real_combinations(replace(one, levels=replace(one.levels, vectors=C)))
+    assert np.abs(found.C.imag).max() < 1e-8
+    assert np.abs(found.C.conj().T @ data.S_bloch.dense(np.zeros(3)) @ found.C - np.eye(8)).max() < 1e-8
+
+
 def call(*words):
     with pytest.raises(SystemExit) as stop:
         main([str(w) for w in words])

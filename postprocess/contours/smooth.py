@@ -20,6 +20,9 @@ SHALLOW = 2e-3
 REACH = (1 / 16, 1 / 4, 1 / 2, 1.0, 2.0, 4.0, 8.0, 16.0)
 """Distances from a chord, as parts of it, up to which the line is looked for one after the other: far where it is sharply bent."""
 
+INSIDE = 6
+"""About so many places beside the middle where the depth of a pocket is looked for."""
+
 Target = tuple[int, int, float]
 
 
@@ -103,11 +106,13 @@ def smooth_line(energies: BandEnergies, points: FloatArray, off: FloatArray, tar
 
 
 def _straight(energies: BandEnergies, points: FloatArray, target: Target, tolerance: float) -> float:
-    """Largest distance of the middle of a chord from the energy, eV: less in shallow pockets, by the level in their middle."""
+    """Largest distance of the middle of a chord from the energy, eV: less in shallow pockets, by the levels at some places inside."""
     if np.abs(points[-1] - points[0]).max() > 1e-9:
         return max(STRAIGHT, tolerance)
-    depth = float(np.abs(_targets(target, 1).off(energies, points[:-1].mean(axis=0)[None]))[0])
-    return max(tolerance, min(STRAIGHT, SHALLOW * depth if np.isfinite(depth) else STRAIGHT))
+    middle = points[:-1].mean(axis=0)
+    places = np.vstack([middle, (middle + points[:-1][:: max(1, (len(points) - 1) // INSIDE)]) / 2])
+    depth = np.abs(_targets(target, len(places)).off(energies, places))
+    return max(tolerance, min(STRAIGHT, SHALLOW * float(np.nanmax(depth, initial=0.0)) or STRAIGHT))
 
 
 def _targets(target: Target, n: int) -> Targets:

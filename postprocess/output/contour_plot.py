@@ -23,6 +23,14 @@ HEIGHT = 6.5
 """cm."""
 MARGIN = 0.12
 """Around the zone, as part of its width."""
+NAME = 8.0
+"""Points from a special point to its name."""
+ZONE = "0.35"
+"""Its edge, which is no contour."""
+COVERED = 0.004
+"""Lines of two bands that are nowhere farther apart, as part of the width of the zone, are seen as one."""
+DASH = 0.05
+"""Length of the dashes of the second of them, as part of the width of the zone."""
 SIGNED_MAP, ENERGY_MAP = "RdBu_r", "viridis"
 ARROWS = 16
 """About so many across the zone."""
@@ -117,10 +125,15 @@ def _finish(ax: "Axes", plane: KPlane, look: Look) -> None:
     from matplotlib.patheffects import withStroke
 
     if len(plane.zone):
-        ax.plot(*np.vstack([plane.zone, plane.zone[:1]]).T, color=BLACK, lw=THIN, zorder=4)
+        ax.plot(*np.vstack([plane.zone, plane.zone[:1]]).T, color=ZONE, lw=THIN, zorder=4)
     for name, place in plane.points.items():
         ax.plot(*place, ".", color=BLACK, ms=3, zorder=5)
-        text = ax.annotate(tick_text(name), (float(place[0]), float(place[1])), (2.5, 2.5), textcoords="offset points", zorder=6)
+        away = float(np.linalg.norm(place))
+        offset = NAME * (place / away if away > 1e-9 else np.ones(2) / np.sqrt(2))  # outwards, where no edge of the zone is
+        text = ax.annotate(
+            tick_text(name), (float(place[0]), float(place[1])), (float(offset[0]), float(offset[1])), textcoords="offset points",
+            ha="center", va="center", zorder=6,
+        )  # fmt: skip
         text.set_path_effects([withStroke(linewidth=2, foreground="white")])
     set_title(ax, look)
     figure_of(ax).draw_without_rendering()
@@ -148,16 +161,56 @@ def _pieces(ax: "Axes", plane: KPlane, line: Contour) -> "list[FloatArray]":
     return out
 
 
+def _width(plane: KPlane) -> float:
+    return float(np.ptp(plane.zone[:, 0])) if len(plane.zone) else float(np.linalg.norm(plane.basis[0]))
+
+
+def _covering(found: Contours) -> set[int]:
+    """The identities of lines that lie on one of another band, as both spins do where levels are degenerate: they are drawn as dashes."""
+    from scipy.spatial import cKDTree
+
+    out: set[int] = set()
+    limit = COVERED * _width(found.plane)
+    inverse = np.linalg.inv(found.plane.basis)
+    places = [_dense(line, limit) for line in found.lines]
+    for n, line in enumerate(found.lines):
+        for m, other in enumerate(found.lines[:n]):
+            if (line.spin, line.band) == (other.spin, other.band) or id(other) in out or line.energy != other.energy:
+                continue
+            shift = np.rint((places[m].mean(axis=0) - places[n].mean(axis=0)) @ inverse) @ found.plane.basis
+            if cKDTree(places[m]).query(places[n] + shift)[0].max() < 2 * limit:
+                out.add(id(line))
+    return out
+
+
+def _dense(line: Contour, spacing: float) -> "FloatArray":
+    """(n, 2) points of a line that are no farther apart than the spacing."""
+    points = np.vstack([line.xy, line.xy[:1]]) if line.closed else line.xy
+    length = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(points, axis=0), axis=1))])
+    at = np.linspace(0.0, length[-1], max(2, int(np.ceil(length[-1] / spacing)) + 1))
+    return np.column_stack([np.interp(at, length, x) for x in points.T])
+
+
+def _dashes(points: "FloatArray", length: float) -> Any:
+    """(n - 1,) which segments of a line (n, 2) lie in its dashes: as many whole ones as there is room for."""
+    steps = np.linalg.norm(np.diff(points, axis=0), axis=1)
+    middle = np.cumsum(steps) - steps / 2
+    number = max(1, round(float(steps.sum()) / (2 * length)))
+    return (middle / max(float(steps.sum()), 1e-300) * number) % 1 < 0.5
+
+
 def _by_band(ax: "Axes", found: Contours, look: Look) -> None:
-    bands = _bands(found)
+    bands, covering = _bands(found), _covering(found)
     both = found.filled.shape[1] > 1
     names = rename([f"band {band + 1}" + f" {SPIN_NAMES[spin]}" * both for spin, band in bands], look)
     dashes = ("-", (0, (4, 1.5)), (0, (1, 1)))
     for number, (spin, band) in enumerate(bands):
         style: dict[str, Any] = {"color": COLOURS[number % len(COLOURS)], "lw": LINE, "ls": dashes[number // len(COLOURS) % 3], "zorder": 3}
-        pieces = [piece for line in found.lines if (line.spin, line.band) == (spin, band) for piece in _pieces(ax, found.plane, line)]
-        for n, piece in enumerate(pieces):
-            ax.plot(*piece.T, label=names[number] if n == 0 else None, **style)
+        lines = [line for line in found.lines if (line.spin, line.band) == (spin, band)]
+        pieces = [(piece, line) for line in lines for piece in _pieces(ax, found.plane, line)]
+        for n, (piece, line) in enumerate(pieces):
+            ls = {"ls": (0, (5, 5))} if id(line) in covering else {}
+            ax.plot(*piece.T, label=names[number] if n == 0 else None, **style | ls)
 
 
 def _by_value(ax: "Axes", found: Contours, colour: str) -> None:
@@ -174,12 +227,16 @@ def _by_value(ax: "Axes", found: Contours, colour: str) -> None:
     else:
         norm, cmap = Normalize(-top, top), SIGNED_MAP
         ax.set_facecolor("0.92")  # on which the white of zero is seen
+    covering, width = _covering(found), _width(found.plane)
     for line, value in zip(found.lines, values, strict=True):
         ends = np.append(value, value[:1]) if line.closed else value
         middle = (ends[1:] + ends[:-1]) / 2
         for piece in _pieces(ax, found.plane, line):
             segments = np.stack([piece[:-1], piece[1:]], axis=1)
-            lines = LineCollection(list(segments), array=middle, cmap=cmap, norm=norm, linewidths=1.6 * LINE, capstyle="round", zorder=3)
+            shown = _dashes(piece, DASH * width) if id(line) in covering else np.ones(len(segments), bool)
+            lines = LineCollection(
+                list(segments[shown]), array=middle[shown], cmap=cmap, norm=norm, linewidths=1.6 * LINE, capstyle="round", zorder=3
+            )
             ax.add_collection(lines, autolim=False)
     _bar(ax, ScalarMappable(norm, cmap), LABELS[colour] if found.fermi is not None or colour != "energy" else "$E$ (eV)")
 
@@ -220,8 +277,7 @@ def _draw_map(ax: "Axes", found: ZoneMap) -> None:
 def _arrows_on_line(ax: "Axes", plane: KPlane, line: Contour) -> None:
     """Spins at places as far apart along the line, in the zone."""
     length = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(line.xy, axis=0), axis=1))])
-    span = float(np.ptp(plane.zone[:, 0])) if len(plane.zone) else float(np.linalg.norm(plane.basis[0]))
-    n = int(np.clip(length[-1] / span * ARROWS, 4, 4 * ARROWS))
+    n = int(np.clip(length[-1] / _width(plane) * ARROWS, 4, 4 * ARROWS))
     which = np.unique(np.searchsorted(length, np.arange(n) / n * length[-1]))
     spins = cast("FloatArray", line.spins)[which] @ plane.axes.T
     for piece in _pieces(ax, plane, line):

@@ -77,15 +77,27 @@ def compute_wave_functions(states: States, orbitals: Mapping[int, Orbitals], gri
 
 
 def real_combinations(states: States) -> States:
-    """The same states, degenerate ones combined so that their coefficients are real, where H is real and k = -k + G."""
+    """The same states, degenerate ones combined so that their coefficients are real, where H is real and k = -k + G.
+
+    M = C^T S C of a complete group is unitary and symmetric, and so is its root: with C' = C M^(-1/2) both C'^T S C' and C'^dagger S C' are
+    1, so that C' is real.
+    """
     if not conjugate_at_minus_k(states.hamiltonian) or (np.abs(2 * states.k - np.rint(2 * states.k)) > 1e-9).any():
         return states
     groups = np.split(np.arange(len(states.energies)), np.flatnonzero(np.diff(states.energies) > DEGENERATE) + 1)
     C = states.C.astype(complex)
     for group in groups:
-        M = C[:, group].T @ states.SC[:, group]  # unitary and symmetric, as far as the group is complete
-        X, Y = M.real, M.imag
-        _, O = np.linalg.eigh(X + np.sqrt(2) * Y)  # X and Y commute
-        phase = np.angle(np.einsum("in,ij,jn->n", O, M, O))
-        C[:, group] = C[:, group] @ O * np.exp(-0.5j * phase)
+        C[:, group] = C[:, group] @ _inverse_root(C[:, group].T @ states.SC[:, group])
     return replace(states, levels=replace(states.levels, vectors=C))
+
+
+def _inverse_root(M: Array) -> Array:
+    """M^(-1/2) of a unitary matrix; the branch is cut where its eigenvalues leave the widest gap, so that equal ones have equal roots."""
+    from scipy.linalg import schur
+
+    T, Z = schur(M, output="complex")
+    angles = np.angle(np.diag(T))
+    around = np.sort(angles)
+    gaps = np.diff(np.append(around, around[0] + 2 * np.pi))
+    cut = around[np.argmax(gaps)] + gaps.max() / 2
+    return np.asarray(Z * np.exp(-0.5j * (cut + (angles - cut) % (2 * np.pi))) @ Z.conj().T)
