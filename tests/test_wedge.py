@@ -1,5 +1,6 @@
 """One k-point of those that symmetry relates: the same integrals, with no symmetry that H lacks; and errors that are no hope."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +12,7 @@ from postprocess.eigen.hermitian import hermitian
 from postprocess.geometry import hall
 from postprocess.geometry.against_fermi import FermiScan
 from postprocess.geometry.hall import hall_conductivity
-from postprocess.geometry.symmetries import Tensor, curvatures, tensor_wedge
+from postprocess.geometry.symmetries import OF_LEVELS, OfLevels, Turning, curvatures, tensor_wedge
 from postprocess.response import anomalous, scan
 from postprocess.response.scan import Settings
 from postprocess.states.adaptive import Refinement
@@ -32,8 +33,8 @@ def without_symmetry(monkeypatch):
 def test_operations_are_those_of_the_curvature(flux, order):
     """Without a flux time reversal is one more; in a layer both sides of it are one operation each."""
     data = changed_basis(haldane(0.2 if flux else 0.5, **({} if flux else {"t2": 0.0})))
-    tensor = Tensor(curvatures, ("axial",), (NORMAL,), "odd")
-    assert tensor_wedge(hermitian(data), tensor, MANY).order == order
+    turning = Turning(("axial",), (NORMAL,), "odd", OF_LEVELS)
+    assert tensor_wedge(hermitian(data), OfLevels(curvatures), ("values",), turning, math.prod(MANY)).order == order
 
 
 def test_what_h_breaks_is_not_used(monkeypatch):

@@ -4,6 +4,7 @@ sigma_xy = -(e^2/hbar) int d^dk/(2 pi)^d sum_n f_n Omega^z_n, e > 0; of an insul
 C = (1/2 pi) int d^2k sum_n Omega^z_n.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,7 +24,7 @@ from postprocess.geometry.bloch_basis import BlochBasis
 from postprocess.geometry.cell_occupation import CellOccupation, LevelEnergies
 from postprocess.geometry.geometry import DEGENERATE, Geometry
 from postprocess.geometry.positions import Source, find_positions
-from postprocess.geometry.symmetries import Tensor, curvatures, tensor_wedge
+from postprocess.geometry.symmetries import OF_LEVELS, OfLevels, Turning, curvatures, tensor_wedge
 from postprocess.lattice.mesh import Divisions, Symmetry
 from postprocess.lattice.periodic import layer_normal, periodic_directions
 from postprocess.states.adaptive import Refinement, half_as_fine, integrate_adaptively
@@ -192,7 +193,8 @@ def hall_conductivity(
     across = None if normal is None else (float(normal[0]), float(normal[1]), float(normal[2]))
     quantity = CurvatureOfOccupied(tuple(energies.tolist()), fermi.energy, scan.temperature, source, across)
     mesh = make_mesh(hamiltonian, divisions, symmetry="none").divisions
-    wedge = tensor_wedge(hamiltonian, Tensor(curvatures, ("axial",), (directions,), "odd"), mesh, source, jobs)
+    turning = Turning(("axial",), (directions,), "odd", OF_LEVELS)
+    wedge = tensor_wedge(hamiltonian, OfLevels(curvatures, source), ("values",), turning, math.prod(mesh), jobs)
     if not scan.temperature:
         quantity = replace(quantity, cells=_cells(hamiltonian, mesh, wedge, jobs))
     options: dict[str, Any] = {"refinement": refinement, "jobs": jobs, "wedge": wedge, "axial": AXIAL_AXES, "in_cells": quantity.in_cells}

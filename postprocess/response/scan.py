@@ -1,5 +1,6 @@
 """Responses to static fields against the Fermi level: integrals of something each level has, with a weight that its energy gives."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from postprocess.geometry.allowed import Axis, Reversal, forbidden_components
 from postprocess.geometry.bloch_basis import BlochBasis
 from postprocess.geometry.geometry import Geometry
 from postprocess.geometry.positions import Source, find_positions
-from postprocess.geometry.symmetries import Tensor, Values, tensor_wedge
+from postprocess.geometry.symmetries import OF_LEVELS, OfLevels, Turning, Values, tensor_wedge
 from postprocess.lattice.mesh import Divisions, Symmetry
 from postprocess.response.light import keeps_time_reversal
 from postprocess.response.transitions import minus_df
@@ -201,8 +202,8 @@ def fermi_response(hamiltonian: Hamiltonian, fermi: FermiLevel, settings: Settin
     conditions = tuple(energies.tolist()), fermi.energy, scan.temperature, settings.source, keeps_time_reversal(hamiltonian)
     quantity = LevelSums(recipe.values, recipe.weights, recipe.even, *conditions)
     mesh = make_mesh(hamiltonian, settings.divisions, symmetry="none").divisions
-    tensor = Tensor(recipe.values, recipe.kinds, recipe.frames, recipe.reversal)
-    wedge = tensor_wedge(hamiltonian, tensor, mesh, settings.source, settings.jobs)
+    turning = Turning(recipe.kinds, recipe.frames, recipe.reversal, OF_LEVELS)
+    wedge = tensor_wedge(hamiltonian, OfLevels(recipe.values, settings.source), ("values",), turning, math.prod(mesh), settings.jobs)
     if wedge.order > 1:  # time reversal is one of its operations
         quantity = replace(quantity, even=False)
     options: dict[str, Any] = {"refinement": settings.refinement, "jobs": settings.jobs, "wedge": wedge, "axial": TENSOR_AXES}

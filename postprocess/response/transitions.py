@@ -10,12 +10,14 @@ import numpy.typing as npt
 from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.system import FloatArray, IntArray
 from deeph.runtime.errors import UsageError
+from postprocess.eigen.band_symmetries import make_mesh
+from postprocess.geometry.allowed import Axis
 from postprocess.geometry.bloch_basis import BlochBasis
 from postprocess.geometry.geometry import Geometry
 from postprocess.geometry.positions import Source, find_positions
+from postprocess.geometry.symmetries import Turning, tensor_wedge
 from postprocess.lattice.mesh import Divisions, Symmetry
 from postprocess.response.light import Broadening, Photons, keeps_time_reversal
-from postprocess.response.wedge import tensor_wedge
 from postprocess.states.adaptive import Integral, Refinement, integrate_adaptively
 from postprocess.states.batches import BatchQuantity
 from postprocess.states.fermi import FermiLevel
@@ -97,8 +99,11 @@ class LightSettings:
         return Conditions(fermi.energy, self.temperature, *own, reversal=keeps_time_reversal(hamiltonian))
 
     def integrate(self, hamiltonian: Hamiltonian, quantity: BatchQuantity, tensors: Mapping[str, int], rank: int) -> Integral:
-        """Over the zone, of those k-points that symmetry relates one; see :func:`postprocess.response.wedge.tensor_wedge`."""
-        wedge = tensor_wedge(hamiltonian, quantity, tensors, rank, self.divisions, self.jobs)
+        """Over the zone, of those k-points that symmetry relates one; see :func:`postprocess.geometry.symmetries.tensor_wedge`."""
+        n_points = len(make_mesh(hamiltonian, self.divisions, symmetry=quantity.symmetry).points)
+        polar: Axis = "polar"
+        turning = Turning((polar,) * rank, (np.eye(3),) * rank)
+        wedge = tensor_wedge(hamiltonian, quantity, tensors.keys() - {"watched"}, turning, n_points, self.jobs)
         return integrate_adaptively(
             hamiltonian, quantity, self.divisions, watched="watched", refinement=self.refinement, jobs=self.jobs, wedge=wedge, axial=tensors
         )
