@@ -111,7 +111,7 @@ def test_levels_of_a_twisted_bilayer_absorb_as_all_levels_do(twisted):
 
 @pytest.mark.slow
 def test_polynomials_of_a_nearly_dependent_basis_fit_into_memory(twisted, monkeypatch):
-    """Thousands of moments, whose sums are made as they come; of random vectors without the filter the scatter is four times as large."""
+    """Thousands of moments, whose sums are made as they come."""
     monkeypatch.setattr(kubo_work, "available_memory", lambda: 0.2 * 2**30)
     functions = PairFunctions(twisted.fermi_energy, 1200.0, np.array([0.5, 1.0, 2.0, 3.0]), 0.2, 0.5)
     frame = tuple(map(tuple, FRAME.tolist()))
