@@ -25,7 +25,7 @@ STM = ["mos2", "--bias", "-1.2", "--mesh", "6", "6", "1", "--spacing", "0.1"]
 PICTURES: dict[str, list[tuple[Main, list[str]]]] = {
     "contours_iron": [(contours.main, ["fe_soc_z", "--plane", "1,1,0=0", "--mesh", "36", "36"])],
     "contours_spin": [(contours.main, ["gated", "--energies", "0.8", "--mesh", "24", "24", "--colour", "spin-z", "--arrows"])],
-    "contours_map": [(contours.main, ["mos2_soc", "--map", "curvature", "--bands", "26", "--mesh", "48", "48"])],
+    "contours_map": [(contours.main, ["mos2_soc", "--map", "curvature", "--bands", "26", "--mesh", "36", "36"])],
     "edges": [(bands.main, ["bi_bilayer_soc", "--ribbon", "b", "12", "--window", "-1", "1", "--points", "25"])],
     "stm": [
         (stm.main, [*STM, "--height", "2"]),

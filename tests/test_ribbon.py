@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from lattice_models import changed_basis, graphene
+from topology_cases import kane_mele
 
 from deeph.files.store import write_folder
 from postprocess.cli.bands import main
@@ -62,6 +63,23 @@ def test_edges_that_are_asked_for(sheet, capsys):
         assert message in capsys.readouterr().err
     assert call(sheet, "--ribbon", "c", 4) == 1
     assert "not periodic" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("mass", "z2"), [(0.2, 1), (0.8, 0)])
+def test_edges_cross_the_gap_as_often_as_z2_demands(tmp_path, mass, z2):
+    """Kane and Mele's model without inversion and conserved spin: each edge crosses an energy in the gap an odd number of times to pi."""
+    write_folder(tmp_path / "sheet", kane_mele(mass=mass, rashba=0.05))
+    file = tmp_path / "edges.h5"
+    assert call(tmp_path / "sheet", "--ribbon", "b", 10, "--edge", 3, "--points", 41, "--out", file) == 0
+    record = read_record(file)
+    E, weights = record["energies"][0] - 0.05, record["weights"][:, 0]
+    k, band = np.nonzero((E[1:] < 0) != (E[:-1] < 0))
+    assert (record["k"][0] == 0).all()
+    assert np.abs(record["k"][-1]).max() == 0.5
+    first = weights[0, k, band] > weights[1, k, band]
+    assert [int(first.sum()) % 2, int((~first).sum()) % 2] == [z2, z2]
+    assert len(k) >= 2 * z2
+    assert np.maximum(*weights[:, k, band]).min(initial=1.0) > 0.6
 
 
 @pytest.mark.slow
