@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +11,6 @@ from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.system import FloatArray, IntArray
 from deeph.runtime.errors import UsageError
 from postprocess.eigen.band_symmetries import make_mesh
-from postprocess.geometry.allowed import Axis
 from postprocess.geometry.bloch_basis import BlochBasis
 from postprocess.geometry.geometry import Geometry
 from postprocess.geometry.positions import Source, find_positions
@@ -23,6 +22,9 @@ from postprocess.states.batches import BatchQuantity
 from postprocess.states.fermi import FermiLevel
 from postprocess.states.kjobs import Jobs, Result
 from postprocess.states.occupation import Occupation
+
+if TYPE_CHECKING:
+    from postprocess.geometry.allowed import Axis
 
 Array = npt.NDArray[Any]
 FILLED = 1e-10
@@ -101,7 +103,7 @@ class LightSettings:
     def integrate(self, hamiltonian: Hamiltonian, quantity: BatchQuantity, tensors: Mapping[str, int], rank: int) -> Integral:
         """Over the zone, of those k-points that symmetry relates one; see :func:`postprocess.geometry.symmetries.tensor_wedge`."""
         n_points = len(make_mesh(hamiltonian, self.divisions, symmetry=quantity.symmetry).points)
-        polar: Axis = "polar"
+        polar: "Axis" = "polar"
         turning = Turning((polar,) * rank, (np.eye(3),) * rank)
         wedge = tensor_wedge(hamiltonian, quantity, tensors.keys() - {"watched"}, turning, n_points, self.jobs)
         return integrate_adaptively(
