@@ -103,7 +103,7 @@ class LightSettings:
     def integrate(self, hamiltonian: Hamiltonian, quantity: BatchQuantity, tensors: Mapping[str, int], rank: int) -> Integral:
         """Over the zone, of those k-points that symmetry relates one; see :func:`postprocess.geometry.symmetries.tensor_wedge`."""
         n_points = len(make_mesh(hamiltonian, self.divisions, symmetry=quantity.symmetry).points)
-        polar: "Axis" = "polar"
+        polar: Axis = "polar"
         turning = Turning((polar,) * rank, (np.eye(3),) * rank)
         wedge = tensor_wedge(hamiltonian, quantity, tensors.keys() - {"watched"}, turning, n_points, self.jobs)
         return integrate_adaptively(
