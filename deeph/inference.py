@@ -15,7 +15,7 @@ import torch
 from deeph.files.error_files import ERROR_MODES, write_sigma
 from deeph.files.folders import new_folder
 from deeph.files.matrix_file import MatrixWriter
-from deeph.files.store import PREDICTED, element_order, write_overlap_part
+from deeph.files.store import PREDICTED, copy_positions, element_order, write_overlap_part
 from deeph.nn.ensemble import Ensemble, MeanBlocks, Predictor, members_of
 from deeph.nn.frames import bond_matrices
 from deeph.nn.given import beyond, put_zeroth
@@ -112,6 +112,7 @@ def predict_folder(
     structure: Hamiltonian,
     folder: Path,
     *,
+    given: Path | None = None,
     overwrite: bool = False,
     modes: bool = False,
     done: Callable[[float], object] = float,
@@ -127,6 +128,8 @@ def predict_folder(
         for a large structure.
     folder : path
         Must not exist unless ``overwrite``; it appears complete or not at all.
+    given : path, optional
+        The structure folder that the structure is from: its position matrices go along.
     modes : bool
         Of an ensemble: keep the modes of the error although they are large.
     done : callable
@@ -151,6 +154,8 @@ def predict_folder(
     shapes = block_shapes(structure.basis, structure.system.numbers, pairs, spin=True)
     with new_folder(folder, overwrite=overwrite) as temporary:
         write_overlap_part(temporary, structure, order)
+        if given is not None:
+            copy_positions(given, temporary, order)
         dtype = output_dtype(first, structure)
         with MatrixWriter(temporary / PREDICTED, pairs, shapes, n_spin, dtype) as writer, ExitStack() as further:
             own = None

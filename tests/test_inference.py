@@ -14,6 +14,8 @@ import deeph
 from deeph.cli import infer
 from deeph.config import ModelConfig
 from deeph.files.folders import FolderExistsError
+from deeph.files.matrix_file import read_matrix
+from deeph.files.store import POSITION, copy_positions
 from deeph.inference import predict, predict_folder
 from deeph.nn.fit import fit_model
 from deeph.physics.basis import Basis
@@ -63,6 +65,17 @@ def test_folder_equals_memory(model, mini_graphene, tmp_path):
     assert read.H.entries.dtype == np.float32
     with pytest.raises(DataError, match="exists already"):
         predict_folder(model, mini_graphene, tmp_path / "out")
+
+
+def test_position_matrices_go_along(model, mini_graphene, tmp_path):
+    """As bytes where the atoms stay where they are, else with their blocks in the new order."""
+    deeph.write_folder(tmp_path / "data", mini_graphene)
+    predict_folder(model, mini_graphene, tmp_path / "out", given=tmp_path / "data")
+    assert (tmp_path / "out" / POSITION).read_bytes() == (tmp_path / "data" / POSITION).read_bytes()
+    (tmp_path / "other").mkdir()
+    copy_positions(tmp_path / "data", tmp_path / "other", np.array([1, 0]))
+    deeph.write_folder(tmp_path / "expected", mini_graphene.permuted(np.array([1, 0])))
+    assert np.array_equal(*(read_matrix(tmp_path / name / POSITION, 2).entries for name in ("other", "expected")))
 
 
 def test_the_pairs_beyond_the_cutoffs_are_counted_once_each(mini_graphene, caplog):

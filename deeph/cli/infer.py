@@ -187,8 +187,9 @@ def _predict(job: "Job", model: "Predictor", inputs: "Inputs", args: argparse.Na
         return
     try:
         with telling(job.out.name, WORK, "work") as told:
-            options = {"overwrite": args.overwrite, "modes": args.modes}
-            n_blocks = predict_folder(model, inputs.get(job), job.out, **options, done=lambda share: told.advance(WORK * share))
+            given = job.given if job.file is None else None
+            options = {"overwrite": args.overwrite, "modes": args.modes, "done": lambda share: told.advance(WORK * share)}
+            n_blocks = predict_folder(model, inputs.get(job), job.out, given=given, **options)
     except FolderExistsError as error:
         logger.info("%s, skipped", error)
         return

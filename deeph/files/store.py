@@ -7,6 +7,7 @@ Collinear spin is an extension: ``"spin": "collinear"`` in info.json and ``entri
 
 import json
 import os
+import shutil
 from collections.abc import Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -262,6 +263,16 @@ def write_overlap_part(folder: Path, data: Hamiltonian, atom_order: IntArray) ->
     write_poscar(folder / "POSCAR", data.system)
     write_info(folder, data, atom_order)
     write_matrix(folder / OVERLAP, data.S)
+
+
+def copy_positions(given: Path, folder: Path, atom_order: IntArray) -> None:
+    """Position matrices of a structure folder, if it has them, into another of the same structure with its atoms in another order."""
+    if not (given / POSITION).is_file():
+        return
+    if (atom_order == np.arange(len(atom_order))).all():
+        shutil.copyfile(given / POSITION, folder / POSITION)
+    elif (r := _read(given, None, positions=True).permuted(atom_order).r) is not None:
+        write_matrix(folder / POSITION, r)
 
 
 def read_info(folder: Path) -> dict[str, Any]:
