@@ -72,6 +72,7 @@ def test_position_matrices_go_along(model, mini_graphene, tmp_path):
     deeph.write_folder(tmp_path / "data", mini_graphene)
     predict_folder(model, mini_graphene, tmp_path / "out", given=tmp_path / "data")
     assert (tmp_path / "out" / POSITION).read_bytes() == (tmp_path / "data" / POSITION).read_bytes()
+    assert model.predict(tmp_path / "data").r is not None
     (tmp_path / "other").mkdir()
     copy_positions(tmp_path / "data", tmp_path / "other", np.array([1, 0]))
     deeph.write_folder(tmp_path / "expected", mini_graphene.permuted(np.array([1, 0])))

@@ -70,7 +70,7 @@ def _read_with(extra: Sequence[str], x: Source) -> System | Hamiltonian:
     from deeph.files.store import is_structure_folder, read_folder
 
     if extra and isinstance(x, str | Path) and is_structure_folder(Path(x).expanduser()):
-        return read_folder(Path(x).expanduser(), extra=extra)
+        return read_folder(Path(x).expanduser(), positions=True, extra=extra)
     return read(x)
 
 
