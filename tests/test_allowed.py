@@ -6,6 +6,8 @@ from symmetry_case import random_structure
 from tight_binding import haldane
 
 from postprocess.geometry.allowed import forbidden_components, zero_by_symmetry
+from postprocess.response.forbidden import forbidden_conductivity, forbidden_third_rank
+from postprocess.response.measure import measure
 from preprocess.readers import openmx
 
 XYZ = np.eye(3)
@@ -34,6 +36,19 @@ def test_time_reversal():
     still = random_structure("zincblende", "spinor", reversal=True)
     assert allowed(still, ["axial"], "odd") == set()
     assert allowed(still, ["polar", "polar"], "swapped") == {"xx", "yy", "zz"}
+
+
+@pytest.mark.parametrize("spin", ["none", "spinor"])
+def test_tensors_of_light_are_symmetric_in_their_fields(spin):
+    """Classes 32 and 4: what only an antisymmetric tensor could have counts as forbidden, with spin or without."""
+    trigonal = random_structure("tellurium", spin, reversal=spin == "spinor")
+    even, odd = forbidden_third_rank("shift", trigonal, measure(trigonal), reversal=True)
+    assert odd.all()
+    found = {"".join("xyz"[n] for n in place) for place in np.argwhere(~even)}
+    assert {"xyz", "xzy", "yxz", "yzx"} <= found
+    assert not {"zxy", "zyx"} & found
+    fourfold = random_structure("fourfold axis", spin, reversal=spin == "spinor")
+    assert (forbidden_conductivity(fourfold, measure(fourfold), reversal=True) == ~np.eye(3, dtype=bool)).all()
 
 
 def test_iron(shared_data):

@@ -92,3 +92,12 @@ def test_refined_cells_keep_the_group():
     assert np.abs(found.values[:, ~allowed]).max() < 1e-10 * np.abs(found.values[:, allowed]).max()
     n_mesh = len(make_mesh(data, (6, 6, 6), symmetry="reversal").points)
     assert found.integral.n_k < n_mesh
+
+
+def test_photons_far_from_all_transitions_tell_nothing(monkeypatch):
+    """At the two k-points where operations are judged every pair of levels is further than a Gaussian reaches, but not everywhere."""
+    data = random_structure("zincblende", reversal=True).symmetrized()
+    settings = light(6, 0, 0.55, 12, width=0.002, refinement=MESH_ONLY)
+    few, one, every, _ = both(monkeypatch, "shift", data, FermiLevel(-0.5, -0.5, -0.5), settings)
+    assert one.order == 1
+    assert np.abs(few - every).max() <= 1e-9 * np.abs(every).max()

@@ -130,7 +130,8 @@ def _enclose(search: Search, band: _Band, seed: Seeds, step: FloatArray) -> None
     if _is_known(band.closed(), seed):
         return
     around = outline(search.energies, seed, step, search.tolerance)
-    if around is None:
+    line = None if around is None else smooth_line(search.energies, *around, band.target, search.tolerance)
+    if line is None or line.is_coarse:  # of a ring the rays from inside meet both lines
         k = ", ".join(f"{x:.4f}" for x in search.energies.plane.fractional(seed.places)[0])
         logger.warning(
             "band %d is on the other side of %.4f eV at k = (%s), between the points of the mesh, and no closed line was found around that "
@@ -138,7 +139,6 @@ def _enclose(search: Search, band: _Band, seed: Seeds, step: FloatArray) -> None
             band.target[1] + 1, band.target[2], k,
         )  # fmt: skip
         return
-    line = smooth_line(search.energies, *around, band.target, search.tolerance)
     band.lines.append(line)
     band.below += signed_area(line.points)
 

@@ -82,6 +82,8 @@ def find_contours(
             f"energies {list(energies)}, mesh {n[0]} x {n[1]}, tolerance {tolerance:g} eV: expected some energies, four points or more, "
             "and a positive tolerance below 1 eV"
         )
+    if wrong := [band + 1 for band in bands if not 0 <= band < hamiltonian.n_orbitals]:
+        raise UsageError(f"band {wrong[0]}: expected bands from 1 to {hamiltonian.n_orbitals}")
     hamiltonian = hermitian(hamiltonian)
     zero = 0.0 if fermi is None else fermi.energy
     bands_in_plane = BandEnergies(hamiltonian, plane, solver, jobs)

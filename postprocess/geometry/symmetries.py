@@ -33,6 +33,8 @@ WORTHWHILE = 2
 """Points of the mesh for each operation of the lattice, above which they are tried."""
 OF_LEVELS = 1e-5
 """Of the largest value of a level at this k: near degeneracies of single levels magnify rounding."""
+ROUNDING = 1e-9
+"""Of the matrices that turn tensors."""
 Values = Callable[[Geometry], FloatArray]
 """(n_k, c, n) of each level; defined in a module, so that it can be sent to processes."""
 
@@ -126,6 +128,9 @@ def tensor_wedge(
             tolerance = turning.tolerance * np.abs(values[:, 0] @ along.T).max(initial=0.0)
             off = [np.abs((values - values[:, :1] @ turn.swapaxes(1, 2)) @ along.T) for turn in turns]
             alike &= np.stack([(one <= tolerance).all(axis=(0, 2, 3)) for one in off])
+    differ = (np.abs(along @ (turns[0] - turns[1])) > ROUNDING).any(axis=(1, 2))
+    if (alike.all(axis=0) & differ).any():
+        return Wedge.none()  # nothing to tell by, such as transitions that are all far from the photon energies
     kept = alike.any(axis=0)
     if halved and kept.sum() == 1:
         return Wedge.none()  # the mesh has one of k and -k already

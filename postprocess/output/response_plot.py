@@ -8,6 +8,7 @@ import numpy as np
 from deeph.files.figures import COLOURS, GREY, LINE, THIN, figure_of, legend_above, new_figure, styled
 from deeph.physics.system import FloatArray
 from deeph.runtime.errors import UsageError
+from postprocess.geometry.allowed import zero_to_rounding
 from postprocess.output.look import Look, rename, set_title
 from postprocess.response.optics import OpticalResponse
 from postprocess.response.scan import FermiResponse
@@ -51,7 +52,9 @@ def plot_second_order(found: SecondOrder, *, window: tuple[float, float] | None 
     values = {"shift": found.values.real, "injection": found.values.imag, "harmonic": np.abs(found.values)}[found.kind]
     names = [rf"${before}{letter}_{{{name}}}{after}$" for name in found.components]
     up = f"${before}{letter}{after}$ ({_text(found.unit)})"
-    return _curves(found.energies, values.reshape(len(found.energies), -1), names, r"$\hbar\omega$ (eV)", up, window, look)
+    values, forbidden = values.reshape(len(found.energies), -1), found.forbidden[int(found.kind == "injection")].ravel()
+    values = np.where(forbidden if forbidden.all() else zero_to_rounding(values, forbidden), 0.0, values)
+    return _curves(found.energies, values, names, r"$\hbar\omega$ (eV)", up, window, look)
 
 
 def plot_fermi_response(found: FermiResponse, *, window: tuple[float, float] | None = None, **look: Unpack[Look]) -> "Axes":

@@ -169,7 +169,11 @@ def _static(found: dict[str, FermiResponse]) -> list[str]:
 
 
 def _dichroism(found: Dichroism) -> list[str]:
-    lines = ["dichroism    degree of circular polarization along z, strength in (eV Angstrom)^2, distance in eV"]
+    below, above = (", ".join(str(n + 1) for n in group) for group in (found.valence, found.conduction))
+    lines = [
+        "dichroism    degree of circular polarization along z, strength in (eV Angstrom)^2, distance in eV",
+        f"  from band{'s' * (len(found.valence) > 1)} {below} to {above}; the next level is {found.apart:.4f} eV from these",
+    ]
     for spin, (degrees, strengths, energies) in enumerate(zip(found.degree, found.strength, found.energy, strict=True)):
         for k, degree, strength, energy in zip(found.k, degrees, strengths, energies, strict=True):
             where = ", ".join(f"{x:.4f}" for x in k)

@@ -32,6 +32,10 @@ class Dichroism:
         Distance of the groups, eV.
     positions : str
         Where they come from.
+    valence, conduction : tuple of int
+        The groups, counted from 0.
+    apart : float
+        eV from the levels of a group to the next one at any of the k-points.
     """
 
     k: FloatArray
@@ -39,6 +43,9 @@ class Dichroism:
     strength: FloatArray
     energy: FloatArray
     positions: str
+    valence: tuple[int, ...]
+    conduction: tuple[int, ...]
+    apart: float
 
 
 def dichroism(
@@ -77,6 +84,7 @@ def dichroism(
     n = hamiltonian.n_orbitals
     _check_levels(valence, conduction, n)
     found: list[tuple[FloatArray, FloatArray, FloatArray]] = []
+    apart = np.inf
     for spin in range(hamiltonian.basis.n_spin):
         g = Geometry(basis, points, spin=spin)
         for group in (valence, conduction):
@@ -86,6 +94,7 @@ def dichroism(
                     f"bands {', '.join(str(m + 1) for m in group)} touch others at k = {np.round(where, 4).tolist()}: put degenerate bands "
                     "into one group"
                 )
+            apart = min(apart, float(g.separation(group).min()))
         v = np.einsum("ia,kanm->kinm", frame, g.velocity[:, :, np.array(conduction)[:, None], np.array(valence)])
         plus, minus = (_strength(v[:, 0] + sign * 1j * v[:, 1]) for sign in (1, -1))
         total = plus + minus
@@ -93,7 +102,7 @@ def dichroism(
         gap = g.energies[:, list(conduction)].min(axis=1) - g.energies[:, list(valence)].max(axis=1)
         found.append((degree, total, gap))
     degrees, strengths, gaps = (np.array(part) for part in zip(*found, strict=True))
-    return Dichroism(points, degrees, strengths, gaps, positions.source)
+    return Dichroism(points, degrees, strengths, gaps, positions.source, tuple(valence), tuple(conduction), apart)
 
 
 def edges(hamiltonian: Hamiltonian, k: npt.ArrayLike, fermi_energy: float) -> tuple[list[int], list[int]]:

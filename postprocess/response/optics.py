@@ -206,7 +206,7 @@ def optical_response(hamiltonian: Hamiltonian, fermi: FermiLevel, settings: Ligh
         drude_weight=E2_OVER_HBAR * size.per_size(2) * np.where(np.abs(drude) < NOTHING, 0, drude), relaxation=settings.relaxation,
         joint=both * integral.value["joint"].sum(axis=0), conditions=conditions, fermi_origin=fermi.origin,
         positions=find_positions(hamiltonian, settings.source).source, measure=size,
-        forbidden=forbidden_conductivity(hamiltonian, size), integral=integral,
+        forbidden=forbidden_conductivity(hamiltonian, size, reversal=conditions.reversal), integral=integral,
         sigma_coarse=interband(integral.coarse), sigma_fine=interband(integral.fine), title=settings.title,
     )  # fmt: skip
 

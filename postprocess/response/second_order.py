@@ -224,5 +224,5 @@ def direct_current(hamiltonian: Hamiltonian, kind: Direct, fermi: FermiLevel, se
     size, quantity = measure(hamiltonian), DirectCurrent(kind, settings.conditions(hamiltonian, fermi))
     per = -np.pi * E2_OVER_HBAR * size.per_size(3)
     per *= 0.25 if kind == "shift" else 1 / HBAR
-    unit = {"shift": "A/V^2", "injection": "A/(V^2 s)"}[kind] + ("", " m", " m^2")[3 - size.dimension]
+    unit = "A" + ("", " m", " m^2")[3 - size.dimension] + {"shift": "/V^2", "injection": "/(V^2 s)"}[kind]
     return SecondOrder.of(kind, quantity, per, unit, hamiltonian, fermi, settings)

@@ -110,7 +110,8 @@ class Integral:
         lines = [f"{m} k-points against {n}: changed by {_percent(self.change)}"]
         lines += [one.describe(number) for number, one in enumerate(self.rounds, 1)]
         if self.rounds:
-            lines.append(f"error about {_percent(self.error)}: the larger one of the last change and the difference to {n} refined")
+            text = "of the largest value of all: the larger one of the last change and the difference to"
+            lines.append(f"error about {_percent(self.error)} {text} {n} refined")
         if self.order > 1:
             lines.append(f"{self.n_k} k-points computed, one of those that {self.order} operations relate")
         return lines
