@@ -17,7 +17,7 @@ from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.spin_parts import join_spin, split_spin
 from deeph.physics.system import System
 from deeph.runtime.errors import DataError, UsageError
-from deeph.training import band_error, loop
+from deeph.training import band_error, run
 from deeph.training.band_error import WINDOW, band_mae, make_reference
 from deeph.training.check import check_data
 from deeph.training.checkpoint import load_model, read_metadata
@@ -138,7 +138,7 @@ def test_a_run_writes_the_column(tmp_path):
         folder = config.data.path / name
         write_folder(folder, replace(read_folder(folder), fermi_energy=-4.0), overwrite=True)
     assert "DFT levels of 000, 004 are compared" in check_data(config)
-    best = loop.train(config, tmp_path / "run")
+    best = run.train(config, tmp_path / "run")
     with (tmp_path / "run" / "metrics.csv").open() as file:
         rows = list(csv.DictReader(file))
     better = np.diff(np.minimum.accumulate([np.inf, *[float(row["validate_loss"]) for row in rows]])) < 0

@@ -16,7 +16,7 @@ from postprocess.output.records import read_record
 
 MESH = ["--mesh", 2, 2, 1, "--photons", 2, 6, "--energies", 5, "--broadening", 0.4, "--temperature", 1500, "--fermi", 0.81]
 COMMANDS = {
-    "berry": ("berry", ["--map", 2, 3, 1, "--bands", "1", "--center", 0.0, "--solver", "superlu"], ("curl", "metric")),
+    "berry": ("berry", ["--mesh", 2, 3, 1, "--bands", "1", "--center", 0.0, "--solver", "superlu"], ("curl", "metric")),
     "levels": ("optics", [*MESH, "--method", "levels", "--solver", "superlu"], ("sigma_real",)),
     "kpm": ("optics", [*MESH, "--method", "kpm", "--vectors", 4], ("sigma_real", "error")),
 }
@@ -74,6 +74,6 @@ def test_a_killed_run_goes_on(folders, tmp_path):
     kept = len(list(tmp_path.glob(".sigma*/*.npz")))
     assert not file.exists()
     assert 4 <= kept < 16  # four k-points with four vectors each
-    assert "k-points were computed before" in run([*words, "--out", file])
+    assert "random vectors were computed before" in run([*words, "--out", file])
     np.testing.assert_array_equal(read_record(file)["sigma_real"], read_record(whole)["sigma_real"])
     assert not list(tmp_path.glob(".*"))

@@ -179,11 +179,11 @@ import sys
 from pathlib import Path
 from deeph.files.config_file import load_config
 from deeph.runtime.log import setup_logging
-from deeph.training import evaluate, loop
+from deeph.training import evaluate, loop, run
 from deeph.cli import train as command
 
 rank, where, kind = int(sys.argv[1]), sys.argv[2], sys.argv[3]
-places = {"step": (loop, "compute_loss"), "save": (loop, "save_state"), "begin": (loop, "_begin"), "evaluate": (evaluate, "evaluate")}
+places = {"step": (loop, "compute_loss"), "save": (loop, "save_state"), "begin": (run, "_begin"), "evaluate": (evaluate, "evaluate")}
 owner, name = places[where]
 plain, calls = getattr(owner, name), []
 

@@ -10,7 +10,7 @@ from training_case import make_case
 from deeph.files.config_file import load_config
 from deeph.inference import predict
 from deeph.runtime.errors import ModelError
-from deeph.training import checkpoint, loop
+from deeph.training import checkpoint, run
 from deeph.training.checkpoint import load_model, read_metadata
 
 
@@ -58,9 +58,9 @@ def test_a_model_of_an_earlier_version_is_written_as_one_of_today(tmp_path, vers
 def test_a_run_of_an_earlier_version_is_not_continued(tmp_path):
     """Its optimizer kept other things; they must not be taken for those of today."""
     config = load_config(make_case(tmp_path), ["train.epochs=1"])
-    loop.train(config, tmp_path / "run")
+    run.train(config, tmp_path / "run")
     state = tmp_path / "run" / checkpoint.STATE
     tensors, header = checkpoint.read_tensors(state, checkpoint.STATE_FORMAT)
     checkpoint.write_tensors(state, checkpoint.STATE_FORMAT, tensors, {**header, "version": 4})
     with pytest.raises(ModelError, match=r"resume\.safetensors has format 4, .*\(deeph .*\).*without --resume"):
-        loop.train(config, tmp_path / "run", resume=True)
+        run.train(config, tmp_path / "run", resume=True)

@@ -19,8 +19,9 @@ from deeph.files.store import read_folder, write_folder
 from deeph.physics.blocks import energy_zero
 from deeph.runtime.errors import DataError, UsageError
 from deeph.runtime.log import logger, setup_logging
-from deeph.training import curves, loop
+from deeph.training import curves
 from deeph.training import energy_zero as zeros
+from deeph.training import run as training
 from deeph.training.checkpoint import load_model, read_metadata
 from deeph.training.progress import Progress, duration
 from deeph.training.run_log import RunLog
@@ -119,14 +120,14 @@ def test_the_log_keeps_errors_and_warnings(tmp_path: Path) -> None:
 def test_curves_are_drawn_now_and_then_and_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[Path] = []
     monkeypatch.setattr(curves, "draw_run", lambda _table, path: drawn.append(path))
-    loop.train(load_config(make_case(tmp_path), ["train.epochs=8"]), tmp_path / "run")
+    training.train(load_config(make_case(tmp_path), ["train.epochs=8"]), tmp_path / "run")
     assert len(drawn) == 2  # of eight validations within half a minute the first, and the end
 
 
 def test_figures_of_a_run_and_of_several(tmp_path: Path) -> None:
     config = make_case(tmp_path)
     for name in ("a", "b"):
-        loop.train(load_config(config, ["train.epochs=3"]), tmp_path / name)
+        training.train(load_config(config, ["train.epochs=3"]), tmp_path / name)
     assert run("--plot", tmp_path / "a", tmp_path / "b", "--out", tmp_path / "both.png") == 0
     for path in (tmp_path / "both.png", *(tmp_path / "a" / f"{name}.png" for name in ("curves", "parity", "errors"))):
         image = matplotlib.image.imread(path)
@@ -162,13 +163,13 @@ def test_mixed_energy_zeros_are_noticed_and_do_not_matter(tmp_path: Path, capsys
     """The same data with and without a random mu S in each structure train to the same projected error."""
     steps = ["train.epochs=8", "train.optimizer=adamw"]  # slow enough not to learn the noise of twelve structures by heart
     config = load_config(make_case(tmp_path, 12), [*steps, "loss.energy_zero=free"])
-    loop.train(config, tmp_path / "clean")
+    training.train(config, tmp_path / "clean")
     shifted(tmp_path / "data", 30.0, split_of(open_dataset(config.data.path), config.data).train)
-    loop.train(load_config(tmp_path / "small.toml", steps), tmp_path / "mixed")
+    training.train(load_config(tmp_path / "small.toml", steps), tmp_path / "mixed")
     assert "different energy zeros" in capsys.readouterr().err
     assert load_model(tmp_path / "mixed").free_zero
     assert best_error(tmp_path / "mixed") == pytest.approx(best_error(tmp_path / "clean"), rel=1e-2)
-    loop.train(load_config(tmp_path / "small.toml", [*steps, "loss.energy_zero=learned"]), tmp_path / "raw")
+    training.train(load_config(tmp_path / "small.toml", [*steps, "loss.energy_zero=learned"]), tmp_path / "raw")
     assert best_error(tmp_path / "raw") > 1.03 * best_error(tmp_path / "mixed")  # most of it is noise that nothing can learn
 
 
@@ -196,29 +197,29 @@ def test_bilayers_with_random_zeros_train_like_those_without(bilayer36: Path, tm
         write_folder(tmp_path / "data" / name, read_folder(bilayer36 / name))
     (tmp_path / "data" / "split.json").write_text('{"train": ["000", "001"], "validate": ["002"]}')
     (tmp_path / "real.toml").write_text(REAL)
-    loop.train(load_config(tmp_path / "real.toml"), tmp_path / "auto")
+    training.train(load_config(tmp_path / "real.toml"), tmp_path / "auto")
     assert not load_model(tmp_path / "auto").free_zero
     assert "energy zeros agree" in capsys.readouterr().err
-    loop.train(load_config(tmp_path / "real.toml", ["loss.energy_zero=free"]), tmp_path / "clean")
+    training.train(load_config(tmp_path / "real.toml", ["loss.energy_zero=free"]), tmp_path / "clean")
     shifted(tmp_path / "data", 5.0, ("000", "001", "002"))
-    loop.train(load_config(tmp_path / "real.toml"), tmp_path / "mixed")
+    training.train(load_config(tmp_path / "real.toml"), tmp_path / "mixed")
     assert load_model(tmp_path / "mixed").free_zero
     assert best_error(tmp_path / "mixed") == pytest.approx(best_error(tmp_path / "clean"), rel=0.005)
-    loop.train(load_config(tmp_path / "real.toml", ["loss.energy_zero=learned"]), tmp_path / "raw")
+    training.train(load_config(tmp_path / "real.toml", ["loss.energy_zero=learned"]), tmp_path / "raw")
     left = {name: float(load_model(tmp_path / name).baseline().unit_onsite) for name in ("clean", "mixed", "raw")}
     assert left["mixed"] == pytest.approx(left["clean"], rel=1e-3)
     assert left["raw"] > 1.01 * left["clean"]
 
 
 def test_one_energy_zero_is_left_alone(tmp_path: Path) -> None:
-    loop.train(load_config(make_case(tmp_path), ["train.epochs=1"]), tmp_path / "run")
+    training.train(load_config(make_case(tmp_path), ["train.epochs=1"]), tmp_path / "run")
     assert not load_model(tmp_path / "run").free_zero
 
 
 def test_a_prediction_says_that_its_zero_is_arbitrary(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from deeph.inference import predict_folder
 
-    loop.train(load_config(make_case(tmp_path), ["train.epochs=1", "loss.energy_zero=free"]), tmp_path / "run")
+    training.train(load_config(make_case(tmp_path), ["train.epochs=1", "loss.energy_zero=free"]), tmp_path / "run")
     predict_folder(load_model(tmp_path / "run"), make_structure(3), tmp_path / "predicted")
     assert "energy zero of the prediction is arbitrary" in capsys.readouterr().err
     assert read_folder(tmp_path / "predicted").source["energy_zero"] == "arbitrary"
@@ -229,7 +230,7 @@ def test_scatter_measures_what_was_put_in(tmp_path: Path) -> None:
     structures = [make_structure(1) for _ in range(4)]
     shifts = [0.0, 1.0, 2.0, 3.0]
     moved = [replace(s, H=replace(s.H, entries=s.H.entries + mu * s.S.entries)) for s, mu in zip(structures, shifts, strict=True)]
-    model = loop.fit_model(load_config(make_case(tmp_path)).model, structures)
+    model = training.fit_model(load_config(make_case(tmp_path)).model, structures)
     baseline = zeros.baseline_alone(model)
     start = zeros.rest_of(structures[0], baseline)[1]
     assert [zeros.rest_of(s, baseline)[1] - start for s in moved] == pytest.approx(shifts, abs=1e-5)
@@ -253,7 +254,7 @@ def test_first_line_comes_before_the_data_are_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     start, config = time.monotonic(), make_case(tmp_path)
-    monkeypatch.setattr(loop, "open_split", lambda _config: (_ for _ in ()).throw(DataError("slow disk")))
+    monkeypatch.setattr(training, "open_split", lambda _config: (_ for _ in ()).throw(DataError("slow disk")))
     assert run(config, "--out", tmp_path / "run") == 1
     assert capsys.readouterr().err.splitlines()[0].startswith("deeph-train ")
     assert time.monotonic() - start < 60
