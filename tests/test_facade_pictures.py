@@ -129,6 +129,16 @@ def test_without_dense_matrices(chern):
         assert not numpy_scalars(found)
 
 
+def test_options_of_responses_are_named(chern):
+    for method in ("dense", "levels"):
+        with pytest.raises(
+            DeephError, match=r"option 'n_energies': expected one of .*temperature.*scissor" if method == "dense" else "n_vectors"
+        ):
+            chern.optics((2, 2, 1), method=method, n_energies=3)
+    shift = chern.optics((2, 2, 1), "shift", photons=(0.5, 4), points=3)
+    assert len(repr(shift)) < 200
+
+
 def test_static_responses(chern):
     found = chern.static_response("spin-hall", (6, 6, 1), rounds=0)
     assert found["spin-hall"].temperature == 0

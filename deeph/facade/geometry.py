@@ -1,7 +1,7 @@
 """Berry curvatures and responses: what the methods of a Hamiltonian call."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, cast
 
 from deeph.facade.spectra import as_divisions, as_fermi, as_path
@@ -111,10 +111,8 @@ def optics(
         if what != "conductivity":
             raise UsageError(f"{what} of {h.n_orbitals} orbitals without dense matrices: expected the conductivity")
         return _large_conductivity(h, divisions, method, fermi, {"photons": Photons(*photons, points), "width": broadening, **options})
-    try:
-        settings = LightSettings(divisions, Photons(*photons, points), Broadening(broadening), title=h.system.formula, **options)
-    except TypeError as error:
-        raise UsageError(f"options {', '.join(options)}: {error}; see postprocess.response.transitions.LightSettings") from error
+    check_names(options, *_names(LightSettings, "divisions", "photons", "broadening", "title"))
+    settings = LightSettings(divisions, Photons(*photons, points), Broadening(broadening), title=h.system.formula, **options)
     level = _level(h, fermi)
     if what == "conductivity":
         return optical_response(h, level, settings)
@@ -131,10 +129,8 @@ def _large_conductivity(
     methods = {"auto": level_conductivity, "levels": level_conductivity, "kpm": kubo_conductivity}
     if method not in methods:
         raise UsageError(f"method {method!r}: expected one of auto, dense, levels, kpm")
-    try:
-        settings = ConductivitySettings(mesh, title=h.system.formula, **options)
-    except TypeError as error:
-        raise UsageError(f"options {', '.join(options)}: {error}; see postprocess.large.settings.ConductivitySettings") from error
+    check_names(options, *_names(ConductivitySettings, "divisions", "title"))
+    settings = ConductivitySettings(mesh, title=h.system.formula, **options)
     return methods[method](h, fermi_level(h, fermi), settings)
 
 
@@ -192,3 +188,14 @@ def _check_size(h: Hamiltonian) -> None:
     h.hamiltonian  # noqa: B018 - an overlap alone is an error
     if h.n_orbitals > LARGEST:
         raise UsageError(f"{h.n_orbitals} orbitals are too many for the dense matrices of responses; expected {LARGEST} at most")
+
+
+def check_names(options: dict[str, Any], *known: str) -> None:
+    """Refuse options that a method does not have."""
+    if wrong := [name for name in options if name not in known]:
+        raise UsageError(f"option {wrong[0]!r}: expected one of {', '.join(known)}")
+
+
+def _names(settings: Any, *taken: str) -> list[str]:
+    """Names of settings, but for those that are given otherwise."""
+    return [one.name for one in fields(settings) if one.name not in taken]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from deeph.facade.geometry import fermi_level
+from deeph.facade.geometry import check_names, fermi_level
 from deeph.facade.spectra import as_divisions, as_fermi, as_k, as_path
 from deeph.physics.hamiltonian import Divisions, Hamiltonian
 from deeph.physics.orbitals import Orbitals
@@ -46,7 +46,7 @@ def contours(
     from postprocess.contours.contours import find_contours
     from postprocess.contours.quantities import check_quantities, with_quantities
 
-    _check_names(options, "tolerance", "positions", "around")
+    check_names(options, "tolerance", "positions", "around")
     if any(quantities.values()):
         check_quantities(h, spin=quantities["spin"])
     level = fermi_level(h, fermi)
@@ -143,7 +143,7 @@ def stm(
     from postprocess.density.surface import Surface
     from postprocess.density.vacuum import Vacuum
 
-    _check_names(options, "current", "start", "width", "spacing")
+    check_names(options, "current", "start", "width", "spacing")
     low, high = bias if isinstance(bias, tuple | list) else sorted((0.0, bias))
     if tip["mode"] not in ("height", "current") or side not in ("top", "bottom"):
         raise UsageError(f"mode {tip['mode']!r}, side {side!r}: expected 'height' or 'current', and 'top' or 'bottom'")
@@ -231,8 +231,3 @@ def _solver(h: Hamiltonian, n_bands: int | None, center: float) -> "Eigensolver"
     if h.n_orbitals > DENSE_LARGEST:
         raise UsageError(f"{h.n_orbitals} orbitals are too many for all levels; ask for some near the Fermi level: n_bands=30")
     return Eigensolver()
-
-
-def _check_names(options: dict[str, Any], *known: str) -> None:
-    if wrong := [name for name in options if name not in known]:
-        raise UsageError(f"option {wrong[0]!r}: expected one of {', '.join(known)}")

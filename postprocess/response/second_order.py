@@ -12,7 +12,7 @@ J. E. Sipe and A. I. Shkrebtii, doi:10.1103/PhysRevB.61.5337.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -147,9 +147,13 @@ class SecondOrder(Savable):
     fermi_origin: str
     positions: str
     measure: Measure
-    forbidden: Mask = field(repr=False)
-    integral: Integral = field(repr=False)
+    forbidden: Mask
+    integral: Integral
     title: str = ""
+
+    def __repr__(self) -> str:
+        low, high = self.energies[[0, -1]]
+        return f"SecondOrder {self.title}, {self.kind}, {len(self.energies)} photon energies from {low:g} to {high:g} eV, {self.positions}"
 
     @classmethod
     def of(
