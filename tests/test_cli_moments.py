@@ -53,7 +53,7 @@ def magnet(carbon, monkeypatch):
         h = replace(extended_hueckel(structure), predicted=True).to_spinor()
         return replace(h.with_zeeman(-20 * structure.moments), moments=structure.moments, source=source)
 
-    def into_folder(model, structure, folder, *, overwrite=False, done=float, modes=False):
+    def into_folder(model, structure, folder, *, overwrite=False, **_):
         write_folder(folder, polarized(model, structure), overwrite=overwrite)
         return structure.S.n_pairs
 
