@@ -12,6 +12,12 @@ from tight_binding import changed_basis, haldane, with_spinors
 import deeph
 from postprocess.cli.optics import main
 from postprocess.output.records import read_record
+from postprocess.response.dichroism import dichroism
+from postprocess.response.light import Photons
+from postprocess.response.second_order import direct_current
+from postprocess.response.transitions import LightSettings
+from postprocess.states.adaptive import Refinement
+from postprocess.states.fermi import FermiLevel
 
 
 @pytest.fixture
@@ -73,9 +79,33 @@ def test_responses_to_static_fields(folder, capsys):
 
 def test_dichroism(folder, capsys):
     assert call(folder, "--what", "dichroism", "--k", "1/3 1/3 0", "0.1 0.2 0", "--json", "-q") == 0
-    assert np.array(json.loads(capsys.readouterr().out)["degree"]).shape == (1, 2)
+    plain = json.loads(capsys.readouterr().out)
+    assert np.array(plain["degree"]).shape == (1, 2)
+    assert (plain["from"], plain["to"]) == ([1], [2])
     assert call(folder, "--what", "dichroism", "--k", "1/3 1/3 0", "--from", 1, "--to", 2) == 0
-    assert "at k = (0.3333, 0.3333, 0.0000)" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "at k = (0.3333, 0.3333, 0.0000)" in said
+    assert "  from band 1 to 2; the next level is " in said
+
+
+def test_dichroism_tells_the_next_level():
+    """Grid noise may split what belongs together; the distance of the nearest level to either group says so."""
+    data = random_structure("zincblende")
+    found = dichroism(data, [[0.1, 0.2, 0.3]], [1, 2], [3])
+    levels = data.eigenvalues([0.1, 0.2, 0.3])
+    apart = min(abs(levels[n] - levels[m]) for group in ([1, 2], [3]) for n in group for m in range(len(levels)) if m not in group)
+    assert found.apart == pytest.approx(apart, abs=1e-9)
+    assert (found.valence, found.conduction) == ((1, 2), (3,))
+
+
+def test_figures_do_not_draw_what_symmetry_makes_zero():
+    data = random_structure("diamond").symmetrized()
+    level = float(np.mean(data.eigenvalues("G")))
+    settings = LightSettings((3, 3, 3), Photons(0.5, 6.0, 5), refinement=Refinement(0))
+    found = direct_current(data, "shift", FermiLevel(level, level, level), settings)
+    found = replace(found, values=found.values + 1e-9)  # rounding
+    assert found.forbidden[0].all()
+    assert not any(np.any(line.get_ydata()) for line in found.plot().get_lines())
 
 
 @pytest.mark.parametrize(

@@ -119,6 +119,22 @@ def test_pockets_smaller_than_a_step(t, gap, energy, n, accuracy):
         find_contours(data, make_plane(data), [0.99 * gap], divisions=(n, n))
 
 
+def test_a_ring_narrower_than_a_step_is_told_and_not_drawn_wrong(caplog):
+    """E = (cos kx + cos ky - 1.2)^2: rays from inside the ring meet its inner line one way and its outer line the other way."""
+    hops = [((1, 0, 0), -1.2), ((0, 1, 0), -1.2), ((2, 0, 0), 0.25), ((0, 2, 0), 0.25), ((1, 1, 0), 0.5), ((1, -1, 0), 0.5)]
+    hops = [((0, 0, 0), 0, 0, 1 + 1.2**2), *((R, 0, 0, t) for R, t in hops)]
+    data = one_orbital_model([[2.5, 0, 0], [0, 2.5, 0], [0, 0, 20.0]], [[0, 0, 5]], hops)
+    with pytest.raises(DataError, match="no band has the energy"):
+        find_contours(data, make_plane(data), [0.01], divisions=(12, 12))
+    assert "no closed line was found around that place: take a finer mesh" in caplog.text
+
+
+def test_bands_that_h_has_not():
+    data = changed_basis(strained((-1, -1, -1), 0.1))
+    with pytest.raises(UsageError, match="band 4: expected bands from 1 to 2"):
+        find_contours(data, make_plane(data), [0.5], bands=[3], divisions=(12, 12))
+
+
 def test_chords_are_not_silent(monkeypatch, caplog):
     """Where points beside a chord cannot be found, the line says how far its middle is off, and a warning does."""
     monkeypatch.setattr(smooth, "REACH", (1e-9,))

@@ -137,6 +137,7 @@ def test_options_of_responses_are_named(chern):
             chern.optics((2, 2, 1), method=method, n_energies=3)
     shift = chern.optics((2, 2, 1), "shift", photons=(0.5, 4), points=3)
     assert len(repr(shift)) < 200
+    assert shift.unit == "A m/V^2"
 
 
 def test_static_responses(chern):

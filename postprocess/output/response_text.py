@@ -32,7 +32,8 @@ def summary(found: Found) -> dict[str, Any]:
             for name, part in found.items()
         }  # fmt: skip
     if isinstance(found, Dichroism):
-        return {"k": found.k, "degree": found.degree, "strength": found.strength, "energy": found.energy, "positions": found.positions}
+        bands = {"from": [n + 1 for n in found.valence], "to": [n + 1 for n in found.conduction]}  # from 1, as the options count
+        return bands | {name: getattr(found, name) for name in ("k", "degree", "strength", "energy", "positions")}
     out: dict[str, Any] = {"unit": found.unit, "fermi_energy": found.conditions.fermi_energy, "positions": found.positions}
     if isinstance(found, SecondOrder):
         zero = {name.strip() or found.kind: _named(found.components, mask) for name, _, mask in _parts(found, found.values)}
@@ -172,7 +173,8 @@ def _dichroism(found: Dichroism) -> list[str]:
     below, above = (", ".join(str(n + 1) for n in group) for group in (found.valence, found.conduction))
     lines = [
         "dichroism    degree of circular polarization along z, strength in (eV Angstrom)^2, distance in eV",
-        f"  from band{'s' * (len(found.valence) > 1)} {below} to {above}; the next level is {found.apart:.4f} eV from these",
+        f"  from band{'s' * (len(found.valence) > 1)} {below} to {above}"
+        + (f"; the next level is {found.apart:.4f} eV from these" if np.isfinite(found.apart) else ""),
     ]
     for spin, (degrees, strengths, energies) in enumerate(zip(found.degree, found.strength, found.energy, strict=True)):
         for k, degree, strength, energy in zip(found.k, degrees, strengths, energies, strict=True):
