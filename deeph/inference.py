@@ -279,7 +279,8 @@ def _blocks(
             h = onsite[p.name][number][2].double()
             coefficients = baseline.onsite(z, moments[atoms]) + baseline.atom_scale(z) * h
             if p.name == "A0" and V is not None:
-                coefficients = coefficients + V.onsite(z, atoms, take_rows(graph.onsite_overlap, atom_sizes, atoms))[:, None]
+                own_overlap = take_rows(graph.onsite_overlap, atom_sizes, atoms, coefficients.shape[2])
+                coefficients = coefficients + V.onsite(z, atoms, own_overlap)[:, None]
             parts[p.name] = model.tables(p.name).atom_blocks(z, coefficients).cpu().numpy()
         rows = own[atoms if isinstance(atoms, slice) else atoms.cpu().numpy()]
         yield "onsite", rows, join_spin(parts, spin)

@@ -89,13 +89,21 @@ def test_chunks_know_their_kinds() -> None:
 def test_rows_of_different_length() -> None:
     sizes = torch.tensor([2, 2, 3, 1, 1])
     flat = torch.arange(9.0)
-    for rows in (slice(0, 2), slice(2, 3), slice(3, 5)):
-        values = take_rows(flat, sizes, rows)
-        assert torch.equal(values, take_rows(flat, sizes, torch.arange(5)[rows]))
+    for rows, size in ((slice(0, 2), 2), (slice(2, 3), 3), (slice(3, 5), 1)):
+        values = take_rows(flat, sizes, rows, size)
+        assert torch.equal(values, take_rows(flat, sizes, torch.arange(5)[rows], size))
         target = torch.zeros(9)
         put_rows(target, sizes, rows, values)
         assert torch.equal(target[target != 0], values[values != 0])
-    assert torch.equal(take_rows(flat[:4], sizes[:2], slice(None)), flat[:4].view(2, 2))
+    assert torch.equal(take_rows(flat[:4], sizes[:2], slice(None), 2), flat[:4].view(2, 2))
+
+
+@pytest.mark.parametrize("rows", [slice(0, 2), torch.tensor([1, 0], device="meta")])
+def test_nothing_asks_the_device_where_rows_are(rows) -> None:
+    """Tensors without content, of which nothing can be read: the host would wait for a GPU."""
+    sizes, flat = torch.empty(5, dtype=torch.int64, device="meta"), torch.empty(9, device="meta")
+    assert take_rows(flat, sizes, rows, 2).shape == (2, 2)
+    put_rows(flat, sizes, rows, torch.empty(2, 2, device="meta"))
 
 
 def test_rows_of_chunks() -> None:

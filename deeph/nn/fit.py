@@ -131,15 +131,16 @@ def _coefficients(structure: Hamiltonian, model: HamiltonianModel) -> dict[PartN
     for p in model.spin:
         (offsite, onsite), m = found[p.name], moments[:, : p.copies]
 
-        def rows_of(flat: Tensor, sizes: Tensor, rows: Tensor | slice, p: SpinPart = p) -> Tensor:
-            own = take_rows(flat, p.n_spin * sizes, rows)
-            return own.view(len(own), p.copies, own.shape[1] // p.copies)
+        def rows_of(flat: Tensor, sizes: Tensor, rows: Tensor | slice, size: int, p: SpinPart = p) -> Tensor:
+            return take_rows(flat, p.n_spin * sizes, rows, p.copies * size).view(-1, p.copies, size)
+
+        tables = model.tables(p.name)
 
         by_pair = {
-            kind: BondSample(r[rows], m[ends[:, rows]].transpose(0, 1), rows_of(offsite, bond_sizes, rows))
+            kind: BondSample(r[rows], m[ends[:, rows]].transpose(0, 1), rows_of(offsite, bond_sizes, rows, tables.pairs[kind].size))
             for kind, rows in bond_kinds(numbers, ends)
         }
-        by_atom = {z: AtomSample(m[rows], rows_of(onsite, atom_sizes, rows)) for z, rows in atom_kinds(numbers)}
+        by_atom = {z: AtomSample(m[rows], rows_of(onsite, atom_sizes, rows, tables.atoms[z].size)) for z, rows in atom_kinds(numbers)}
         out[p.name] = Coefficients(by_pair, by_atom)
     return out
 

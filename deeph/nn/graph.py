@@ -198,11 +198,12 @@ def _add_targets(graph: Data, structure: Hamiltonian, model: HamiltonianModel, b
         for kind, rows in bond_kinds(graph.numbers, graph.bond_index):
             functions, ends = baseline.pair(kind), moments[graph.bond_index[:, rows]].transpose(0, 1)
             known = functions.two_centre(r[rows], ends).flatten(1)
-            put_rows(offsite, sizes, rows, take_rows(offsite, sizes, rows) - known)
+            put_rows(offsite, sizes, rows, take_rows(offsite, sizes, rows, known.shape[1]) - known)
             put_rows(scale, sizes // p.copies, rows, functions.scale(r[rows]))
         for z, rows in atom_kinds(graph.numbers):
             sizes = p.n_spin * atom_sizes
-            put_rows(onsite, sizes, rows, take_rows(onsite, sizes, rows) - baseline.onsite(z, moments[rows]).flatten(1))
+            known = baseline.onsite(z, moments[rows]).flatten(1)
+            put_rows(onsite, sizes, rows, take_rows(onsite, sizes, rows, known.shape[1]) - known)
         for name, values in (("offsite_target", offsite), ("offsite_scale", scale), ("onsite_target", onsite)):
             graph[f"{name}_{p.name}"] = values.to(model.dtype)
     _add_beyond(graph, structure, model, bonds)

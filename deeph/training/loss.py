@@ -82,17 +82,19 @@ def part_errors(model: HamiltonianModel, batch: Data, prediction: Prediction, pa
     V = prediction.V if part.name == "A0" else None
     target, scale = batch[f"offsite_target_{part.name}"], batch[f"offsite_scale_{part.name}"]
     for kind, rows, h in prediction.offsite[part.name]:
-        sigma = take_rows(scale, bond_sizes * (part.n_spin // part.copies), rows)
-        error = (h * sigma[:, None]).flatten(1) - take_rows(target, part.n_spin * bond_sizes, rows)
+        sigma = take_rows(scale, bond_sizes * (part.n_spin // part.copies), rows, h.shape[2])
+        found = (h * sigma[:, None]).flatten(1)
+        error = found - take_rows(target, part.n_spin * bond_sizes, rows, found.shape[1])
         if V is not None:
-            S, r = take_rows(batch.offsite_overlap, bond_sizes, rows), batch.bond_vector[rows].norm(dim=1)
+            S, r = take_rows(batch.offsite_overlap, bond_sizes, rows, error.shape[1]), batch.bond_vector[rows].norm(dim=1)
             error = error + V.offsite(kind, batch.bond_index[:, rows], r, S)
         offsite.append((kind, rows, error))
     for z, rows, h in prediction.onsite[part.name]:
         sigma = model.baseline(part.name).atom_scale(z).to(h.dtype)
-        error = (h * sigma).flatten(1) - take_rows(batch[f"onsite_target_{part.name}"], part.n_spin * atom_sizes, rows)
+        found = (h * sigma).flatten(1)
+        error = found - take_rows(batch[f"onsite_target_{part.name}"], part.n_spin * atom_sizes, rows, found.shape[1])
         if V is not None:
-            error = error + V.onsite(z, rows, take_rows(batch.onsite_overlap, atom_sizes, rows))
+            error = error + V.onsite(z, rows, take_rows(batch.onsite_overlap, atom_sizes, rows, error.shape[1]))
         onsite.append((z, rows, error))
     return PartErrors(offsite, onsite)
 
@@ -105,7 +107,7 @@ def over_sigma(model: HamiltonianModel, batch: Data, errors: PartErrors, part: S
     baseline, (bond_graph, atom_graph) = model.baseline(part.name), structures_of(batch)
     bond_sizes, _ = model.row_sizes(batch.numbers, batch.bond_index)
     sizes, scale = bond_sizes * (part.n_spin // part.copies), batch[f"offsite_scale_{part.name}"]
-    of_bonds = [take_rows(scale, sizes, rows).repeat(1, part.copies) for _, rows, _ in errors.offsite]
+    of_bonds = [take_rows(scale, sizes, rows, e.shape[1] // part.copies).repeat(1, part.copies) for _, rows, e in errors.offsite]
     of_atoms = [baseline.atom_scale(z).repeat(part.copies).expand_as(e) for z, _, e in errors.onsite]
     on_bonds = _weights(of_bonds, [bond_graph[rows] for _, rows, _ in errors.offsite], baseline.floor, power)
     on_atoms = _weights(of_atoms, [atom_graph[rows] for _, rows, _ in errors.onsite], baseline.floor, power)

@@ -113,8 +113,8 @@ def _overlaps(model: HamiltonianModel, batch: Data, errors: PartErrors) -> list[
     atom_graph = batch.batch if "batch" in batch else torch.zeros_like(batch.numbers)
     bond_graph = atom_graph[batch.bond_index[0]]
     return [
-        [(bond_graph[rows], take_rows(batch.offsite_overlap, bond_sizes, rows)) for _, rows, _ in errors.offsite],
-        [(atom_graph[rows], take_rows(batch.onsite_overlap, atom_sizes, rows)) for _, rows, _ in errors.onsite],
+        [(bond_graph[rows], take_rows(batch.offsite_overlap, bond_sizes, rows, e.shape[1])) for _, rows, e in errors.offsite],
+        [(atom_graph[rows], take_rows(batch.onsite_overlap, atom_sizes, rows, e.shape[1])) for _, rows, e in errors.onsite],
     ]
 
 
