@@ -281,3 +281,21 @@ def test_levels_of_molecules_stand_side_by_side_with_their_names():
     assert [t.get_text() for t in both.get_xticklabels()] == ["water", "network"]
     left, right = (np.array(c.get_segments())[:, :, 0] for c in both.collections)
     assert left.max() < right.min()
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "labels"), [(0.1, 9.0, [0.1, 0.2, 0.5, 1, 2, 5]), (0.55, 1.6, [0.6, 0.7, 0.8, 0.9, 1]), (1.31, 1.58, [1.4, 1.5])]
+)
+def test_narrow_logarithmic_axes_have_two_labels(low, high, labels) -> None:
+    """One number says nothing about an axis."""
+    from matplotlib.figure import Figure
+
+    from deeph.training.log_axis import log_axis
+
+    ax = Figure().subplots()
+    ax.set_ylim(low, high)
+    log_axis(ax, "y")
+    inside = [
+        float(text) for text, at in zip([t.get_text() for t in ax.get_yticklabels()], ax.get_yticks(), strict=True) if low <= at <= high
+    ]
+    assert inside == pytest.approx(labels)

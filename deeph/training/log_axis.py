@@ -9,6 +9,8 @@ if TYPE_CHECKING:
 
 NARROW = 2.0
 """Decades up to which 2 and 5 are labelled, too."""
+LABELLED = (1.0, 2.0, 5.0), tuple(np.arange(1.0, 10.0)), tuple(np.arange(10.0, 100.0) / 10)
+"""What is labelled in each decade: the first of these of which two lie on the axis."""
 
 
 def log_axis(ax: "Axes", which: str) -> None:
@@ -20,5 +22,7 @@ def log_axis(ax: "Axes", which: str) -> None:
     axis = ax.xaxis if which == "x" else ax.yaxis
     axis.set_minor_formatter(NullFormatter())
     if np.log10(high / low) <= NARROW:
-        axis.set_major_locator(LogLocator(10.0, (1.0, 2.0, 5.0)))
+        decades = 10.0 ** np.arange(np.floor(np.log10(low)), np.log10(high) + 1)
+        labels = next((s for s in LABELLED if ((low <= (x := np.outer(decades, s))) & (x <= high)).sum() >= 2), LABELLED[-1])
+        axis.set_major_locator(LogLocator(10.0, labels))
         axis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
