@@ -4,9 +4,9 @@
 
 DATA is the dataset with its split; RUN are further DFT runs or structure folders that the ensemble was not trained on, such as a twisted
 cell, or structures displaced beyond the training range. Printed are the rank correlation (Spearman) of sigma and |error| and the share of
-errors within one sigma: of blocks, all together and within each (pair of elements, bin of 0.5 Angstrom), and of levels within 1 eV of the
-Fermi level, and of the occupied ones with those up to 2 eV above it, at Gamma and 1/2 and 1/3 of the reciprocal vectors. For
-comparison levels also have the error that independent errors of the blocks would give.
+errors within one sigma: of blocks, all together, structure by structure and within each (pair of elements, bin of 0.5 Angstrom), and of
+levels within 1 eV of the Fermi level, and of the occupied ones with those up to 2 eV above it, at Gamma and 1/2 and 1/3 of the reciprocal
+vectors. For comparison levels also have the error that independent errors of the blocks would give.
 """
 
 import argparse
@@ -48,6 +48,9 @@ def block_rows(found: list[Blocks], all_sigma: FloatArray) -> list[str]:
     """All blocks, and bin by bin."""
     keys, _, _, error = (np.concatenate(column) for column in zip(*found, strict=True))
     rows = [figures("all blocks", all_sigma, error)]
+    if len(found) > 1:  # errors of one structure stand or fall together
+        parts = np.split(all_sigma, np.cumsum([len(one.error) for one in found])[:-1])
+        rows += [figures(f"  structure {n}", sigma, one.error) for n, (one, sigma) in enumerate(zip(found, parts, strict=True), 1)]
     for i, j, n in np.unique(keys, axis=0).tolist():
         own = (keys == (i, j, n)).all(axis=1)
         name = f"{SYMBOLS[i]} on-site" if n == ONSITE else f"{SYMBOLS[i]}-{SYMBOLS[j]} {n / 2:.1f}-{(n + 1) / 2:.1f} Angstrom"

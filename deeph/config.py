@@ -173,7 +173,7 @@ class DataConfig(Section):
 
 
 class LossConfig(Section):
-    """What is minimized: errors of the standardized matrix elements, per structure, averaged over structures."""
+    """What is minimized: errors of H in units of what the baseline leaves, per structure, averaged over structures."""
 
     energy_zero: Literal["auto", "learned", "free"] = "auto"
     """Whether the energy zero of H is learned, or left free: errors mu S, one mu a structure, do not count then. "auto" leaves it free

@@ -15,7 +15,7 @@ import deeph
 from deeph.files.error_files import ERROR_BARS, ERROR_MODES
 from deeph.files.store import read_folder, write_folder
 from deeph.inference import keeps_modes, predict, predict_folder
-from deeph.nn.calibration import ONE_SIGMA, ONSITE, Blocks, Calibration, calibrate
+from deeph.nn.calibration import ONE_SIGMA, ONSITE, Blocks, Calibration, calibrate, describe, held_out
 from deeph.nn.ensemble import Ensemble
 from deeph.nn.model import HamiltonianModel
 from deeph.physics.bloch import BlochMatrix
@@ -146,6 +146,26 @@ def test_what_all_members_have_in_common_is_found():
     true = np.sqrt((2 * spread) ** 2 + (3e-3 * size) ** 2 + 1e-3**2)
     sigma = calibrate([Blocks(keys, spread, size, true * np.abs(rng.normal(size=n)))]).of_keys(keys, spread, size)
     assert np.abs(sigma / true - 1).max() < 0.15
+
+
+def test_structures_that_err_as_a_whole_are_told():
+    """Of all blocks 68 % lie within one sigma, by construction; of the blocks of one structure nearly all or hardly any."""
+    rng, found = np.random.default_rng(1), []
+    for factor in (0.3, 0.3, 0.3, 4.0):
+        spread = np.exp(rng.normal(scale=0.3, size=2000)) * 1e-3
+        keys = np.tile([6, 6, 4], (2000, 1))
+        found.append(Blocks(keys, spread, np.ones(2000), factor * spread * np.abs(rng.normal(size=2000))))
+    shares = held_out(found)
+    assert min(shares[:3]) > 0.95
+    assert shares[3] < 0.1
+    *_, total, line = describe(calibrate(found), found)
+    assert total.startswith("all")
+    assert total.endswith("68 %")
+    assert (
+        line
+        == f"of each of the 4 structures, calibrated by the others: {100 * shares[3]:.0f} to {100 * max(shares):.0f} % within one sigma"
+    )
+    assert describe(calibrate(found[:1]), found[:1])[-1].startswith("all")
 
 
 def test_rare_blocks_take_the_coefficients_of_the_nearest_bin():

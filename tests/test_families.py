@@ -25,7 +25,7 @@ from test_network import jumps, through_the_cutoff
 from training_case import SMALL, make_case
 
 from deeph.cli import train as train_command
-from deeph.config import LossConfig, ModelConfig
+from deeph.config import LossConfig, ModelConfig, TrainConfig
 from deeph.files.config_file import load_config
 from deeph.files.store import write_folder
 from deeph.inference import predict as predict_files
@@ -40,6 +40,7 @@ from deeph.runtime.errors import ModelError
 from deeph.training.checkpoint import load_model, save_model
 from deeph.training.evaluate import baseline_alone
 from deeph.training.loss import compute_loss
+from deeph.training.optim import make_optimizer
 
 SIZES = {"n_radial": 6, "radial_hidden": 8, "rank": 3, "baseline_degree": 3, "chunk_bonds": 16}
 HEADS = {"node_channels": 4, "node_pseudo_channels": 2, "bond_channels": 4, "bond_pseudo_channels": 2}
@@ -94,6 +95,17 @@ def test_chunks_change_nothing(models, family, chunk):
     other = HamiltonianModel(model.config.model_copy(update={"chunk_bonds": chunk}), model.basis, model.cutoffs, model.degree).double()
     other.load_state_dict(model.state_dict())
     assert largest(predict(other, make_structure(7)), predict(model, make_structure(7))) < 1e-11
+
+
+def test_maps_of_e3nn_decay_and_have_no_eigenbases(models) -> None:
+    """Their weights, half of all of the family, are one row of numbers each."""
+    groups = make_optimizer(models["e3"], TrainConfig(weight_decay=0.1)).param_groups
+    assert [(group["weight_decay"], group["matrices"]) for group in groups] == [(0.1, True), (0.1, False), (0.0, False)]
+    names = {id(p): name for name, p in models["e3"].named_parameters()}
+    flat, spared = ({names[id(p)] for p in group["params"]} for group in groups[1:])
+    assert {"trunk.first_bonds.weight", "trunk.layers.0.message.weight", "trunk.bonds_out.weight"} <= flat
+    assert not flat & {name for name in names.values() if "norm" in name or "bias" in name}
+    assert not any(name.startswith("trunk.layers") and name.endswith("message.weight") for name in spared)
 
 
 def change_from_outside(model: HamiltonianModel) -> float:

@@ -8,9 +8,11 @@ s is the standard deviation over the members, h the root mean square element of 
 all were trained on the same structures, in one precision, with one cutoff. Of what they do not show a part grows with the block, and what
 the DFT data scatter is the same for all. The three coefficients are those of largest likelihood for normal errors; then all three are
 scaled so that 68.3 % of the errors lie within one sigma. h of on-site blocks depends on the energy zero and is left out.
+
+Errors of one structure stand or fall together, above all those of its atoms: what counts is the number of structures, not of blocks.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
@@ -183,8 +185,17 @@ def _fit(spread: FloatArray, size: FloatArray, error: FloatArray) -> tuple[float
     return a, b, c
 
 
-def describe(calibration: Calibration, found: Iterable[Blocks]) -> list[str]:
-    """A table for the screen: errors, spread and share within one sigma, bin by bin."""
+def held_out(found: Sequence[Blocks]) -> list[float]:
+    """For each of two or more structures the share of its errors within one sigma when the others calibrate."""
+    shares = []
+    for n, own in enumerate(found):
+        sigma = calibrate([*found[:n], *found[n + 1 :]]).of_keys(own.keys, own.spread, own.size)
+        shares.append(float((own.error <= sigma).mean()))
+    return shares
+
+
+def describe(calibration: Calibration, found: Sequence[Blocks]) -> list[str]:
+    """A table for the screen: errors, spread and share within one sigma, bin by bin; and that share of structures held out."""
     keys, spread, size, error = (np.concatenate(column) for column in zip(*found, strict=True))
     sigma = calibration.of_keys(keys, spread, size)
     lines = [f"{'blocks':<20}{'number':>8}{'error (meV)':>13}{'spread':>9}{'sigma':>9}{'within one sigma':>18}"]
@@ -194,6 +205,10 @@ def describe(calibration: Calibration, found: Iterable[Blocks]) -> list[str]:
         share = float((error[own] <= sigma[own]).mean())
         lines.append(f"{'all' if key is None else _name(key):<20}{own.sum():>8}{numbers[0]:>13.3f}{numbers[1]:>9.3f}{numbers[2]:>9.3f}"
                      f"{100 * share:>16.0f} %")  # fmt: skip
+    if len(found) > 1:
+        shares = held_out(found)
+        low, high = 100 * min(shares), 100 * max(shares)
+        lines.append(f"of each of the {len(found)} structures, calibrated by the others: {low:.0f} to {high:.0f} % within one sigma")
     return lines
 
 

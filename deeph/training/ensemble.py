@@ -29,6 +29,8 @@ SAME_STATE = 0.5
 """Overlap squared with one DFT state above which a predicted state is that one."""
 MANY_LOST = 0.1
 """Share of levels without a state of the DFT from which on error bars of levels are doubtful."""
+FEW_STRUCTURES = 10
+"""Validation structures below which they say little of how the errors of structures differ."""
 UNCALIBRATED = Calibration({(0, 0, 0): (1.0, 0.0, 0.0)})
 """Bare standard deviations of the members."""
 
@@ -93,6 +95,11 @@ def make_ensemble(runs: Sequence[Path], out: Path, data: Path | None = None, spl
     blocks = [one.blocks for one in found]
     ensemble.calibration = replace(calibrate(blocks), levels=_level_calibration(np.concatenate([one.levels for one in found], axis=1)))
     logger.info("%s", "\n".join(describe(ensemble.calibration, blocks)))
+    if len(blocks) < FEW_STRUCTURES:
+        logger.warning(
+            "%d structures calibrate the error bars (those to validate with). Errors of one structure stand or fall together, so bars of "
+            "a structure unlike these may be too small or too large; %d or more tell how errors differ", len(blocks), FEW_STRUCTURES,
+        )  # fmt: skip
     save_ensemble(out, ensemble, _metadata(runs, records, blocks))
     return ensemble
 

@@ -114,22 +114,31 @@ def _follow(state: dict[str, torch.Tensor]) -> None:
 def make_optimizer(model: torch.nn.Module, config: TrainConfig) -> torch.optim.AdamW:
     """:class:`Soap` or AdamW (arXiv:1711.05101); weights of norms, biases and embeddings do not decay, and are not taken for matrices.
 
+    The maps of e3nn, many small matrices each, have one row of numbers as their ``weight``: these decay, but have no eigenbases.
+
     Parameters
     ----------
     model : torch.nn.Module
-        Spared are its embeddings, parameters of fewer than two dimensions, and those with "norm" or "bias" in their name.
+        Spared are its embeddings, parameters with "norm" or "bias" in their name, and those of fewer than two dimensions that are no
+        ``weight``.
     config : TrainConfig
         optimizer, learning_rate, weight_decay, betas.
     """
     maps: list[torch.nn.Parameter] = []
+    flat: list[torch.nn.Parameter] = []
     spared: list[torch.nn.Parameter] = []
     embeddings = {id(module.weight) for module in model.modules() if isinstance(module, torch.nn.Embedding)}
     for name, parameter in model.named_parameters():
-        small = parameter.ndim < 2 or id(parameter) in embeddings or any(word in name.lower() for word in ("norm", "bias"))
-        (spared if small else maps).append(parameter)
+        if id(parameter) in embeddings or any(word in name.lower() for word in ("norm", "bias")):
+            spared.append(parameter)
+        elif parameter.ndim < 2:
+            (flat if name.endswith("weight") else spared).append(parameter)
+        else:
+            maps.append(parameter)
     matrices = config.optimizer == "soap"
     groups = [
         {"params": maps, "weight_decay": config.weight_decay, "matrices": matrices},
+        {"params": flat, "weight_decay": config.weight_decay, "matrices": False},
         {"params": spared, "weight_decay": 0.0, "matrices": False},
     ]
     groups = [g for g in groups if g["params"]]

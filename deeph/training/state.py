@@ -86,7 +86,13 @@ class State:
         return restore_model(self.path, self.header["description"], self._part("model"))
 
     def restore(self, average: RunningAverage, optimizer: torch.optim.Optimizer) -> None:
-        """Put back the averages, the optimizer's moments and the random numbers."""
+        """Put back the averages, the optimizer's moments and the random numbers.
+
+        Raises
+        ------
+        ModelError
+            If the moments are those of other parameters.
+        """
         weights = self._part("average")
         if weights:
             average.weights = {name: weights[name].to(old.device) for name, old in average.weights.items()}
@@ -95,6 +101,13 @@ class State:
         for key, tensor in self._part("optimizer").items():
             index, _, name = key.partition(".")
             moments.setdefault(int(index), {})[name] = tensor
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        for n, values in moments.items():
+            if "exp_avg" in values and (n >= len(parameters) or values["exp_avg"].shape != parameters[n].shape):
+                raise ModelError(
+                    f"{self.path}: the optimizer of that run kept its averages in another order, written by an earlier state of this code "
+                    f"({self.header['code']}): begin another run without --resume. Its best model ({BEST}) is read as before"
+                )
         optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
         torch.set_rng_state(self.tensors["random"])
 
