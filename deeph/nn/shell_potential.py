@@ -4,7 +4,8 @@
 
 for the shells a of atom i and b of atom j, on-site too; f is 1 but for the last Angstrom before the cutoff. S is known, so that one number
 for each shell says what otherwise every block of the atom would have to learn by itself: charge that moves between atoms shifts their
-levels, and H between them in proportion to S (M. Wolfsberg and L. Helmholz, doi:10.1063/1.1700580). V is a scalar, and a scalar times a block of S transforms as the block of H does.
+levels, and H between them in proportion to S (M. Wolfsberg and L. Helmholz, doi:10.1063/1.1700580). V is a scalar, and a scalar times a
+block of S transforms as the block of H does.
 """
 
 from collections.abc import Mapping
