@@ -97,7 +97,7 @@ def _body(args: argparse.Namespace) -> int:
         data = hermitian(load(folder, predicted=args.predicted or None, positions=not args.no_positions, symmetrize=args.symmetrize)[0])
         structures.append(data if args.spin_orbit is None else with_spin_orbit(data, args.spin_orbit))
     quantity = automatic(structures[0]) if args.find == "auto" else args.find
-    task = Task(args, structures, make_jobs(args, group, []))
+    task = Task(args, structures, make_jobs(args, group, []), quantity)
     with telling(f"at work on {args.folders[0].resolve().name}"):
         found = FINDERS[quantity](task)
     if group.rank > 0:
