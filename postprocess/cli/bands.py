@@ -4,7 +4,6 @@ import argparse
 import json
 import sys
 from dataclasses import replace
-from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +31,7 @@ from postprocess.cli.comparison import (
     is_molecule,
     load_reference,
 )
+from postprocess.cli.energies import add_window_option, check_window, names_edge, resolve_energies
 from postprocess.cli.figures import add_figure_options, figure_look, is_figure
 from postprocess.cli.jobs import add_job_options, make_jobs, start_group
 from postprocess.cli.projectors import add_projection_options, choose_projectors, choose_unfolding, unfolding_matrix
@@ -64,12 +64,8 @@ def main(argv: list[str] | None = None) -> None:
     parser = make_parser("deeph-bands", "Band structures from Hamiltonians in structure folders.", EPILOG)
     parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="structure folder; several are drawn in one figure")
     add_path_options(parser, "path such as GMKG, or a file holding one (default: the usual path of the lattice)")
-    parser.add_argument(
-        "--window",
-        nargs=2,
-        type=float,
-        metavar=("EMIN", "EMAX"),
-        help="energies shown, eV from the Fermi level (figures: from --zero); of cells too large for dense matrices only they are computed",
+    add_window_option(
+        parser, "energies shown (numbers in figures: from --zero); of cells too large for dense matrices only they are computed"
     )
     add_projection_options(parser)
     add_ribbon_options(parser)
@@ -100,6 +96,8 @@ def _body(args: argparse.Namespace) -> int:
     titles = folder_titles([*args.folders, *([args.compare] if args.compare else [])])
     folders = [(title_of(title, args, predicted=predicted), data) for title, (data, predicted) in zip(titles, loaded, strict=False)]
     _check_molecules(args, folders)
+    named = names_edge(args)
+    resolve_energies(args, folders[0][1])
     jobs = [make_jobs(args, group, args.out, number) for number in range(len(titles))]
     if args.compare:
         bands = _compute_with_reference(args, folders, jobs, titles[-1])
@@ -116,7 +114,7 @@ def _body(args: argparse.Namespace) -> int:
     _check_window(args, results, jobs)
     _report(args, structures, results)
     shown = [replace(b, weights={}) if args.compare else b for b in results]  # which told the nearly dependent levels
-    _write(args, shown, [predicted for _, predicted in loaded])
+    _write(args, shown, [predicted for _, predicted in loaded], _figure_window(args, shown, named=named))
     for job in jobs:
         job.finish()
     return 0
@@ -186,8 +184,7 @@ def _check_options(args: argparse.Namespace) -> None:
     from deeph.runtime.errors import UsageError
     from postprocess.output import tables
 
-    if args.window and not -inf < args.window[0] < args.window[1] < inf:
-        raise UsageError(f"--window {args.window[0]:g} {args.window[1]:g}: expected two energies in eV, the lower one first")
+    check_window(args)
     check_solver_options(args)
     figure_look(args)
     if args.dos and not args.dos.is_file():
@@ -314,7 +311,17 @@ def _record(data: "Hamiltonian", bands: "Bands") -> dict[str, Any]:
     }
 
 
-def _write(args: argparse.Namespace, bands: "list[Bands]", predicted: list[bool]) -> None:
+def _figure_window(args: argparse.Namespace, bands: "list[Bands]", *, named: bool) -> tuple[float, float] | None:
+    """Numbers count from --zero; what is named by a band edge is where it is, whatever the zero."""
+    from postprocess.output.look import choose_zero
+
+    if not args.window:
+        return None
+    moved = (bands[0].fermi_energy or 0.0) - choose_zero(bands, args.zero or "fermi").zeros[0] if named else 0.0
+    return args.window[0] + moved, args.window[1] + moved
+
+
+def _write(args: argparse.Namespace, bands: "list[Bands]", predicted: list[bool], window: tuple[float, float] | None) -> None:
     from deeph.files.figures import save_figure
     from deeph.runtime.log import logger
     from postprocess.output.plot import plot_bands
@@ -323,7 +330,6 @@ def _write(args: argparse.Namespace, bands: "list[Bands]", predicted: list[bool]
     dots = [p and len(bands) > 1 for p in predicted]
     if args.compare:
         dots = [False] + [True] * (len(bands) - 1)
-    window = tuple(args.window) if args.window else None
     look = figure_look(args)
     lines = any(map(is_figure, args.out)) and not (args.connect or args.unfold)
     if lines and any(b.order is None and b.counted and len(b.path.k) > 1 for b in bands):

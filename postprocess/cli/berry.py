@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from deeph.cli.common import make_parser, run_command
 from postprocess.cli import large
 from postprocess.cli.common import add_path_options, choose_path, to_plain
+from postprocess.cli.energies import add_window_option, check_window
 from postprocess.cli.figures import figure_look, is_figure
 from postprocess.cli.numbers import parse_bands
 from postprocess.cli.responses import (
@@ -53,9 +54,7 @@ def main(argv: list[str] | None = None) -> None:
     add_refinement_options(hall, rounds=str(ROUNDS))
     hall.add_argument("--levels", type=int, default=201, metavar="N", help="Fermi levels in --window (default: %(default)s)")
     hall.add_argument("--temperature", type=float, default=0.0, metavar="K", help="of the occupation (default: %(default)s)")
-    parser.add_argument(
-        "--window", nargs=2, type=float, metavar=("EMIN", "EMAX"), help="eV from the Fermi level: bands drawn; with --hall Fermi levels"
-    )
+    add_window_option(parser, "bands drawn, with --hall Fermi levels")
     large.add_group_options(parser)
     add_output_options(parser)
     run_command(parser, _body, argv)
@@ -93,8 +92,8 @@ def _check_options(args: argparse.Namespace) -> None:
         raise UsageError("--hall integrates over the zone and all occupied levels: leave out --path, --points and --bands")
     if args.mesh and (args.path or args.points):
         raise UsageError("--mesh and --path are two ways to choose k-points: leave out one of them")
-    low, high = args.window or (0.0, 0.0)
-    FermiScan(low, high, args.levels, args.temperature)
+    check_window(args, equal=True)
+    FermiScan(points=args.levels, temperature=args.temperature)
     refinement(args, ROUNDS)
     check_outputs(args.out, berry_tables.SUFFIXES)
     if args.mesh and not args.hall and any(map(is_figure, args.out)):

@@ -10,6 +10,7 @@ from deeph.cli.common import make_parser, run_command
 from deeph.files.savable import Savable
 from postprocess.cli import large
 from postprocess.cli.common import parse_fermi, to_plain
+from postprocess.cli.energies import add_window_option, check_window
 from postprocess.cli.figures import figure_look, is_figure
 from postprocess.cli.numbers import parse_bands
 from postprocess.cli.responses import (
@@ -74,7 +75,7 @@ def main(argv: list[str] | None = None) -> None:
     circular.add_argument("--from", dest="valence", metavar="N,N-N", help="bands from 1 (default: the uppermost occupied, with its equals)")
     circular.add_argument("--to", dest="conduction", metavar="N,N-N", help="bands from 1 (default: the lowest empty, with its equals)")
     static = parser.add_argument_group("static fields")
-    static.add_argument("--window", nargs=2, type=float, metavar=("EMIN", "EMAX"), help="Fermi levels, eV from the Fermi energy")
+    add_window_option(static, "Fermi levels")
     static.add_argument("--levels", type=int, default=201, metavar="N", help="Fermi levels in --window (default: %(default)s)")
     large.add_conductivity_options(parser)
     add_output_options(parser)
@@ -122,8 +123,8 @@ def _check_options(args: argparse.Namespace) -> None:
         raise UsageError("dichroism is printed, or with --json: leave out --out")
     Broadening(args.broadening, args.shape)
     Photons(args.photons[0], args.photons[1], args.energies)
-    low, high = args.window or (0.0, 0.0)
-    FermiScan(low, high, args.levels, args.temperature or 0.0)
+    check_window(args, equal=True)
+    FermiScan(points=args.levels, temperature=args.temperature or 0.0)
     refinement(args, 0)
     check_outputs(args.out, berry_tables.SUFFIXES)
     if args.what in STATIC and not args.window and any(map(is_figure, args.out)):

@@ -3,13 +3,13 @@
 import argparse
 import sys
 from fractions import Fraction
-from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deeph.cli.common import make_parser, run_command
 from postprocess.cli.common import add_symmetrize_option, load
 from postprocess.cli.cubes import add_cube_options, files_of_a_state, write_cubes
+from postprocess.cli.energies import add_window_option, check_window, resolve_energies
 from postprocess.cli.jobs import add_job_options, make_jobs, start_group
 from postprocess.cli.solver import add_solver_options, check_solver_options, choose_solver, solver_options
 
@@ -42,7 +42,7 @@ def main(argv: list[str] | None = None) -> None:
     parser = make_parser("deeph-states", "Eigenstates, charge densities and Mulliken charges from Hamiltonians.", EPILOG)
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="structure folder")
     parser.add_argument("--k", nargs="+", default=["0,0,0"], metavar="K", help="k-points such as G K 1/3,1/3,0 (default: Gamma)")
-    parser.add_argument("--window", nargs=2, type=float, metavar=("EMIN", "EMAX"), help="states in these energies, eV from the Fermi level")
+    add_window_option(parser, "states in these energies")
     parser.add_argument("--fermi", type=float, metavar="EV", help="Fermi level (default: that of the folder)")
     add_solver_options(parser)
     add_job_options(parser)
@@ -68,6 +68,7 @@ def _body(args: argparse.Namespace) -> int:
         raise UsageError(f"--out {args.out}: expected a name ending in .h5 in an existing folder")
     group = start_group(args)
     data, _ = load(args.folder, predicted=args.predicted or None, symmetrize=args.symmetrize)
+    resolve_energies(args, data)
     with telling(f"at work on {args.folder}"):
         return _charges(args, data, group) if args.charges else _states(args, data, group)
 
@@ -77,8 +78,7 @@ def _check_options(args: argparse.Namespace) -> None:
     from deeph.files.orbitals_file import FILE
     from deeph.runtime.errors import DataError, UsageError
 
-    if args.window and not -inf < args.window[0] < args.window[1] < inf:
-        raise UsageError(f"--window {args.window[0]:g} {args.window[1]:g}: expected two energies in eV, the lower one first")
+    check_window(args)
     if args.window and args.n_bands:
         raise UsageError("--window and --n-bands both select states: leave out one of them")
     if args.window and args.device != "cpu":
