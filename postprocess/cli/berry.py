@@ -47,7 +47,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="structure folder")
     add_path_options(parser, "path such as GKMK'G, or a file holding one (default: the usual path of the lattice)")
     parser.add_argument("--mesh", nargs=3, type=int, metavar="N", help="instead of a path: so many k-points in each direction")
-    parser.add_argument("--bands", metavar="N,N-N", help="bands (from 1) taken as one group, instead of the occupied levels")
+    parser.add_argument(
+        "--bands", type=parse_bands, metavar="N,N-N", help="bands (from 1) taken as one group, instead of the occupied levels"
+    )
     add_positions_option(parser)
     hall = parser.add_argument_group("anomalous Hall conductivity")
     hall.add_argument("--hall", action="store_true", help="instead of the curvature: its integral over the zone")
@@ -107,7 +109,7 @@ def _curvature(args: argparse.Namespace, subject: Subject, fermi: "FermiLevel | 
 
     where = tuple(args.mesh) if args.mesh else choose_path(args.path, subject.data, args.points)
     options: dict[str, Any] = {"source": args.positions, "jobs": subject.jobs, "title": subject.title}
-    return compute_curvature(subject.data, where, fermi, group=parse_bands(args.bands), **options)
+    return compute_curvature(subject.data, where, fermi, group=args.bands or (), **options)
 
 
 def _hall(args: argparse.Namespace, subject: Subject, fermi: "FermiLevel") -> "HallConductivity":

@@ -2,7 +2,6 @@
 
 import argparse
 import sys
-from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -118,42 +117,17 @@ def _charges(args: argparse.Namespace, data: "Hamiltonian", group: "Group") -> i
     return 0
 
 
-def parse_k(text: str, data: "Hamiltonian") -> "FloatArray":
-    """A label of the lattice, or three fractional coordinates.
-
-    Raises
-    ------
-    UsageError
-        If it is neither.
-    """
-    import numpy as np
-
-    from deeph.runtime.errors import UsageError
-    from postprocess.lattice.special_points import special_points
-
-    for lattice in special_points(data):
-        if text in lattice.points:
-            return lattice.points[text]
-    try:
-        k = np.array([float(Fraction(x)) for x in text.split(",")])
-    except (ValueError, ZeroDivisionError):
-        k = np.zeros(0)
-    if k.shape != (3,):
-        known = special_points(data)[0].describe()
-        raise UsageError(f"--k {text}: expected three fractional coordinates such as 1/3,1/3,0, or one of {known}")
-    return k
-
-
 def _states(args: argparse.Namespace, data: "Hamiltonian", group: "Group") -> int:
     import numpy as np
 
     from postprocess.eigen.hermitian import hermitian
+    from postprocess.lattice.points import find_point
     from postprocess.output.state_files import PRECISIONS
     from postprocess.states.fermi import FermiLevel, given_or_stored
     from postprocess.states.integrate import evaluate
     from postprocess.states.spectrum import LevelsAndWeights, collect, describe_solver, kept_states
 
-    k = np.array([parse_k(text, data) for text in args.k])
+    k = np.array([find_point(data, text) for text in args.k])
     orbitals = _read_orbitals(args, data) if args.cube else {}
     if args.cube and not args.window:
         _check_cubes(args, data, (args.n_bands or data.H_bloch.n_orbitals) * len(k) * data.basis.n_spin)

@@ -75,7 +75,7 @@ class Task:
         """
         k = self._first_look(data)
         energies = energies_at(data, k, self.jobs)
-        groups = named_group(data, *self.args.bands) if self.args.bands else filled_groups(data, k, energies)
+        groups = named_group(data, self.args.bands[0] + 1, self.args.bands[-1] + 1) if self.args.bands else filled_groups(data, k, energies)
         for group in groups:
             check_gap(energies[group.spin], k, group)
         return groups
