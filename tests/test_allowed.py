@@ -5,7 +5,7 @@ import pytest
 from symmetry_case import random_structure
 from tight_binding import haldane
 
-from postprocess.geometry.allowed import forbidden_components, zero_by_symmetry
+from postprocess.geometry.allowed import forbidden_components, what_is_zero
 from postprocess.response.forbidden import forbidden_conductivity, forbidden_third_rank
 from postprocess.response.measure import measure
 from preprocess.readers import openmx
@@ -68,7 +68,10 @@ def test_an_unknown_group_forbids_nothing():
 @pytest.mark.parametrize(("value", "said"), [(1e-12, "zero by symmetry: yz zx"), (5.4, "yz zx; up to 5.4 S/cm as it is")])
 def test_in_words(value, said):
     forbidden = np.array([True, True, False])
-    assert zero_by_symmetry(("yz", "zx", "xy"), np.array([value, 0, -650]), forbidden, "S/cm").endswith(said)
-    assert zero_by_symmetry(("yz", "zx", "xy"), np.ones(3), ~np.ones(3, bool), "S/cm") == ""
-    every = zero_by_symmetry(("yz", "zx"), np.array([[1e-14, 0], [0, np.nan]]), np.ones(2, bool), "S/cm")
+    assert what_is_zero(("yz", "zx", "xy"), np.array([value, 0, -650]), forbidden, "S/cm").endswith(said)
+    assert what_is_zero(("yz", "zx", "xy"), np.ones(3), ~np.ones(3, bool), "S/cm") == ""
+    rounded = np.array([value, 1e-17, -650])
+    assert what_is_zero(("yz", "zx", "xy"), rounded, np.array([True, False, False]), "S/cm").endswith("; zero to rounding: zx")
+    assert what_is_zero(("yz", "zx", "xy"), [2.0, 1e-17, -650], ~np.ones(3, bool), "S/cm") == "zero to rounding: zx"
+    every = what_is_zero(("yz", "zx"), np.array([[1e-14, 0], [0, np.nan]]), np.ones(2, bool), "S/cm")
     assert every == "zero by symmetry: yz zx, every component; 1e-14 S/cm at most as computed"

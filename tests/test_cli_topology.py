@@ -127,6 +127,33 @@ def test_zero_by_time_reversal_is_said_at_once(folder, capsys, monkeypatch):
     assert "mesh 12 x 12" in capsys.readouterr().out
 
 
+def test_a_metal_is_refused_before_states_are_computed(folder, capsys, monkeypatch):
+    """On a coarse mesh of the planes that are asked for; a gap that closes elsewhere does not matter."""
+    metal = replace(with_spinors(haldane(0.1, 0.3, t2=0.5), up=-9.0, down=9.0), n_electrons=1.0)
+    deeph.write_folder(folder.parent / "metal", metal)
+    touching = replace(with_spinors(haldane(0.0, 0.0), up=-9.0, down=9.0), n_electrons=1.0)
+    deeph.write_folder(folder.parent / "touching", touching)
+    with monkeypatch.context() as patch:
+        patch.setattr("postprocess.topology.wilson.states_of", lambda *_: pytest.fail("states were computed"))
+        patch.setattr("postprocess.topology.chern.states_of", lambda *_: pytest.fail("states were computed"))
+        for find in ("chern", "wilson", "polarisation"):
+            assert call(folder.parent / "metal", "--find", find, "--ions", "C=0.5", "H=0.5", "--plane", "3=0") == 1
+            said = " ".join(capsys.readouterr().err.split())
+            assert "this is a metal: band 1 reaches" in said
+            assert "Name the group of bands that is meant: --bands 1-1" in said
+        assert call(folder.parent / "touching", "--find", "wilson") == 1
+        said = " ".join(capsys.readouterr().err.split())
+        assert "bands 1 and 2 touch" in said
+        assert "at k = (0.3333, 0.3333, 0)" in said or "at k = (0.6667, 0.6667, 0)" in said
+        assert "--bands N-M): at the k looked at it may end with band 2" in said
+    semimetal = with_spinors(weyl_semimetal(k0=1 / 6), up=-19.0, down=19.0)
+    deeph.write_folder(folder.parent / "semimetal", replace(semimetal, n_electrons=1.0))
+    assert call(folder.parent / "semimetal", "--find", "chern", "--plane", "3=0.5", "--mesh", 12, 12) == 0
+    assert "C            " in capsys.readouterr().out
+    assert call(folder.parent / "semimetal", "--find", "chern", "--plane", "1=0", "--mesh", 12, 12) == 1
+    assert "at k = (0, 0, 0.1667)" in capsys.readouterr().err
+
+
 def test_refusals(folder, capsys):
     for words, code, said in (
         ((folder.parent / "nothing",), 1, "there is no such folder"),

@@ -74,6 +74,7 @@ DOORS = {
     "deeph/facade": ("preprocess", "postprocess"),
     "deeph/physics/hamiltonian.py": ("deeph.facade",),
     "deeph/physics/pictures.py": ("deeph.facade",),
+    "deeph/physics/responses.py": ("deeph.facade",),
     "deeph/nn/model.py": ("deeph.facade",),
     "deeph/nn/ensemble.py": ("deeph.facade",),
 }

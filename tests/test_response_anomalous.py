@@ -1,5 +1,6 @@
 """Spin Hall, Nernst and curvature dipole; shift and injection currents."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -13,6 +14,7 @@ from deeph.runtime.errors import UsageError
 from postprocess.geometry.against_fermi import FermiScan
 from postprocess.geometry.geometry import Geometry
 from postprocess.geometry.hall import hall_conductivity
+from postprocess.output.response_text import _static
 from postprocess.response.anomalous import curvature_dipole, curvatures, nernst_coefficient, spin_hall_conductivity
 from postprocess.response.covariant import SecondDerivatives, covariant_derivative
 from postprocess.response.scan import LevelSums, Settings, entropy
@@ -41,6 +43,26 @@ def tilted_dirac(mass, tilt, speed=1.0):
         ((0, 1, 0), 0, 0, speed * sy / 2j - big / 2 * sz),
     ]
     return tight_binding(np.diag([1.0, 1.0, 20.0]), [[0, 0, 0]], [(mass + 2 * big) * sz], hops, n_orbitals=[2])
+
+
+def test_rounding_is_told_as_what_it_is(tmp_path):
+    """The spins of z alone have a Hall conductivity, s_z is conserved; 1e-17 of the others is no number, in words or in tables."""
+    scan = FermiScan(-0.1, 0.1, 3)
+    found = spin_hall_conductivity(moved_origin(kane_mele(0.1)), FERMI, Settings((6, 6, 1), scan, refinement=MESH_ONLY))
+    names = {name for name, zero in zip(found.components, found.zero, strict=True) if zero}
+    assert names == {name for name in found.components if name[0] != "z"} | {"z xx", "z yy"}
+    assert "z xy " in repr(found)
+    assert "e-1" not in repr(found)
+    assert "zero to rounding: " in repr(found)
+    text = "\n".join(_static({"spin-hall": found}))
+    assert "e-1" not in text
+    assert "others zero to rounding" in text
+    assert "zero to rounding: " in text or "zero by symmetry: " in text
+    found.save(tmp_path / "t.csv")
+    found.save(tmp_path / "t.json")
+    head = (tmp_path / "t.csv").read_text(encoding="utf-8").splitlines()[0]
+    assert "zero to rounding: " in head or "zero by symmetry: " in head
+    assert json.loads((tmp_path / "t.json").read_text(encoding="utf-8"))["zero"] == found.zero.tolist()
 
 
 @pytest.mark.parametrize(("mass", "quanta"), [(0.1, 1), (0.9, 0)])

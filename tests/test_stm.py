@@ -29,7 +29,7 @@ from postprocess.eigen.solver import Eigensolver
 from postprocess.output.records import read_record
 from postprocess.states.grid import Grid
 from postprocess.states.realspace import compute_density
-from postprocess.states.signed import compute_wave_functions, real_combinations
+from postprocess.states.signed import WaveFunctions, compute_wave_functions, real_combinations
 from postprocess.states.states import States
 from preprocess.orbitals.basis_files import read_basis
 
@@ -293,6 +293,18 @@ def test_command_refuses(case, capsys, tmp_path, mini_graphene):
 def test_a_crystal_has_no_surface():
     with pytest.raises(DataError, match="a tip needs a surface"):
         Surface.of(hypercubic(3))
+
+
+def test_parts_of_wave_functions():
+    """What cube files and volumes are named after, in one place."""
+    psi = np.arange(1, 9).reshape(2, 2, 2, 1, 1) * (1 + 2j)
+    two = WaveFunctions(psi, np.array([True, False]))
+    assert list(two.parts(0)) == ["up", "down"]
+    assert list(two.parts(1)) == ["up_re", "up_im", "down_re", "down_im"]
+    assert np.array_equal(two.parts(1)["down_im"], psi[1, 1].imag)
+    one = WaveFunctions(psi[:, :1], np.array([True, False]))
+    assert list(one.parts(0)) == [""]
+    assert list(one.parts(1)) == ["re", "im"]
 
 
 def test_signed_cubes(case, capsys):

@@ -294,7 +294,7 @@ def test_metal_is_refused_with_where_and_how_much():
 def test_odd_number_of_electrons_is_refused():
     data = replace(haldane(), n_electrons=1.0)
     with pytest.raises(DataError, match=r"1 electrons per cell fill 0.5 bands"):
-        filled_groups(data, energies_at(data, np.zeros((1, 3))))
+        filled_groups(data, np.zeros((1, 3)), energies_at(data, np.zeros((1, 3))))
 
 
 def test_touching_bands_are_refused():

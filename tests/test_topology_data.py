@@ -23,7 +23,8 @@ def runs(shared_data):
 
 
 def filled(data):
-    return filled_groups(data, energies_at(data, invariant_points(data)))[0]
+    k = invariant_points(data)
+    return filled_groups(data, k, energies_at(data, k))[0]
 
 
 def test_bismuth_bilayer_by_parities(runs):

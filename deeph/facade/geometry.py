@@ -5,7 +5,8 @@ from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, cast
 
 from deeph.facade.spectra import as_divisions, as_fermi, as_path
-from deeph.physics.hamiltonian import Divisions, Hamiltonian
+from deeph.physics.hamiltonian import Hamiltonian
+from deeph.physics.responses import Divisions
 from deeph.runtime.errors import UsageError
 
 if TYPE_CHECKING:

@@ -10,9 +10,10 @@ import numpy as np
 
 from deeph.facade.geometry import check_names, fermi_level
 from deeph.facade.spectra import as_divisions, as_fermi, as_k, as_path
-from deeph.physics.hamiltonian import Divisions, Hamiltonian
+from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.orbitals import Orbitals
 from deeph.physics.pictures import RadialFunctions
+from deeph.physics.responses import Divisions
 from deeph.runtime.errors import UsageError
 
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from deeph.cli.common import make_parser, run_command
 from postprocess.cli import large
 from postprocess.cli.common import add_path_options, choose_path, to_plain
+from postprocess.cli.energies import add_window_option, check_window
 from postprocess.cli.figures import figure_look, is_figure
 from postprocess.cli.numbers import parse_bands
 from postprocess.cli.responses import (
@@ -46,16 +47,16 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="structure folder")
     add_path_options(parser, "path such as GKMK'G, or a file holding one (default: the usual path of the lattice)")
     parser.add_argument("--mesh", nargs=3, type=int, metavar="N", help="instead of a path: so many k-points in each direction")
-    parser.add_argument("--bands", metavar="N,N-N", help="bands (from 1) taken as one group, instead of the occupied levels")
+    parser.add_argument(
+        "--bands", type=parse_bands, metavar="N,N-N", help="bands (from 1) taken as one group, instead of the occupied levels"
+    )
     add_positions_option(parser)
     hall = parser.add_argument_group("anomalous Hall conductivity")
     hall.add_argument("--hall", action="store_true", help="instead of the curvature: its integral over the zone")
     add_refinement_options(hall, rounds=str(ROUNDS))
     hall.add_argument("--levels", type=int, default=201, metavar="N", help="Fermi levels in --window (default: %(default)s)")
     hall.add_argument("--temperature", type=float, default=0.0, metavar="K", help="of the occupation (default: %(default)s)")
-    parser.add_argument(
-        "--window", nargs=2, type=float, metavar=("EMIN", "EMAX"), help="eV from the Fermi level: bands drawn; with --hall Fermi levels"
-    )
+    add_window_option(parser, "bands drawn, with --hall Fermi levels")
     large.add_group_options(parser)
     add_output_options(parser)
     run_command(parser, _body, argv)
@@ -93,8 +94,8 @@ def _check_options(args: argparse.Namespace) -> None:
         raise UsageError("--hall integrates over the zone and all occupied levels: leave out --path, --points and --bands")
     if args.mesh and (args.path or args.points):
         raise UsageError("--mesh and --path are two ways to choose k-points: leave out one of them")
-    low, high = args.window or (0.0, 0.0)
-    FermiScan(low, high, args.levels, args.temperature)
+    check_window(args, equal=True)
+    FermiScan(points=args.levels, temperature=args.temperature)
     refinement(args, ROUNDS)
     check_outputs(args.out, berry_tables.SUFFIXES)
     if args.mesh and not args.hall and any(map(is_figure, args.out)):
@@ -108,7 +109,7 @@ def _curvature(args: argparse.Namespace, subject: Subject, fermi: "FermiLevel | 
 
     where = tuple(args.mesh) if args.mesh else choose_path(args.path, subject.data, args.points)
     options: dict[str, Any] = {"source": args.positions, "jobs": subject.jobs, "title": subject.title}
-    return compute_curvature(subject.data, where, fermi, group=parse_bands(args.bands), **options)
+    return compute_curvature(subject.data, where, fermi, group=args.bands or (), **options)
 
 
 def _hall(args: argparse.Namespace, subject: Subject, fermi: "FermiLevel") -> "HallConductivity":

@@ -3,7 +3,6 @@
 import argparse
 import json
 import sys
-from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +19,7 @@ from postprocess.cli.comparison import (
     is_molecule,
     load_reference,
 )
+from postprocess.cli.energies import add_window_option, check_window, resolve_energies
 from postprocess.cli.jobs import add_job_options, make_jobs, start_group
 from postprocess.cli.solver import add_solver_options, check_solver_options
 
@@ -48,9 +48,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("reference", type=Path, metavar="A", help="structure folder of the reference, or band file (.Band .EIG .bands)")
     parser.add_argument("other", type=Path, metavar="B", help="structure folder to be judged, e.g. predicted")
     add_path_options(parser, "compare the bands along this path too, such as GMKG, or a file holding one")
-    parser.add_argument(
-        "--window", nargs=2, type=float, metavar=("EMIN", "EMAX"), help="compare only bands in these energies, eV from the Fermi level of A"
-    )
+    add_window_option(parser, "compare only bands in these energies of A")
     add_solver_options(parser)
     add_job_options(parser)
     parser.add_argument("--predicted", action="store_true", help="read hamiltonian_pred.h5 in B even if there is a hamiltonian.h5")
@@ -73,6 +71,7 @@ def _body(args: argparse.Namespace) -> int:
     wanted = bool(from_file or molecule or args.path or args.window or args.n_bands)
     if wanted:
         check_reference(reference, titles[0], [(titles[1], other)])
+        resolve_energies(args, other if isinstance(reference, BandFile) else reference)
     with telling("comparing the entries of both matrices"):
         matrices = None if isinstance(reference, BandFile) else compare_hamiltonians(reference, other)
     bands = None
@@ -101,8 +100,7 @@ def _check_options(args: argparse.Namespace) -> None:
     """Find wrong options before anything is computed."""
     from deeph.runtime.errors import UsageError
 
-    if args.window and not -inf < args.window[0] < args.window[1] < inf:
-        raise UsageError(f"--window {args.window[0]:g} {args.window[1]:g}: expected two energies in eV, the lower one first")
+    check_window(args)
     if args.window and args.n_bands:
         raise UsageError("--window and --n-bands both select bands: leave out one of them")
     if args.window and args.device != "cpu":

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from deeph.cli.common import make_parser, run_command
 from postprocess.cli.common import add_symmetrize_option, load, parse_fermi
+from postprocess.cli.energies import parse_energy, resolve_energies
 from postprocess.cli.figures import add_figure_options, figure_look, is_figure
 from postprocess.cli.jobs import add_job_options, make_jobs, start_group
+from postprocess.cli.numbers import parse_bands
 from postprocess.cli.solver import add_solver_options, check_solver_options, choose_solver
 
 if TYPE_CHECKING:
@@ -39,10 +41,11 @@ def main(argv: list[str] | None = None) -> None:
     parser = make_parser("deeph-contours", "Contours of constant energy and maps over the zone from Hamiltonians.", EPILOG)
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="structure folder; for the curvature with a position matrix")
     parser.add_argument(
-        "--energies", nargs="+", type=float, metavar="EV", help="from the Fermi level (default: 0, the Fermi contour; none with --map)"
-    )
+        "--energies", nargs="+", type=parse_energy, metavar="EV",
+        help="from the Fermi level, or such as vbm-0.1 (default: 0, the Fermi contour; none with --map)",
+    )  # fmt: skip
     parser.add_argument("--fermi", type=parse_fermi, metavar="EV|count", help="Fermi level in eV, or 'count' to fill levels")
-    parser.add_argument("--bands", type=_bands, metavar="N[-M]", help="only these, counted from 1 (--map: of which band)")
+    parser.add_argument("--bands", type=parse_bands, metavar="N,N-N", help="only these, counted from 1 (--map: of which band)")
     parser.add_argument(
         "--plane", type=_plane, metavar="H,K,L=X", help="of a crystal: h k1 + k k2 + l k3 = X, fractional; 3=0.5 is k3 = 1/2"
     )
@@ -66,17 +69,6 @@ def main(argv: list[str] | None = None) -> None:
     add_figure_options(parser)
     parser.set_defaults(window=None)
     run_command(parser, _body, argv)
-
-
-def _bands(text: str) -> tuple[int, ...]:
-    first, _, last = text.partition("-")
-    try:
-        numbers = tuple(range(int(first) - 1, int(last or first)))
-    except ValueError:
-        numbers = ()
-    if not numbers or numbers[0] < 0:
-        raise argparse.ArgumentTypeError(f"{text!r}: expected numbers of bands counted from 1, such as 26 or 25-26")
-    return numbers
 
 
 def _plane(text: str) -> tuple[tuple[int, int, int], float]:
@@ -104,6 +96,7 @@ def _body(args: argparse.Namespace) -> int:
     group = start_group(args)
     data, predicted = load(args.folder, predicted=args.predicted or None, symmetrize=args.symmetrize, positions=True)
     title = args.folder.resolve().name + " (predicted)" * predicted
+    resolve_energies(args, data)
     if spin or curvature or args.map:
         check_quantities(data, spin=spin or (args.map or "").startswith("spin"))
     plane = make_plane(data, *(args.plane or (None, 0.0)))

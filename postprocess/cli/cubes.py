@@ -70,13 +70,12 @@ def _write_signed(name: str, number: int, states: "States", orbitals: "dict[int,
     found = compute_wave_functions(states, orbitals, grid)
     for n, (energy, psi, real) in enumerate(zip(states.energies, found.psi, found.is_real, strict=True)):
         number += 1
-        spins = ("",) if len(psi) == 1 else ("_up", "_down")
         norm = float((abs(psi) ** 2).sum() * grid.volume)
-        for spin, component in zip(spins, psi, strict=True):
-            for part, values in (("" if real else "_re", component.real), ("_im", component.imag))[: 1 if real else 2]:
-                file = Path(f"{name}_{number}{spin}{part}.cube")
-                what = f"{'Im' if part == '_im' else 'Re'} psi{spin.replace('_', ' ')}"
-                write_cube(file, grid, values, f"{what} {_where(states, energy)}, integral of all |psi|^2 {norm:.6f}", unit=PSI)
+        for part, values in found.parts(n).items():
+            spin, _, kind = part.rpartition("_") if part.endswith(("re", "im")) else (part, "", "re")
+            what = " ".join(filter(None, (f"{kind.capitalize()} psi", spin)))
+            file = Path("_".join(filter(None, (name, str(number), part))) + ".cube")
+            write_cube(file, grid, values, f"{what} {_where(states, energy)}, integral of all |psi|^2 {norm:.6f}", unit=PSI)
         kind = "real" if real else "complex"
         logger.info("wrote %s_%d*.cube, %s, %s, integral of |psi|^2 %.6f", name, number, _which(states, n), kind, norm)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from deeph.cli.common import make_parser, run_command
 from postprocess.cli.common import add_symmetrize_option, load, title_of
+from postprocess.cli.energies import add_window_option, resolve_energies
 from postprocess.cli.figures import add_figure_options, figure_look, is_figure
 from postprocess.cli.jobs import add_job_options, make_jobs, start_group
 
@@ -44,9 +45,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--no-symmetry", action="store_true", help="compute every point of the mesh")
     parser.add_argument("--method", choices=("tetrahedron", "gaussian", "kpm"), default="tetrahedron", help="(default: %(default)s)")
     parser.add_argument("--width", type=float, metavar="EV", help="standard deviation of the Gaussians (0.05) or of the kernel (0.1)")
-    parser.add_argument(
-        "--window", nargs=2, type=float, metavar=("EMIN", "EMAX"), help="energies, eV from the Fermi level (default: -10 10)"
-    )
+    add_window_option(parser, "energies (default: -10 10)")
     parser.add_argument("--points", type=int, default=1001, metavar="N", help="energies in the window (default: %(default)s)")
     parser.add_argument("--projections", default="", metavar="KINDS", help="some of element,shell,atom,layer,spin")
     parser.add_argument("--group", action="append", default=[], metavar="NAME=ATOMS", help="project on atoms, counted from 1: tip=1,3,5-8")
@@ -81,6 +80,7 @@ def _body(args: argparse.Namespace) -> int:
     data, predicted = load(args.folder, predicted=args.predicted or None, symmetrize=args.symmetrize)
     if args.method != "kpm" and data.n_orbitals > DENSE_LARGEST:
         raise UsageError(f"{data.n_orbitals} orbitals are too many to be diagonalized at every k-point; use --method kpm")
+    resolve_energies(args, data)
     projections = _projections(args, data)
     symmetry = "none" if args.no_symmetry else usable_symmetry(data, projections)
     divisions = tuple(args.mesh) if args.mesh else mesh_divisions(data, args.k_density)

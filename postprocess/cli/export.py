@@ -41,11 +41,11 @@ def main(argv: list[str] | None = None) -> None:
 def _body(args: argparse.Namespace) -> int:
     from deeph.runtime.log import logger, telling
     from postprocess.cli.common import load
-    from postprocess.cli.states import parse_k
     from postprocess.export.formats import FORMATS, export
+    from postprocess.lattice.points import find_point
 
     data, _ = load(args.folder, predicted=args.predicted or None, positions=True, extra=("H0",))
-    options: dict[str, Any] = {"mesh": None if args.mesh is None else tuple(args.mesh), "k": [parse_k(text, data) for text in args.k]}
+    options: dict[str, Any] = {"mesh": None if args.mesh is None else tuple(args.mesh), "k": [find_point(data, text) for text in args.k]}
     options["scalars"] = args.scalars
     with telling(f"writing {args.out}"):
         export(data, args.to, args.out, zero=args.zero, overwrite=args.overwrite, **options)

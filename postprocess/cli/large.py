@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from postprocess.cli.common import choose_path, to_plain
-from postprocess.cli.numbers import parse_bands
+from postprocess.cli.numbers import are_neighbours
 from postprocess.cli.responses import Subject
 
 if TYPE_CHECKING:
@@ -77,8 +77,8 @@ def group_of_bands(args: argparse.Namespace, subject: Subject) -> GroupFound:
     from postprocess.large.group_curvature import group_curvature
     from postprocess.states.fermi import find_fermi_level
 
-    data, group = subject.data, parse_bands(args.bands)
-    if args.hall or not group or group != list(range(group[0], group[-1] + 1)):
+    data, group = subject.data, args.bands
+    if args.hall or not group or not are_neighbours(group):
         raise UsageError(
             f"{data.n_orbitals} orbitals without dense matrices: the geometry is that of neighbouring bands near the Fermi level, which "
             "--bands N-M names (deeph-bands --n-bands prints their numbers). The Hall conductivity of an insulator: deeph-optics --method "

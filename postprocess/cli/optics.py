@@ -10,6 +10,7 @@ from deeph.cli.common import make_parser, run_command
 from deeph.files.savable import Savable
 from postprocess.cli import large
 from postprocess.cli.common import parse_fermi, to_plain
+from postprocess.cli.energies import add_window_option, check_window
 from postprocess.cli.figures import figure_look, is_figure
 from postprocess.cli.numbers import parse_bands
 from postprocess.cli.responses import (
@@ -47,7 +48,7 @@ EPILOG = """what:
 examples:
   deeph-optics data/GaAs --mesh 24 24 24 --photons 0 8 --out optics.pdf optics.csv
   deeph-optics data/GaAs --what shift --mesh 24 24 24 --scissor 0.9 --out shift.pdf
-  deeph-optics data/MoS2 --what dichroism --k "1/3 1/3 0" --from 25,26 --to 27,28
+  deeph-optics data/MoS2 --what dichroism --k K --from 25,26 --to 27,28
   deeph-optics data/Pt --what spin-hall --mesh 24 24 24 --window -1 1 --out hall.pdf hall.csv
 
 SI units: S/m of a crystal, S of a layer. Exit code: 0 done, 1 the data are missing or wrong, 2 wrong usage."""
@@ -70,11 +71,15 @@ def main(argv: list[str] | None = None) -> None:
     light.add_argument("--relaxation", type=float, default=0.1, metavar="EV", help="hbar/tau of the Drude peak (default: %(default)s)")
     light.add_argument("--scissor", type=float, default=0.0, metavar="EV", help="empty levels are moved up by so much")
     circular = parser.add_argument_group("dichroism")
-    circular.add_argument("--k", nargs="+", metavar="'K1 K2 K3'", help="k-points, fractional, such as '1/3 1/3 0'")
-    circular.add_argument("--from", dest="valence", metavar="N,N-N", help="bands from 1 (default: the uppermost occupied, with its equals)")
-    circular.add_argument("--to", dest="conduction", metavar="N,N-N", help="bands from 1 (default: the lowest empty, with its equals)")
+    circular.add_argument("--k", nargs="+", metavar="K", help="k-points such as G K 1/3,1/3,0")
+    circular.add_argument(
+        "--from", dest="valence", type=parse_bands, metavar="N,N-N", help="bands from 1 (default: the uppermost occupied, with its equals)"
+    )
+    circular.add_argument(
+        "--to", dest="conduction", type=parse_bands, metavar="N,N-N", help="bands from 1 (default: the lowest empty, with its equals)"
+    )
     static = parser.add_argument_group("static fields")
-    static.add_argument("--window", nargs=2, type=float, metavar=("EMIN", "EMAX"), help="Fermi levels, eV from the Fermi energy")
+    add_window_option(static, "Fermi levels")
     static.add_argument("--levels", type=int, default=201, metavar="N", help="Fermi levels in --window (default: %(default)s)")
     large.add_conductivity_options(parser)
     add_output_options(parser)
@@ -117,13 +122,13 @@ def _check_options(args: argparse.Namespace) -> None:
     if (args.k or args.valence or args.conduction) and args.what != "dichroism":
         raise UsageError("--k, --from and --to belong to --what dichroism")
     if args.what == "dichroism" and not args.k:
-        raise UsageError("dichroism takes k-points: --k '1/3 1/3 0'")
+        raise UsageError("dichroism takes k-points: --k K, or --k 1/3,1/3,0")
     if args.what == "dichroism" and args.out:
         raise UsageError("dichroism is printed, or with --json: leave out --out")
     Broadening(args.broadening, args.shape)
     Photons(args.photons[0], args.photons[1], args.energies)
-    low, high = args.window or (0.0, 0.0)
-    FermiScan(low, high, args.levels, args.temperature or 0.0)
+    check_window(args, equal=True)
+    FermiScan(points=args.levels, temperature=args.temperature or 0.0)
     refinement(args, 0)
     check_outputs(args.out, berry_tables.SUFFIXES)
     if args.what in STATIC and not args.window and any(map(is_figure, args.out)):
@@ -174,21 +179,11 @@ def _static(args: argparse.Namespace, subject: Subject, fermi: "FermiLevel") -> 
 
 
 def _dichroism(args: argparse.Namespace, data: "Hamiltonian", fermi: "FermiLevel") -> "Dichroism":
-    from fractions import Fraction
-
-    from deeph.runtime.errors import UsageError
+    from postprocess.lattice.points import find_point
     from postprocess.response.dichroism import dichroism, edges
 
-    points = []
-    for text in args.k:
-        try:
-            point = [float(Fraction(word)) for word in text.replace(",", " ").split()]
-        except (ValueError, ZeroDivisionError):
-            point = []
-        if len(point) != 3:
-            raise UsageError(f"--k {text!r}: expected three fractional coordinates in quotes, such as '1/3 1/3 0'")
-        points.append(point)
-    below, above = (parse_bands(text, option) for text, option in ((args.valence, "--from"), (args.conduction, "--to")))
+    points = [find_point(data, text) for text in args.k]
+    below, above = args.valence, args.conduction
     if not below or not above:
         found = edges(data, points, fermi.energy)
         below, above = below or found[0], above or found[1]

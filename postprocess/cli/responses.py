@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from deeph.files.savable import Savable
 from postprocess.cli.common import add_symmetrize_option, load, title_of
+from postprocess.cli.energies import resolve_energies
 from postprocess.cli.figures import add_figure_options, figure_look, is_figure
 from postprocess.cli.jobs import add_job_options, make_jobs, start_group
 
@@ -137,6 +138,7 @@ def compute_and_report(
 
     group = start_group(args)
     data, predicted = load(args.folder, predicted=args.predicted or None, positions=True, symmetrize=args.symmetrize)
+    resolve_energies(args, data)
     subject = Subject(data, title_of(args.folder.resolve().name, args, predicted=predicted), make_jobs(args, group, args.out))
     with telling(f"at work on {subject.title}"):
         found = compute(subject)

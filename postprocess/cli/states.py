@@ -2,14 +2,13 @@
 
 import argparse
 import sys
-from fractions import Fraction
-from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deeph.cli.common import make_parser, run_command
 from postprocess.cli.common import add_symmetrize_option, load
 from postprocess.cli.cubes import add_cube_options, files_of_a_state, write_cubes
+from postprocess.cli.energies import add_window_option, check_window, resolve_energies
 from postprocess.cli.jobs import add_job_options, make_jobs, start_group
 from postprocess.cli.solver import add_solver_options, check_solver_options, choose_solver, solver_options
 
@@ -42,7 +41,7 @@ def main(argv: list[str] | None = None) -> None:
     parser = make_parser("deeph-states", "Eigenstates, charge densities and Mulliken charges from Hamiltonians.", EPILOG)
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="structure folder")
     parser.add_argument("--k", nargs="+", default=["0,0,0"], metavar="K", help="k-points such as G K 1/3,1/3,0 (default: Gamma)")
-    parser.add_argument("--window", nargs=2, type=float, metavar=("EMIN", "EMAX"), help="states in these energies, eV from the Fermi level")
+    add_window_option(parser, "states in these energies")
     parser.add_argument("--fermi", type=float, metavar="EV", help="Fermi level (default: that of the folder)")
     add_solver_options(parser)
     add_job_options(parser)
@@ -68,6 +67,7 @@ def _body(args: argparse.Namespace) -> int:
         raise UsageError(f"--out {args.out}: expected a name ending in .h5 in an existing folder")
     group = start_group(args)
     data, _ = load(args.folder, predicted=args.predicted or None, symmetrize=args.symmetrize)
+    resolve_energies(args, data)
     with telling(f"at work on {args.folder}"):
         return _charges(args, data, group) if args.charges else _states(args, data, group)
 
@@ -77,8 +77,7 @@ def _check_options(args: argparse.Namespace) -> None:
     from deeph.files.orbitals_file import FILE
     from deeph.runtime.errors import DataError, UsageError
 
-    if args.window and not -inf < args.window[0] < args.window[1] < inf:
-        raise UsageError(f"--window {args.window[0]:g} {args.window[1]:g}: expected two energies in eV, the lower one first")
+    check_window(args)
     if args.window and args.n_bands:
         raise UsageError("--window and --n-bands both select states: leave out one of them")
     if args.window and args.device != "cpu":
@@ -118,42 +117,17 @@ def _charges(args: argparse.Namespace, data: "Hamiltonian", group: "Group") -> i
     return 0
 
 
-def parse_k(text: str, data: "Hamiltonian") -> "FloatArray":
-    """A label of the lattice, or three fractional coordinates.
-
-    Raises
-    ------
-    UsageError
-        If it is neither.
-    """
-    import numpy as np
-
-    from deeph.runtime.errors import UsageError
-    from postprocess.lattice.special_points import special_points
-
-    for lattice in special_points(data):
-        if text in lattice.points:
-            return lattice.points[text]
-    try:
-        k = np.array([float(Fraction(x)) for x in text.split(",")])
-    except (ValueError, ZeroDivisionError):
-        k = np.zeros(0)
-    if k.shape != (3,):
-        known = special_points(data)[0].describe()
-        raise UsageError(f"--k {text}: expected three fractional coordinates such as 1/3,1/3,0, or one of {known}")
-    return k
-
-
 def _states(args: argparse.Namespace, data: "Hamiltonian", group: "Group") -> int:
     import numpy as np
 
     from postprocess.eigen.hermitian import hermitian
+    from postprocess.lattice.points import find_point
     from postprocess.output.state_files import PRECISIONS
     from postprocess.states.fermi import FermiLevel, given_or_stored
     from postprocess.states.integrate import evaluate
     from postprocess.states.spectrum import LevelsAndWeights, collect, describe_solver, kept_states
 
-    k = np.array([parse_k(text, data) for text in args.k])
+    k = np.array([find_point(data, text) for text in args.k])
     orbitals = _read_orbitals(args, data) if args.cube else {}
     if args.cube and not args.window:
         _check_cubes(args, data, (args.n_bands or data.H_bloch.n_orbitals) * len(k) * data.basis.n_spin)

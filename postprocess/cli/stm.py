@@ -3,12 +3,12 @@
 import argparse
 import json
 import sys
-from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deeph.cli.common import make_parser, run_command
 from postprocess.cli.common import add_symmetrize_option, load, parse_fermi
+from postprocess.cli.energies import add_window_option, check_window, resolve_energies
 from postprocess.cli.figures import add_figure_options, figure_look, is_figure
 from postprocess.cli.jobs import add_job_options, make_jobs, start_group
 from postprocess.cli.solver import add_solver_options, check_solver_options, solver_options
@@ -37,10 +37,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="structure folder")
     parser.add_argument("--orbitals", type=Path, metavar="FILE", help="orbitals.h5 of deeph-overlap (default: that in FOLDER)")
     parser.add_argument("--bias", type=float, metavar="V", help="of the sample: levels between E_F and E_F + eV; or --window")
-    parser.add_argument(
-        "--window", nargs=2, type=float, metavar=("EMIN", "EMAX"),
-        help="levels in these energies, eV from the Fermi level; twice the same: dI/dV there, densities are per eV",
-    )  # fmt: skip
+    add_window_option(parser, "levels in these energies (twice the same: dI/dV there, densities are per eV)")
     parser.add_argument("--fermi", type=parse_fermi, metavar="EV|count", help="Fermi level in eV, or 'count' to fill levels")
     parser.add_argument("--mode", choices=("height", "current"), default="height", help="constant height (default), or constant current")
     parser.add_argument(
@@ -76,6 +73,7 @@ def _body(args: argparse.Namespace) -> int:
     group = start_group(args)
     data, predicted = load(args.folder, predicted=args.predicted or None, symmetrize=args.symmetrize)
     title = args.folder.resolve().name + " (predicted)" * predicted
+    resolve_energies(args, data)
     orbitals = _read_orbitals(args, data)
     if args.out:
         Surface.of(data, args.side)  # before anything is computed
@@ -137,8 +135,7 @@ def _check_options(args: argparse.Namespace) -> None:
 
     if (args.bias is None) == (args.window is None) or args.bias == 0:
         raise UsageError("which levels? Give --bias V (not 0), or --window EMIN EMAX")
-    if args.window and not -inf < args.window[0] <= args.window[1] < inf:
-        raise UsageError(f"--window {args.window[0]:g} {args.window[1]:g}: expected two energies in eV, the lower one first")
+    check_window(args, equal=True)
     if not args.out and not args.cube:
         raise UsageError("nothing to write: add --out FILE for an image, or --cube FILE")
     if args.n_bands:

@@ -8,6 +8,7 @@ from pathlib import Path
 from deeph.cli.common import make_parser, run_command
 from postprocess.cli.common import add_symmetrize_option, load, title_of
 from postprocess.cli.jobs import add_job_options, make_jobs, start_group
+from postprocess.cli.numbers import are_neighbours, parse_bands
 
 QUANTITIES = ("auto", "z2", "chern", "wilson", "mirror", "weyl", "polarisation", "born", "transition")
 EPILOG = """examples:
@@ -29,7 +30,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("folders", type=Path, nargs="+", metavar="FOLDER", help="structure folder; several for polarisation and born")
     parser.add_argument("--predicted", action="store_true", help="read hamiltonian_pred.h5 even if there is a hamiltonian.h5")
     parser.add_argument("--find", choices=QUANTITIES, default="auto", help="auto: z2 with spin-orbit and time reversal, else chern")
-    parser.add_argument("--bands", type=_bands, metavar="N-M", help="group of bands, counted from 1 (default: the filled ones)")
+    parser.add_argument("--bands", type=parse_bands, metavar="N-N", help="neighbouring bands, counted from 1 (default: the filled ones)")
     parser.add_argument(
         "--mesh", nargs=2, type=int, metavar="N",
         help="k-points along a line, and lines (of Z2: over half of the zone) (default: 12 per 1/Angstrom, doubled until fine enough)",
@@ -55,14 +56,6 @@ def main(argv: list[str] | None = None) -> None:
     )
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     run_command(parser, _body, argv)
-
-
-def _bands(text: str) -> tuple[int, int]:
-    first, _, last = text.partition("-")
-    try:
-        return int(first), int(last or first)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r}: expected two numbers of bands, such as 1-18") from None
 
 
 def _plane(text: str) -> tuple[int, float]:
@@ -92,12 +85,15 @@ def _body(args: argparse.Namespace) -> int:
         check_name(file)
     if len(args.folders) > 1 and args.find not in ("polarisation", "born"):
         raise UsageError("several folders are a path of structures: --find polarisation, or born")
+    if args.bands and not are_neighbours(args.bands):
+        numbers = ",".join(str(n + 1) for n in args.bands)
+        raise UsageError(f"--bands {numbers}: expected bands that follow each other, such as {args.bands[0] + 1}-{args.bands[-1] + 1}")
     structures = []
     for folder in args.folders:
         data = hermitian(load(folder, predicted=args.predicted or None, positions=not args.no_positions, symmetrize=args.symmetrize)[0])
         structures.append(data if args.spin_orbit is None else with_spin_orbit(data, args.spin_orbit))
     quantity = automatic(structures[0]) if args.find == "auto" else args.find
-    task = Task(args, structures, make_jobs(args, group, []))
+    task = Task(args, structures, make_jobs(args, group, []), quantity)
     with telling(f"at work on {args.folders[0].resolve().name}"):
         found = FINDERS[quantity](task)
     if group.rank > 0:

@@ -117,7 +117,7 @@ def find_weyl(task: Task) -> Found:
     """Weyl points between the last band of the group and the next one."""
     data = task.data
     if task.args.bands:
-        n_below = task.args.bands[1]
+        n_below = task.args.bands[-1] + 1
     elif data.n_electrons is None or data.basis.spin == "collinear":
         raise UsageError("name the bands below the touching: --bands 1-N")
     else:

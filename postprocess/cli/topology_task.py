@@ -10,13 +10,14 @@ import numpy as np
 
 from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.magnetism import SPIN_ORBIT, TIME_ODD, largest_parts
+from deeph.physics.system import FloatArray
 from deeph.runtime.errors import DataError, UsageError
 from deeph.runtime.log import logger
+from postprocess.eigen.band_symmetries import make_mesh
 from postprocess.lattice.periodic import in_plane_reciprocal, periodic_directions
 from postprocess.states.kjobs import Jobs
-from postprocess.topology.groups import BandGroup, energies_at, filled_groups, named_group
+from postprocess.topology.groups import BandGroup, check_gap, energies_at, filled_groups, named_group
 from postprocess.topology.links import CoarseMeshError
-from postprocess.topology.parity import invariant_points
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,8 +26,12 @@ DENSITY, SEARCH = 12.0, 6.0
 """k-points per 1/Angstrom (with 2 pi) along a line to begin with, and of the mesh on which touchings are looked for."""
 DOUBLINGS = 3
 """Times that a default mesh is doubled where it is too coarse."""
+FIRST_LOOK = 6
+"""k-points along each direction where levels are looked at for a gap before any state is computed; Gamma, M and K are among them."""
 HALF_LINES = 11
 """Of Z2, to begin with."""
+PLANAR = ("chern", "wilson", "mirror")
+"""Quantities of planes of k."""
 T = TypeVar("T")
 
 
@@ -48,6 +53,7 @@ class Task:
     args: argparse.Namespace
     structures: list[Hamiltonian]
     jobs: Jobs
+    quantity: str
 
     @property
     def data(self) -> Hamiltonian:
@@ -60,10 +66,31 @@ class Task:
         return self.groups_of(self.data)
 
     def groups_of(self, data: Hamiltonian) -> list[BandGroup]:
-        """The same of another structure."""
-        if self.args.bands:
-            return named_group(data, *self.args.bands)
-        return filled_groups(data, energies_at(data, invariant_points(data), self.jobs))
+        """The same of another structure, told at once if they have no gap on a coarse mesh.
+
+        Raises
+        ------
+        DataError
+            With the k-points where bands touch or overlap.
+        """
+        k = self._first_look(data)
+        energies = energies_at(data, k, self.jobs)
+        groups = named_group(data, self.args.bands[0] + 1, self.args.bands[-1] + 1) if self.args.bands else filled_groups(data, k, energies)
+        for group in groups:
+            check_gap(energies[group.spin], k, group)
+        return groups
+
+    def _first_look(self, data: Hamiltonian) -> FloatArray:
+        """(n_k, 3) coarse mesh of the planes on which the quantity is computed, else of the whole zone: a gap elsewhere does not matter."""
+        n = np.where(periodic_directions(data), FIRST_LOOK, 1)
+        if self.quantity not in PLANAR:
+            return make_mesh(data, (int(n[0]), int(n[1]), int(n[2])), symmetry="reversal").points
+        k = []
+        for axis, offset in self.planes() if self.quantity == "chern" else self.planes()[-1:]:
+            a, b, c = np.where(np.arange(3) == axis, 1, n).tolist()
+            x, y, z = (offset * np.eye(3)[axis]).tolist()
+            k.append(make_mesh(data, (a, b, c), shift=(x, y, z), symmetry="reversal").points)
+        return np.concatenate(k)
 
     def points(self, axis: int, density: float = DENSITY) -> int:
         """k-points along a reciprocal vector, an even number."""

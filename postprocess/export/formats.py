@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from deeph.files.folders import KEPT, REPLACE, FolderExistsError, new_file, new_folder
-from deeph.physics.hamiltonian import Divisions, Hamiltonian
+from deeph.physics.hamiltonian import Hamiltonian
+from deeph.physics.responses import Divisions
 from deeph.physics.system import FloatArray
 from deeph.runtime.errors import DataError, UsageError
 from deeph.runtime.log import logger

@@ -4,7 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from deeph.physics.hamiltonian import Divisions, Hamiltonian
+from deeph.physics.hamiltonian import Hamiltonian
+from deeph.physics.responses import Divisions
 from postprocess.export.loewdin import loewdin
 
 NOTHING = 1e-14

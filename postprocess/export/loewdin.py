@@ -15,7 +15,8 @@ import numpy as np
 
 from deeph.physics.bloch import BlochMatrix
 from deeph.physics.eigenvalues import solve_at_k
-from deeph.physics.hamiltonian import Divisions, Hamiltonian
+from deeph.physics.hamiltonian import Hamiltonian
+from deeph.physics.responses import Divisions
 from deeph.physics.system import FloatArray, IntArray, System
 from deeph.runtime.errors import DataError, UsageError
 from deeph.runtime.log import logger, telling

@@ -9,7 +9,8 @@ from typing import TextIO
 
 import numpy as np
 
-from deeph.physics.hamiltonian import Divisions, Hamiltonian
+from deeph.physics.hamiltonian import Hamiltonian
+from deeph.physics.responses import Divisions
 from deeph.physics.system import FloatArray, IntArray
 from deeph.runtime.log import telling
 from postprocess.export.layout import Array

@@ -4,7 +4,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from deeph.physics.hamiltonian import Divisions, Hamiltonian
+from deeph.physics.hamiltonian import Hamiltonian
+from deeph.physics.responses import Divisions
 from postprocess.export import wannier90
 
 

@@ -11,7 +11,7 @@ from deeph.files.savable import Savable
 from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.system import FloatArray
 from deeph.runtime.errors import UsageError
-from postprocess.geometry.allowed import zero_by_symmetry
+from postprocess.geometry.allowed import named, what_is_zero, zero_to_rounding
 from postprocess.states.adaptive import Integral
 from postprocess.states.fermi import FermiLevel
 from postprocess.states.kjobs import Result
@@ -100,13 +100,24 @@ class AgainstFermi(Savable):
     title: str = ""
 
     def __repr__(self) -> str:
-        values = ", ".join(f"{name} {x:.6g}" for name, x in zip(self.components, self.at_fermi, strict=True))
-        return f"{type(self).__name__} {self.title}, {self.what}, {values} {self.unit} at E_F {self.fermi_energy:.3f} eV"
+        shown = zip(self.components, self.at_fermi, self.zero, strict=True)
+        values = ", ".join(f"{name} {x:.6g}" for name, x, zero in shown if not zero)
+        others = f", zero to rounding: {named(self.components, self.zero)}" if self.zero.any() else ""
+        return f"{type(self).__name__} {self.title}, {self.what}, {values} {self.unit} at E_F {self.fermi_energy:.3f} eV{others}"
+
+    @property
+    def everything(self) -> FloatArray:
+        """(m + 2, c) values at the Fermi energy, the same from the coarse mesh, and at all Fermi levels."""
+        return np.concatenate([self.at_fermi[None], self.from_coarse[None], self.values])
+
+    @property
+    def zero(self) -> npt.NDArray[np.bool_]:
+        """(c,) components of the size of rounding, see :func:`postprocess.geometry.allowed.zero_to_rounding`."""
+        return zero_to_rounding(self.everything)
 
     def describe_convergence(self) -> list[str]:
-        """Of the components themselves, in lines of text: what is zero by symmetry, how far the others are converged."""
-        everything = np.concatenate([self.at_fermi[None], self.from_coarse[None], self.values])
-        zero = zero_by_symmetry(self.components, everything, self.forbidden, self.unit)
+        """Of the components themselves, in lines of text: what is zero by symmetry or to rounding, how far the others are converged."""
+        zero = what_is_zero(self.components, self.everything, self.forbidden, self.unit)
         lines = [zero] if zero else []
         if len(self.energies) > 1:
             error = np.nan_to_num(self.errors).max(axis=1)

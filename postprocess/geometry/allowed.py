@@ -21,7 +21,7 @@ Reversal = Literal["even", "odd", "swapped"]
 FORBIDDEN = 1e-6
 """Length of what is left of a component in the mean over the group, at most 1; less is none."""
 ROUNDING = 1e-8
-"""Of the largest component; forbidden ones below it are zero to rounding."""
+"""Of the largest component; what is smaller is zero to rounding."""
 
 
 def forbidden_components(
@@ -87,8 +87,8 @@ def _swapped(turn: FloatArray) -> FloatArray:
     return np.asarray(turn.reshape(-1, 3, 3, len(turn)).swapaxes(1, 2).reshape(turn.shape))
 
 
-def zero_by_symmetry(names: Sequence[str], values: npt.NDArray[np.generic], forbidden: npt.NDArray[np.bool_], unit: str) -> str:
-    """A sentence on the forbidden components of a result; empty if there are none.
+def what_is_zero(names: Sequence[str], values: npt.NDArray[np.generic], forbidden: npt.NDArray[np.bool_], unit: str) -> str:
+    """A sentence on the components of a result that are no numbers: forbidden ones, and those of the size of rounding; empty without any.
 
     Parameters
     ----------
@@ -101,21 +101,32 @@ def zero_by_symmetry(names: Sequence[str], values: npt.NDArray[np.generic], forb
     unit : str
         Of the values.
     """
-    told = [name for name, zero in zip(names, forbidden, strict=True) if zero]
-    if not told:
-        return ""
-    if zero_to_rounding(values, forbidden)[forbidden].all():
-        return f"zero by symmetry: {' '.join(told)}"
-    broken = float(_sizes(values)[forbidden].max())
+    rounding = zero_to_rounding(values)
+    told = [_by_symmetry(names, values, forbidden, unit)] if forbidden.any() else []
+    if (rounding & ~forbidden).any():
+        told.append(f"zero to rounding: {named(names, rounding & ~forbidden)}")
+    return "; ".join(told)
+
+
+def _by_symmetry(names: Sequence[str], values: npt.NDArray[np.generic], forbidden: npt.NDArray[np.bool_], unit: str) -> str:
+    """Of the forbidden ones, of which there are some."""
+    told, broken = named(names, forbidden), float(_sizes(values)[forbidden].max())
+    if zero_to_rounding(values)[forbidden].all():
+        return f"zero by symmetry: {told}"
     if forbidden.all():  # nothing to compare rounding with
-        return f"zero by symmetry: {' '.join(told)}, every component; {broken:.2g} {unit} at most as computed"
-    return f"zero if H kept the symmetry of the structure: {' '.join(told)}; up to {broken:.2g} {unit} as it is"
+        return f"zero by symmetry: {told}, every component; {broken:.2g} {unit} at most as computed"
+    return f"zero if H kept the symmetry of the structure: {told}; up to {broken:.2g} {unit} as it is"
 
 
-def zero_to_rounding(values: npt.NDArray[np.generic], forbidden: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """(c,) which forbidden components of (..., c) values are zero to rounding: H keeps the symmetry that forbids them."""
+def named(names: Sequence[str], chosen: npt.NDArray[np.bool_]) -> str:
+    """The names of some components, with spaces between them."""
+    return " ".join(name for name, one in zip(names, chosen, strict=True) if one)
+
+
+def zero_to_rounding(values: npt.NDArray[np.generic]) -> npt.NDArray[np.bool_]:
+    """(c,) which components of (..., c) values are of the size of rounding beside the largest one, :data:`ROUNDING`, at all energies."""
     sizes = _sizes(values)
-    return np.asarray(forbidden & (sizes <= ROUNDING * sizes.max(initial=0.0)))
+    return np.asarray(sizes <= ROUNDING * sizes.max(initial=0.0))
 
 
 def _sizes(values: npt.NDArray[np.generic]) -> FloatArray:

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 PER_CM = 1e8
 """1/Angstrom in 1/cm."""
-AXIAL_AXES = {"curl": -2, "kubo": -2, "watched": -1}
+TENSOR_AXES = {"curl": -2, "kubo": -2, "watched": -1}
 """Which axis of the sums holds the components of a vector."""
 WHOLE = 1e-9
 """Deviation of the number of filled levels between k-points, below which they are equal."""
@@ -197,7 +197,13 @@ def hall_conductivity(
     wedge = tensor_wedge(hamiltonian, OfLevels(curvatures, source), ("values",), turning, math.prod(mesh), jobs)
     if not scan.temperature:
         quantity = replace(quantity, cells=_cells(hamiltonian, mesh, wedge, jobs))
-    options: dict[str, Any] = {"refinement": refinement, "jobs": jobs, "wedge": wedge, "axial": AXIAL_AXES, "in_cells": quantity.in_cells}
+    options: dict[str, Any] = {
+        "refinement": refinement,
+        "jobs": jobs,
+        "wedge": wedge,
+        "tensor_axes": TENSOR_AXES,
+        "in_cells": quantity.in_cells,
+    }
     integral = integrate_adaptively(hamiltonian, quantity, divisions, watched="watched", **options)
     both = spins_of_levels(hamiltonian)
 

@@ -3,7 +3,6 @@
 import logging
 import re
 from dataclasses import dataclass
-from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
@@ -15,6 +14,7 @@ from deeph.physics.system import FloatArray, IntArray, System
 from deeph.runtime.errors import DataError, UsageError
 from deeph.runtime.log import logger
 from postprocess.lattice.periodic import in_plane_reciprocal
+from postprocess.lattice.points import coordinates, point_name
 from postprocess.lattice.special_points import SpecialPoints, special_points
 
 SPACING = 0.02
@@ -160,13 +160,15 @@ def _parse(text: str) -> list[list[tuple[str, FloatArray | None]]]:
     for word in text.replace("|", " , ").split():
         name, equals, numbers = word.rpartition("=")
         if equals or re.match(r"[-+.\d]", word):
-            runs[-1].append((_label(name or numbers), _coordinates(numbers, word)))
+            if (k := coordinates(numbers)) is None:
+                raise UsageError(f"{word!r} in the path: expected three fractional coordinates such as K=1/3,1/3,0")
+            runs[-1].append((point_name(name or numbers), k))
             continue
         for part in re.findall(r"GAMMA|Gamma|gamma|[A-Za-zΓ][\d']*|[^-]", word):
             if part == ",":
                 runs.append([])
             else:
-                runs[-1].append((_label(part), None))
+                runs[-1].append((point_name(part), None))
     if any(len(run) < 2 for run in runs):
         raise UsageError(f"the path {text!r} needs at least two k-points before and after each break, for example GMKG")
     return runs
@@ -202,20 +204,6 @@ def _explain(lattice: SpecialPoints, runs: Runs, candidates: tuple[SpecialPoints
         else ("labels of the %s lattice: %s; those of the %s lattice, which it is nearly, are known as well: %s")
     )
     logger.log(logging.WARNING if other else logging.INFO, text, own.lattice, own.describe(), near.lattice, near.describe())
-
-
-def _label(name: str) -> str:
-    return "G" if name.strip("\\").upper() in ("G", "GAMMA", "Γ") else name
-
-
-def _coordinates(numbers: str, word: str) -> FloatArray:
-    try:
-        k = np.array([float(Fraction(x)) for x in numbers.split(",")])
-    except (ValueError, ZeroDivisionError):
-        k = np.zeros(0)
-    if k.shape != (3,):
-        raise UsageError(f"{word!r} in the path: expected three fractional coordinates such as K=1/3,1/3,0")
-    return k
 
 
 def read_kpath(file: str | Path, structure: System | Hamiltonian) -> KPath:
@@ -274,7 +262,7 @@ def _read_segment(line: str, where: str) -> Segment:
         raise DataError(f"{where}: {line.strip()!r} is not a path segment; expected 'n  k1 k2 k3  k1 k2 k3  LABEL LABEL'") from error
     if n < 2 or not np.isfinite(numbers).all() or np.allclose(numbers[:3], numbers[3:], rtol=0, atol=1e-8):
         raise DataError(f"{where}: {line.strip()!r}: expected at least 2 k-points between two different, finite k")
-    return Segment(numbers[:3], numbers[3:], n, _label(start_label), _label(stop_label))
+    return Segment(numbers[:3], numbers[3:], n, point_name(start_label), point_name(stop_label))
 
 
 def _as_long(k: FloatArray, other: FloatArray, to_cartesian: FloatArray) -> bool:

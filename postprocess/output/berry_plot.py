@@ -110,7 +110,7 @@ def plot_hall(found: HallConductivity, *, window: tuple[float, float] | None = N
     zero = 0.0 if absolute else found.fermi_energy
     with styled(look.get("style")):
         ax = new_figure(size=look.get("size")).subplots()
-        shown = np.flatnonzero(~zero_to_rounding(found.sigma, found.forbidden)).tolist()
+        shown = np.flatnonzero(~(found.forbidden & zero_to_rounding(found.sigma))).tolist()
         names = rename([rf"$\sigma_{{{name}}}$" if len(name) == 2 else name for n, name in enumerate(found.components) if n in shown], look)
         for n, name in zip(shown, names, strict=True):
             values, error, colour = found.sigma[:, n], found.errors[:, n], COLOURS[n]

@@ -10,6 +10,7 @@ import numpy as np
 from deeph.files.figures import SUFFIXES as FIGURES
 from deeph.files.folders import new_file
 from deeph.runtime.errors import UsageError
+from postprocess.geometry.allowed import what_is_zero
 from postprocess.geometry.curvature import Curvature
 from postprocess.geometry.hall import HallConductivity
 from postprocess.output import records
@@ -74,8 +75,9 @@ def write_hall(path: Path, found: HallConductivity) -> None:
     """Write a Hall conductivity; the suffix tells the format.
 
     ``.h5`` and ``.json`` hold ``energies`` (eV), ``sigma``, ``sigma_kubo`` and ``errors`` (n, components), ``components``, those that
-    symmetry makes zero (``forbidden``), ``unit``, ``at_fermi``, ``error_at_fermi``, ``chern``, ``fermi_energy``, ``positions``, the mesh
-    and its convergence. A ``.csv`` has a row per Fermi level: the level minus the Fermi energy, sigma, sigma_kubo, errors.
+    symmetry makes zero (``forbidden``), those of the size of rounding (``zero``), ``unit``, ``at_fermi``, ``error_at_fermi``, ``chern``,
+    ``fermi_energy``, ``positions``, the mesh and its convergence. A ``.csv`` has a row per Fermi level: the level minus the Fermi energy,
+    sigma, sigma_kubo, errors.
 
     Raises
     ------
@@ -89,7 +91,8 @@ def write_hall(path: Path, found: HallConductivity) -> None:
             return
         with temporary.open("w", newline="", encoding="utf-8") as file:
             where = f"E - E_F, E_F = {found.fermi_energy:.9f} eV; {found.temperature:g} K; {found.positions}"
-            file.write(f"# {found.title}: anomalous Hall conductivity in {found.unit}, {where}\n")
+            zero = what_is_zero(found.components, found.everything, found.forbidden, found.unit)
+            file.write(f"# {found.title}: anomalous Hall conductivity in {found.unit}, {where}{'; ' * bool(zero)}{zero}\n")
             rows = csv.writer(file)
             rows.writerow(["energy", *(f"{method}_{c}" for method in ("curl", "kubo", "error") for c in found.components)])
             for energy, *values in zip(found.energies - found.fermi_energy, found.sigma, found.sigma_kubo, found.errors, strict=True):
@@ -100,7 +103,7 @@ def hall_record(found: HallConductivity) -> dict[str, Any]:
     """Everything of it by name."""
     integral = found.integral
     names = (
-        "energies", "sigma", "sigma_kubo", "errors", "components", "forbidden", "unit", "at_fermi", "error_at_fermi", "on_meshes",
+        "energies", "sigma", "sigma_kubo", "errors", "components", "forbidden", "zero", "unit", "at_fermi", "error_at_fermi", "on_meshes",
         "from_coarse", "chern", "fermi_energy", "fermi_origin", "temperature", "positions",
     )  # fmt: skip
     return {name: getattr(found, name) for name in names} | {

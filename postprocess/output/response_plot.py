@@ -53,7 +53,7 @@ def plot_second_order(found: SecondOrder, *, window: tuple[float, float] | None 
     names = [rf"${before}{letter}_{{{name}}}{after}$" for name in found.components]
     up = f"${before}{letter}{after}$ ({_text(found.unit)})"
     values, forbidden = values.reshape(len(found.energies), -1), found.forbidden[int(found.kind == "injection")].ravel()
-    values = np.where(forbidden if forbidden.all() else zero_to_rounding(values, forbidden), 0.0, values)
+    values = np.where(forbidden if forbidden.all() else zero_to_rounding(values), 0.0, values)
     return _curves(found.energies, values, names, r"$\hbar\omega$ (eV)", up, window, look)
 
 
@@ -70,7 +70,8 @@ def plot_fermi_response(found: FermiResponse, *, window: tuple[float, float] | N
     absolute = look.get("zero") == "none"
     energies = found.energies - (0.0 if absolute else found.fermi_energy)
     axis = "$E$ (eV)" if absolute else r"$E - E_\mathrm{F}$ (eV)"
-    return _curves(energies, found.values, list(found.components), axis, f"{found.what}\n({_text(found.unit)})", window, look)
+    values = np.where(found.zero, 0.0, found.values)
+    return _curves(energies, values, list(found.components), axis, f"{found.what}\n({_text(found.unit)})", window, look)
 
 
 def _curves(

@@ -1,14 +1,16 @@
 """Responses in files: csv, json, h5."""
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from deeph.files.folders import new_file
 from deeph.physics.system import FloatArray
+from postprocess.geometry.allowed import what_is_zero
 from postprocess.output import records
 from postprocess.output.berry_tables import SUFFIXES, check_suffix
 from postprocess.output.records import write_record
@@ -42,6 +44,7 @@ def write_optics(path: Path, found: OpticalResponse) -> None:
         columns |= {f"{name}_real": flat.real, f"{name}_imag": flat.imag}
     units = f"energy in eV, joint in 1/eV and cell, sigma and interband in {found.unit}"
     head = f"{found.title}: optical conductivity; {units}; {_conditions(found)}; {found.positions}"
+    head += _told(names, found.interband.reshape(len(found.energies), -1), found.forbidden.ravel(), found.unit)
     record = {
         "energies": found.energies, "joint": found.joint, "components": names, "unit": found.unit, "hall": found.hall,
         "drude_weight": found.drude_weight, "relaxation": found.relaxation, "electronic": found.electronic,
@@ -69,6 +72,7 @@ def write_second_order(path: Path, found: SecondOrder) -> None:
     flat = found.values.reshape(len(found.values), -1)
     columns = {"real": flat.real} | ({"imag": flat.imag} if np.iscomplexobj(flat) else {})
     head = f"{found.title}: {found.kind}, energy in eV, values in {found.unit}; {_conditions(found)}; {found.positions}"
+    head += _told(found.components, flat, found.forbidden.all(axis=0).ravel(), found.unit)
     record = {
         "kind": found.kind, "energies": found.energies, "real": found.values.real, "imag": np.imag(found.values),
         "coarse_real": found.coarse.real, "coarse_imag": np.imag(found.coarse), "components": found.components, "unit": found.unit,
@@ -84,7 +88,8 @@ def write_fermi_response(path: Path, found: FermiResponse) -> None:
 
     A ``.csv`` has a row per Fermi level: the level minus the Fermi energy, the components, and how far each is converged. ``.h5`` and
     ``.json`` hold ``energies`` (eV), ``values`` and ``errors`` (m, components), ``at_fermi``, ``error_at_fermi``, ``on_meshes``,
-    ``components``, those that symmetry makes zero (``forbidden``), ``unit``, ``temperature`` and the convergence.
+    ``components``, those that symmetry makes zero (``forbidden``), those of the size of rounding (``zero``), ``unit``,
+    ``temperature`` and the convergence.
 
     Raises
     ------
@@ -93,15 +98,21 @@ def write_fermi_response(path: Path, found: FermiResponse) -> None:
     """
     where = f"E - E_F, E_F = {found.fermi_energy:.9f} eV; {found.temperature:g} K; {found.positions}"
     names = (
-        "what", "energies", "values", "errors", "at_fermi", "error_at_fermi", "on_meshes", "components", "forbidden", "unit",
+        "what", "energies", "values", "errors", "at_fermi", "error_at_fermi", "on_meshes", "components", "forbidden", "zero", "unit",
         "fermi_energy", "fermi_origin", "temperature", "positions", "title",
     )  # fmt: skip
     record = {name: getattr(found, name) for name in names} | _convergence(found.integral)
-    head = f"{found.title}: {found.what} in {found.unit}, {where}"
+    head = f"{found.title}: {found.what} in {found.unit}, {where}{_told(found.components, found.everything, found.forbidden, found.unit)}"
     values = [name.replace(" ", "_") for name in found.components]
     labels = {"values": values, "errors": [f"error_{name}" for name in values]}
     columns = {"values": found.values, "errors": found.errors}
     _write(path, head, "energy", found.energies - found.fermi_energy, columns, labels, record)
+
+
+def _told(names: Sequence[str], values: npt.NDArray[Any], forbidden: npt.NDArray[np.bool_], unit: str) -> str:
+    """What of (m, c) values is no number, for the head of a table."""
+    text = what_is_zero(names, values, forbidden, unit)
+    return f"; {text}" if text else ""
 
 
 def _conditions(found: OpticalResponse | SecondOrder) -> str:

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from deeph.physics.hamiltonian import Hamiltonian
-from postprocess.geometry.allowed import zero_by_symmetry
+from postprocess.geometry.allowed import ROUNDING, what_is_zero
 from postprocess.response.dichroism import Dichroism
 from postprocess.response.forbidden import Mask
 from postprocess.response.optics import OpticalResponse, smallest_direct_gap
@@ -26,7 +26,7 @@ def summary(found: Found) -> dict[str, Any]:
         return {
             name: {
                 "values": dict(zip(part.components, part.at_fermi, strict=True)), "unit": part.unit, "on_meshes": part.on_meshes,
-                "error_at_fermi": part.error_at_fermi, "forbidden": part.forbidden,
+                "error_at_fermi": part.error_at_fermi, "forbidden": part.forbidden, "zero": part.zero,
                 "temperature": part.temperature, "fermi_energy": part.fermi_energy, "positions": part.positions, **_mesh(part.integral),
             }
             for name, part in found.items()
@@ -95,14 +95,15 @@ def _components(names: tuple[str, ...], values: npt.NDArray[Any], forbidden: Mas
     if not told:
         return "all components zero"
     rest = np.abs(values[possible & ~seen])
-    return ", ".join(told) + f"; others up to {rest.max(initial=0.0):.1e}" * bool(len(rest))
+    size = f"up to {rest.max(initial=0.0):.1e}" if rest.max(initial=0.0) > ROUNDING * largest else "zero to rounding"
+    return ", ".join(told) + f"; others {size}" * bool(len(rest))
 
 
 def _zero(names: tuple[str, ...], values: npt.NDArray[Any], forbidden: Mask, unit: str) -> list[str]:
-    """A line on the forbidden components, at any energies, if there are some."""
+    """A line on the components that are forbidden or zero to rounding, at any energies, if there are some."""
     if forbidden.all():
         return [f"  zero by symmetry: all components; up to {np.abs(values).max(initial=0.0):.1e} {unit} as computed"]
-    text = zero_by_symmetry(names, values.reshape(-1, len(names)), forbidden.ravel(), unit)
+    text = what_is_zero(names, values.reshape(-1, len(names)), forbidden.ravel(), unit)
     return [f"  {text}"] if text else []
 
 
@@ -162,9 +163,10 @@ def _static(found: dict[str, FermiResponse]) -> list[str]:
     lines: list[str] = []
     for part in found.values():
         lines.append(f"{part.what}, {part.unit}, at the Fermi level, {part.temperature:g} K")
-        lines.append(f"  {_components(part.components, part.at_fermi)}")
-        for mesh, values in zip((part.integral.coarse_divisions, part.integral.divisions), part.on_meshes, strict=True):
-            lines.append(f"  {_components(part.components, values)} on {' x '.join(map(str, mesh))} k-points")
+        if not part.forbidden.all():  # else they are told below
+            lines.append(f"  {_components(part.components, part.at_fermi)}")
+            for mesh, values in zip((part.integral.coarse_divisions, part.integral.divisions), part.on_meshes, strict=True):
+                lines.append(f"  {_components(part.components, values)} on {' x '.join(map(str, mesh))} k-points")
         lines += [f"  {line}" for line in part.describe_convergence()]
     return lines + _converged(next(iter(found.values())).integral)
 

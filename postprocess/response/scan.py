@@ -206,7 +206,7 @@ def fermi_response(hamiltonian: Hamiltonian, fermi: FermiLevel, settings: Settin
     wedge = tensor_wedge(hamiltonian, OfLevels(recipe.values, settings.source), ("values",), turning, math.prod(mesh), settings.jobs)
     if wedge.order > 1:  # time reversal is one of its operations
         quantity = replace(quantity, even=False)
-    options: dict[str, Any] = {"refinement": settings.refinement, "jobs": settings.jobs, "wedge": wedge, "axial": TENSOR_AXES}
+    options: dict[str, Any] = {"refinement": settings.refinement, "jobs": settings.jobs, "wedge": wedge, "tensor_axes": TENSOR_AXES}
     integral = integrate_adaptively(hamiltonian, quantity, settings.divisions, watched="watched", **options)
     both = spins_of_levels(hamiltonian)
     forbidden = forbidden_components(hamiltonian, recipe.kinds, recipe.frames, recipe.reversal, exchange=recipe.exchange)

@@ -107,7 +107,14 @@ class LightSettings:
         turning = Turning((polar,) * rank, (np.eye(3),) * rank)
         wedge = tensor_wedge(hamiltonian, quantity, tensors.keys() - {"watched"}, turning, n_points, self.jobs)
         return integrate_adaptively(
-            hamiltonian, quantity, self.divisions, watched="watched", refinement=self.refinement, jobs=self.jobs, wedge=wedge, axial=tensors
+            hamiltonian,
+            quantity,
+            self.divisions,
+            watched="watched",
+            refinement=self.refinement,
+            jobs=self.jobs,
+            wedge=wedge,
+            tensor_axes=tensors,
         )
 
 

@@ -154,7 +154,7 @@ class _Integrand:
     quantity: BatchQuantity
     watched: str
     wedge: Wedge
-    axial: Mapping[str, int]
+    tensor_axes: Mapping[str, int]
     in_cells: Callable[[FloatArray], BatchQuantity] | None = None
 
     def sums(self, k: FloatArray, weights: FloatArray, jobs: Jobs, cell: FloatArray | None = None) -> tuple[Result, FloatArray, Orbits]:
@@ -166,7 +166,7 @@ class _Integrand:
         quantity = self.quantity if self.in_cells is None or cell is None else self.in_cells(cell)
         found = sum_batches(self.hamiltonian, orbits.k, orbits.added(weights), quantity, self.watched, jobs=jobs)
         kept = self.wedge.at_points(found.pop("kept"), orbits)
-        return self.wedge.mean(found, self.axial), kept, orbits
+        return self.wedge.mean(found, self.tensor_axes), kept, orbits
 
 
 class _Refined:
@@ -224,7 +224,7 @@ def integrate_adaptively(
     refinement: Refinement | None = None,
     jobs: Jobs | None = None,
     wedge: Wedge | None = None,
-    axial: Mapping[str, int] | None = None,
+    tensor_axes: Mapping[str, int] | None = None,
     in_cells: Callable[[FloatArray], BatchQuantity] | None = None,
 ) -> Integral:
     """Mean of a quantity over the zone.
@@ -244,7 +244,7 @@ def integrate_adaptively(
         How far to go.
     jobs : Jobs, optional
         Processes, and where finished batches are kept (each mesh and round in a folder of its own).
-    wedge, axial : Wedge and mapping, optional
+    wedge, tensor_axes : Wedge and mapping, optional
         Operations that turn the vectors or tensors of the quantity, and which arrays hold them (see :meth:`Wedge.mean`), the watched one
         in its last axis; one k-point of those that they relate is computed.
     in_cells : function, optional
@@ -261,7 +261,7 @@ def integrate_adaptively(
     mesh = make_mesh(hamiltonian, divisions, symmetry=quantity.symmetry)
     half = make_mesh(hamiltonian, half_as_fine(mesh.divisions), symmetry=quantity.symmetry)
     usable = (wedge or Wedge.none()).keeping(mesh.divisions, half.divisions)
-    integrand = _Integrand(hamiltonian, quantity, watched, usable, axial or {}, in_cells)
+    integrand = _Integrand(hamiltonian, quantity, watched, usable, tensor_axes or {}, in_cells)
     apart = replace(jobs, scratch=None if jobs.scratch is None else jobs.scratch.with_name(f"{jobs.scratch.name}.half"))
     coarse, fine = _Refined(integrand, half, apart), _Refined(integrand, mesh, jobs)
 

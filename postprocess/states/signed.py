@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from deeph.physics.orbitals import Orbitals
+from deeph.physics.system import FloatArray
 from postprocess.eigen.band_symmetries import conjugate_at_minus_k
 from postprocess.states.grid import Grid
 from postprocess.states.realspace import check_orbitals, planes_at_once, psi_on_planes
@@ -39,6 +40,14 @@ class WaveFunctions:
 
     psi: Array
     is_real: npt.NDArray[np.bool_]
+
+    def parts(self, n: int) -> dict[str, FloatArray]:
+        """What one state is written as: itself (named ``""``) if it is real, else ``re`` and ``im``; of spinors ``up``, ``down_im``, ..."""
+        out: dict[str, FloatArray] = {}
+        for spin, component in zip(("",) if len(self.psi[n]) == 1 else ("up", "down"), self.psi[n], strict=True):
+            kinds = {"": component.real} if self.is_real[n] else {"re": component.real, "im": component.imag}
+            out |= {"_".join(filter(None, (spin, kind))): values for kind, values in kinds.items()}
+        return out
 
 
 def compute_wave_functions(states: States, orbitals: Mapping[int, Orbitals], grid: Grid) -> WaveFunctions:

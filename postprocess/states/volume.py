@@ -97,20 +97,12 @@ def volumes_of_states(states: States, orbitals: Mapping[int, Orbitals], grid: Gr
     for first in range(0, n, together):
         which = np.arange(first, min(first + together, n))
         part = replace(states, levels=states.levels.chosen(which, None, None))
-        made = _signed(part, orbitals, grid) if signed else [{"": one} for one in compute_density(part, orbitals, grid)]
+        if signed:
+            found = compute_wave_functions(part, orbitals, grid)
+            made = [found.parts(state) for state in range(len(which))]
+        else:
+            made = [{"": one} for one in compute_density(part, orbitals, grid)]
         for energy, parts in zip(part.energies.tolist(), made, strict=True):
             what = f"{'psi' if signed else '|psi|^2'} at k = ({k}), spin {states.spin + 1}, {energy:.6f} eV"
             out.append(Volume(grid, parts, what, energy, signed))
-    return out
-
-
-def _signed(states: States, orbitals: Mapping[int, Orbitals], grid: Grid) -> list[dict[str, FloatArray]]:
-    found = compute_wave_functions(states, orbitals, grid)
-    out = []
-    for psi, real in zip(found.psi, found.is_real, strict=True):
-        spins = ("",) if len(psi) == 1 else ("up", "down")
-        parts: dict[str, FloatArray] = {}
-        for spin, component in zip(spins, psi, strict=True):
-            parts |= {spin: component.real} if real else {f"{spin}_re".strip("_"): component.real, f"{spin}_im".strip("_"): component.imag}
-        out.append(parts)
     return out

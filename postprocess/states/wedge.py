@@ -99,20 +99,20 @@ class Wedge:
         """``turn @ components`` of (..., c) components, or (..., n c) of n tensors, such as real and imaginary parts."""
         return np.asarray((values.reshape(*values.shape[:-1], -1, len(turn)) @ turn.T).reshape(values.shape))
 
-    def mean(self, sums: Result, axial: Mapping[str, int]) -> Result:
+    def mean(self, sums: Result, tensor_axes: Mapping[str, int]) -> Result:
         """Sums over one point of each orbit, with its weight, as sums over all points: tensors averaged over the operations.
 
         Parameters
         ----------
         sums : dict of str to array
             By name.
-        axial : mapping of str to int
+        tensor_axes : mapping of str to int
             The axis of each array of vectors or tensors that holds their components; others are scalars.
         """
         if self.order == 1:
             return sums
         P = self.turns.mean(axis=0)
-        tensors = {name: np.moveaxis(self._turned(np.moveaxis(sums[name], axis, -1), P), -1, axis) for name, axis in axial.items()}
+        tensors = {name: np.moveaxis(self._turned(np.moveaxis(sums[name], axis, -1), P), -1, axis) for name, axis in tensor_axes.items()}
         return {**sums, **tensors}
 
 

@@ -120,11 +120,18 @@ def check_gap(energies: FloatArray, k: FloatArray, group: BandGroup) -> float:
         if direct[place] < TOUCHING:
             raise DataError(
                 f"bands {below} and {below + 1} touch: {direct[place]:.2g} eV between them at k = {k_text(k[place])}; expected a gap at "
-                "every k, for topology belongs to a group of bands that is separate from all others"
+                f"every k, for topology belongs to a group of bands that is separate from all others{_other_ends(energies, below)}"
             )
     if group.filled and group.stop < n_all:
         _check_insulator(energies, k, group, smallest)
     return smallest
+
+
+def _other_ends(energies: FloatArray, wanted: int) -> str:
+    """After which bands next to ``wanted`` there is a gap at these k, as what to do."""
+    ends = np.flatnonzero((energies[:, 1:] - energies[:, :-1]).min(axis=0, initial=np.inf) >= TOUCHING) + 1
+    near = [str(n) for n in (*ends[ends < wanted][-1:], *ends[ends > wanted][:1])]
+    return f". Name such a group (--bands N-M): at the k looked at it may end with band {' or '.join(near)}" if near else ""
 
 
 def _check_insulator(energies: FloatArray, k: FloatArray, group: BandGroup, direct: float) -> None:
@@ -145,15 +152,17 @@ def k_text(k: FloatArray) -> str:
     return f"({', '.join(f'{x:.4g}' for x in np.asarray(k) + 0.0)})"
 
 
-def filled_groups(hamiltonian: Hamiltonian, energies: list[FloatArray]) -> list[BandGroup]:
+def filled_groups(hamiltonian: Hamiltonian, k: FloatArray, energies: list[FloatArray]) -> list[BandGroup]:
     """The filled bands of each spin channel of an insulator.
 
     Parameters
     ----------
     hamiltonian : Hamiltonian
         Its electrons are counted, or, if their number is not known, the levels below its Fermi level.
+    k : (n_k, 3) array
+        Fractional; a few suffice.
     energies : list of (n_k, n_orbitals) arrays
-        Of each channel at the same k-points; a few suffice.
+        Of each channel there.
 
     Raises
     ------
@@ -175,14 +184,16 @@ def filled_groups(hamiltonian: Hamiltonian, energies: list[FloatArray]) -> list[
                 f"{n:g} electrons per cell fill {levels:g} bands: no insulator, so that no group of bands is the filled one. Name the "
                 "group that is meant: --bands 1-N"
             )
-        highest = np.sort(np.concatenate(energies, axis=1), axis=1)[:, round(levels) - 1 : round(levels) + 1].mean(axis=1)
-        counts = np.array([(e < highest[:, None]).sum(axis=1) for e in energies])
-    if (counts != counts[:, :1]).any():
-        raise DataError(
-            f"{counts.sum(axis=0).min()} to {counts.sum(axis=0).max()} bands are filled at different k-points"
-            + " of the two spins" * (len(energies) > 1)
-            + ": a metal. Name the group of bands that is meant: --bands 1-N"
-        )
+        lowest = np.argsort(np.concatenate(energies, axis=1), axis=1, kind="stable")[:, : round(levels)]  # of touching levels, too
+        counts = np.array([(lowest // energies[0].shape[1] == spin).sum(axis=1) for spin in range(len(energies))])
+    for spin, count in enumerate(counts):
+        least, most = int(count.argmin()), int(count.argmax())
+        if count[least] < count[most]:
+            channel = f" of spin {('up', 'down')[spin]}" * (len(counts) > 1)
+            raise DataError(
+                f"this is a metal: {count[least]} bands{channel} are filled at k = {k_text(k[least])}, {count[most]} at "
+                f"k = {k_text(k[most])}. Name the group of bands that is meant: --bands 1-N"
+            )
     return [BandGroup(0, int(count[0]), spin, filled=True) for spin, count in enumerate(counts) if count[0]]
 
 
