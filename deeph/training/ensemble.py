@@ -97,8 +97,9 @@ def make_ensemble(runs: Sequence[Path], out: Path, data: Path | None = None, spl
     logger.info("%s", "\n".join(describe(ensemble.calibration, blocks)))
     if len(blocks) < FEW_STRUCTURES:
         logger.warning(
-            "%d structures calibrate the error bars (those to validate with). Errors of one structure stand or fall together, so bars of "
-            "a structure unlike these may be too small or too large; %d or more tell how errors differ", len(blocks), FEW_STRUCTURES,
+            "the error bars are calibrated with %s (all that validate). Errors of one structure stand or fall together, so bars of a "
+            "structure unlike these may be too small or too large; %d or more tell how errors differ",
+            "one structure" if len(blocks) == 1 else f"{len(blocks)} structures", FEW_STRUCTURES,
         )  # fmt: skip
     save_ensemble(out, ensemble, _metadata(runs, records, blocks))
     return ensemble
