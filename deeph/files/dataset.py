@@ -385,3 +385,21 @@ def split_of(dataset: Dataset, config: "DataConfig") -> Split:
     if config.fractions is not None:
         return random_split(dataset, config.fractions, config.seed)
     return read_split(dataset, config.split)
+
+
+def band_structures(dataset: Dataset, split: Split, config: "Config") -> tuple[str, ...]:
+    """The structures that train.band_structures names.
+
+    Raises
+    ------
+    UsageError
+        If one of them is not in the dataset, or is kept for the final test.
+    """
+    names = config.train.band_structures
+    missing = [name for name in names if name not in dataset.names]
+    if missing:
+        raise UsageError(f"train.band_structures names {', '.join(missing)}, which {dataset.path} does not hold")
+    kept = [name for name in names if name in split.test]
+    if kept:
+        raise UsageError(f"train.band_structures names {', '.join(kept)} of the test set, which is kept for the end; choose others")
+    return names

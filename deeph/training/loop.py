@@ -15,22 +15,23 @@ from typing import Any, NamedTuple
 import torch
 
 from deeph.config import Config
-from deeph.files.dataset import Dataset, Split
+from deeph.files.dataset import Dataset, Split, band_structures
 from deeph.files.folders import new_file
 from deeph.runtime.errors import DeephError, UsageError
 from deeph.runtime.log import logger
 from deeph.runtime.processes import Group
 from deeph.runtime.torch_group import sum_gradients
-from deeph.training.band_error import band_mae, band_structures, make_references
+from deeph.training.band_error import band_mae, make_references
 from deeph.training.band_states import BandStates
 from deeph.training.batches import Graphs, idle_processes, plan_batches, share, shuffled, validation_interval
-from deeph.training.checkpoint import BEST, FIRST, LAST, STATE, save_model
+from deeph.training.checkpoint import save_model
 from deeph.training.evaluate import evaluate_run
 from deeph.training.identity import changes, identity
 from deeph.training.loss import compute_loss
 from deeph.training.optim import RunningAverage, make_optimizer
 from deeph.training.progress import Progress
 from deeph.training.recorder import Recorder
+from deeph.training.run_folder import BEST, FIRST, LAST, STATE
 from deeph.training.signals import SignalWatch, StoppedError
 from deeph.training.stages import Stages
 from deeph.training.state import State, save_state

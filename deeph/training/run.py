@@ -15,11 +15,11 @@ from deeph.nn.fit import Structures, fit_model
 from deeph.nn.model import HamiltonianModel
 from deeph.runtime.log import logger, telling
 from deeph.runtime.torch_group import find_launch, joined, use_device
-from deeph.training.check import check_data, check_folder, choose_device
-from deeph.training.checkpoint import BEST, STATE
+from deeph.training.check import check_data, choose_device
 from deeph.training.energy_zero import fit_with_zero
 from deeph.training.identity import identity
 from deeph.training.loop import Job, Trainer
+from deeph.training.run_folder import BEST, STATE, check_folder
 from deeph.training.run_log import RunLog
 from deeph.training.state import Position, load_state, save_state
 
