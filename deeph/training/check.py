@@ -64,8 +64,8 @@ def check_data(config: Config) -> str:
     """
     dataset, split = open_split(config)
     chosen = band_structures(dataset, split, config)
+    _tell_left_out(config.data.path, split)  # before what is wrong with the others, which count without them
     found, n_atoms = _read_all(dataset, split, config)
-    _tell_left_out(config.data.path, split)
     n_levels = [int(reference.counted.sum()) for reference in make_references(dataset, chosen)]
     cutoffs = dict.fromkeys(_pairs(found.basis), 1.0)
     network = HamiltonianModel(config.model, found.basis, cutoffs, 1.0, parts=found.parts)  # refuses what does not fit the data
