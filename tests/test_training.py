@@ -32,9 +32,10 @@ from deeph.runtime.torch_group import Launch, find_launch
 from deeph.training import loop, run
 from deeph.training.batches import idle_processes
 from deeph.training.check import check_data
-from deeph.training.checkpoint import BEST, LAST, STATE, load_model, read_metadata
+from deeph.training.checkpoint import load_model, read_metadata
 from deeph.training.evaluate import EVALUATION
 from deeph.training.recorder import keep_rows
+from deeph.training.run_folder import BEST, LAST, STATE
 from deeph.training.run_log import RunLog
 from deeph.training.signals import StoppedError
 from deeph.training.state import load_state
