@@ -61,8 +61,8 @@ def test_a_run_of_an_earlier_version_is_not_continued(tmp_path):
     config = load_config(make_case(tmp_path), ["train.epochs=1"])
     run.train(config, tmp_path / "run")
     state = tmp_path / "run" / STATE
-    tensors, header = checkpoint.read_tensors(state, STATE_FORMAT)
-    checkpoint.write_tensors(state, STATE_FORMAT, tensors, {**header, "version": 4})
+    tensors, header = checkpoint.read_tensors(state, checkpoint.STATE_FORMAT)
+    checkpoint.write_tensors(state, checkpoint.STATE_FORMAT, tensors, {**header, "version": 4})
     with pytest.raises(ModelError, match=r"resume\.safetensors has format 4, .*\(deeph .*\).*without --resume"):
         run.train(config, tmp_path / "run", resume=True)
 
@@ -72,11 +72,11 @@ def test_averages_of_other_weights_are_not_taken(tmp_path):
     config = load_config(make_case(tmp_path), ["train.epochs=2", 'train.optimizer="adamw"'])
     run.train(config, tmp_path / "run")
     state = tmp_path / "run" / STATE
-    tensors, header = checkpoint.read_tensors(state, STATE_FORMAT)
+    tensors, header = checkpoint.read_tensors(state, checkpoint.STATE_FORMAT)
     last = max(int(name.split(".")[1]) for name in tensors if name.startswith("optimizer."))
     for what in ("exp_avg", "exp_avg_sq", "step"):
         tensors[f"optimizer.0.{what}"], tensors[f"optimizer.{last}.{what}"] = (tensors[f"optimizer.{n}.{what}"] for n in (last, 0))
-    checkpoint.write_tensors(state, STATE_FORMAT, tensors, header)
+    checkpoint.write_tensors(state, checkpoint.STATE_FORMAT, tensors, header)
     with pytest.raises(
         ModelError, match=r"resume\.safetensors: the optimizer of that run kept its averages in another order.*without --resume"
     ):
