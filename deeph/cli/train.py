@@ -34,10 +34,16 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides", help="change a setting, e.g. train.epochs=100"
     )
-    p.add_argument("--out", type=Path, help="run folder (default: runs/NAME OF THE CONFIG, or of the data)")
+    p.add_argument("--out", type=Path, help="run folder (default: runs/NAME OF THE CONFIG, or of the data); with --plot the figure")
     p.add_argument("--resume", action="store_true", help="continue the run in --out")
     p.add_argument("--check", action="store_true", help="check the settings and read the data, do not train")
-    p.add_argument("--plot", type=Path, nargs="+", metavar="RUN", help="draw the curves of runs into --out (curves.png), do not train")
+    p.add_argument(
+        "--plot",
+        type=Path,
+        nargs="+",
+        metavar="RUN",
+        help="draw curves of runs into --out (curves.png; file or folder), do not train",
+    )
     p.add_argument("--print-config", action="store_true", help="print the settings as TOML, each explained (the defaults without CONFIG)")
     return p
 
@@ -73,6 +79,7 @@ def _plot(args: argparse.Namespace) -> int:
     from deeph.training.curves import CURVES, draw_runs
 
     out = args.out or Path(CURVES)
+    out = out / CURVES if out.is_dir() or not out.suffix else out  # a folder is named without suffix
     draw_runs([*args.plot, *([args.config] if args.config else [])], out)
     logger.info("wrote %s", out)
     return 0
