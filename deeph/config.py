@@ -130,7 +130,11 @@ class ModelConfig(Section):
         fields = type(self).model_fields
         wrong = [name for name in fields if name in NOT_IN_FAMILY[self.family] and getattr(self, name) != fields[name].default]
         if wrong:
-            raise ValueError(f"the family {self.family!r} has no {', '.join(wrong)}: leave that out, or choose another family")
+            undone = " ".join(f"--set model.{name}={str(fields[name].default).lower()}" for name in wrong)
+            raise ValueError(
+                f"the family {self.family!r} has no {', '.join(wrong)}: leave that out, or choose another family; what a file of "
+                f"settings says of it is undone by {undone}"
+            )
         return self
 
     @field_validator("magnetic_elements")

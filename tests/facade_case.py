@@ -40,7 +40,8 @@ def carbon_model(folder: Path, basis: str, seed: int = 0) -> Path:
 
     from deeph.config import ModelConfig
     from deeph.nn.fit import fit_model
-    from deeph.training.checkpoint import BEST, save_model
+    from deeph.training.checkpoint import save_model
+    from deeph.training.run_folder import BEST
 
     config = ModelConfig(
         node_channels=4, node_pseudo_channels=2, bond_channels=4, bond_pseudo_channels=2, n_layers=1, n_radial=6, radial_hidden=8, rank=2,

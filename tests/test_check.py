@@ -63,7 +63,13 @@ def test_a_folder_without_info_that_a_random_split_leaves_out_is_told(tmp_path: 
         assert "left out" not in caplog.text
         (tmp_path / "data" / "002" / "info.json").unlink()
         assert "structures  " in check_data(config)
-    assert f"1 folders in {tmp_path / 'data'} lack POSCAR or info.json and are left out: 002" in caplog.text
+    told = f"1 folders in {tmp_path / 'data'} lack POSCAR or info.json and are left out: 002"
+    assert told in caplog.text
+    caplog.clear()
+    (tmp_path / "data" / "005" / "hamiltonian.h5").unlink()
+    with pytest.raises(DataError, match="1 of 7 structures cannot be used"):
+        check_data(config)
+    assert told in caplog.text
 
 
 def test_a_list_of_names_says_that_it_goes_on(tmp_path: Path) -> None:
@@ -182,8 +188,19 @@ WITHOUT_TORCH = "import sys; from deeph.cli.{0} import main\ntry: main(sys.argv[
     [
         ("train", "--set data.path=nowhere", "nowhere is not a folder"),
         ("train", "--set data.path=data --check", "holds no split.json"),
+        ("train", "--set data.path=empty --check", "/empty: expected POSCAR, info.json"),
         ("train", "--set data.path=data --set data.split=no.json --check", "no.json is no file"),
         ("train", "--set data.path=data/000 --check", "is one structure"),
+        ("train", "--set data.path=data --set data.fractions=[0.5,0.5,0] --out taken", "taken holds a run already"),
+        ("train", "--set data.path=data --set data.fractions=[0.5,0.5,0] --out taken --check", "taken holds a run already"),
+        ("train", "--set data.path=data --set data.fractions=[0.5,0.5,0] --out model --resume", "model holds no saved state"),
+        ("train", "--set data.path=data --set data.fractions=[0.5,0.5,0] --set train.band_structures=['9']", "does not hold"),
+        ("ensemble", "model", "an ensemble of 1"),
+        ("ensemble", "model taken/../model/model.safetensors", "named twice: taken/../model/model.safetensors"),
+        ("ensemble", "model nowhere", "nowhere is missing"),
+        ("ensemble", "model other --out taken/resume.safetensors", "is kept"),
+        ("ensemble", "model other", "no model/config.toml"),
+        ("ensemble", "model other --data nowhere", "nowhere is not a folder"),
         ("infer", "data data out", "model.safetensors is missing"),
         ("infer", "model nowhere out", "nowhere is missing; expected a structure file"),
         ("infer", "model data/000 data/001", "is a structure folder; OUT gets one folder"),
@@ -191,8 +208,10 @@ WITHOUT_TORCH = "import sys; from deeph.cli.{0} import main\ntry: main(sys.argv[
 )
 def test_paths_are_looked_at_before_torch_is_loaded(tmp_path: Path, command: str, words: str, message: str) -> None:
     make_case(tmp_path, 2)
-    (tmp_path / "model").mkdir()
-    (tmp_path / "model" / "model.safetensors").write_bytes(b"none")
+    (tmp_path / "empty" / "within").mkdir(parents=True)
+    for name in ("model/model.safetensors", "other/model.safetensors", "taken/resume.safetensors"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"none")
     call = [sys.executable, "-c", WITHOUT_TORCH.format(command), *words.split()]
     ended = subprocess.run(call, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert message in ended.stderr

@@ -80,6 +80,12 @@ def test_messages(tmp_path: Path, text: str, message: str) -> None:
         ("data.seed=-1", "got -1, expected greater than or equal to 0"),
         ("train.seed=-1", "got -1, expected greater than or equal to 0"),
         ("train.threads=100000", "got 100000, expected less than or equal to 1024"),
+        ("train.betas=[1.5]", "got [1.5], expected two numbers from 0 to below 1"),
+        ("train.betas=[0.9]", "got [0.9], expected two numbers from 0 to below 1"),
+        ("train.betas=[0.9, 0.99, 0.999]", "got [0.9, 0.99, 0.999], expected two numbers from 0 to below 1"),
+        ("train.betas=[0.9, 1.5]", "got 1.5 in [0.9, 1.5], expected two numbers from 0 to below 1"),
+        ("train.betas=0.9", "got 0.9, expected two numbers from 0 to below 1"),
+        ("data.fractions=[0.8, 0.2]", "got [0.8, 0.2], expected three numbers from 0"),
     ],
 )
 def test_values_that_crash_later_are_refused(tmp_path: Path, setting: str, message: str) -> None:
@@ -87,6 +93,25 @@ def test_values_that_crash_later_are_refused(tmp_path: Path, setting: str, messa
     with pytest.raises(UsageError) as caught:
         load_config(tmp_path / "c.toml", [setting])
     assert f"{setting.partition('=')[0]}: {message}" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("setting", "meant"), [("epochs=4", "train.epochs"), ("epcohs=4", "train.epochs"), ("seed=1", "data.seed or train.seed")]
+)
+def test_a_key_without_its_table(setting: str, meant: str) -> None:
+    with pytest.raises(UsageError, match=rf"--set {setting}: expected section\.key=value, did you mean {meant}\?"):
+        load_config(None, ["data.path=data", setting])
+
+
+def test_what_a_file_sets_is_left_out_from_the_command_line(tmp_path: Path) -> None:
+    """The settings that the refusal names are those that undo it."""
+    path = tmp_path / "train.toml"
+    path.write_text("[data]\npath = 'data'\n[model]\nnode_channels = 8\nn_layers = 2\npotential = true\n")
+    with pytest.raises(UsageError, match="undone by") as raised:
+        load_config(path, ["model.family=slater-koster"])
+    undone = str(raised.value).partition("undone by ")[2].replace("--set ", "").split()
+    assert undone == ["model.node_channels=auto", "model.n_layers=3", "model.potential=false"]
+    assert load_config(path, ["model.family=slater-koster", *undone]).model.family == "slater-koster"
 
 
 def test_missing_file_and_missing_argument(tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ from deeph.cli import infer
 from deeph.config import ModelConfig
 from deeph.files.store import find_folders, read_folder, read_info
 from deeph.nn.fit import fit_model
-from deeph.training.checkpoint import BEST, save_model
+from deeph.training.checkpoint import save_model
+from deeph.training.run_folder import BEST
 
 TINY = ModelConfig(
     node_channels=4, node_pseudo_channels=2, bond_channels=4, bond_pseudo_channels=2, n_layers=1, n_radial=4, radial_hidden=8, rank=2,

@@ -1,6 +1,7 @@
 """Nobody waits five seconds for a sign of life: lines, bars, and eigensolvers that do not silence them."""
 
 import importlib.util
+import itertools
 import logging
 import sys
 import threading
@@ -14,7 +15,7 @@ from conftest import ROOT
 
 from deeph.files.store import write_folder
 from deeph.physics.lapack import NotConvergedError, generalized_eigh
-from deeph.runtime.log import Progress, telling
+from deeph.runtime.log import Progress, _Told, telling
 
 spec = importlib.util.spec_from_file_location("silence", ROOT / "benchmarks" / "silence.py")
 silence = importlib.util.module_from_spec(spec)
@@ -51,6 +52,60 @@ def test_how_far_large_numbers_are():
     progress.start -= 10
     progress.advance(5000)
     assert progress.describe() == "moments: 25% of the steps, about 30 s left"
+
+
+def test_time_left_falls_between_two_steps(monkeypatch):
+    """Of two structures the first took 35 s: the rest is known for as long again, and by nobody afterwards."""
+    now = [0.0]
+    monkeypatch.setattr("deeph.runtime.log.time.monotonic", lambda: now[0])
+    progress = Progress("predicting", 2, "structures", None)
+    now[0] = 35.0
+    progress.advance()
+    said = []
+    for now[0] in (35.0, 40.0, 60.0, 71.0):
+        said.append(progress.describe().partition("are done")[2])
+    assert said == [", about 35 s left", ", about 30 s left", ", about 10 s left", ""]
+
+
+def test_lines_become_rarer_and_say_something_new(monkeypatch):
+    """On a clock of its own: four seconds at first, never more than ten in the first half minute, a minute at most."""
+    now, said = [0.0], []
+    monkeypatch.setattr("deeph.runtime.log.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("deeph.runtime.log.SILENCE", 4.0)  # silenced in all tests
+    told = _Told()
+    monkeypatch.setattr("deeph.runtime.log.logger", Lines(lambda text: (said.append((now[0], text)), told.note(None))))
+    told.pieces.append(Progress("loading torch", None, "steps", None))
+    told.run(Clock(now, 600.0))
+    times = [at for at, _ in said]
+    assert times[0] <= 4.0
+    assert max(b - a for a, b in itertools.pairwise(t for t in times if t < 30)) < 10
+    assert max(b - a for a, b in itertools.pairwise(times)) <= 61
+    assert len(said) < 25
+    assert len({text for _, text in said}) == len(said)
+    assert said[1][1] == f"loading torch, {times[1]:.0f} s so far"
+
+
+class Lines:
+    """A logger that gives its lines away."""
+
+    handlers = ()
+
+    def __init__(self, take):
+        self.take = take
+
+    def info(self, form, text):
+        self.take(form % text)
+
+
+class Clock:
+    """An event that is set at some time, and waits in no time."""
+
+    def __init__(self, now, end):
+        self.now, self.end = now, end
+
+    def wait(self, seconds):
+        self.now[0] += seconds
+        return self.now[0] > self.end
 
 
 PROGRAM = """

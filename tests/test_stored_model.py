@@ -12,6 +12,7 @@ from deeph.inference import predict
 from deeph.runtime.errors import ModelError
 from deeph.training import checkpoint, run
 from deeph.training.checkpoint import load_model, read_metadata
+from deeph.training.run_folder import STATE
 
 
 @pytest.mark.parametrize("version", FOLDERS)
@@ -59,7 +60,7 @@ def test_a_run_of_an_earlier_version_is_not_continued(tmp_path):
     """Its optimizer kept other things; they must not be taken for those of today."""
     config = load_config(make_case(tmp_path), ["train.epochs=1"])
     run.train(config, tmp_path / "run")
-    state = tmp_path / "run" / checkpoint.STATE
+    state = tmp_path / "run" / STATE
     tensors, header = checkpoint.read_tensors(state, checkpoint.STATE_FORMAT)
     checkpoint.write_tensors(state, checkpoint.STATE_FORMAT, tensors, {**header, "version": 4})
     with pytest.raises(ModelError, match=r"resume\.safetensors has format 4, .*\(deeph .*\).*without --resume"):
@@ -70,7 +71,7 @@ def test_averages_of_other_weights_are_not_taken(tmp_path):
     """What the optimizer keeps is told apart by its place; one of another shape there belongs to another weight."""
     config = load_config(make_case(tmp_path), ["train.epochs=2", 'train.optimizer="adamw"'])
     run.train(config, tmp_path / "run")
-    state = tmp_path / "run" / checkpoint.STATE
+    state = tmp_path / "run" / STATE
     tensors, header = checkpoint.read_tensors(state, checkpoint.STATE_FORMAT)
     last = max(int(name.split(".")[1]) for name in tensors if name.startswith("optimizer."))
     for what in ("exp_avg", "exp_avg_sq", "step"):

@@ -3,6 +3,7 @@
 import copy
 import csv
 import json
+import logging
 import math
 import os
 import signal
@@ -31,9 +32,10 @@ from deeph.runtime.torch_group import Launch, find_launch
 from deeph.training import loop, run
 from deeph.training.batches import idle_processes
 from deeph.training.check import check_data
-from deeph.training.checkpoint import BEST, LAST, STATE, load_model, read_metadata
+from deeph.training.checkpoint import load_model, read_metadata
 from deeph.training.evaluate import EVALUATION
 from deeph.training.recorder import keep_rows
+from deeph.training.run_folder import BEST, LAST, STATE
 from deeph.training.run_log import RunLog
 from deeph.training.signals import StoppedError
 from deeph.training.state import load_state
@@ -239,6 +241,41 @@ def test_resume_extends_a_finished_run(case: Path, tmp_path: Path) -> None:
     run.train(load_config(case, ["train.epochs=2"]), tmp_path / "run")
     run.train(load_config(case, ["train.epochs=3"]), tmp_path / "run", resume=True)
     assert [row["epoch"] for row in rows(tmp_path / "run")] == ["1", "2", "3"]
+
+
+def test_a_finished_run_is_not_evaluated_again(
+    case: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Unless its evaluation was interrupted, or is of another model."""
+    config, out = load_config(case, ["train.epochs=1"]), tmp_path / "run"
+    run.train(config, out)
+    evaluated: list[Path] = []
+    monkeypatch.setattr(loop, "evaluate_run", lambda best, *_: evaluated.append(best))
+    before = {path.name: path.stat().st_mtime_ns for path in out.iterdir() if path.name != "train.log"}
+    with caplog.at_level(logging.INFO):
+        run.train(config, out, resume=True)
+    assert not evaluated
+    assert before == {path.name: path.stat().st_mtime_ns for path in out.iterdir() if path.name != "train.log"}
+    assert "this run is complete (1 epochs); more, such as --resume --set train.epochs=2, goes on" in caplog.text
+    record = json.loads((out / EVALUATION).read_text())
+    (out / EVALUATION).write_text(json.dumps({**record, "model": {**record["model"], "step": 10**6}}))
+    run.train(config, out, resume=True)
+    (out / EVALUATION).unlink()
+    run.train(config, out, resume=True)
+    assert evaluated == [out / BEST] * 2
+
+
+def test_an_interrupt_before_the_first_state_says_what_to_do(case: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run, "fit_with_zero", interrupted)
+        with pytest.raises(StoppedError, match=r"nothing to --resume yet, and the same command starts anew") as caught:
+            run.train(load_config(case), tmp_path / "run")
+    assert caught.value.exit_code == 130
+    assert "nothing to --resume" in (tmp_path / "run" / "train.log").read_text()
+    run.train(load_config(case, ["train.epochs=1"]), tmp_path / "run")  # the same folder
 
 
 def test_time_budget_ends_the_run(case: Path, tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ Nothing heavy is imported here, so that ``--help`` answers at once.
 """
 
 import argparse
+import atexit
+import gc
 import sys
 import traceback
 from collections.abc import Callable
@@ -33,6 +35,7 @@ def run_command(parser: argparse.ArgumentParser, body: Callable[[argparse.Namesp
     An expected error, and one of the system, ends with one message; an unexpected one also writes its traceback to ``error.log``.
     """
     args = parser.parse_args(argv)
+    atexit.register(gc.freeze)  # nothing is collected at the end, where the million objects of torch would take a second or two
     setup_logging(-1 if args.quiet else args.verbose)
     try:
         code = body(args)

@@ -30,8 +30,11 @@ def parser() -> argparse.ArgumentParser:
 
 def _body(args: argparse.Namespace) -> int:
     from deeph.runtime.log import logger, telling
+    from deeph.training.run_folder import check_runs, data_of_run
 
-    with telling("loading torch"):
+    check_runs(args.runs, args.out / "ensemble.safetensors" if args.out.is_dir() else args.out)
+    data_of_run(args.runs[0], args.data, args.split)
+    with telling("loading torch"):  # some seconds
         from deeph.cli.infer import choose_device
         from deeph.training.ensemble import make_ensemble
 

@@ -34,17 +34,22 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides", help="change a setting, e.g. train.epochs=100"
     )
-    p.add_argument("--out", type=Path, help="run folder (default: runs/NAME OF THE CONFIG, or of the data)")
+    p.add_argument("--out", type=Path, help="run folder (default: runs/NAME OF THE CONFIG, or of the data); with --plot the figure")
     p.add_argument("--resume", action="store_true", help="continue the run in --out")
     p.add_argument("--check", action="store_true", help="check the settings and read the data, do not train")
-    p.add_argument("--plot", type=Path, nargs="+", metavar="RUN", help="draw the curves of runs into --out (curves.png), do not train")
+    p.add_argument(
+        "--plot",
+        type=Path,
+        nargs="+",
+        metavar="RUN",
+        help="draw curves of runs into --out (curves.png; file or folder), do not train",
+    )
     p.add_argument("--print-config", action="store_true", help="print the settings as TOML, each explained (the defaults without CONFIG)")
     return p
 
 
 def _body(args: argparse.Namespace) -> int:
     from deeph.files.config_file import load_config, to_toml
-    from deeph.files.dataset import check_places
     from deeph.files.other_programs import refuse_ini
 
     if args.plot:
@@ -63,9 +68,9 @@ def _body(args: argparse.Namespace) -> int:
     if args.print_config:
         sys.stdout.write(to_toml(config))
         return 0
-    if not {"WORLD_SIZE", "SLURM_STEP_NUM_TASKS"} & os.environ.keys():  # several processes agree on what is missing when they have met
-        check_places(config.data)  # before torch, which takes some seconds
     out = args.out or Path("runs") / (args.config.stem if args.config else config.data.path.resolve().name)
+    if not {"WORLD_SIZE", "SLURM_STEP_NUM_TASKS"} & os.environ.keys():  # several processes agree on what is missing when they have met
+        _look(config, out, resume=args.resume)
     return _check(config, out, resume=args.resume) if args.check else _train(config, out, args)
 
 
@@ -74,9 +79,21 @@ def _plot(args: argparse.Namespace) -> int:
     from deeph.training.curves import CURVES, draw_runs
 
     out = args.out or Path(CURVES)
+    out = out / CURVES if out.is_dir() or not out.suffix else out  # a folder is named without suffix
     draw_runs([*args.plot, *([args.config] if args.config else [])], out)
     logger.info("wrote %s", out)
     return 0
+
+
+def _look(config: "Config", out: Path, *, resume: bool) -> None:
+    """Refuse what can be refused before torch is loaded, which takes some seconds."""
+    from deeph.files.dataset import band_structures, check_places, open_split
+    from deeph.training.run_folder import check_folder
+
+    check_folder(out, resume=resume)
+    check_places(config.data)
+    if config.train.band_structures:
+        band_structures(*open_split(config), config)
 
 
 def _train(config: "Config", out: Path, args: argparse.Namespace) -> int:

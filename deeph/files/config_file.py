@@ -16,6 +16,10 @@ from deeph.runtime.errors import UsageError
 
 Settings = TypeVar("Settings", bound=BaseModel)
 Sections = dict[str, type[BaseModel]]
+NUMBERS: dict[Any, str] = {float: "numbers", int: "whole numbers"}
+COUNTED = ("", "one", "two", "three", "four")
+LIMITS = {"gt": "above", "ge": "from", "lt": "to below", "le": "to"}
+"""Words for kinds of numbers, how many there are, and their limits."""
 
 
 def load_config(path: str | Path | None, overrides: Sequence[str] = ()) -> Config:
@@ -56,7 +60,7 @@ def load_settings(
         # through JSON: strict types, and yet lists become tuples and strings paths
         config = model.model_validate_json(json.dumps(values, default=str))
     except ValidationError as error:
-        mistakes += _explain(error, sections)
+        mistakes += _explain(error, sections, values)
     if mistakes:
         head = "1 mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
         raise UsageError("\n  ".join([f"{'' if path is None else f'{path}: '}{head} in the configuration", *mistakes]))
@@ -108,7 +112,7 @@ def _apply(values: dict[str, Any], overrides: Sequence[str], sections: Sections)
         name, equals, value = text.partition("=")
         section, dot, key = name.strip().partition(".")
         if not (equals and dot and key):
-            mistakes.append(f"--set {text}: expected section.key=value, e.g. train.epochs=100")
+            mistakes.append(f"--set {text}: expected section.key=value, {_complete(name.strip(), sections)}")
             continue
         try:
             new: dict[str, Any] = {section: {key: tomllib.loads(f"value = {value}")["value"]}}
@@ -121,12 +125,27 @@ def _apply(values: dict[str, Any], overrides: Sequence[str], sections: Sections)
     return mistakes
 
 
-def _explain(error: ValidationError, sections: Sections) -> list[str]:
+def _complete(key: str, sections: Sections) -> str:
+    """What a key without its table may have meant."""
+    keys = {name: [f"{section}.{name}" for section, model in sections.items() if name in model.model_fields] for name in _keys(sections)}
+    match = difflib.get_close_matches(key, keys, 1, 0.6)
+    return f"did you mean {' or '.join(keys[match[0]])}?" if match else "e.g. train.epochs=100"
+
+
+def _keys(sections: Sections) -> list[str]:
+    return [name for model in sections.values() for name in model.model_fields]
+
+
+def _explain(error: ValidationError, sections: Sections, values: Mapping[str, Any]) -> list[str]:
     """One line for each wrong setting."""
     lines: dict[str, list[str]] = {}
     for item in error.errors():
         where = [str(part) for part in item["loc"][:2]]
         name = ".".join(where)
+        if item["type"] != "value_error" and (rows := _numbers(where, sections)):  # one line, whatever is wrong with how many of them
+            whole = values[where[0]][where[1]]
+            lines.setdefault(name, [f"got {_wrong(whole, item)}, expected {rows}"])
+            continue
         if len(item["loc"]) > 2 and where[1] not in sections[where[0]].model_fields:  # one table of a family
             where[1] = str(item["loc"][2])
             name += f".{where[1]}"
@@ -143,6 +162,30 @@ def _explain(error: ValidationError, sections: Sections) -> list[str]:
             text = text.partition(", expected ")[2] or text
         previous.append(text)
     return [(f"{name}: " if name else "") + " or ".join(texts) for name, texts in lines.items()]
+
+
+def _numbers(where: list[str], sections: Sections) -> str:
+    """Such as ``two numbers from 0 to below 1``, for a setting that is a list of so many numbers; empty for all others."""
+    field = sections[where[0]].model_fields.get(where[1]) if len(where) == 2 and where[0] in sections else None
+    kinds = () if field is None else (field.annotation, *get_args(field.annotation))
+    for parts in (get_args(kind) for kind in kinds if get_origin(kind) is tuple):
+        of, *limits = get_args(parts[0]) or (parts[0],)
+        if of in NUMBERS and len(set(parts)) == 1 and len(parts) < len(COUNTED):
+            return f"{COUNTED[len(parts)]} {NUMBERS[of]}{_between(limits)}"
+    return ""
+
+
+def _wrong(whole: Any, item: Any) -> str:
+    """A list, with the number that is wrong, if it is long enough."""
+    number = item["loc"][-1]
+    of_one = isinstance(whole, list) and item["type"] not in ("missing", "too_long") and number in range(len(whole))
+    return f"{item['input']!r} in {whole!r}" if of_one and len(whole) > 1 else repr(whole)
+
+
+def _between(limits: Sequence[Any]) -> str:
+    """Such as `` from 0 to below 1``, of the limits of an annotated number."""
+    found = {key: getattr(limit, key) for field in limits for limit in field.metadata for key in LIMITS if hasattr(limit, key)}
+    return "".join(f" {LIMITS[key]} {found[key]:g}" for key in LIMITS if key in found)
 
 
 def _closest(where: list[str], sections: Sections) -> str:

@@ -18,7 +18,16 @@ from deeph.files.hdf5 import open_hdf5
 from deeph.files.matrix_file import CONTENT
 from deeph.files.partition import By, at_random, by_composition
 from deeph.files.selection import Entry, condition
-from deeph.files.store import EXTRA_FILES, HAMILTONIAN, OVERLAP, find_folders, find_incomplete, is_structure_folder, read_folder
+from deeph.files.store import (
+    EXTRA_FILES,
+    HAMILTONIAN,
+    OVERLAP,
+    check_holds_structures,
+    find_folders,
+    find_incomplete,
+    is_structure_folder,
+    read_folder,
+)
 from deeph.physics.hamiltonian import Hamiltonian
 from deeph.runtime.errors import DataError, UsageError
 
@@ -358,11 +367,12 @@ def check_places(config: "DataConfig") -> None:
     UsageError
         If the dataset is one structure.
     DataError
-        If there is no folder, or no split.
+        If there is no folder, no structure folder in it, or no split.
     """
     path, whole = config.path, config.fractions is not None and config.fractions[0] == 1
     if not path.is_dir():
         raise DataError(f"data.path: {path} is not a folder; expected one that holds structure folders")
+    check_holds_structures(path)
     if is_structure_folder(path) and not whole:
         raise UsageError(
             f"data.path: {path} is one structure; expected the folder that holds all of them, such as {path.absolute().parent} "
@@ -385,3 +395,21 @@ def split_of(dataset: Dataset, config: "DataConfig") -> Split:
     if config.fractions is not None:
         return random_split(dataset, config.fractions, config.seed)
     return read_split(dataset, config.split)
+
+
+def band_structures(dataset: Dataset, split: Split, config: "Config") -> tuple[str, ...]:
+    """The structures that train.band_structures names.
+
+    Raises
+    ------
+    UsageError
+        If one of them is not in the dataset, or is kept for the final test.
+    """
+    names = config.train.band_structures
+    missing = [name for name in names if name not in dataset.names]
+    if missing:
+        raise UsageError(f"train.band_structures names {', '.join(missing)}, which {dataset.path} does not hold")
+    kept = [name for name in names if name in split.test]
+    if kept:
+        raise UsageError(f"train.band_structures names {', '.join(kept)} of the test set, which is kept for the end; choose others")
+    return names

@@ -51,10 +51,20 @@ def find_folders(path: str | Path) -> list[Path]:
         raise DataError(f"{path} is not a folder; expected a structure folder or a folder of them")
     if is_structure_folder(path):
         return [path]
-    found = sorted(folder for folder, complete, _ in _walk(path) if complete)
-    if not found:
+    check_holds_structures(path)
+    return sorted(folder for folder, complete, _ in _walk(path) if complete)
+
+
+def check_holds_structures(path: Path) -> None:
+    """At or below a folder there is a structure folder; none but the first is looked for.
+
+    Raises
+    ------
+    DataError
+        If there is none.
+    """
+    if not any(complete for _, complete, _ in _walk(path)):
         raise DataError(f"no structure folder in {path}: expected POSCAR, info.json and overlap.h5, as deeph-preprocess writes them")
-    return found
 
 
 def find_incomplete(path: Path) -> list[Path]:

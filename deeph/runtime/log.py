@@ -10,7 +10,9 @@ from threading import Event, RLock, Thread
 
 logger = logging.getLogger("deeph")
 SILENCE = 4.0
-"""Seconds without a line after which a command says what it is doing: nobody has to wait five for a sign of life."""
+"""Seconds without a line after which a command says what it is doing: nobody has to wait five for the first sign of life."""
+SPARSER, LONGEST = 1 / 3, 60.0
+"""Later lines come after this part of the time that has passed, but these seconds at most: 4, 8, 12, 16, 21, 28, 38, ..."""
 REDRAWN = 0.5
 """Seconds between two pictures of the bar on a terminal."""
 BAR = 20
@@ -67,9 +69,12 @@ class Progress:
     def __init__(self, text: str | Callable[[], str], total: float | None, unit: str, expected: float | None) -> None:
         self._text, self._total, self._unit, self._expected = text, total, unit, expected
         self.done, self.start = 0.0, time.monotonic()
+        self._reached, self._longest = self.start, 0.0
 
     def advance(self, n: float = 1) -> None:
         """So much more is done."""
+        now = time.monotonic()
+        self._longest, self._reached = max(self._longest, now - self._reached), now
         self.done += n
 
     @property
@@ -84,8 +89,14 @@ class Progress:
             return text + ("" if self._expected is None else _of_expected(passed, self._expected))
         counted = f"{self.done:.0f} of {self._total:.0f} {self._unit} are done" if (self._total or 0) < 1000 else ""
         counted = counted or f"{share:.0%} of the {self._unit}"
-        left = f", {duration(passed * (1 / share - 1))} left" if share else ""
-        return f"{text}: {counted}{left}" if text else counted + left
+        return f"{text}: {counted}{self._left(share)}" if text else counted + self._left(share)
+
+    def _left(self, share: float) -> str:
+        """From what was done when something was done last: it falls meanwhile, and nobody knows what takes longer than all before it."""
+        since = time.monotonic() - self._reached
+        if not share or since > max(self._longest, 1.0):
+            return ""
+        return f", {duration((self._reached - self.start) * (1 / share - 1) - since)} left"
 
 
 def _of_expected(passed: float, expected: float) -> str:
@@ -109,7 +120,8 @@ def telling(
 ) -> Iterator[Progress]:
     """Say what is done while something long runs, so that nobody takes it for dead; nothing is said about what ends soon.
 
-    A line whenever :data:`SILENCE` seconds have passed without one, or a bar where stderr is a terminal. Pieces of work may hold others:
+    A line whenever :data:`SILENCE` seconds have passed without one, later fewer (:data:`SPARSER`), or a bar where stderr is a terminal. A
+    line that says nothing new tells the seconds. Pieces of work may hold others:
     "3 of 60 k-points are done, about 10 minutes left; factoring, 12 s of about 40 s". Worker processes, and all MPI ranks but the first,
     say nothing.
 
@@ -164,17 +176,20 @@ class _Told:
     def run(self, ended: Event) -> None:
         """The thread."""
         terminal = next((h for h in logger.handlers if isinstance(h, _Handler) and h.on_terminal), None)
-        start = time.monotonic()
+        start, before = time.monotonic(), ""
         while True:
-            silent_until = max(self.last + SILENCE, start + SILENCE / 4)
+            silence = max(SILENCE, min(SPARSER * (time.monotonic() - start), LONGEST))
+            silent_until = max(self.last + silence, start + SILENCE / 4)
             if ended.wait(REDRAWN if terminal else max(silent_until - time.monotonic(), 1e-3)):
                 break
             with self.lock:
                 pieces = list(self.pieces)
                 if terminal is not None and pieces and time.monotonic() > start + SILENCE / 4:
                     terminal.draw(f"{_bar(pieces[0])}{_line(pieces)}, {time.monotonic() - start:.0f} s")
-                elif terminal is None and pieces and time.monotonic() >= max(self.last + SILENCE, start + SILENCE / 4):
-                    logger.info("%s", _line(pieces))
+                elif terminal is None and pieces and time.monotonic() >= max(self.last + silence, start + SILENCE / 4):
+                    line = _line(pieces)
+                    logger.info("%s", f"{line}, {time.monotonic() - start:.0f} s so far" if line == before else line)
+                    before = line
         if terminal is not None:
             with self.lock:
                 terminal.draw("")

@@ -10,14 +10,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from deeph.config import Config
-from deeph.files.dataset import Dataset, Split
+from deeph.files.dataset import Dataset
 from deeph.inference import predict_anyway as predict
 from deeph.nn.model import HamiltonianModel
 from deeph.physics.eigenvalues import solve_at_k
 from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.system import FloatArray
-from deeph.runtime.errors import DataError, UsageError
+from deeph.runtime.errors import DataError
 
 WINDOW = 2.0
 """Levels up to this far above the Fermi level count, eV."""
@@ -84,24 +83,6 @@ def levels(structure: Hamiltonian, k: FloatArray) -> FloatArray:
     """(n_spin, n_k, n_bands) energies, eV, one k-point in memory at a time."""
     H, S = structure.H_bloch, structure.S_bloch
     return np.array([[solve_at_k(H.dense(q, component=c), S.dense(q), q) for q in k] for c in range(H.n_components)])
-
-
-def band_structures(dataset: Dataset, split: Split, config: Config) -> tuple[str, ...]:
-    """The structures that train.band_structures names.
-
-    Raises
-    ------
-    UsageError
-        If one of them is not in the dataset, or is kept for the final test.
-    """
-    names = config.train.band_structures
-    missing = [name for name in names if name not in dataset.names]
-    if missing:
-        raise UsageError(f"train.band_structures names {', '.join(missing)}, which {dataset.path} does not hold")
-    kept = [name for name in names if name in split.test]
-    if kept:
-        raise UsageError(f"train.band_structures names {', '.join(kept)} of the test set, which is kept for the end; choose others")
-    return names
 
 
 def make_references(dataset: Dataset, names: Sequence[str]) -> list[BandReference]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from deeph.config import Config
-from deeph.files.dataset import Dataset, Split, open_split
+from deeph.files.dataset import Dataset, Split, band_structures, open_split
 from deeph.files.outliers import Sizes, unusual_sizes
 from deeph.files.store import find_incomplete, holds_a_part
 from deeph.files.training_set import NoMomentsError, TrainingSet
@@ -18,10 +18,10 @@ from deeph.physics.basis import Basis
 from deeph.runtime.errors import DataError, UsageError
 from deeph.runtime.log import logger, telling
 from deeph.runtime.torch_group import Launch
-from deeph.training.band_error import band_structures, make_references
+from deeph.training.band_error import make_references
 from deeph.training.band_states import check_window
 from deeph.training.batches import plan_batches, validation_interval
-from deeph.training.checkpoint import STATE
+from deeph.training.run_folder import check_folder
 
 MAX_UNUSUAL = 5
 """Structures that are left out or unlike the others, and are named."""
@@ -44,16 +44,6 @@ def check_run(config: Config, out: Path, *, resume: bool) -> str:
     return check_data(config)
 
 
-def check_folder(out: Path, *, resume: bool) -> None:
-    """The run folder is free, or holds the run that is to be resumed."""
-    if resume and not (out / STATE).is_file():
-        raise DataError(f"{out} holds no saved state ({STATE}); start without --resume")
-    if not resume and (out / STATE).is_file():
-        raise UsageError(f"{out} holds a run already; continue it with --resume, or choose another --out")
-    if any(place.exists() and not place.is_dir() for place in (out, *out.parents)):
-        raise UsageError(f"{out} cannot be a run folder: it, or what it would be in, is a file; choose another --out")
-
-
 def choose_device(name: str, launch: Launch) -> torch.device:
     """The device of this process; each process of a node gets its own GPU."""
     available = torch.cuda.is_available()
@@ -74,8 +64,8 @@ def check_data(config: Config) -> str:
     """
     dataset, split = open_split(config)
     chosen = band_structures(dataset, split, config)
+    _tell_left_out(config.data.path, split)  # before what is wrong with the others, which count without them
     found, n_atoms = _read_all(dataset, split, config)
-    _tell_left_out(config.data.path, split)
     n_levels = [int(reference.counted.sum()) for reference in make_references(dataset, chosen)]
     cutoffs = dict.fromkeys(_pairs(found.basis), 1.0)
     network = HamiltonianModel(config.model, found.basis, cutoffs, 1.0, parts=found.parts)  # refuses what does not fit the data

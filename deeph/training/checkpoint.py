@@ -19,6 +19,7 @@ from deeph.physics.conventions import CONVENTIONS
 from deeph.runtime.errors import DataError, ModelError
 from deeph.runtime.version import VERSION as CODE_VERSION
 from deeph.training.metrics import LABELS
+from deeph.training.run_folder import model_file
 
 MODEL_FORMAT, ENSEMBLE_FORMAT, STATE_FORMAT = "deeph-model", "deeph-ensemble", "deeph-training-state"
 VERSION = 6
@@ -37,9 +38,6 @@ _NAMES = (
     (r"\.feed_forward\.(left|right)\.", r".feed_forward.products.0.\1."),
     (r"\.feed_forward\.product\.", ".feed_forward.products.0."),
 )
-BEST, LAST, STATE = "model.safetensors", "last.safetensors", "resume.safetensors"
-FIRST = "first_stage.safetensors"
-"""The best model before the band stage."""
 
 
 def save_model(path: str | Path, model: HamiltonianModel, metadata: Mapping[str, Any]) -> None:
@@ -98,8 +96,7 @@ def load_model(path: str | Path, device: str = "cpu") -> Predictor:
     ModelError
         If it was written by a newer version or under other conventions.
     """
-    path = Path(path)
-    path = path / BEST if path.is_dir() else path
+    path = model_file(path)
     tensors, header = read_tensors(path, MODEL_FORMAT, ENSEMBLE_FORMAT)
     single = header["format"] == MODEL_FORMAT
     model = restore_model(path, header["description"], tensors) if single else _restore_ensemble(path, header["description"], tensors)
@@ -140,8 +137,7 @@ def _origin(path: Path, header: Mapping[str, Any]) -> dict[str, Any]:
 
 def read_metadata(path: str | Path) -> dict[str, Any]:
     """What was recorded with a model, without its weights: metrics, dataset, configuration, code version."""
-    path = Path(path)
-    header = _read_header(path / BEST if path.is_dir() else path, MODEL_FORMAT, ENSEMBLE_FORMAT)
+    header = _read_header(model_file(path), MODEL_FORMAT, ENSEMBLE_FORMAT)
     return {**header["metadata"], "description": header["description"], "code": header["code"], "conventions": header["conventions"]}
 
 

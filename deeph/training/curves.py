@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 METRICS, CURVES = "metrics.csv", "curves.png"
 PAUSE, SHARE = 30.0, 100.0
 """Seconds between two drawings, at least, and at least so many times the duration of one: drawing takes 1 % of a run or less."""
+PARTS = {"validate": "validation", "train": "training"}
+MUCH_LONGER = 5.0
+"""Times that the longest of several runs is longer than the shortest, from which on they are drawn on logarithmic axes."""
 STYLES = ("-", "--", ":", "-.")
 Table = dict[str, list[float]]
 
@@ -102,16 +105,26 @@ def draw_runs(runs: Sequence[Path], path: Path) -> None:
     with styled():
         axes = new_figure(columns=2, height=11.0).subplots(2, 2, sharex="col", sharey="row", squeeze=False)
         for row, (kind, label) in enumerate((("loss", "loss"), ("mae_meV", "MAE (meV)"))):
-            axes[row][0].set_ylabel(label)
+            shown = [part for part in PARTS if any(_shown(table) == part for table in tables)]
+            axes[row][0].set_ylabel(f"{label} of {' or '.join(PARTS[part] for part in shown)}")
             for column, x in enumerate(("epoch", "time_min")):
                 for number, (name, table) in enumerate(zip(names, tables, strict=True)):
-                    y = f"validate_{kind}" if f"validate_{kind}" in table else f"train_{kind}"
                     place = {"linestyle": STYLES[number // len(COLOURS) % len(STYLES)]}
-                    _lines(axes[row][column], table, x, {y: (name, COLOURS[number % len(COLOURS)])}, **place)
+                    _lines(axes[row][column], table, x, {f"{_shown(table)}_{kind}": (name, COLOURS[number % len(COLOURS)])}, **place)
+        for column, x in enumerate(("epoch", "time_min")):
+            ends = [table[x][-1] for table in tables]
+            if max(ends) > MUCH_LONGER * min(ends) > 0:
+                log_axis(axes[1][column], "x")
         axes[1][0].set_xlabel("epoch")
         axes[1][1].set_xlabel("minutes")
         legend_above(axes[0][0])
+        path.parent.mkdir(parents=True, exist_ok=True)
         save_figure(axes[0][0], path)
+
+
+def _shown(table: Table) -> str:
+    """The part of the data whose errors are drawn."""
+    return "validate" if "validate_loss" in table else "train"
 
 
 def _lines(ax: "Axes", table: Table, x: str, curves: dict[str, tuple[str, str]], **style: Any) -> None:

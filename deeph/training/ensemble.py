@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from deeph.files.dataset import Dataset, Split, open_dataset, read_split, split_of
+from deeph.files.dataset import Dataset, Split
 from deeph.inference import predict_anyway
 from deeph.nn.calibration import Blocks, Calibration, calibrate, calibrate_levels, describe, judged
 from deeph.nn.ensemble import Ensemble, check_members, members_of
@@ -17,12 +17,12 @@ from deeph.physics.eigenvalues import solve_states_at_k
 from deeph.physics.error_bars import bloch_modes, level_errors
 from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.system import FloatArray
-from deeph.runtime.errors import DataError, ModelError, UsageError
+from deeph.runtime.errors import DataError, ModelError
 from deeph.runtime.log import logger, telling
 from deeph.training.band_error import FRACTIONS, WINDOW, fermi_level
-from deeph.training.checkpoint import BEST, load_model, read_metadata, save_ensemble
+from deeph.training.checkpoint import load_model, read_metadata, save_ensemble
+from deeph.training.run_folder import BEST, check_runs, data_of_run
 
-CONFIG = "config.toml"
 DENSE = 2000
 """Orbitals up to which the levels of a validation structure are computed."""
 SAME_STATE = 0.5
@@ -80,10 +80,9 @@ def make_ensemble(runs: Sequence[Path], out: Path, data: Path | None = None, spl
         If ``out`` is there already, or it is not known where the data are.
     """
     out = out / "ensemble.safetensors" if out.is_dir() else out
-    if out.exists():
-        raise UsageError(f"{out} exists already and is kept; choose another name")
+    check_runs(runs, out)
     members, records = _members(runs)
-    dataset, parts = _data(runs[0], data, split)
+    dataset, parts = data_of_run(runs[0], data, split)
     dataset = replace(dataset, extra=next(iter(members.values())).given.extra)
     _check_data(dataset, parts, records)
     ensemble = Ensemble(list(members.values()), UNCALIBRATED).to(device)
@@ -108,8 +107,6 @@ def make_ensemble(runs: Sequence[Path], out: Path, data: Path | None = None, spl
 def _members(runs: Sequence[Path]) -> tuple[dict[str, HamiltonianModel], list[dict[str, Any]]]:
     """The models by their paths, and what was recorded with them."""
     loaded = {str(run): load_model(run) for run in runs}
-    if len(loaded) < len(runs):
-        raise UsageError("one run is named twice; expected runs with different seeds")
     if several := [name for name, model in loaded.items() if isinstance(model, Ensemble)]:
         raise ModelError(f"{several[0]} is an ensemble; give the runs that it was made of")
     members = {name: members_of(model)[0] for name, model in loaded.items()}
@@ -128,21 +125,6 @@ def _members(runs: Sequence[Path]) -> tuple[dict[str, HamiltonianModel], list[di
 
 def _flat(model: HamiltonianModel) -> FloatArray:
     return np.concatenate([parameter.detach().double().numpy().ravel() for parameter in model.parameters()])
-
-
-def _data(run: Path, data: Path | None, split: Path | None) -> tuple[Dataset, Split]:
-    """Where the structures are: as the options say, or the settings of the first run."""
-    if data is not None:
-        dataset = open_dataset(data)
-        return dataset, read_split(dataset, split)
-    settings = (run if run.is_dir() else run.parent) / CONFIG
-    if not settings.is_file():
-        raise UsageError(f"there is no {settings}, so it is not known where the validation structures are: give the dataset with --data")
-    from deeph.files.config_file import load_config
-
-    config = load_config(settings)
-    dataset = open_dataset(config.data.path)
-    return dataset, read_split(dataset, split) if split else split_of(dataset, config.data)
 
 
 def _check_data(dataset: Dataset, split: Split, records: list[dict[str, Any]]) -> None:

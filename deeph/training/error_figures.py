@@ -43,7 +43,8 @@ def draw_parity(samples: Mapping[str, Mapping[str, FloatArray]], path: Path) -> 
                 reference, predicted = found[name]
                 above.plot(reference, predicted, label=data, **dots)
                 below.plot(reference, 1e3 * (predicted - reference), **dots)
-            below.set_xlabel("H of DFT (eV)" if len(parts) == 1 else f"{name} part of H of DFT (eV)")
+            number = sum(found[name].shape[1] for found in samples.values())
+            below.set_xlabel(f"{'H' if len(parts) == 1 else f'{name} part of H'} of DFT (eV), {number} elements")
         axes[0, 0].set_ylabel("H predicted (eV)")
         axes[1, 0].set_ylabel("difference (meV)")
         legend_above(axes[0, 0])

@@ -20,6 +20,7 @@ from deeph.physics.difference import SPIN_PARTS, TABLES, ErrorSums, Table, sum_e
 from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.spin_parts import split_spin
 from deeph.physics.system import FloatArray
+from deeph.runtime.errors import DataError
 from deeph.runtime.log import logger, telling
 from deeph.runtime.processes import Group
 from deeph.training.checkpoint import load_model, read_metadata
@@ -151,8 +152,7 @@ def evaluate_run(best: Path, dataset: Dataset, split: Split, group: Group, devic
     with group.together():
         model = members_of(load_model(best, str(device)))[0]
         models = {"model": model, "baseline": baseline_alone(model)}
-        metadata = read_metadata(best)
-    record: dict[str, Any] = {"unit": "meV", "model": {"file": best.name, "epoch": metadata["epoch"], "step": metadata["step"]}}
+        record: dict[str, Any] = {"unit": "meV", "model": _model_of(best)}
     samples: dict[str, dict[str, FloatArray]] = {}
     for part in PARTS:
         names = getattr(split, part)
@@ -170,12 +170,27 @@ def evaluate_run(best: Path, dataset: Dataset, split: Split, group: Group, devic
     group.by_first(lambda: _write(best.parent, record, samples))
 
 
+def is_evaluated(best: Path) -> bool:
+    """Whether evaluation.json is there, and of this model."""
+    try:
+        of = json.loads((best.parent / EVALUATION).read_text(encoding="utf-8"))["model"]
+        return bool(of == _model_of(best))
+    except (OSError, ValueError, KeyError, TypeError, DataError):
+        return False
+
+
+def _model_of(best: Path) -> dict[str, Any]:
+    """What evaluation.json says of the model."""
+    metadata = read_metadata(best)
+    return {"file": best.name, "epoch": metadata["epoch"], "step": metadata["step"]}
+
+
 def _write(folder: Path, record: dict[str, Any], samples: dict[str, dict[str, FloatArray]]) -> None:
     """The table on the screen, the file, and the figures."""
     logger.info("%s", as_table(record))
-    write_text(folder / EVALUATION, json.dumps(record, indent=1) + "\n")
     draw_parity(samples, folder / PARITY)
     draw_errors(record, folder / ERRORS)
+    write_text(folder / EVALUATION, json.dumps(record, indent=1) + "\n")  # the last: it tells that nothing is missing
     logger.info("more in %s, %s, %s", *(folder / name for name in (EVALUATION, PARITY, ERRORS)))
 
 

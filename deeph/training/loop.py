@@ -15,22 +15,23 @@ from typing import Any, NamedTuple
 import torch
 
 from deeph.config import Config
-from deeph.files.dataset import Dataset, Split
+from deeph.files.dataset import Dataset, Split, band_structures
 from deeph.files.folders import new_file
 from deeph.runtime.errors import DeephError, UsageError
 from deeph.runtime.log import logger
 from deeph.runtime.processes import Group
 from deeph.runtime.torch_group import sum_gradients
-from deeph.training.band_error import band_mae, band_structures, make_references
+from deeph.training.band_error import band_mae, make_references
 from deeph.training.band_states import BandStates
 from deeph.training.batches import Graphs, idle_processes, plan_batches, share, shuffled, validation_interval
-from deeph.training.checkpoint import BEST, FIRST, LAST, STATE, save_model
-from deeph.training.evaluate import evaluate_run
+from deeph.training.checkpoint import save_model
+from deeph.training.evaluate import EVALUATION, evaluate_run, is_evaluated
 from deeph.training.identity import changes, identity
 from deeph.training.loss import compute_loss
 from deeph.training.optim import RunningAverage, make_optimizer
 from deeph.training.progress import Progress
 from deeph.training.recorder import Recorder
+from deeph.training.run_folder import BEST, FIRST, LAST, STATE
 from deeph.training.signals import SignalWatch, StoppedError
 from deeph.training.stages import Stages
 from deeph.training.state import State, save_state
@@ -124,8 +125,11 @@ class Trainer:
                     sum(p.numel() for p in self.model.parameters()), len(self.job.split.train), len(self.job.split.validate),
                     self.job.device, self.group.size)  # fmt: skip
         job = self.job
-        if self.position.step and self.progress < 1:
-            logger.info("%s", self._where())
+        if self.position.step:
+            logger.info("%s", self._complete() if self.is_complete else self._where())
+        if self.is_complete and self.group.by_first(lambda: is_evaluated(job.out / BEST)):
+            logger.info("its errors are in %s", job.out / EVALUATION)
+            return
         if not job.split.validate:
             logger.warning("no structures to validate with: the best model is the one with the lowest training error")
         if idle := idle_processes(job.split.train, self.n_bonds, self.settings, self.group.size):
@@ -154,10 +158,20 @@ class Trainer:
         text = f"continuing at epoch {self.position.epoch + 1} of {self.settings.epochs}, step {self.position.step}, after {spent:.3g} min"
         return f"{text}; train.max_minutes {budget:g} counts the whole run: {max(0.0, budget - spent):.3g} min left" if budget else text
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether there is nothing left to do; an epoch that was begun ends with its validation."""
+        return self.progress >= 1 and not self.position.batch
+
+    def _complete(self) -> str:
+        """What goes on with a run that is complete."""
+        epochs, budget = self.settings.epochs, self.settings.max_minutes
+        limits = [f"--set train.epochs={2 * epochs}"] if self.position.epoch >= epochs else []
+        limits += [f"--set train.max_minutes={2 * budget:g}"] if budget and self.position.seconds >= 60 * budget else []
+        return f"this run is complete ({self.position.epoch} epochs); more, such as --resume {' '.join(limits)}, goes on with it"
+
     def _run(self) -> None:
-        if self.progress >= 1 and not self.position.batch:
-            logger.info("this run is complete (%d epochs); raise train.epochs to go on", self.position.epoch)
-        while self.progress < 1 or self.position.batch:  # an epoch that was begun ends with its validation
+        while not self.is_complete:
             self._epoch()
         self.save()
 

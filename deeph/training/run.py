@@ -4,6 +4,7 @@ A run starts by writing its state of step 0 and then continues from it: one that
 was not (one process, no time budget).
 """
 
+import signal
 from pathlib import Path
 
 import torch
@@ -15,12 +16,13 @@ from deeph.nn.fit import Structures, fit_model
 from deeph.nn.model import HamiltonianModel
 from deeph.runtime.log import logger, telling
 from deeph.runtime.torch_group import find_launch, joined, use_device
-from deeph.training.check import check_data, check_folder, choose_device
-from deeph.training.checkpoint import BEST, STATE
+from deeph.training.check import check_data, choose_device
 from deeph.training.energy_zero import fit_with_zero
 from deeph.training.identity import identity
 from deeph.training.loop import Job, Trainer
+from deeph.training.run_folder import BEST, STATE, check_folder
 from deeph.training.run_log import RunLog
+from deeph.training.signals import StoppedError
 from deeph.training.state import Position, load_state, save_state
 
 
@@ -79,6 +81,15 @@ def train(config: Config, out: str | Path, *, resume: bool = False, log: RunLog 
 
 
 def _begin(dataset: Dataset, split: Split, config: Config, out: Path, log: RunLog) -> None:
+    """Save the state of step 0, or say that there is none."""
+    try:
+        _save_first(dataset, split, config, out, log)
+    except KeyboardInterrupt:
+        told = "interrupted before the first state was saved: there is nothing to --resume yet, and the same command starts anew"
+        raise StoppedError(told, signal.SIGINT) from None
+
+
+def _save_first(dataset: Dataset, split: Split, config: Config, out: Path, log: RunLog) -> None:
     """Look at all the data, fit the baseline, draw the weights, and save them as the state of step 0."""
     logger.info("%s", check_data(config).rstrip())
     out.mkdir(parents=True, exist_ok=True)

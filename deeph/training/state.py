@@ -9,8 +9,9 @@ import torch
 
 from deeph.nn.model import HamiltonianModel
 from deeph.runtime.errors import DataError, ModelError
-from deeph.training.checkpoint import BEST, SINCE_STACKS, STATE_FORMAT, read_tensors, restore_model, write_tensors
+from deeph.training.checkpoint import SINCE_STACKS, STATE_FORMAT, read_tensors, restore_model, write_tensors
 from deeph.training.optim import RunningAverage
+from deeph.training.run_folder import BEST
 
 
 @dataclass
