@@ -4,7 +4,8 @@ Of each block there is one number, the root mean square over its matrix elements
 different blocks are not independent of each other: neighbouring blocks err together, and in a level they add up or cancel. So the error of
 a level does not follow from these numbers. It needs the deviations themselves, one matrix for each member, called modes here: they are a
 square root of the covariance of the errors, and to first order the variance of a level is the sum over them of (c^dagger D c)^2. The error
-that the members have in common is one more mode, a multiple of S, since it moves levels much alike.
+that the members have in common is one more mode, a multiple of S: the same error bar for all levels, of which nobody knows whether it moves
+them together.
 """
 
 from collections.abc import Iterable, Sequence
