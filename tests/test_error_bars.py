@@ -219,7 +219,14 @@ def test_folder_round_trip(tmp_path):
     assert np.allclose(bars(back).sigma, h.error_bars.sigma, rtol=1e-6)
     assert np.array_equal(bars(back).modes.entries, h.error_bars.modes.entries)
     assert bars(read_folder(tmp_path / "a")).modes is None
-    assert deeph.read(tmp_path / "a").error_bars is not None
+    assert np.array_equal(bars(deeph.read(tmp_path / "a")).modes.entries, h.error_bars.modes.entries)
+
+
+def test_bands_of_a_folder_have_error_bars(tmp_path):
+    h = with_bars(replace(random_model(1), fermi_energy=-0.2))
+    write_folder(tmp_path / "a", h)
+    found = deeph.read(tmp_path / "a").bands("GMK", points=6).errors
+    assert found == pytest.approx(h.bands("GMK", points=6).errors, rel=1e-6)
 
 
 def damaged(folder, change):
