@@ -128,10 +128,8 @@ def find_fermi_level(
     if fermi == "inertia":
         return _counted_insulator(hamiltonian, make_mesh(hamiltonian) if mesh is None else mesh, options)
     if hamiltonian.n_orbitals <= DENSE_LIMIT:
-        mesh = make_mesh(hamiltonian) if mesh is None else mesh
-        where = "at Gamma" if molecule else f"on a {' x '.join(map(str, mesh.divisions))} mesh"
-        with telling(f"searching the Fermi level {where} (--fermi EV gives it instead)"):
-            found = fermi_on_mesh(hamiltonian, mesh, options=options, jobs=jobs)
+        with telling(f"searching the Fermi level{' on a mesh' * (not molecule)} (--fermi EV gives it instead)"):  # also its symmetries
+            found = fermi_on_mesh(hamiltonian, make_mesh(hamiltonian) if mesh is None else mesh, options=options, jobs=jobs)
         return _of_molecule(found, n_electrons) if molecule else found
     found = fermi_by_inertia(hamiltonian, guess=guess, options=options)
     warn_if_far(hamiltonian, found.energy)
