@@ -188,7 +188,7 @@ def describe_level_errors(bands: "Bands", data: "Hamiltonian") -> list[str]:
     common = _common_error(data)
     if common**2 > MOSTLY * found["rms"] ** 2:
         where = "that the validation structures gave: it does not depend on this structure"
-        lines.append(f"  mostly the constant {1e3 * common:.3g} meV {where}, and may be too small where this one is unlike them")
+        lines.append(f"  mostly the constant {1e3 * common:.3g} meV {where}")
     return lines
 
 

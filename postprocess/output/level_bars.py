@@ -85,7 +85,7 @@ def tell_if_thin(ax: "Axes", bands: Sequence[Bands], zeros: Sequence[float], win
     figure = figure_of(ax)
     line = LINE * figure.dpi / 72 / ax.get_window_extent().height * (window[1] - window[0])
     for one, zero in zip(bands, zeros, strict=True):
-        if (size := _size(one, zero, window)) < line / 2:
+        if 0 < (size := _size(one, zero, window)) < line / 2:
             logger.info(
                 "%s: its error bars, %.3g meV (rms), are thinner than a line of the figure; a narrower window (--window) shows them",
                 one.title or "bands",
@@ -117,7 +117,8 @@ def _ends(bands: Bands, zero: float) -> "tuple[FloatArray, FloatArray]":
 
 
 def _size(bands: Bands, zero: float, window: Window) -> float:
-    """Root mean square of the error bars in the window, eV."""
-    low, high = _ends(bands, zero)
-    seen = (high >= window[0]) & (low <= window[1])
-    return float(np.sqrt(((high - low)[seen] ** 2).mean())) / 2 if seen.any() else 0.0
+    """Root mean square of the error bars of the levels in the window, eV."""
+    if bands.errors is None:
+        return 0.0
+    seen = bands.errors[(bands.energies - zero >= window[0]) & (bands.energies - zero <= window[1])]
+    return float(np.sqrt((seen**2).mean())) if seen.size else 0.0
