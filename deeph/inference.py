@@ -101,7 +101,7 @@ def _n_modes(model: Predictor) -> int:
 
 
 def _add_common_mode(model: Predictor, structure: Hamiltonian, modes: PairBlocks) -> None:
-    """The last mode is a multiple of S: it moves all levels alike, as what the members have in common does."""
+    """The last mode is a multiple of S: what the members have in common is one error bar for all levels."""
     if isinstance(model, Ensemble):
         S = structure.S.to_spinor() if structure.basis.spin == "spinor" else structure.S
         modes.entries[-structure.basis.n_spin :] = model.calibration.levels[1] * S.entries

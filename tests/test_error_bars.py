@@ -21,11 +21,12 @@ from deeph.nn.model import HamiltonianModel
 from deeph.physics.bloch import BlochMatrix
 from deeph.physics.blocks import PairBlocks
 from deeph.physics.eigenvalues import solve_states_at_k
-from deeph.physics.error_bars import ErrorBars, bloch_modes, block_rms, level_errors
+from deeph.physics.error_bars import ErrorBars, bloch_modes, block_rms, common_error, level_errors
 from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.pairs import find_pairs, reversed_pairs
 from deeph.runtime.errors import DataError, ModelError
 from postprocess.bands.bands import compute_bands
+from postprocess.cli.bands import main as deeph_bands
 from postprocess.lattice.kpath import make_kpath
 from postprocess.output.tables import read_bands
 
@@ -228,8 +229,73 @@ def test_bands_bring_error_bars_to_tables_and_figures(tmp_path):
         assert np.array_equal(read_bands(tmp_path / name).errors, bands.errors)
     bands.save(tmp_path / "b.csv")
     assert "level error of band1" in (tmp_path / "b.csv").read_text()
-    plain = len(replace(bands, errors=None).plot().collections)
-    assert len(bands.plot().collections) > plain
+
+
+@pytest.mark.parametrize("n_points", [4, 20, 1])
+def test_error_bars_in_figures_are_named_stay_in_the_frame_and_below_the_levels(caplog, n_points):
+    """Of lines, of the dots of a short path, of a molecule."""
+    caplog.set_level("INFO", logger="deeph")
+    h = with_bars(replace(random_model(1), fermi_energy=-0.2))
+    bands = compute_bands(h, make_kpath(h, "GMK", n_points=max(4, n_points)))
+    bands = replace(bands, errors=0.05 + 0 * bands.energies)
+    if n_points == 1:
+        path = replace(bands.path, k=np.zeros((1, 3)), distances=np.zeros(1), ticks=np.zeros(0), labels=(), bounds=np.array([0, 1]))
+        bands = replace(bands, energies=bands.energies[:, :1], errors=bands.errors[:, :1], path=path, order=None)
+    window = (float(np.nanmin(bands.energies)) + 0.18, float(np.nanmax(bands.energies)) + 0.22)  # the ends cut bars in half
+    ax = bands.plot(window=window)
+    plain = replace(bands, errors=None).plot(window=window)
+    assert "one standard deviation" in [text.get_text() for text in ax.get_legend().get_texts()]
+    new = [*ax.collections[: len(ax.collections) - len(plain.collections)], *ax.patches]
+    assert new
+    for bar in new:
+        assert bar.get_zorder() < min((line.get_zorder() for line in ax.lines if len(line.get_xdata()) > 2), default=2)
+        boxes = [bar.get_bbox()] if hasattr(bar, "get_bbox") else [path.get_extents() for path in bar.get_paths()]
+        assert all(window[0] - 1e-9 <= box.y0 <= box.y1 <= window[1] + 1e-9 for box in boxes)
+    assert not caplog.messages
+
+
+def test_error_bars_that_would_be_one_area_are_left_out_and_told(caplog):
+    h = with_bars(replace(random_model(1), fermi_energy=-0.2))
+    bands = compute_bands(h, make_kpath(h, "GMK", n_points=20), title="bad")
+    plain = replace(bands, errors=None)
+    ax = plain.plot(replace(bands, errors=16.0 + 0 * bands.energies))
+    assert len(ax.collections) == len(plain.plot(plain).collections)
+    assert "one standard deviation" not in [text.get_text() for text in ax.get_legend().get_texts()]
+    assert caplog.messages[0].startswith("bad: its error bars, 16 eV (rms), are not drawn: those of all levels together fill the window")
+
+
+def test_error_bars_thinner_than_a_line_are_told(caplog):
+    caplog.set_level("INFO", logger="deeph")
+    h = with_bars(replace(random_model(1), fermi_energy=-0.2))
+    bands = compute_bands(h, make_kpath(h, "GMK", n_points=20), title="good")
+    bands = replace(bands, errors=1e-4 + 0 * bands.energies)
+    bands.plot()
+    assert caplog.messages[-1].startswith("good: its error bars, 0.1 meV (rms), are thinner than a line of the figure; a narrower window")
+    caplog.clear()
+    middle = float(bands.levels[0, 0, 0]) + 0.2
+    bands.plot(window=(middle - 1e-3, middle + 1e-3))
+    assert not [line for line in caplog.messages if "thinner" in line]
+
+
+@pytest.mark.parametrize(("common", "named"), [(0.02, True), (1e-6, False)])
+@pytest.mark.parametrize("spinor", [False, True])
+def test_the_constant_of_the_calibration_is_named_where_it_is_most_of_the_bar(tmp_path, capsys, common, named, spinor):
+    """20 meV beside some 5 meV that the members tell."""
+    h = replace(random_model(1), fermi_energy=-0.2, predicted=True)
+    h = h.to_spinor() if spinor else h
+    S = h.S.to_spinor() if spinor else h.S
+    rng = np.random.default_rng(0)
+    own = replace(h.H, entries=1e-3 * rng.normal(size=h.H.entries.shape)).hermitized().entries
+    modes = PairBlocks(
+        h.H.pairs, h.H.shapes, np.concatenate([own, (common * S.entries).astype(own.dtype)]).astype(np.complex64 if spinor else np.float32)
+    )
+    assert common_error(modes, S) == pytest.approx(common, rel=1e-5)
+    assert common_error(replace(modes, entries=modes.entries[:1]), S) == 0.0
+    write_folder(tmp_path / "a", replace(h, error_bars=ErrorBars(np.full(h.H.n_pairs, 1e-3), modes)))
+    with pytest.raises(SystemExit):
+        deeph_bands([str(tmp_path / "a"), "--path", "GM", "--points", "3"])
+    said = "mostly the constant 20 meV that the validation structures gave: it does not depend on this structure"
+    assert (said in capsys.readouterr().out) == named
 
 
 def test_folder_round_trip(tmp_path):
@@ -239,7 +305,14 @@ def test_folder_round_trip(tmp_path):
     assert np.allclose(bars(back).sigma, h.error_bars.sigma, rtol=1e-6)
     assert np.array_equal(bars(back).modes.entries, h.error_bars.modes.entries)
     assert bars(read_folder(tmp_path / "a")).modes is None
-    assert deeph.read(tmp_path / "a").error_bars is not None
+    assert np.array_equal(bars(deeph.read(tmp_path / "a")).modes.entries, h.error_bars.modes.entries)
+
+
+def test_bands_of_a_folder_have_error_bars(tmp_path):
+    h = with_bars(replace(random_model(1), fermi_energy=-0.2))
+    write_folder(tmp_path / "a", h)
+    found = deeph.read(tmp_path / "a").bands("GMK", points=6).errors
+    assert found == pytest.approx(h.bands("GMK", points=6).errors, rel=1e-6)
 
 
 def damaged(folder, change):

@@ -9,6 +9,7 @@ from lattice_models import graphene, hypercubic
 
 from deeph import read_folder
 from deeph.physics.units import KELVIN
+from deeph.runtime import log
 from deeph.runtime.errors import DataError
 from postprocess.bands.bands import compute_bands
 from postprocess.density.dos import compute_dos
@@ -38,6 +39,24 @@ def test_a_level_counted_at_gamma_is_refined_where_bands_touch():
     assert compute_bands(replace(data, n_electrons=2.0), path, fermi=given).fermi_energy == 2.0
     # a metal, whose bands leave more open than the levels at Gamma
     assert FermiLevel(0.0, -0.1, 0.1, sampled=True).refined(np.array([[-0.1, 0.1], [0.3, 0.5], [-2.0, -1.0]]), 1).energy == 0.0
+
+
+def test_the_search_on_a_mesh_says_what_it_is_and_how_to_avoid_it(monkeypatch):
+    """Else the k-points of the mesh look like more of those that were asked for."""
+    said = []
+
+    def watched(*args, **options):
+        said.extend(piece.describe() for piece in log._told.pieces)
+        return compute_mesh_levels(*args, **options)
+
+    monkeypatch.setattr("postprocess.states.fermi.compute_mesh_levels", watched)
+    monkeypatch.setattr(
+        "postprocess.states.fermi.make_mesh", lambda data: watched(data, make_mesh(data, (2, 2, 1))) and make_mesh(data, (3, 3, 1))
+    )
+    find_fermi_level(replace(graphene(), n_electrons=2.0))
+    assert said == 2 * [
+        "searching the Fermi level on a mesh (--fermi EV gives it instead)"
+    ]  # the symmetries of the mesh take k-points, too
 
 
 def test_the_level_of_a_molecule_is_counted_in_densities_too(shared_data):

@@ -61,6 +61,29 @@ def test_a_part_of_the_levels_bounds_the_number():
     above = filling(data, 0.0, solver=Eigensolver(n_bands=2, center=1e3))
     assert (above.low == 0).all()
     assert (above.high == data.n_orbitals - 2).all()
+    assert above.describe() == f"filled       at most {data.n_orbitals - 2} bands at each of the 30 k-points; 24 electrons fill 12"
+    assert above.record() == {"low": None, "high": data.n_orbitals - 2, "expected": 12.0}
+    below = filling(data, 0.0, solver=Eigensolver(n_bands=2, center=-1e3))
+    assert below.describe() == "filled       at least 2 bands at each of the 30 k-points; 24 electrons fill 12"
+
+
+@pytest.mark.parametrize("solver", ["dense", "superlu"])
+@pytest.mark.parametrize("part", [{"n_bands": 1}, {"n_bands": 2}, {"low": -0.05, "high": 0.05}])
+def test_the_levels_nearest_the_fermi_level_count_the_filled_ones(solver, part):
+    """Also where all of them lie on one side of it, and where a window holds none: the others are farther away."""
+    data = replace(supercell(random_model(1), (2, 2, 1)), n_electrons=24.0)
+    everything = filling(data, 0.0)
+    found = filling(data, 0.0, solver=Eigensolver(**part, options=SolverOptions(name=solver)))
+    assert (found.low == everything.low).all()
+    assert (found.high == everything.high).all()
+    assert found.describe() == everything.describe()
+
+
+def test_levels_that_do_not_reach_the_fermi_level_count_nothing():
+    data = graphene(n_electrons=2.0)
+    found = replace(filling(data, 0.0), bounded=(False, False))
+    assert found.describe().startswith("filled       not known: the levels that were computed do not reach the Fermi level")
+    assert found.record() == {"low": None, "high": None, "expected": 1.0}
 
 
 def test_a_stored_level_far_from_the_counted_one_is_a_warning(tmp_path, capsys):

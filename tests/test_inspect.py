@@ -102,6 +102,18 @@ def test_what_is_broken_is_seen(mini_graphene, name, verdict, breaking):
     assert verdicts(structure_checks(breaking(mini_graphene)))[name] == verdict
 
 
+@pytest.mark.parametrize(
+    ("unknown", "said"),
+    [
+        ({"n_electrons": None}, "the number of electrons is unknown"),
+        ({"fermi_energy": None}, "the Fermi level is unknown"),
+        ({"n_electrons": None, "fermi_energy": None}, "the Fermi level and the number of electrons are unknown"),
+    ],
+)
+def test_what_the_count_of_electrons_lacks_is_named(mini_graphene, unknown, said):
+    assert checks.check_electron_count(replace(mini_graphene, **unknown)).text == f"not counted: {said}"
+
+
 def test_the_energy_zero_is_recognized(mini_graphene):
     assert "as the code gave it" in checks.check_energy_zero(mini_graphene).text
     mu = energy_zero(mini_graphene.H, mini_graphene.S)

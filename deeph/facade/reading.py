@@ -42,7 +42,8 @@ def read(x: Source) -> Hamiltonian | System:
 
     Notes
     -----
-    Position matrices are read where a structure folder has them; other further matrices: :func:`deeph.read_folder`.
+    Position matrices, and what error bars of levels are made of, are read where a structure folder has them (matrices of 128 MiB or more
+    stay in their file until they are used); other further matrices: :func:`deeph.read_folder`.
     """
     if isinstance(x, Hamiltonian):
         return x
@@ -57,7 +58,7 @@ def _read_run(folder: Path) -> Hamiltonian:
     from preprocess.readers import candidates, detect, what_is_missing
 
     if is_structure_folder(folder):
-        return read_folder(folder, positions=True)
+        return read_folder(folder, positions=True, modes=True)
     if not candidates(folder):
         missing = what_is_missing(folder, [path.name for path in folder.iterdir()])
         raise DataError(

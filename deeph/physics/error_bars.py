@@ -4,7 +4,8 @@ Of each block there is one number, the root mean square over its matrix elements
 different blocks are not independent of each other: neighbouring blocks err together, and in a level they add up or cancel. So the error of
 a level does not follow from these numbers. It needs the deviations themselves, one matrix for each member, called modes here: they are a
 square root of the covariance of the errors, and to first order the variance of a level is the sum over them of (c^dagger D c)^2. The error
-that the members have in common is one more mode, a multiple of S, since it moves levels much alike.
+that the members have in common is one more mode, a multiple of S: the same error bar for all levels, of which nobody knows whether it moves
+them together.
 """
 
 from collections.abc import Iterable, Sequence
@@ -22,6 +23,9 @@ from deeph.runtime.errors import DataError
 
 SAME_LEVEL = 1e-4
 """eV; levels so near are one degenerate level, of which only the mean square error does not depend on the choice of states."""
+
+ROUNDING = 1e-5
+"""Of a multiple of S in single precision, of its largest element."""
 
 AT_ONCE = 2**16
 """Blocks whose elements are in memory at a time."""
@@ -122,6 +126,29 @@ def level_errors(energies: FloatArray, states: npt.NDArray[Any], modes: Iterable
             of_mode[group] = float((np.abs(inside) ** 2).sum()) / len(group)
         variance += of_mode
     return np.sqrt(variance)
+
+
+def common_error(modes: PairBlocks, S: PairBlocks) -> float:
+    """The error bar that all levels have in common, because it belongs to no deviation of a member: the last mode, a multiple of S.
+
+    Parameters
+    ----------
+    modes : PairBlocks
+        :attr:`ErrorBars.modes`.
+    S : PairBlocks
+        The overlap on the same blocks, of spinors that of spinors.
+
+    Returns
+    -------
+    float
+        eV, the same at every k; 0 if the last mode is no multiple of S.
+    """
+    if not (np.array_equal(modes.pairs, S.pairs) and np.array_equal(modes.shapes, S.shapes)):
+        return 0.0
+    overlap = S.entries[0].astype(np.complex128 if np.iscomplexobj(S.entries) else np.float64)
+    last = modes.entries[-1].astype(overlap.dtype if not np.iscomplexobj(modes.entries) else np.complex128)
+    common = abs(float(np.vdot(overlap, last).real / np.vdot(overlap, overlap).real))
+    return common if np.abs(last - common * overlap).max(initial=0.0) <= ROUNDING * common * np.abs(overlap).max(initial=0.0) else 0.0
 
 
 def _groups(energies: FloatArray) -> Sequence[IntArray]:

@@ -19,7 +19,7 @@ from postprocess.states.fermi import FermiLevel, find_fermi_level
 from postprocess.states.kjobs import Jobs
 from postprocess.states.level_errors import LEVEL_ERROR, LevelErrors
 from postprocess.states.projectors import Projector
-from postprocess.states.spectrum import compute_spectrum, describe_solver
+from postprocess.states.spectrum import Spectrum, compute_spectrum, describe_solver
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -56,6 +56,9 @@ class Bands:
         this was not asked for, or ``energies`` are connected themselves; not used if it has another shape, for bands were left out.
     errors : (n_spin, n_k, n_bands) array or None
         Standard deviations of the levels, eV, to first order, where an ensemble predicted H; see :mod:`postprocess.states.level_errors`.
+    searched : (n_spin, n_k, 3) array or None
+        Where a part of the levels was computed: the energies, eV, between which all levels of each k are there, and how many levels lie
+        below the ones there. Tables leave it out.
     """
 
     energies: FloatArray
@@ -70,6 +73,7 @@ class Bands:
     solver: str = ""
     order: IntArray | None = None
     errors: FloatArray | None = None
+    searched: FloatArray | None = None
 
     def __repr__(self) -> str:
         fermi = "E_F not known" if self.fermi_energy is None else f"E_F {self.fermi_energy:.3f} eV"
@@ -195,11 +199,26 @@ def compute_bands(
     weights = dict(spectrum.weights)
     errors = weights.pop(LEVEL_ERROR, None)
     signed = tuple(label for label in spectrum.signed if label != LEVEL_ERROR)
-    found = Bands(spectrum.energies, path, energy, origin, title, spectrum.first_band, weights, signed, spectrum.counted, errors=errors)
+    found = Bands(
+        spectrum.energies, path, energy, origin, title, spectrum.first_band, weights, signed, spectrum.counted, errors=errors,
+        searched=_searched(solver, spectrum),
+    )  # fmt: skip
     if order is not None and not connect:
         place = np.argsort(order, axis=-1)  # of each level among the bands
         found = replace(replace(found, order=place).connected, order=order)
     return replace(found, solver=f"{describe_solver(solver, hamiltonian.n_orbitals)}, {spectrum.describe()}")
+
+
+def _searched(solver: SolverFactory, spectrum: Spectrum) -> FloatArray | None:
+    """:attr:`Bands.searched`: the levels nearest an energy leave out none that is nearer than the farthest of them."""
+    if not isinstance(solver, Eigensolver) or solver.is_everything or solver.bands is not None or spectrum.n_below is None:
+        return None
+    if solver.n_bands is None:
+        low, high = (np.full(spectrum.n_below.shape, end) for end in (solver.low, solver.high))
+    else:
+        reach = np.nanmax(np.abs(spectrum.energies - solver.center), axis=-1)
+        low, high = solver.center - reach, solver.center + reach
+    return np.stack([low, high, spectrum.n_below], axis=-1)
 
 
 def share_fermi_energy(bands: list[Bands]) -> list[Bands]:

@@ -17,6 +17,10 @@ NEAR_FERMI = 1.0
 """eV; levels so far from the Fermi level are those whose error bars are told."""
 
 
+MOSTLY = 0.5
+"""Share of the mean square error bar from which on the constant of the calibration is most of it."""
+
+
 def add_path_options(parser: argparse.ArgumentParser, path_help: str) -> None:
     """``--path``, ``--points`` and ``--fermi``."""
     parser.add_argument("--path", metavar="LABELS|FILE", help=path_help)
@@ -180,7 +184,22 @@ def describe_level_errors(bands: "Bands", data: "Hamiltonian") -> list[str]:
     found = level_error_summary(bands)
     k = ", ".join(f"{x:.4f}" for x in np.array(found["k"]) + 0.0)
     size = f"{1e3 * found['rms']:.3g} meV (rms) of {found['n']} levels {found['which']}, at most {1e3 * found['max']:.3g} meV"
-    return [f"error bars   {size}  at k = ({k}), band {found['band'] + 1}"]
+    lines = [f"error bars   {size}  at k = ({k}), band {found['band'] + 1}"]
+    common = _common_error(data)
+    if common**2 > MOSTLY * found["rms"] ** 2:
+        where = "that the validation structures gave: it does not depend on this structure"
+        lines.append(f"  mostly the constant {1e3 * common:.3g} meV {where}")
+    return lines
+
+
+def _common_error(data: "Hamiltonian") -> float:
+    """The part of the error bars of levels that is the same for every structure, eV."""
+    from deeph.physics.error_bars import common_error
+
+    bars = data.error_bars
+    if bars is None or bars.modes is None:
+        return 0.0
+    return common_error(bars.modes, data.S.to_spinor() if data.basis.spin == "spinor" else data.S)
 
 
 def level_error_summary(bands: "Bands") -> dict[str, Any]:

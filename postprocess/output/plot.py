@@ -11,6 +11,7 @@ from deeph.files.figures import BLACK, BLUE, GREY, LIGHT_BLUE, LINE, ORANGE, THI
 from deeph.runtime.errors import UsageError
 from postprocess.bands.bands import Bands
 from postprocess.lattice.kpath import KPath
+from postprocess.output.level_bars import draw_error_bars, tell_if_thin
 from postprocess.output.look import Look, Reference, choose_zero, rename, set_title
 
 if TYPE_CHECKING:
@@ -28,8 +29,6 @@ FEW = 5
 """Points of a segment below which dots are not joined: lines between them would say what nobody computed."""
 REACH = 3.0
 """eV to both sides of the zero that are drawn where levels go farther."""
-SHADE = 0.25
-"""Opacity of error bars."""
 LEVEL = 0.7
 """Half length of a molecule's levels, where the axes go from -1 to 1."""
 SPIN_COLOURS = (BLUE, ORANGE)
@@ -86,23 +85,20 @@ def plot_bands(
         if ax is None:
             ax = new_figure(height=HEIGHT, size=look.get("size")).subplots()
         styles = [curve_style(bands, n, spin, pointwise) for n, spin in curves]
+        limits = window or default_window(bands, reference)
+        barred = draw_error_bars(ax, bands, reference.zeros, styles, limits, bars=is_short(path), width=LEVEL)
         if len(path.k) == 1:
             draw_levels(ax, [bands[n].energies[spin, 0] - reference.zeros[n] for n, spin in curves], names, styles, reference)
-            for place, ((n, spin), style) in enumerate(zip(curves, styles, strict=True)):
-                if (errors := bands[n].errors) is not None:
-                    middle = bands[n].energies[spin, 0] - reference.zeros[n]
-                    ax.bar(place, 2 * errors[spin, 0], LEVEL, middle - errors[spin, 0], color=style["color"], alpha=SHADE, lw=0)
         else:
-            limits = window or default_window(bands, reference)
             for (n, spin), name, style in zip(curves, names, styles, strict=True):
-                _shade(ax, bands[n], spin, reference.zeros[n], style["color"], limits)
                 _draw(ax, bands[n], spin, reference.zeros[n], name, style)
             decorate(ax, path, reference)
-        ax.set_ylim(*(window or default_window(bands, reference)))
+        ax.set_ylim(*limits)
         set_title(ax, look)
-        if len(path.k) > 1 and (len(names) > 1 or look.get("label")):
+        if barred or (len(path.k) > 1 and (len(names) > 1 or look.get("label"))):
             legend_above(ax)
         fit_ticks([ax])
+        tell_if_thin(ax, [bands[n] for n in barred], [reference.zeros[n] for n in barred], limits)
     return ax
 
 
@@ -170,22 +166,6 @@ def _draw(ax: "Axes", bands: Bands, spin: int, zero: float, name: str, style: di
         lines = ax.plot(drawn.path.distances[points], drawn.energies[spin, points] - zero, **style)
         if points.start == 0:
             lines[0].set_label(name)
-
-
-def _shade(ax: "Axes", bands: Bands, spin: int, zero: float, colour: str, window: tuple[float, float]) -> None:
-    """Error bars of the levels that are seen, as shaded bands of one standard deviation to both sides; of few points as bars."""
-    if bands.errors is None:
-        return
-    drawn = bands.connected
-    low, high = drawn.energies[spin] - zero - drawn.errors[spin], drawn.energies[spin] - zero + drawn.errors[spin]  # type: ignore[index]
-    seen = np.flatnonzero(((high >= window[0]) & (low <= window[1])).any(axis=0))
-    for n in seen.tolist():
-        for points in drawn.path.segments:
-            x, ends = drawn.path.distances[points], (low[points, n], high[points, n])
-            if is_short(drawn.path):
-                ax.vlines(x, *ends, color=colour, lw=THIN, zorder=2)
-            else:
-                ax.fill_between(x, *ends, color=colour, alpha=SHADE, lw=0, zorder=1)
 
 
 def draw_levels(

@@ -88,7 +88,7 @@ _ARRAYS: dict[str, type] = {
 
 
 def _record(bands: Bands) -> dict[str, Any]:
-    flat = {f.name: getattr(bands, f.name) for f in fields(bands) if f.name not in ("path", "weights")}
+    flat = {f.name: getattr(bands, f.name) for f in fields(bands) if f.name not in ("path", "weights", "searched")}
     if bands.weights:
         flat |= {"weights": np.stack(list(bands.weights.values())), "weight_labels": tuple(bands.weights)}
     return flat | asdict(bands.path)

@@ -8,7 +8,7 @@ import numpy as np
 from deeph.physics.hamiltonian import Hamiltonian
 from deeph.physics.system import FloatArray
 from deeph.runtime.errors import DataError
-from deeph.runtime.log import logger
+from deeph.runtime.log import logger, telling
 from postprocess.eigen.band_symmetries import make_mesh
 from postprocess.eigen.options import SolverOptions
 from postprocess.eigen.selection import DENSE_LIMIT
@@ -128,7 +128,8 @@ def find_fermi_level(
     if fermi == "inertia":
         return _counted_insulator(hamiltonian, make_mesh(hamiltonian) if mesh is None else mesh, options)
     if hamiltonian.n_orbitals <= DENSE_LIMIT:
-        found = fermi_on_mesh(hamiltonian, make_mesh(hamiltonian) if mesh is None else mesh, options=options, jobs=jobs)
+        with telling(f"searching the Fermi level{' on a mesh' * (not molecule)} (--fermi EV gives it instead)"):  # also its symmetries
+            found = fermi_on_mesh(hamiltonian, make_mesh(hamiltonian) if mesh is None else mesh, options=options, jobs=jobs)
         return _of_molecule(found, n_electrons) if molecule else found
     found = fermi_by_inertia(hamiltonian, guess=guess, options=options)
     warn_if_far(hamiltonian, found.energy)

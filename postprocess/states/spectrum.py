@@ -34,6 +34,8 @@ class Spectrum:
         Labels of those weights that are no shares but quantities with a sign.
     first_band : int
         How many bands lie below the first one.
+    n_below : (n_spin, n_k) int array or None
+        How many levels lie below those found at each k; None unless they were counted.
     counted : bool
         Whether the levels below were counted at every k; else column n holds the n-th level found at each k, which may be another band.
     largest_residual : float
@@ -46,6 +48,7 @@ class Spectrum:
     weights: dict[str, FloatArray] = field(default_factory=dict)
     signed: tuple[str, ...] = ()
     first_band: int = 0
+    n_below: IntArray | None = None
     counted: bool = True
     largest_residual: float = float("nan")
     complete: bool = True
@@ -186,7 +189,8 @@ def arranged(results: Results, place: IntArray) -> Spectrum:
     """The results at the points they belong to."""
     spectrum = collect(results)
     weights = {label: weight[place] for label, weight in spectrum.weights.items()}
-    return replace(spectrum, energies=spectrum.energies[place], weights=weights)
+    n_below = None if spectrum.n_below is None else spectrum.n_below[place]
+    return replace(spectrum, energies=spectrum.energies[place], weights=weights, n_below=n_below)
 
 
 def collect(results: Results) -> Spectrum:
@@ -217,7 +221,8 @@ def collect(results: Results) -> Spectrum:
     signed = tuple(name.removeprefix(SIGNED) for name in labels if name.startswith(SIGNED))
     residual = float(np.concatenate([one["residuals"] for one in everything]).max())
     complete = all(bool(one.get("complete", False)) for one in everything)
-    return Spectrum(side_by_side("energies"), weights, signed, low if counted else 0, counted, residual, complete)
+    start, n_below = (low, first) if counted else (0, None)
+    return Spectrum(side_by_side("energies"), weights, signed, start, n_below, counted, residual, complete)
 
 
 def check_found(sizes: IntArray) -> None:

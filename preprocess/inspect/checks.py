@@ -165,7 +165,8 @@ def check_energy_zero(data: Hamiltonian) -> Check:
 def check_electron_count(data: Hamiltonian) -> Check:
     """The states below the Fermi level hold the electrons."""
     if data.H is None or data.fermi_energy is None or data.n_electrons is None:
-        missing = "no H" if data.H is None else "the Fermi level or the number of electrons is unknown"
+        unknown = ["the Fermi level"] * (data.fermi_energy is None) + ["the number of electrons"] * (data.n_electrons is None)
+        missing = "no H" if data.H is None else f"{' and '.join(unknown)} {'is' if len(unknown) == 1 else 'are'} unknown"
         return Check("electrons", "note", f"not counted: {missing}")
     try:
         found = count_electrons(data)
