@@ -68,7 +68,7 @@ def test_time_left_falls_between_two_steps(monkeypatch):
 
 
 def test_lines_become_rarer_and_say_something_new(monkeypatch):
-    """On a clock of its own: four seconds at first, never more than ten in the first half minute, a minute at most."""
+    """On a clock of its own: four seconds at first, never more than ten."""
     now, said = [0.0], []
     monkeypatch.setattr("deeph.runtime.log.time.monotonic", lambda: now[0])
     monkeypatch.setattr("deeph.runtime.log.SILENCE", 4.0)  # silenced in all tests
@@ -78,9 +78,8 @@ def test_lines_become_rarer_and_say_something_new(monkeypatch):
     told.run(Clock(now, 600.0))
     times = [at for at, _ in said]
     assert times[0] <= 4.0
-    assert max(b - a for a, b in itertools.pairwise(t for t in times if t < 30)) < 10
-    assert max(b - a for a, b in itertools.pairwise(times)) <= 61
-    assert len(said) < 25
+    assert max(b - a for a, b in itertools.pairwise(times)) <= 10.001
+    assert len(said) < 70
     assert len({text for _, text in said}) == len(said)
     assert said[1][1] == f"loading torch, {times[1]:.0f} s so far"
 
