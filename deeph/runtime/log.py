@@ -12,7 +12,7 @@ logger = logging.getLogger("deeph")
 SILENCE = 4.0
 """Seconds without a line after which a command says what it is doing: nobody has to wait five for the first sign of life."""
 SPARSER, LONGEST = 1 / 3, 10.0
-"""Later lines come after this part of the time that has passed, but these seconds at most, and nobody waits longer: 4, 8, 12, 16, 21, 28, 38, 48, ..."""
+"""Later lines come after this part of the time that has passed, but these seconds at most: 4, 8, 12, 16, 21, 28, 38, 48, ..."""
 REDRAWN = 0.5
 """Seconds between two pictures of the bar on a terminal."""
 BAR = 20
