@@ -18,8 +18,9 @@ from deeph.runtime.errors import DataError, UsageError
 from deeph.training import run
 from deeph.training.band_states import BandStates
 from deeph.training.check import check_data
-from deeph.training.checkpoint import BEST, FIRST, STATE, load_model, read_tensors
+from deeph.training.checkpoint import load_model, read_tensors
 from deeph.training.recorder import add_columns
+from deeph.training.run_folder import BEST, FIRST, STATE
 from deeph.training.stages import Stages
 
 BANDS = """
@@ -121,7 +122,7 @@ def test_a_window_without_fermi_level_is_refused_first(case: Path, tmp_path: Pat
         check_data(load_config(case, ["data.fractions=[0.75,0.25,0.0]"]))
     check_data(load_config(case, ["data.fractions=[0.75,0.25,0.0]", "bands.window=none"]))
     check_data(load_config(case, ["data.fractions=[0.75,0.25,0.0]", "bands.share=0"]))
-    assert "the last 0.5 of the run" in check_data(load_config(case, ["bands.window=none"]))
+    assert "the last 0.5 of the run, 2 of 4 epochs" in check_data(load_config(case, ["bands.window=none"]))
 
 
 def test_learning_rates(case: Path) -> None:
@@ -141,6 +142,18 @@ def test_columns_of_a_later_stage(tmp_path: Path) -> None:
     assert add_columns(tmp_path / "m.csv", ["c"]) == ["a", "b", "c"]
     with (tmp_path / "m.csv").open() as file:
         assert list(csv.reader(file)) == [["a", "b", "c"], ["1", "2", ""]]
+
+
+def test_a_stage_without_an_epoch_is_refused(case: Path) -> None:
+    """Its epochs are those that begin in it; a time budget may have room for more than are counted."""
+    for epochs, share, n in ((3, 0.34, 1), (3, 0.65, 1), (4, 0.5, 2), (60, 0.25, 15), (3, 1.0, 3), (10, 0.3, 3)):
+        stages = Stages(load_config(case, [f"train.epochs={epochs}", f"bands.share={share}"]))
+        stages.check_share()
+        assert stages.n_epochs == sum(stages.in_bands(epoch / epochs) for epoch in range(epochs)) == n
+    short = ["train.epochs=3", "bands.share=0.1"]
+    with pytest.raises(UsageError, match=r"bands\.share = 0\.1 of 3 epochs is less than one(.|\n)*at least 1/3, 0\.334"):
+        check_data(load_config(case, short))
+    Stages(load_config(case, [*short, "train.max_minutes=5"])).check_share()
 
 
 def test_a_stage_that_should_have_begun_is_refused(case: Path, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 from inspect_cases import verdicts, with_entries
 from openmx_files import unpack_run
 
+from deeph.config import ModelConfig
 from deeph.files.duplicates import Signature
 from deeph.files.store import write_folder
 from deeph.physics.basis import Basis
@@ -24,6 +25,7 @@ from deeph.runtime.errors import DataError
 from deeph.training.checkpoint import VERSION
 from preprocess.cli import inspect as cli
 from preprocess.inspect import checks, subject
+from preprocess.inspect.checkpoint import _settings
 from preprocess.inspect.report import Check, Report, to_json
 from preprocess.inspect.statistics import Kind, Summary, find_outliers, summarize
 from preprocess.inspect.structure import structure_checks, structure_report
@@ -274,6 +276,17 @@ def test_json_has_no_nan_and_all_numbers():
     (read,) = json.loads(to_json([report]))
     assert read["facts"] == {"table": {"a": 1.5}, "n": [0, 1]}
     assert read["checks"] == [{"name": "one", "verdict": "ok", "text": "fine", "value": None}]
+
+
+def test_settings_are_those_of_the_family_on_lines_that_can_be_read():
+    settings = _settings(ModelConfig().model_dump(mode="json"))
+    assert "irreps" not in settings
+    assert "n_layers 3" in settings
+    assert "irreps" in _settings(ModelConfig(family="e3").model_dump(mode="json"))
+    lines = Report("here", "test", {"short": 1, "settings": settings}, [Check("weights", "ok", "all finite")]).to_text().splitlines()
+    assert max(map(len, lines)) <= 140
+    assert len(lines) > 4
+    assert " ".join(line.strip() for line in lines[2:-1]) == f"settings  {settings}"
 
 
 def test_exit_codes(dataset, tmp_path):

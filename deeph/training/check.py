@@ -22,6 +22,7 @@ from deeph.training.band_error import make_references
 from deeph.training.band_states import check_window
 from deeph.training.batches import plan_batches, validation_interval
 from deeph.training.run_folder import check_folder
+from deeph.training.stages import Stages
 
 MAX_UNUSUAL = 5
 """Structures that are left out or unlike the others, and are named."""
@@ -62,6 +63,8 @@ def check_data(config: Config) -> str:
     DataError
         If structures are damaged or do not belong together: all of them, one line each.
     """
+    stages = Stages(config)
+    stages.check_share()
     dataset, split = open_split(config)
     chosen = band_structures(dataset, split, config)
     _tell_left_out(config.data.path, split)  # before what is wrong with the others, which count without them
@@ -74,7 +77,12 @@ def check_data(config: Config) -> str:
     n_bonds, train = dataset.subset(names).n_bonds, config.train
     n_steps = len(plan_batches(split.train, n_bonds, train))
     every = validation_interval(n_steps, train)
-    last = f"bands       the last {config.bands.share:.3g} of the run: errors in the states of the DFT\n" if config.bands.share else ""
+    counted = "" if train.max_minutes else f", {stages.n_epochs} of {train.epochs} epochs"
+    last = (
+        f"bands       the last {config.bands.share:.3g} of the run{counted}: errors in the states of the DFT\n"
+        if config.bands.share
+        else ""
+    )
     bands = f"bands       {sum(n_levels)} DFT levels of {', '.join(chosen)} are compared at validations\n" if chosen else ""
     return (
         f"data        {dataset.path}\n"

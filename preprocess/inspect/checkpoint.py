@@ -64,7 +64,7 @@ def checkpoint_report(path: Path) -> Report:
         "bonds trained on (Angstrom)": _bonds(description.get("trained_lengths", [])),
         "numbers": f"{sum(prod(entry['shape']) for entry in tensors.values())} in {len(tensors)} tensors",
         "network": description.get("config"),
-        "settings": _listed(description.get("config")),
+        "settings": _settings(description.get("config") or {}),
         **{name: _listed(value) for name, value in metadata.items() if name != "model"},
         "metadata": metadata,
     }
@@ -86,6 +86,14 @@ def _filling(filling: dict[str, Any]) -> dict[str, str]:
 def _bonds(trained: list[Any]) -> str | None:
     """Pairs of elements that were neighbours in the training set, with their shortest and longest distance."""
     return ", ".join(f"{SYMBOLS[i]}-{SYMBOLS[j]} {lengths[0][0]:.2f} to {lengths[-1][1]:.2f}" for i, j, lengths in trained) or None
+
+
+def _settings(config: dict[str, Any]) -> str | None:
+    """Those that the family has."""
+    from deeph.config import NOT_IN_FAMILY
+
+    lacking = NOT_IN_FAMILY.get(config.get("family", "so2"), set())
+    return _listed({name: value for name, value in config.items() if name not in lacking})
 
 
 def _listed(value: Any) -> str | None:

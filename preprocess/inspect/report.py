@@ -2,12 +2,15 @@
 
 import json
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 Verdict = Literal["ok", "note", "warning", "bad"]
 SEVERITY: tuple[Verdict, ...] = ("ok", "note", "warning", "bad")
+LINE = 140
+"""Characters after which a fact goes on in the next line."""
 
 
 class Check(NamedTuple):
@@ -63,7 +66,7 @@ class Report:
         facts = {name: _short(value) for name, value in self.facts.items() if value is not None and not isinstance(value, dict | list)}
         width = max(map(len, [*facts, *(check.name for check in self.checks)]), default=0)
         lines = [f"{self.path}: {self.kind}"]
-        lines += [f"           {name:<{width}}  {value}" for name, value in facts.items()]
+        lines += [f"           {name:<{width}}  {_broken(value, 13 + width)}" for name, value in facts.items()]
         lines += [f"  {check.verdict:<8} {check.name:<{width}}  {check.text}" for check in self.checks]
         for title, table in self.tables.items():
             lines += ["", f"  {title}", *(f"    {line}" for line in table.splitlines())]
@@ -78,6 +81,14 @@ class Report:
 def to_json(reports: Sequence[Report]) -> str:
     """All reports as one JSON list."""
     return json.dumps([report.to_dict() for report in reports], indent=1)
+
+
+def _broken(text: str, indent: int) -> str:
+    """A text that is too long for a line, on several."""
+    if indent + len(text) <= LINE:
+        return text
+    lines = textwrap.wrap(text, max(LINE - indent, LINE // 2), break_long_words=False, break_on_hyphens=False)
+    return f"\n{' ' * indent}".join(lines)
 
 
 def _short(value: Any) -> str:
