@@ -15,7 +15,7 @@ from deeph.files.folders import FolderExistsError, FullDiskError
 from deeph.runtime import torch_group
 from deeph.runtime.errors import DataError, DeephError, ModelError, UsageError
 from deeph.runtime.processes import Group
-from deeph.runtime.torch_group import sum_gradients, use_device
+from deeph.runtime.torch_group import sum_gradients, take_from_first, use_device
 from deeph.training.signals import StoppedError
 
 TORCH = """
@@ -166,6 +166,28 @@ def test_each_process_takes_its_gpu_and_gradients_travel_by_nccl(monkeypatch):
     parameter = torch.nn.Parameter(torch.ones(3))
     assert not sum_gradients(Group(0, 2, communicator), [parameter])
     assert reduced == ["gpus"]
+
+
+def test_weights_that_drifted_apart_become_those_of_the_first_process():
+    """Rounding on unlike processors; the sum over all of what the others set to zero."""
+    drifted = {rank: [torch.full((2, 3), 1.0 + 1e-3 * rank), torch.arange(4.0) + rank] for rank in (0, 1)}
+    sent = {}
+
+    class Rank(torch_group.TorchCommunicator):
+        def __init__(self, rank):
+            super().__init__()
+            self.rank = rank
+
+        def add(self, tensor):
+            sent[self.rank] = tensor.clone()
+            tensor.add_(sent[0] if self.rank else 0.0)
+
+    for rank, tensors in drifted.items():
+        take_from_first(Group(rank, 2, Rank(rank)), tensors)
+    assert not sent[1].any()
+    for first, second in zip(drifted[0], drifted[1], strict=True):
+        assert torch.equal(first, second)
+    assert torch.equal(drifted[0][1], torch.arange(4.0))
 
 
 def test_a_gpu_here_and_none_there_is_refused():

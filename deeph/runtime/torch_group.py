@@ -180,3 +180,20 @@ def sum_gradients(group: Group, parameters: Iterable["torch.nn.Parameter"], *, f
     for gradient, part in zip(gradients, parts, strict=True):
         gradient.copy_(part.view_as(gradient))
     return bool(failures.item() != 0)
+
+
+def take_from_first(group: Group, tensors: Iterable["torch.Tensor"]) -> None:
+    """Give all processes the tensors of the first, in place, in one message.
+
+    Equal gradients make equal steps only where they are rounded alike; on unlike processors or GPUs the weights would drift apart.
+    """
+    import torch
+
+    if group.size == 1:
+        return
+    tensors = list(tensors)
+    with torch.no_grad():
+        flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
+        group.communicator.add(flat if group.is_main else flat.zero_())
+        for tensor, part in zip(tensors, flat.split([tensor.numel() for tensor in tensors]), strict=True):
+            tensor.copy_(part.view_as(tensor))

@@ -20,7 +20,7 @@ from deeph.files.folders import new_file
 from deeph.runtime.errors import DeephError, UsageError
 from deeph.runtime.log import logger
 from deeph.runtime.processes import Group
-from deeph.runtime.torch_group import sum_gradients
+from deeph.runtime.torch_group import sum_gradients, take_from_first
 from deeph.training.band_error import band_mae, make_references
 from deeph.training.band_states import BandStates
 from deeph.training.batches import Graphs, idle_processes, plan_batches, share, shuffled, validation_interval
@@ -304,6 +304,7 @@ class Trainer:
     def _validate(self) -> None:
         """Close a stretch of training: metrics of the training sums and of the validation structures; keep the best model."""
         self._look_at_gradient()
+        take_from_first(self.group, [*self.model.parameters(), *self.average.weights.values()])
         trained = summary(self._totals(self.sums))
         self.sums = {}
         validated = self.evaluate(self.job.split.validate) if self.job.split.validate else {}
