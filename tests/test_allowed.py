@@ -72,6 +72,7 @@ def test_in_words(value, said):
     assert what_is_zero(("yz", "zx", "xy"), np.ones(3), ~np.ones(3, bool), "S/cm") == ""
     rounded = np.array([value, 1e-17, -650])
     assert what_is_zero(("yz", "zx", "xy"), rounded, np.array([True, False, False]), "S/cm").endswith("; zero to rounding: zx")
+    assert what_is_zero(("yz", "zx", "xy"), 0 * rounded, np.array([True, False, False]), "S/cm") == "zero by symmetry: yz"
     assert what_is_zero(("yz", "zx", "xy"), [2.0, 1e-17, -650], ~np.ones(3, bool), "S/cm") == "zero to rounding: zx"
     every = what_is_zero(("yz", "zx"), np.array([[1e-14, 0], [0, np.nan]]), np.ones(2, bool), "S/cm")
     assert every == "zero by symmetry: yz zx, every component; 1e-14 S/cm at most as computed"
