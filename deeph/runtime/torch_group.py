@@ -195,5 +195,5 @@ def take_from_first(group: Group, tensors: Iterable["torch.Tensor"]) -> None:
     with torch.no_grad():
         flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
         group.communicator.add(flat if group.is_main else flat.zero_())
-        for tensor, part in zip(tensors, flat.split([tensor.numel() for tensor in tensors]), strict=True):
+        for tensor, part in zip(tensors, torch.split(flat, [tensor.numel() for tensor in tensors]), strict=True):
             tensor.copy_(part.view_as(tensor))

@@ -101,7 +101,7 @@ def what_is_zero(names: Sequence[str], values: npt.NDArray[np.generic], forbidde
     unit : str
         Of the values.
     """
-    rounding = zero_to_rounding(values) & bool(values.any())  # where nothing responds, zero is zero
+    rounding = zero_to_rounding(values) & bool(np.any(values))  # where nothing responds, zero is zero
     told = [_by_symmetry(names, values, forbidden, unit)] if forbidden.any() else []
     if (rounding & ~forbidden).any():
         told.append(f"zero to rounding: {named(names, rounding & ~forbidden)}")
