@@ -59,6 +59,46 @@ def test_processes_and_ranks_give_the_same(folders, tmp_path, mpirun, name):
     assert not list(tmp_path.glob(".*"))
 
 
+SECOND = """
+import os, sys, time
+from postprocess.cli.{program} import main
+from postprocess.states.kjobs import Results
+if os.environ["OMPI_COMM_WORLD_RANK"] == "1":
+    read = Results.__getitem__
+    def late(self, place):
+        {instead}
+        return read(self, place)
+    Results.__getitem__ = late
+main(sys.argv[1:])
+"""
+"""A command whose second process reads finished k-points in another way."""
+
+
+def second(mpirun, tmp_path, instead, program, *words):
+    script = tmp_path / "second.py"
+    script.write_text(SECOND.format(program=program, instead=instead))
+    return [*mpirun, sys.executable, str(script), *map(str, words)]
+
+
+KPM_DOS = ["--mesh", 3, 3, 1, "--method", "kpm", "--width", 0.3, "--vectors", 2]
+
+
+@pytest.mark.parametrize(("program", "options"), [("berry", COMMANDS["berry"][1]), ("dos", KPM_DOS)])
+def test_nothing_is_removed_before_all_have_read_it(folders, tmp_path, mpirun, program, options):
+    file = tmp_path / "late.h5"
+    run(second(mpirun, tmp_path, "time.sleep(0.5)", program, folders / "berry", *options, "--out", file))
+    assert file.is_file()
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_an_error_of_any_process_is_told(folders, tmp_path, mpirun):
+    words = second(mpirun, tmp_path, "raise OSError(5, 'the disk is gone', 'part.npz')", "berry", folders / "berry", *COMMANDS["berry"][1])
+    done = subprocess.run([*words, "--out", str(tmp_path / "c.h5")], capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 1
+    assert "the disk is gone" in done.stderr
+    assert not (tmp_path / "c.h5").exists()
+
+
 @pytest.mark.slow
 def test_a_killed_run_goes_on(folders, tmp_path):
     """What was finished is not computed again, and the result is that of one go."""

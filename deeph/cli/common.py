@@ -32,7 +32,8 @@ def make_parser(command: str, description: str, epilog: str = "") -> argparse.Ar
 def run_command(parser: argparse.ArgumentParser, body: Callable[[argparse.Namespace], int], argv: list[str] | None = None) -> NoReturn:
     """Parse, run and exit: 0 done, 1 something failed, 2 wrong usage.
 
-    An expected error, and one of the system, ends with one message; an unexpected one also writes its traceback to ``error.log``.
+    An expected error, and one of the system, ends with one message; an unexpected one also writes its traceback to ``error.log``. Of
+    processes that work together the first one tells the expected errors, which all have; the others are told by whoever has them.
     """
     args = parser.parse_args(argv)
     atexit.register(gc.freeze)  # nothing is collected at the end, where the million objects of torch would take a second or two
@@ -47,11 +48,11 @@ def run_command(parser: argparse.ArgumentParser, body: Callable[[argparse.Namesp
         logger.error("%s: interrupted", parser.prog)
         code = 130
     except OSError as error:  # a full disk, a folder where one may not write, a disk that is gone
-        logger.error("%s: %s: %s", parser.prog, error.filename or "a file", error.strerror or error)
+        logger.critical("%s: %s: %s", parser.prog, error.filename or "a file", error.strerror or error)
         logger.debug("", exc_info=True)
         code = 1
     except Exception as error:  # noqa: BLE001 - the last line of defence of a command
-        logger.error("%s: unexpected %s: %s%s; please report it", parser.prog, type(error).__name__, error, _write_trace())
+        logger.critical("%s: unexpected %s: %s%s; please report it", parser.prog, type(error).__name__, error, _write_trace())
         code = 1
     sys.exit(code)
 

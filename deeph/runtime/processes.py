@@ -78,7 +78,10 @@ class Group:
 
     @contextmanager
     def together(self) -> Iterator[None]:
-        """Work of each process alone, without messages; an error in one of them is raised in all of them at the end."""
+        """Work of each process, whose error is raised in all of them at the end, where they wait for each other.
+
+        What one of them then removes, all have read.
+        """
         error = None
         try:
             yield

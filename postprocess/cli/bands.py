@@ -82,7 +82,7 @@ def _body(args: argparse.Namespace) -> int:
     else:
         bands = []
         for (title, data), job in zip(folders, jobs, strict=True):
-            with telling(f"at work on {title}"):
+            with telling(f"at work on {title}"), group.together():
                 bands.append((data, _compute(args, data, job, title)))
     if group.rank > 0:
         return 0

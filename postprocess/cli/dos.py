@@ -88,7 +88,7 @@ def _body(args: argparse.Namespace) -> int:
         mesh = make_mesh(data, divisions, shift=tuple(args.shift), symmetry=symmetry)
     jobs = make_jobs(args, group, [*args.out, *([args.map] if args.map else [])])
     name = args.folder.resolve().name
-    with telling(f"at work on {name}"):
+    with telling(f"at work on {name}"), group.together():
         dos = _compute(args, data, mesh, projections, jobs)
     dos = replace(dos, title=title_of(name, args, predicted=predicted))
     if group.rank == 0:

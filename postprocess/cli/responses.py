@@ -140,7 +140,7 @@ def compute_and_report(
     data, predicted = load(args.folder, predicted=args.predicted or None, positions=True, symmetrize=args.symmetrize)
     resolve_energies(args, data)
     subject = Subject(data, title_of(args.folder.resolve().name, args, predicted=predicted), make_jobs(args, group, args.out))
-    with telling(f"at work on {subject.title}"):
+    with telling(f"at work on {subject.title}"), group.together():
         found = compute(subject)
     if group.rank == 0:
         _write(args, report(subject, found))

@@ -64,7 +64,7 @@ class Jobs:
     together: bool = False
 
     def finish(self) -> None:
-        """Remove the single results, once what was made of them is safe."""
+        """Remove the single results, once what was made of them is safe and all MPI ranks have read them (:meth:`Group.together`)."""
         if self.scratch is not None and self.group.rank == 0:
             shutil.rmtree(self.scratch, ignore_errors=True)
 
