@@ -19,7 +19,7 @@ from spin_errors import read_run
 
 import deeph
 from deeph import Hamiltonian
-from deeph.files.dataset import read_split
+from deeph.files.split_file import read_split
 from deeph.inference import predict_anyway
 from deeph.nn.calibration import ONSITE, Blocks, judged
 from deeph.nn.ensemble import Ensemble

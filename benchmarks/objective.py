@@ -18,7 +18,7 @@ import numpy as np
 
 import deeph
 from deeph import Hamiltonian
-from deeph.files.dataset import read_split
+from deeph.files.split_file import read_split
 from deeph.inference import predict_anyway
 from deeph.nn.ensemble import Predictor, members_of
 from deeph.physics.difference import ErrorSums, sum_errors

@@ -20,7 +20,9 @@ from pathlib import Path
 import numpy as np
 
 from deeph import Hamiltonian, load_model
-from deeph.files.dataset import PARTS, open_dataset, read_split
+from deeph.files.dataset import open_dataset
+from deeph.files.split import PARTS
+from deeph.files.split_file import read_split
 from deeph.inference import predict_anyway
 from deeph.nn.ensemble import members_of
 from deeph.physics.blocks import energy_zero

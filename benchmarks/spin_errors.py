@@ -8,7 +8,9 @@ import numpy as np
 
 import deeph
 from deeph import Hamiltonian, PairBlocks
-from deeph.files.dataset import Dataset, Split, read_split
+from deeph.files.dataset import Dataset
+from deeph.files.split import Split
+from deeph.files.split_file import read_split
 from deeph.physics.blocks import energy_zero
 from deeph.physics.difference import ErrorSums
 from deeph.physics.pairs import is_onsite

@@ -9,7 +9,7 @@ import pytest
 from training_case import SMALL, make_case, make_structure
 
 from deeph.files.config_file import load_config
-from deeph.files.dataset import open_dataset, split_of
+from deeph.files.dataset import open_dataset
 from deeph.files.store import read_folder, write_folder
 from deeph.physics.basis import Basis
 from deeph.physics.blocks import PairBlocks
@@ -21,6 +21,7 @@ from deeph.training import band_error, run
 from deeph.training.band_error import WINDOW, band_mae, make_reference
 from deeph.training.check import check_data
 from deeph.training.checkpoint import load_model, read_metadata
+from deeph.training.data import split_of
 from postprocess.eigen.solver import compute_energies
 from preprocess.readers import openmx
 

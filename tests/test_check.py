@@ -16,7 +16,8 @@ from training_case import SMALL, make_case, make_structure
 
 from deeph.cli import train as train_command
 from deeph.files.config_file import load_config
-from deeph.files.dataset import open_dataset, open_split, read_split
+from deeph.files.dataset import open_dataset
+from deeph.files.split_file import read_split
 from deeph.files.store import write_folder
 from deeph.inference_jobs import Inputs
 from deeph.inference_structures import Job
@@ -25,6 +26,7 @@ from deeph.nn.graph import check_compatible
 from deeph.physics.basis import Basis
 from deeph.runtime.errors import DataError, ModelError, UsageError
 from deeph.training.check import check_data
+from deeph.training.data import open_split
 from preprocess.inspect.structure import structure_checks
 from preprocess.inspect.subject import inspect_path
 

@@ -10,9 +10,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from training_case import make_case, make_structure
 
-from deeph.files.dataset import Dataset, open_dataset, random_split, read_split
+from deeph.files.dataset import Dataset, open_dataset
 from deeph.files.partition import part_sizes
+from deeph.files.split_file import read_split
 from deeph.runtime.errors import DataError
+from deeph.training.data import random_split
 
 
 @pytest.fixture

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from network_case import make_structure, random_rotation, rotated
 
 from deeph.cli import train
-from deeph.files.dataset import open_dataset, read_split
+from deeph.files.dataset import open_dataset
 from deeph.files.duplicates import Signature, duplicates
 from deeph.files.partition import at_random, by_composition
+from deeph.files.split_file import read_split
 from deeph.files.store import read_poscar, write_folder
 from deeph.physics.basis import Basis
 from deeph.physics.blocks import PairBlocks

@@ -13,7 +13,7 @@ from training_case import BASIS, make_case, make_structure
 
 from deeph.config import LossConfig
 from deeph.files.config_file import load_config
-from deeph.files.dataset import open_dataset, split_of
+from deeph.files.dataset import open_dataset
 from deeph.files.store import read_folder, write_folder
 from deeph.inference import predict, predict_folder
 from deeph.nn.fit import fit_model
@@ -21,6 +21,7 @@ from deeph.nn.graph import make_graph
 from deeph.physics.basis import Basis
 from deeph.physics.difference import TABLES, ErrorSums, sum_errors
 from deeph.training.checkpoint import load_model
+from deeph.training.data import split_of
 from deeph.training.evaluate import EVALUATION, baseline_alone, evaluate
 from deeph.training.loss import compute_loss
 from deeph.training.metrics import summarize

@@ -9,7 +9,8 @@ import pytest
 from conftest import ROOT
 
 from deeph.files.config_file import load_settings
-from deeph.files.dataset import Split, open_dataset
+from deeph.files.dataset import open_dataset
+from deeph.files.split import Split
 from deeph.files.store import write_folder
 from deeph.physics.difference import ErrorSums
 from deeph.physics.pairs import is_onsite

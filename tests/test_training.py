@@ -22,7 +22,7 @@ from training_case import make_case, make_structure
 
 from deeph.config import TrainConfig
 from deeph.files.config_file import load_config
-from deeph.files.dataset import open_dataset, split_of
+from deeph.files.dataset import open_dataset
 from deeph.files.store import write_folder
 from deeph.nn.fit import fit_model
 from deeph.runtime.errors import DataError, DeephError, UsageError
@@ -33,6 +33,7 @@ from deeph.training import loop, run
 from deeph.training.batches import idle_processes
 from deeph.training.check import check_data
 from deeph.training.checkpoint import load_model, read_metadata
+from deeph.training.data import split_of
 from deeph.training.evaluate import EVALUATION
 from deeph.training.recorder import keep_rows
 from deeph.training.run_folder import BEST, LAST, STATE

@@ -14,7 +14,7 @@ from training_case import make_case, make_structure
 from deeph.cli import train as command
 from deeph.config import TrainConfig
 from deeph.files.config_file import load_config
-from deeph.files.dataset import open_dataset, split_of
+from deeph.files.dataset import open_dataset
 from deeph.files.store import read_folder, write_folder
 from deeph.physics.blocks import energy_zero
 from deeph.runtime.errors import DataError, UsageError
@@ -23,6 +23,7 @@ from deeph.training import curves
 from deeph.training import energy_zero as zeros
 from deeph.training import run as training
 from deeph.training.checkpoint import load_model, read_metadata
+from deeph.training.data import split_of
 from deeph.training.progress import Progress, duration
 from deeph.training.run_log import RunLog
 from deeph.training.state import Position

@@ -12,7 +12,6 @@ from training_case import SMALL
 
 from deeph.cli.infer import main as infer
 from deeph.files.config_file import load_config
-from deeph.files.dataset import open_split
 from deeph.files.store import read_folder, write_folder
 from deeph.inference import predict_anyway, predict_folder
 from deeph.inference_cost import estimate
@@ -23,6 +22,7 @@ from deeph.physics.hamiltonian import Hamiltonian
 from deeph.runtime.errors import DataError, ModelError
 from deeph.training.check import check_data
 from deeph.training.checkpoint import load_model, save_model
+from deeph.training.data import open_split
 from deeph.training.evaluate import baseline_alone
 from deeph.training.run import train
 

@@ -87,7 +87,7 @@ def _plot(args: argparse.Namespace) -> int:
 
 def _look(config: "Config", out: Path, *, resume: bool) -> None:
     """Refuse what can be refused before torch is loaded, which takes some seconds."""
-    from deeph.files.dataset import band_structures, check_places, open_split
+    from deeph.training.data import band_structures, check_places, open_split
     from deeph.training.run_folder import check_folder
 
     check_folder(out, resume=resume)

@@ -1,4 +1,4 @@
-"""A dataset: a folder of structure folders, read lazily, and how it is split."""
+"""A dataset: a folder of structure folders, read lazily."""
 
 import hashlib
 import json
@@ -8,36 +8,21 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
 
 from deeph.files.duplicates import Signature, duplicates
-from deeph.files.folders import new_file, new_folder
+from deeph.files.folders import new_folder
 from deeph.files.hdf5 import open_hdf5
 from deeph.files.matrix_file import CONTENT
 from deeph.files.partition import By, at_random, by_composition
 from deeph.files.selection import Entry, condition
-from deeph.files.store import (
-    EXTRA_FILES,
-    HAMILTONIAN,
-    OVERLAP,
-    check_holds_structures,
-    find_folders,
-    find_incomplete,
-    is_structure_folder,
-    read_folder,
-)
+from deeph.files.split import SPLIT_FILES, Split
+from deeph.files.store import EXTRA_FILES, HAMILTONIAN, OVERLAP, find_folders, read_folder
 from deeph.physics.hamiltonian import Hamiltonian
-from deeph.runtime.errors import DataError, UsageError
+from deeph.runtime.errors import DataError
 
-if TYPE_CHECKING:
-    from deeph.config import Config, DataConfig
-
-SPLIT_FILES = ("split.json", "dataset_split.json")
-PARTS = ("train", "validate", "test")
-SHOWN = 5
-"""Names in a message, where there may be thousands."""
 RECORD = "dataset.json"
 """How a folder of links came about."""
 
@@ -140,7 +125,7 @@ class Dataset:
         twice, _ = self.duplicates()
         return self.subset([name for name in self.names if name not in twice])
 
-    def split(self, fractions: tuple[float, float, float], seed: int = 0, by: By = "random") -> "Split":
+    def split(self, fractions: tuple[float, float, float], seed: int = 0, by: By = "random") -> Split:
         """Structures to train on, to validate with and to test with.
 
         Parameters
@@ -161,7 +146,7 @@ class Dataset:
         train, validate, test = (by_composition if by == "composition" else at_random)(formulas, fractions, seed)
         return Split(tuple(train), tuple(validate), tuple(test))
 
-    def link(self, folder: str | Path, split: "Split | None" = None, record: Mapping[str, Any] | None = None) -> "Dataset":
+    def link(self, folder: str | Path, split: Split | None = None, record: Mapping[str, Any] | None = None) -> "Dataset":
         """Make a folder of links to the structures, with ``split.json``; nothing is copied, and it appears complete or not at all.
 
         Parameters
@@ -243,173 +228,3 @@ def open_dataset(path: str | Path) -> Dataset:
         folders = [path.absolute() if path.name not in ("", "..") else path.resolve()]
         path = folders[0].parent
     return Dataset(path, tuple(folder.relative_to(path).as_posix() for folder in folders))
-
-
-@dataclass(frozen=True)
-class Split:
-    """Names of the structures to train on, to choose the best model by, and to test with."""
-
-    train: tuple[str, ...]
-    validate: tuple[str, ...]
-    test: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        if not self.train:
-            raise DataError("the split leaves no structure to train on")
-        everything = [*self.train, *self.validate, *self.test]
-        twice = sorted(name for name, times in Counter(everything).items() if times > 1)
-        if twice:
-            raise DataError(f"the split names {_some(twice)} more than once; expected train, validate and test without overlap")
-
-    def renamed(self, names: Mapping[str, str]) -> Self:
-        """The same split of structures that are called otherwise."""
-        return type(self)(*(tuple(names[name] for name in part) for part in (self.train, self.validate, self.test)))
-
-    def save(self, path: Path) -> None:
-        """Write a file that :func:`read_split` reads; it is not replaced if it is there.
-
-        Raises
-        ------
-        DataError
-            If it is there.
-        """
-        if path.exists():
-            raise DataError(f"{path} exists already and is kept; choose another name")
-        parts = {name: list(getattr(self, name)) for name in PARTS}
-        with new_file(path) as file:
-            file.write_text(json.dumps(parts, indent=1) + "\n", encoding="utf-8")
-
-
-def read_split(dataset: Dataset, path: Path | None = None) -> Split:
-    """The split of a dataset from a JSON file ``{"train": [...], "validate": [...], "test": [...]}``.
-
-    Parameters
-    ----------
-    dataset : Dataset
-        Its folders; a file may name them by relative path or, where that is unique, by the last part of it. It may also name folders that
-        lack files, which reading them says.
-    path : Path, optional
-        The file; by default ``split.json`` or ``dataset_split.json`` in the dataset's folder.
-
-    Raises
-    ------
-    DataError
-        If there is no such file, it is no split, or it names folders that are not there.
-    """
-    path = _split_file(dataset.path, path)
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} is not a readable JSON file: {error}") from error
-    if not isinstance(values, dict) or not all(isinstance(values.get(part, []), list) for part in PARTS):
-        raise DataError(f'{path}: expected {{"train": [...], "validate": [...], "test": [...]}} with lists of folder names')
-    unknown = sorted(set(values) - set(PARTS))
-    if unknown:
-        raise DataError(f"{path}: unknown part {unknown[0]!r}; expected {', '.join(PARTS)}")
-    named = [str(name) for part in PARTS for name in values.get(part, [])]
-    known = _by_name(dataset.names)
-    if not known.keys() >= set(named):
-        known = _by_name([*dataset.names, *(folder.relative_to(dataset.path).as_posix() for folder in find_incomplete(dataset.path))])
-    missing = [name for name in named if name not in known]
-    if missing and _by_name(open_dataset(dataset.path).names).keys() >= set(missing):
-        whole = f"expected the folder of all of them, {dataset.path}"
-        raise DataError(f"{path} is a split of more structures than {_some(dataset.names)}, all that was given; {whole}")
-    if missing:
-        raise DataError(f"{path} names {len(missing)} folders that are not in {dataset.path}: {_some(missing)}")
-    train, validate, test = (tuple(known[str(name)] for name in values.get(part, [])) for part in PARTS)
-    try:
-        return Split(train, validate, test)
-    except DataError as error:
-        raise DataError(f"{path}: {error}") from error
-
-
-def _split_file(folder: Path, path: Path | None) -> Path:
-    """The file that is given, or else that of the folder."""
-    if path is None:
-        path = next((folder / name for name in SPLIT_FILES if (folder / name).is_file()), None)
-    if path is None:
-        raise DataError(f"{folder} holds no {' or '.join(SPLIT_FILES)}; set data.split to such a file, or data.fractions")
-    if not path.is_file():
-        raise DataError(f"{path} is no file; expected a split, with lists of folder names: train, validate, test")
-    return path
-
-
-def _by_name(names: Sequence[str]) -> dict[str, str]:
-    """Names by themselves and by their last part, where that is unique."""
-    last = [name.rpartition("/")[2] for name in names]
-    times = Counter(last)
-    short = {short: name for short, name in zip(last, names, strict=True) if times[short] == 1}
-    return {**short, **{name: name for name in names}}
-
-
-def _some(names: Sequence[str]) -> str:
-    """The first names of a list, and whether there are more."""
-    return ", ".join([*names[:SHOWN], *(["..."] if len(names) > SHOWN else [])])
-
-
-def random_split(dataset: Dataset, fractions: tuple[float, float, float], seed: int) -> Split:
-    """Shuffle and cut; a part with a fraction above zero gets at least one structure.
-
-    Raises
-    ------
-    DataError
-        If there are too few structures.
-    """
-    train, validate, test = at_random(dict.fromkeys(dataset.names, ""), fractions, seed)
-    return Split(tuple(train), tuple(validate), tuple(test))
-
-
-def check_places(config: "DataConfig") -> None:
-    """Dataset and split of a training run are there; what is in them is not looked at.
-
-    Raises
-    ------
-    UsageError
-        If the dataset is one structure.
-    DataError
-        If there is no folder, no structure folder in it, or no split.
-    """
-    path, whole = config.path, config.fractions is not None and config.fractions[0] == 1
-    if not path.is_dir():
-        raise DataError(f"data.path: {path} is not a folder; expected one that holds structure folders")
-    check_holds_structures(path)
-    if is_structure_folder(path) and not whole:
-        raise UsageError(
-            f"data.path: {path} is one structure; expected the folder that holds all of them, such as {path.absolute().parent} "
-            "(to train on this one alone, data.fractions = [1, 0, 0])"
-        )
-    if config.fractions is None:
-        _split_file(path, config.split)
-
-
-def open_split(config: "Config") -> tuple[Dataset, Split]:
-    """Data set and split of a training run; H0 is read where the settings want it and all structures of the split have it."""
-    check_places(config.data)
-    dataset = open_dataset(config.data.path)
-    split = split_of(dataset, config.data)
-    return dataset.with_zeroth(config.model.zeroth, [*split.train, *split.validate, *split.test]), split
-
-
-def split_of(dataset: Dataset, config: "DataConfig") -> Split:
-    """The split that a configuration asks for."""
-    if config.fractions is not None:
-        return random_split(dataset, config.fractions, config.seed)
-    return read_split(dataset, config.split)
-
-
-def band_structures(dataset: Dataset, split: Split, config: "Config") -> tuple[str, ...]:
-    """The structures that train.band_structures names.
-
-    Raises
-    ------
-    UsageError
-        If one of them is not in the dataset, or is kept for the final test.
-    """
-    names = config.train.band_structures
-    missing = [name for name in names if name not in dataset.names]
-    if missing:
-        raise UsageError(f"train.band_structures names {', '.join(missing)}, which {dataset.path} does not hold")
-    kept = [name for name in names if name in split.test]
-    if kept:
-        raise UsageError(f"train.band_structures names {', '.join(kept)} of the test set, which is kept for the end; choose others")
-    return names

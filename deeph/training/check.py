@@ -7,8 +7,9 @@ from pathlib import Path
 import torch
 
 from deeph.config import Config
-from deeph.files.dataset import Dataset, Split, band_structures, open_split
+from deeph.files.dataset import Dataset
 from deeph.files.outliers import Sizes, unusual_sizes
+from deeph.files.split import Split
 from deeph.files.store import find_incomplete, holds_a_part
 from deeph.files.training_set import NoMomentsError, TrainingSet
 from deeph.nn.families import check_family
@@ -21,6 +22,7 @@ from deeph.runtime.torch_group import Launch
 from deeph.training.band_error import make_references
 from deeph.training.band_states import check_window
 from deeph.training.batches import plan_batches, validation_interval
+from deeph.training.data import band_structures, open_split
 from deeph.training.run_folder import check_folder
 from deeph.training.stages import Stages
 

@@ -161,10 +161,14 @@ def write_tensors(path: Path, kind: str, tensors: Mapping[str, torch.Tensor], he
 
 
 def read_tensors(path: Path, *kinds: str) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """Tensors and header of a file of one of these kinds, written by :func:`write_tensors`."""
+    """Tensors and header of a file of one of these kinds, written by :func:`write_tensors`.
+
+    The tensors are copies with a place of their own: in the file, some lie at odd addresses, for which some processors round products
+    otherwise.
+    """
     header = _read_header(path, *kinds)
     with safe_open(path, framework="pt") as file:
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+        tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 - not a mapping
     return renamed(tensors) if header["format"] == MODEL_FORMAT and header["version"] < SINCE_TRUNK else tensors, header
 
 

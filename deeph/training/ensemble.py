@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from deeph.files.dataset import Dataset, Split
+from deeph.files.dataset import Dataset
+from deeph.files.split import Split
 from deeph.inference import predict_anyway
 from deeph.nn.calibration import Blocks, Calibration, calibrate, calibrate_levels, describe, judged
 from deeph.nn.ensemble import Ensemble, check_members, members_of

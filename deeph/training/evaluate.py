@@ -10,7 +10,8 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 import torch
 
-from deeph.files.dataset import PARTS, Dataset, Split
+from deeph.files.dataset import Dataset
+from deeph.files.split import PARTS, Split
 from deeph.inference import predict_anyway as predict
 from deeph.nn.baseline import NOTHING
 from deeph.nn.ensemble import members_of

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from deeph.config import Config, LossConfig, ModelConfig
-from deeph.files.dataset import Dataset, Split
+from deeph.files.dataset import Dataset
+from deeph.files.split import Split
 
 
 def identity(dataset: Dataset, split: Split, config: Config) -> dict[str, Any]:

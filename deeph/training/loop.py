@@ -15,8 +15,9 @@ from typing import Any, NamedTuple
 import torch
 
 from deeph.config import Config
-from deeph.files.dataset import Dataset, Split, band_structures
+from deeph.files.dataset import Dataset
 from deeph.files.folders import new_file
+from deeph.files.split import Split
 from deeph.runtime.errors import DeephError, UsageError
 from deeph.runtime.log import logger
 from deeph.runtime.processes import Group
@@ -25,6 +26,7 @@ from deeph.training.band_error import band_mae, make_references
 from deeph.training.band_states import BandStates
 from deeph.training.batches import Graphs, idle_processes, plan_batches, share, shuffled, validation_interval
 from deeph.training.checkpoint import save_model
+from deeph.training.data import band_structures
 from deeph.training.evaluate import EVALUATION, evaluate_run, is_evaluated
 from deeph.training.identity import changes, identity
 from deeph.training.loss import compute_loss

@@ -10,13 +10,15 @@ from pathlib import Path
 import torch
 
 from deeph.config import Config
-from deeph.files.dataset import Dataset, Split, open_split
+from deeph.files.dataset import Dataset
 from deeph.files.folders import remove_leftovers
+from deeph.files.split import Split
 from deeph.nn.fit import Structures, fit_model
 from deeph.nn.model import HamiltonianModel
 from deeph.runtime.log import logger, telling
 from deeph.runtime.torch_group import find_launch, joined, use_device
 from deeph.training.check import check_data, choose_device
+from deeph.training.data import open_split
 from deeph.training.energy_zero import fit_with_zero
 from deeph.training.identity import identity
 from deeph.training.loop import Job, Trainer

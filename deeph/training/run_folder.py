@@ -3,8 +3,11 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from deeph.files.dataset import Dataset, Split, open_dataset, read_split, split_of
+from deeph.files.dataset import Dataset, open_dataset
+from deeph.files.split import Split
+from deeph.files.split_file import read_split
 from deeph.runtime.errors import DataError, ModelError, UsageError
+from deeph.training.data import split_of
 
 BEST, LAST, STATE = "model.safetensors", "last.safetensors", "resume.safetensors"
 FIRST = "first_stage.safetensors"

@@ -6,7 +6,8 @@ import sys
 from collections import Counter
 from collections.abc import Iterable
 
-from deeph.files.dataset import PARTS, Dataset, Split, open_dataset
+from deeph.files.dataset import Dataset, open_dataset
+from deeph.files.split import PARTS, Split
 from deeph.runtime.errors import UsageError
 from deeph.runtime.log import telling
 from deeph.runtime.version import VERSION

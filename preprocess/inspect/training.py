@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from deeph.files.dataset import SPLIT_FILES, open_dataset, read_split
+from deeph.files.dataset import open_dataset
+from deeph.files.split import SPLIT_FILES
+from deeph.files.split_file import read_split
 from deeph.files.store import is_structure_folder, read_folder
 from deeph.files.training_set import Member, MissingError, TrainingSet, check_trainable
 from deeph.physics.hamiltonian import Hamiltonian
