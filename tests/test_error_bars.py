@@ -1,5 +1,6 @@
 """Error bars: what the spread of an ensemble means, their symmetries, levels to first order, files."""
 
+import json
 from dataclasses import replace
 
 import h5py
@@ -244,8 +245,8 @@ def test_error_bars_in_figures_are_named_stay_in_the_frame_and_below_the_levels(
     window = (float(np.nanmin(bands.energies)) + 0.18, float(np.nanmax(bands.energies)) + 0.22)  # the ends cut bars in half
     ax = bands.plot(window=window)
     plain = replace(bands, errors=None).plot(window=window)
-    assert "one standard deviation" in [text.get_text() for text in ax.get_legend().get_texts()]
-    new = [*ax.collections[: len(ax.collections) - len(plain.collections)], *ax.patches]
+    assert [text.get_text() for text in ax.get_legend().get_texts()].index("one standard deviation") == len(ax.get_legend().get_texts()) - 1
+    new = [*ax.collections[len(plain.collections) :], *ax.patches]
     assert new
     for bar in new:
         assert bar.get_zorder() < min((line.get_zorder() for line in ax.lines if len(line.get_xdata()) > 2), default=2)
@@ -296,6 +297,9 @@ def test_the_constant_of_the_calibration_is_named_where_it_is_most_of_the_bar(tm
         deeph_bands([str(tmp_path / "a"), "--path", "GM", "--points", "3"])
     said = "mostly the constant 20 meV that the validation structures gave: it does not depend on this structure"
     assert (said in capsys.readouterr().out) == named
+    with pytest.raises(SystemExit):
+        deeph_bands([str(tmp_path / "a"), "--path", "GM", "--points", "3", "--json"])
+    assert json.loads(capsys.readouterr().out)["structures"][0]["level_errors"]["constant"] == pytest.approx(common, rel=1e-5)
 
 
 def test_folder_round_trip(tmp_path):

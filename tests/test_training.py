@@ -266,15 +266,20 @@ def test_a_finished_run_is_not_evaluated_again(
     assert evaluated == [out / BEST] * 2
 
 
-def test_an_interrupt_before_the_first_state_says_what_to_do(case: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_before_the_first_state_says_what_to_do(
+    case: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
     def interrupted(*_: Any) -> None:
-        raise KeyboardInterrupt
+        os.kill(os.getpid(), signal.SIGUSR1)  # there is nothing to save yet
+        os.kill(os.getpid(), number)
+        time.sleep(10)
 
     with monkeypatch.context() as patch:
         patch.setattr(run, "fit_with_zero", interrupted)
         with pytest.raises(StoppedError, match=r"nothing to --resume yet, and the same command starts anew") as caught:
             run.train(load_config(case), tmp_path / "run")
-    assert caught.value.exit_code == 130
+    assert caught.value.exit_code == 128 + number
     assert "nothing to --resume" in (tmp_path / "run" / "train.log").read_text()
     run.train(load_config(case, ["train.epochs=1"]), tmp_path / "run")  # the same folder
 

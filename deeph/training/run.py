@@ -4,7 +4,6 @@ A run starts by writing its state of step 0 and then continues from it: one that
 was not (one process, no time budget).
 """
 
-import signal
 from pathlib import Path
 
 import torch
@@ -24,7 +23,7 @@ from deeph.training.identity import identity
 from deeph.training.loop import Job, Trainer
 from deeph.training.run_folder import BEST, STATE, check_folder
 from deeph.training.run_log import RunLog
-from deeph.training.signals import StoppedError
+from deeph.training.signals import before_the_first_state
 from deeph.training.state import Position, load_state, save_state
 
 
@@ -74,7 +73,8 @@ def train(config: Config, out: str | Path, *, resume: bool = False, log: RunLog 
         if resume:
             group.by_first(lambda: log.open(out))
         else:
-            group.by_first(lambda: _begin(dataset, split, config, out, log))
+            with before_the_first_state():
+                group.by_first(lambda: _begin(dataset, split, config, out, log))
         with group.together(), telling("preparing the network and its optimizer"):
             state = load_state(out / STATE)
             trainer = Trainer(Job(config, dataset, split, out, group, device), state)
@@ -83,15 +83,6 @@ def train(config: Config, out: str | Path, *, resume: bool = False, log: RunLog 
 
 
 def _begin(dataset: Dataset, split: Split, config: Config, out: Path, log: RunLog) -> None:
-    """Save the state of step 0, or say that there is none."""
-    try:
-        _save_first(dataset, split, config, out, log)
-    except KeyboardInterrupt:
-        told = "interrupted before the first state was saved: there is nothing to --resume yet, and the same command starts anew"
-        raise StoppedError(told, signal.SIGINT) from None
-
-
-def _save_first(dataset: Dataset, split: Split, config: Config, out: Path, log: RunLog) -> None:
     """Look at all the data, fit the baseline, draw the weights, and save them as the state of step 0."""
     logger.info("%s", check_data(config).rstrip())
     out.mkdir(parents=True, exist_ok=True)

@@ -2,6 +2,8 @@
 
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any, Self
 
@@ -20,6 +22,31 @@ class StoppedError(DeephError):
 
     def __str__(self) -> str:
         return self.message
+
+
+@contextmanager
+def before_the_first_state() -> Iterator[None]:
+    """While active, what asks to stop is told, and SIGUSR1 changes nothing: there is no state to save yet.
+
+    Raises
+    ------
+    StoppedError
+        At SIGTERM and SIGINT.
+    """
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        told = "interrupted before the first state was saved: there is nothing to --resume yet, and the same command starts anew"
+        raise StoppedError(told, number)
+
+    previous: dict[int, Any] = {}
+    if threading.current_thread() is threading.main_thread():
+        previous = {number: signal.signal(number, stop) for number in STOPPING}
+        previous |= {number: signal.signal(number, signal.SIG_IGN) for number in SAVING}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
 class SignalWatch:

@@ -100,5 +100,5 @@ def _record(data: "Hamiltonian", bands: "Bands") -> dict[str, Any]:
         "fermi_energy": bands.fermi_energy,
         "fermi_origin": bands.fermi_origin,
         "gap": None if gap is None else {"width": gap.width} | to_plain(gap),
-        "level_errors": level_error_summary(bands) or None,
+        "level_errors": level_error_summary(bands, data) or None,
     }

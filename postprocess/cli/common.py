@@ -181,11 +181,11 @@ def describe_level_errors(bands: "Bands", data: "Hamiltonian") -> list[str]:
             return []
         rms = 1e3 * float(np.sqrt((data.error_bars.sigma**2).mean()))
         return [f"error bars   of H {rms:.3g} meV (rms of its blocks); those of levels need its modes: deeph-infer --modes"]
-    found = level_error_summary(bands)
+    found = level_error_summary(bands, data)
     k = ", ".join(f"{x:.4f}" for x in np.array(found["k"]) + 0.0)
     size = f"{1e3 * found['rms']:.3g} meV (rms) of {found['n']} levels {found['which']}, at most {1e3 * found['max']:.3g} meV"
     lines = [f"error bars   {size}  at k = ({k}), band {found['band'] + 1}"]
-    common = _common_error(data)
+    common = found["constant"]
     if common**2 > MOSTLY * found["rms"] ** 2:
         where = "that the validation structures gave: it does not depend on this structure"
         lines.append(f"  mostly the constant {1e3 * common:.3g} meV {where}")
@@ -202,8 +202,11 @@ def _common_error(data: "Hamiltonian") -> float:
     return common_error(bars.modes, data.S.to_spinor() if data.basis.spin == "spinor" else data.S)
 
 
-def level_error_summary(bands: "Bands") -> dict[str, Any]:
-    """Root mean square and largest error bar, eV, of the levels within 1 eV of the Fermi level, of all where there are none."""
+def level_error_summary(bands: "Bands", data: "Hamiltonian") -> dict[str, Any]:
+    """Root mean square and largest error bar, eV, of the levels within 1 eV of the Fermi level, of all where there are none.
+
+    ``constant`` is the part of the calibration that is the same for every structure.
+    """
     import numpy as np
 
     if bands.errors is None:
@@ -214,8 +217,8 @@ def level_error_summary(bands: "Bands") -> dict[str, Any]:
     chosen = near if near.any() else known
     spin, n, band = np.unravel_index(int(np.argmax(np.where(chosen, bands.errors, -1.0))), chosen.shape)
     rms = float(np.sqrt((bands.errors[chosen] ** 2).mean()))
-    place = {"k": bands.path.k[n].tolist(), "band": int(band) + bands.first_band}
-    return {"n": int(chosen.sum()), "which": which, "rms": rms, "max": float(bands.errors[spin, n, band]), **place}
+    sizes = {"rms": rms, "max": float(bands.errors[spin, n, band]), "constant": _common_error(data)}
+    return {"n": int(chosen.sum()), "which": which, **sizes, "k": bands.path.k[n].tolist(), "band": int(band) + bands.first_band}
 
 
 def describe_path(bands: "Bands", *, molecule: bool = False) -> str:

@@ -86,13 +86,13 @@ def plot_bands(
             ax = new_figure(height=HEIGHT, size=look.get("size")).subplots()
         styles = [curve_style(bands, n, spin, pointwise) for n, spin in curves]
         limits = window or default_window(bands, reference)
-        barred = draw_error_bars(ax, bands, reference.zeros, styles, limits, bars=is_short(path), width=LEVEL)
         if len(path.k) == 1:
             draw_levels(ax, [bands[n].energies[spin, 0] - reference.zeros[n] for n, spin in curves], names, styles, reference)
         else:
             for (n, spin), name, style in zip(curves, names, styles, strict=True):
                 _draw(ax, bands[n], spin, reference.zeros[n], name, style)
             decorate(ax, path, reference)
+        barred = draw_error_bars(ax, bands, reference.zeros, styles, limits, bars=is_short(path), width=LEVEL)  # below all, named last
         ax.set_ylim(*limits)
         set_title(ax, look)
         if barred or (len(path.k) > 1 and (len(names) > 1 or look.get("label"))):
