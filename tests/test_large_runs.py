@@ -61,17 +61,19 @@ def test_processes_and_ranks_give_the_same(folders, tmp_path, mpirun, name):
 
 SECOND = """
 import os, sys, time
+import postprocess.cli.responses
+from deeph.runtime import processes
+from deeph.runtime.errors import DataError
 from postprocess.cli.{program} import main
 from postprocess.states.kjobs import Results
+processes.PATIENCE = 1.0
 if os.environ["OMPI_COMM_WORLD_RANK"] == "1":
-    read = Results.__getitem__
-    def late(self, place):
-        {instead}
-        return read(self, place)
-    Results.__getitem__ = late
+    {instead}
 main(sys.argv[1:])
 """
-"""A command whose second process reads finished k-points in another way."""
+"""A command whose second process does something else."""
+LATE = "read = Results.__getitem__; Results.__getitem__ = lambda self, place: (time.sleep(0.5), read(self, place))[1]"
+FAILS = "def fails(*_, **__): raise {error}\n    {where} = fails"
 
 
 def second(mpirun, tmp_path, instead, program, *words):
@@ -86,16 +88,29 @@ KPM_DOS = ["--mesh", 3, 3, 1, "--method", "kpm", "--width", 0.3, "--vectors", 2]
 @pytest.mark.parametrize(("program", "options"), [("berry", COMMANDS["berry"][1]), ("dos", KPM_DOS)])
 def test_nothing_is_removed_before_all_have_read_it(folders, tmp_path, mpirun, program, options):
     file = tmp_path / "late.h5"
-    run(second(mpirun, tmp_path, "time.sleep(0.5)", program, folders / "berry", *options, "--out", file))
+    run(second(mpirun, tmp_path, LATE, program, folders / "berry", *options, "--out", file))
     assert file.is_file()
     assert not list(tmp_path.glob(".*"))
 
 
-def test_an_error_of_any_process_is_told(folders, tmp_path, mpirun):
-    words = second(mpirun, tmp_path, "raise OSError(5, 'the disk is gone', 'part.npz')", "berry", folders / "berry", *COMMANDS["berry"][1])
-    done = subprocess.run([*words, "--out", str(tmp_path / "c.h5")], capture_output=True, text=True, check=False, timeout=120)
+@pytest.mark.parametrize("where", ["Results.__getitem__", "postprocess.cli.responses.load"])
+@pytest.mark.parametrize("error", ["OSError(5, 'the disk is gone', 'part.npz')", "DataError('the disk is gone')"])
+def test_an_error_of_one_process_is_told_and_ends_all(folders, tmp_path, mpirun, where, error):
+    """Also where the others wait for what that process would send them."""
+    words = second(
+        mpirun,
+        tmp_path,
+        FAILS.format(error=error, where=where),
+        "berry",
+        folders / "berry",
+        *COMMANDS["berry"][1],
+        "--out",
+        tmp_path / "c.h5",
+    )
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 1
-    assert "the disk is gone" in done.stderr
+    assert done.stderr.count("the disk is gone") == 1
+    assert "Traceback" not in done.stderr
     assert not (tmp_path / "c.h5").exists()
 
 

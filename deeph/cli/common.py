@@ -32,28 +32,32 @@ def make_parser(command: str, description: str, epilog: str = "") -> argparse.Ar
 def run_command(parser: argparse.ArgumentParser, body: Callable[[argparse.Namespace], int], argv: list[str] | None = None) -> NoReturn:
     """Parse, run and exit: 0 done, 1 something failed, 2 wrong usage.
 
-    An expected error, and one of the system, ends with one message; an unexpected one also writes its traceback to ``error.log``. Of
-    processes that work together the first one tells the expected errors, which all have; the others are told by whoever has them.
+    An expected error, and one of the system, ends with one message; an unexpected one also writes its traceback to ``error.log``. Processes
+    that work together end together, see :func:`deeph.runtime.processes.end_together`.
     """
     args = parser.parse_args(argv)
     atexit.register(gc.freeze)  # nothing is collected at the end, where the million objects of torch would take a second or two
     setup_logging(-1 if args.quiet else args.verbose)
+    error = ""
     try:
         code = body(args)
-    except DeephError as error:
-        logger.error("%s: %s", parser.prog, error)
+    except DeephError as expected:
+        code, error = expected.exit_code, str(expected)
         logger.debug("", exc_info=True)
-        code = error.exit_code
     except KeyboardInterrupt:
-        logger.error("%s: interrupted", parser.prog)
-        code = 130
-    except OSError as error:  # a full disk, a folder where one may not write, a disk that is gone
-        logger.critical("%s: %s: %s", parser.prog, error.filename or "a file", error.strerror or error)
+        code, error = 130, "interrupted"
+    except OSError as failed:  # a full disk, a folder where one may not write, a disk that is gone
+        code, error = 1, f"{failed.filename or 'a file'}: {failed.strerror or failed}"
         logger.debug("", exc_info=True)
-        code = 1
-    except Exception as error:  # noqa: BLE001 - the last line of defence of a command
-        logger.critical("%s: unexpected %s: %s%s; please report it", parser.prog, type(error).__name__, error, _write_trace())
-        code = 1
+    except Exception as unexpected:  # noqa: BLE001 - the last line of defence of a command
+        code, error = 1, f"unexpected {type(unexpected).__name__}: {unexpected}{_write_trace()}; please report it"
+    if error:
+        error = f"{parser.prog}: {error}"
+        logger.error("%s", error)
+    if "mpi4py.MPI" in sys.modules:
+        from deeph.runtime.processes import end_together
+
+        end_together(code, error)
     sys.exit(code)
 
 

@@ -4,7 +4,9 @@ Whatever carries the messages (mpi4py, or torch.distributed for training), a :cl
 end: an error in one process ends all of them, with its message.
 """
 
+import logging
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,9 +15,12 @@ from threading import Thread
 from typing import Any, Protocol, TypeVar
 
 from deeph.runtime.errors import DeephError, UsageError
+from deeph.runtime.log import logger
 from deeph.runtime.threads import SIZES
 
 T = TypeVar("T")
+PATIENCE = 10.0
+"""Seconds within which all processes have to end that have the same error."""
 
 
 def end_with_parent() -> None:
@@ -145,4 +150,31 @@ def find_group(environment: Mapping[str, str]) -> Group:
             f"{size} processes were started, but mpi4py sees {world.size}: it was built for another MPI library than that of mpirun or "
             "srun. Use the mpirun that belongs to it, or one process with -j N"
         )
-    return Group(world.rank, world.size, world)
+    return Group(world.rank, world.size, world.Dup())  # apart from COMM_WORLD, over which they end
+
+
+def end_together(code: int, error: str) -> None:
+    """At the end of a command, whether it failed or not: wait for the others, but do not let them wait for one that failed alone.
+
+    An error that all processes have brings all of them here at about the same time. One that a single process has is told by it, and it
+    ends the others, which would wait for its answers for ever.
+
+    Parameters
+    ----------
+    code : int
+        The exit code of this process.
+    error : str
+        What went wrong, for those who have only seen the messages of the first process.
+    """
+    from mpi4py import MPI
+
+    if not MPI.Is_initialized() or MPI.Is_finalized() or MPI.COMM_WORLD.size == 1:
+        return
+    all_here, start = MPI.COMM_WORLD.Ibarrier(), time.monotonic()
+    while not all_here.Test():
+        if code != 0 and time.monotonic() - start > PATIENCE:
+            if not logger.isEnabledFor(logging.ERROR):
+                logger.critical("%s", error)
+            logger.critical("process %d ended with this error alone, and ends the others", MPI.COMM_WORLD.rank)
+            MPI.COMM_WORLD.Abort(code)
+        time.sleep(0.01)
