@@ -26,7 +26,7 @@ class StoppedError(DeephError):
 
 @contextmanager
 def before_the_first_state() -> Iterator[None]:
-    """While active, what asks to stop is told, and SIGUSR1 changes nothing: there is no state to save yet.
+    """While active, what asks to stop is told (a second time, it acts at once, as usual), and SIGUSR1 changes nothing.
 
     Raises
     ------
@@ -35,6 +35,7 @@ def before_the_first_state() -> Iterator[None]:
     """
 
     def stop(number: int, _frame: FrameType | None) -> None:
+        signal.signal(number, previous[number])
         told = "interrupted before the first state was saved: there is nothing to --resume yet, and the same command starts anew"
         raise StoppedError(told, number)
 
