@@ -83,10 +83,7 @@ class Group:
 
     @contextmanager
     def together(self) -> Iterator[None]:
-        """Work of each process, whose error is raised in all of them at the end, where they wait for each other.
-
-        What one of them then removes, all have read.
-        """
+        """Work of each process alone, without messages; an error in one of them is raised in all of them at the end."""
         error = None
         try:
             yield
@@ -107,6 +104,10 @@ class Group:
         if self.communicator is None:
             return values
         return [value for part in self.communicator.allgather(values) for value in part]
+
+    def wait(self) -> None:
+        """Until all processes are here."""
+        self.gathered([])
 
     def maximum(self, values: Sequence[float]) -> list[float]:
         """The largest of each number over all processes, so that all take the same decision."""

@@ -88,8 +88,9 @@ def _body(args: argparse.Namespace) -> int:
         mesh = make_mesh(data, divisions, shift=tuple(args.shift), symmetry=symmetry)
     jobs = make_jobs(args, group, [*args.out, *([args.map] if args.map else [])])
     name = args.folder.resolve().name
-    with telling(f"at work on {name}"), group.together():
+    with telling(f"at work on {name}"):
         dos = _compute(args, data, mesh, projections, jobs)
+        group.wait()  # all have read the results, which the first one will remove
     dos = replace(dos, title=title_of(name, args, predicted=predicted))
     if group.rank == 0:
         _report(args, data, mesh, dos)

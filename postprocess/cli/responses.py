@@ -140,8 +140,9 @@ def compute_and_report(
     data, predicted = load(args.folder, predicted=args.predicted or None, positions=True, symmetrize=args.symmetrize)
     resolve_energies(args, data)
     subject = Subject(data, title_of(args.folder.resolve().name, args, predicted=predicted), make_jobs(args, group, args.out))
-    with telling(f"at work on {subject.title}"), group.together():
+    with telling(f"at work on {subject.title}"):
         found = compute(subject)
+        group.wait()  # all have read the results, which the first one will remove
     if group.rank == 0:
         _write(args, report(subject, found))
     subject.jobs.finish()

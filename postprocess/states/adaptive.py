@@ -275,7 +275,7 @@ def integrate_adaptively(
         done.append(fine.refine())
         error = max(difference(), done[-1].change)
         logger.info("%s; from the mesh half as fine %s", done[-1].describe(len(done)), _percent(error))
-    jobs.group.gathered([])  # nobody removes results before all have read them
+    jobs.group.wait()  # nobody removes results before all have read them
     for own in (*coarse.stages, *fine.stages[1:]):
         own.finish()
     return Integral(

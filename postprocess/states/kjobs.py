@@ -64,7 +64,7 @@ class Jobs:
     together: bool = False
 
     def finish(self) -> None:
-        """Remove the single results, once what was made of them is safe and all MPI ranks have read them (:meth:`Group.together`)."""
+        """Remove the single results, once what was made of them is safe and all MPI ranks have read them (:meth:`Group.wait`)."""
         if self.scratch is not None and self.group.rank == 0:
             shutil.rmtree(self.scratch, ignore_errors=True)
 
@@ -77,10 +77,10 @@ class Jobs:
         try:
             yield
         except DeephError:
-            self.group.gathered([])  # others may still read them
+            self.group.wait()  # others may still read them
             self.finish()
             raise
-        self.group.gathered([])  # nobody removes them before all have read them
+        self.group.wait()  # nobody removes them before all have read them
 
 
 class Results(Sequence[Result]):
