@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 import types
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -272,8 +273,9 @@ def test_a_signal_before_the_first_state_says_what_to_do(
 ) -> None:
     def interrupted(*_: Any) -> None:
         os.kill(os.getpid(), signal.SIGUSR1)  # there is nothing to save yet
-        os.kill(os.getpid(), number)
-        time.sleep(10)
+        with suppress(Exception):  # as where the errors of many structures are collected
+            os.kill(os.getpid(), number)
+            time.sleep(10)
 
     with monkeypatch.context() as patch:
         patch.setattr(run, "fit_with_zero", interrupted)

@@ -54,7 +54,7 @@ def run_command(parser: argparse.ArgumentParser, body: Callable[[argparse.Namesp
     if error:
         error = f"{parser.prog}: {error}"
         logger.error("%s", error)
-    if "mpi4py.MPI" in sys.modules:
+    if "deeph.runtime.processes" in sys.modules:
         from deeph.runtime.processes import end_together
 
         end_together(code, error)

@@ -6,6 +6,7 @@ end: an error in one process ends all of them, with its message.
 
 import logging
 import os
+import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,6 +22,8 @@ from deeph.runtime.threads import SIZES
 T = TypeVar("T")
 PATIENCE = 10.0
 """Seconds within which all processes have to end that have the same error."""
+_world: list[Any] = []
+"""COMM_WORLD of mpi4py, once several processes have found each other."""
 
 
 def end_with_parent() -> None:
@@ -151,6 +154,7 @@ def find_group(environment: Mapping[str, str]) -> Group:
             f"{size} processes were started, but mpi4py sees {world.size}: it was built for another MPI library than that of mpirun or "
             "srun. Use the mpirun that belongs to it, or one process with -j N"
         )
+    _world[:] = [world]
     return Group(world.rank, world.size, world.Dup())  # apart from COMM_WORLD, over which they end
 
 
@@ -167,15 +171,15 @@ def end_together(code: int, error: str) -> None:
     error : str
         What went wrong, for those who have only seen the messages of the first process.
     """
-    from mpi4py import MPI
-
-    if not MPI.Is_initialized() or MPI.Is_finalized() or MPI.COMM_WORLD.size == 1:
+    if not _world:
         return
-    all_here, start = MPI.COMM_WORLD.Ibarrier(), time.monotonic()
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C has nothing to add here
+    (world,) = _world
+    all_here, start = world.Ibarrier(), time.monotonic()
     while not all_here.Test():
         if code != 0 and time.monotonic() - start > PATIENCE:
-            if not logger.isEnabledFor(logging.ERROR):
+            if error and not logger.isEnabledFor(logging.ERROR):
                 logger.critical("%s", error)
-            logger.critical("process %d ended with this error alone, and ends the others", MPI.COMM_WORLD.rank)
-            MPI.COMM_WORLD.Abort(code)
+            logger.critical("process %d ended with this error alone, and ends the others", world.rank)
+            world.Abort(code)
         time.sleep(0.01)

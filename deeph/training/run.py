@@ -73,8 +73,7 @@ def train(config: Config, out: str | Path, *, resume: bool = False, log: RunLog 
         if resume:
             group.by_first(lambda: log.open(out))
         else:
-            with before_the_first_state():
-                group.by_first(lambda: _begin(dataset, split, config, out, log))
+            group.by_first(lambda: _begin(dataset, split, config, out, log))
         with group.together(), telling("preparing the network and its optimizer"):
             state = load_state(out / STATE)
             trainer = Trainer(Job(config, dataset, split, out, group, device), state)
@@ -82,6 +81,7 @@ def train(config: Config, out: str | Path, *, resume: bool = False, log: RunLog 
     return out / BEST
 
 
+@before_the_first_state()
 def _begin(dataset: Dataset, split: Split, config: Config, out: Path, log: RunLog) -> None:
     """Look at all the data, fit the baseline, draw the weights, and save them as the state of step 0."""
     logger.info("%s", check_data(config).rstrip())

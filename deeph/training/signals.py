@@ -36,8 +36,7 @@ def before_the_first_state() -> Iterator[None]:
 
     def stop(number: int, _frame: FrameType | None) -> None:
         signal.signal(number, previous[number])
-        told = "interrupted before the first state was saved: there is nothing to --resume yet, and the same command starts anew"
-        raise StoppedError(told, number)
+        raise KeyboardInterrupt(number)  # which nothing on the way takes for an error of the data
 
     previous: dict[int, Any] = {}
     if threading.current_thread() is threading.main_thread():
@@ -45,6 +44,9 @@ def before_the_first_state() -> Iterator[None]:
         previous |= {number: signal.signal(number, signal.SIG_IGN) for number in SAVING}
     try:
         yield
+    except KeyboardInterrupt as asked:
+        told = "interrupted before the first state was saved: there is nothing to --resume yet, and the same command starts anew"
+        raise StoppedError(told, asked.args[0] if asked.args else signal.SIGINT) from None
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)

@@ -84,7 +84,6 @@ def _body(args: argparse.Namespace) -> int:
         for (title, data), job in zip(folders, jobs, strict=True):
             with telling(f"at work on {title}"):
                 bands.append((data, _compute(args, data, job, title)))
-    group.wait()  # all have read the results, which the first one will remove
     if group.rank > 0:
         return 0
     structures, results = [data for data, _ in bands], [b for _, b in bands]
